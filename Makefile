@@ -1,0 +1,64 @@
+# The same jobs as compose.yaml, without containers. Each target makes the virtual environment that it needs.
+PYTHON ?= python3
+SUITE ?= smoke
+VENV := .venv
+# Made anew when a lock file is newer than this mark.
+READY := $(VENV)/.ready
+LOCKS := requirements.lock requirements-dev.lock
+
+.PHONY: help benchmark test test-slow test-docker test-gpu check format image docker-results lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): $(LOCKS)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python scripts/install.py $(LOCKS)
+	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+benchmark: $(READY) ## Run a suite (SUITE=smoke), write records to results/, print the board
+	$(VENV)/bin/benchmark run $(SUITE) $(ARGS)
+
+test: $(READY) ## Run the fast tests (ARGS="-n auto": on all cores)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-slow: $(READY) ## Run the slow tests
+	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+test-docker: $(READY) ## Run the tests that build and start containers
+	$(VENV)/bin/python -m pytest -m docker $(ARGS)
+
+test-gpu: $(READY) ## Run the tests that need a CUDA device
+	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+
+check: $(READY) ## Lint, formatting, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY) ## Format, and mend what ruff can mend
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+image: ## Build the CPU image, labelled with the commit
+	GIT_COMMIT="$$(git rev-parse HEAD 2>/dev/null)" docker compose build benchmark
+
+docker-results: ## Copy what runs in Docker wrote from its volume to results/
+	mkdir -p results
+	docker compose run --rm --no-deps -T --entrypoint tar benchmark -C results -c . | tar -C results -x --no-same-owner
+
+lock: ## Resolve pyproject.toml anew into the lock files
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python scripts/install.py requirements.lock
+	.venv-lock/bin/python -m pip install --upgrade --upgrade-strategy eager .
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip install -c requirements.lock '.[dev]'
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \
+		| grep -vxFf requirements.lock > requirements-dev.lock
+	rm -rf .venv-lock
+
+clean: ## Remove the virtual environment and caches; results/ stays
+	rm -rf $(VENV) .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find benchmark leaderboard tasks tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

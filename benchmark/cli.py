@@ -1,0 +1,323 @@
+"""The commands. Heavy imports stand inside them, so that `benchmark --help` answers at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.errors import UserError, nearest
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=(__import__("benchmark").__doc__),
+)
+board_commands = typer.Typer(no_args_is_help=True, help="The board: built from records alone.", rich_markup_mode=None)
+zoo_commands = typer.Typer(
+    no_args_is_help=True, help="The tiny pair that ships with the project.", rich_markup_mode=None
+)
+app.add_typer(board_commands, name="leaderboard")
+app.add_typer(zoo_commands, name="zoo")
+
+RESULTS, BOARD = Path("results"), Path("leaderboard")
+SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
+ResultsOption = Annotated[Path, typer.Option(help="folder of artifacts and records")]
+RecordsOption = Annotated[Path | None, typer.Option(help="folder of the records [default: RESULTS/records]")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+
+
+@app.command()
+def run(
+    suite: SuiteArgument = "smoke",
+    results: ResultsOption = RESULTS,
+    records: RecordsOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes [default: as the cores allow]")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="progress as lines")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what is missing of a suite, write records, print the board."""
+    from benchmark.runner import run_suite
+    from benchmark.suite import find_suite, load_suite
+    from leaderboard.board import build_board, load_records
+
+    chosen = load_suite(find_suite(suite))
+    folder = records or results / "records"
+    outcome = run_suite(chosen, results, folder, workers, plain or None)
+    if as_json:
+        print(
+            json.dumps(
+                {"suite": chosen.name, "cells": len(outcome.records), "made": outcome.made, "stages": outcome.stages}
+            )
+        )
+        return
+    from rich.console import Console
+
+    from leaderboard.terminal import print_board
+
+    mine = {record.cell for record in outcome.records.values()}
+    board = build_board([(path, record) for path, record in load_records(folder / chosen.name) if record.cell in mine])
+    print_board(board, Console())
+    what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
+    print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
+
+
+@app.command()
+def plan(
+    suite: SuiteArgument = "smoke",
+    results: ResultsOption = RESULTS,
+    records: RecordsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what would run, what is there already, and what it will cost."""
+    from collections import Counter
+
+    from benchmark.plan import make_plan
+    from benchmark.runner import missing
+    from benchmark.store import Store
+    from benchmark.suite import find_suite, load_suite
+
+    made = make_plan(load_suite(find_suite(suite)))
+    good, todo = missing(made, records or results / "records")
+    store = Store(results / "store")
+    calls = made.calls()
+    there = [call for call in calls if store.has(call)]
+    keys_todo = {call.key for cell in todo for call in cell.stages.values()}
+    seconds: dict[str, list[float]] = {}
+    for call in there:
+        seconds.setdefault(call.stage, []).append(store.cost(call).seconds)
+    left = Counter(call.stage for call in calls if call.key in keys_todo and not store.has(call))
+    known = {stage: sum(values) / len(values) for stage, values in seconds.items()}
+    estimate = (
+        sum(count * known[stage] for stage, count in left.items()) if all(stage in known for stage in left) else None
+    )
+    summary: dict[str, Any] = {
+        "suite": made.suite.name,
+        "device": made.device,
+        "cells": len(made.cells),
+        "cells_done": len(good),
+        "stages": dict(Counter(call.stage for call in calls)),
+        "stages_left": dict(left),
+        "worker_seconds_left": round(estimate) if estimate is not None else None,
+    }
+    if as_json:
+        print(json.dumps(summary))
+        return
+    from tabulate import tabulate
+
+    print(f"suite {made.suite.name} on {made.device}: {len(made.cells)} cells, {len(good)} of them done")
+    rows = [
+        [stage, count, left.get(stage, 0), f"{known[stage]:.1f}" if stage in known else "-"]
+        for stage, count in summary["stages"].items()
+    ]
+    print(tabulate(rows, headers=["stage", "in all", "to do", "seconds each, so far"]))
+    print(
+        "worker seconds left: "
+        + (f"about {estimate:.0f}" if estimate is not None else "not known before one of each stage is done")
+    )
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="zoo:NAME, hub id, folder or .gguf file")],
+    texts: Annotated[Path, typer.Option(help='one {"id": …, "text": …} a line')],
+    out: Annotated[Path, typer.Option(help="Parquet file to write")],
+    minus: Annotated[str | None, typer.Option(help="small model whose scores are taken off")] = None,
+    reduction: Annotated[str, typer.Option(help="received, received_strict or released")] = "received",
+    prefix: Annotated[str, typer.Option(help="put before every text, not scored")] = "",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Score the tokens of texts by the attention they receive in a model, or in a large minus a small one."""
+    from benchmark.scoring import contrast
+    from benchmark.texts import read_texts, write_scores
+
+    _one_of("reduction", reduction, ("received", "received_strict", "released"))
+    corpus = read_texts(texts)
+    scores = _scores(model, corpus, reduction, prefix, dtype, device)
+    if minus:
+        scores = contrast(scores, _scores(minus, corpus, reduction, prefix, dtype, device))
+    _writable(out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    write_scores(temporary, scores)
+    os.replace(temporary, out)
+    print(f"{out}: {len(scores)} texts, {sum(len(row.token) for row in scores)} tokens")
+
+
+@app.command()
+def augment(
+    method: Annotated[str, typer.Argument(help="name of a method")],
+    texts: Annotated[Path, typer.Option(help='one {"id": …, "text": …} a line')],
+    out: Annotated[Path, typer.Option(help="JSON lines to write")],
+    large: Annotated[str | None, typer.Option(help="the large model, or the one whose own scores are used")] = None,
+    small: Annotated[str | None, typer.Option(help="the small model of the pair")] = None,
+    copies: Annotated[int, typer.Option(min=1)] = 10,
+    seed: int = 1,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter, as alpha=0.6; may come again")] = None,
+    prefix: str = "",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> None:
+    """Write the training texts that a method makes of a corpus."""
+    from benchmark.methods import augment as make_texts
+    from benchmark.methods import make_method
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.scoring import contrast, tokens_of
+    from benchmark.texts import read_texts, write_lines
+
+    parameters = {}
+    for item in set_ or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise UserError(f"--set {item}: expected NAME=VALUE, as alpha=0.6")
+        parameters[key] = value
+    chosen = make_method(method, parameters)
+    corpus = read_texts(texts)
+    tokens = None
+    if chosen.needs != "nothing" and not large:
+        raise UserError(f"method {method!r} looks at tokens: name a model with --large")
+    if chosen.needs == "difference" and not small:
+        raise UserError(f"method {method!r} contrasts two models: name the other one with --small")
+    if chosen.needs == "tokens":
+        tokens = tokens_of(tokenizer_of(ModelSpec(model=str(large))), corpus)
+    elif chosen.needs != "nothing":
+        reduction = chosen.reduction or "received"
+        tokens = _scores(str(large), corpus, reduction, prefix, dtype, device)
+        if chosen.needs == "difference":
+            tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device))
+    _writable(out)
+    made = list(make_texts(chosen, corpus, tokens, copies, seed))
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    write_lines(temporary, made)
+    os.replace(temporary, out)
+    print(f"{out}: {len(made)} texts from {len(corpus)}")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say whether this machine is ready: device, memory, disk, cache, network, Docker."""
+    from benchmark.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.__dict__ for finding in findings]))
+    else:
+        for finding in findings:
+            print(
+                f"{'ok  ' if finding.ok else 'note'} {finding.what}: {finding.found}"
+                + ("" if finding.ok else f" ({finding.remedy})")
+            )
+
+
+@board_commands.command("build")
+def board_build(
+    records: Annotated[Path, typer.Option(help="folder of records")] = BOARD / "results",
+    out: Annotated[Path, typer.Option(help="folder the board is written to")] = BOARD,
+    readme: Annotated[Path | None, typer.Option(help="file whose board section is written as well")] = None,
+) -> None:
+    """Build the board from records: Markdown and CSV, and the README's table."""
+    from leaderboard.build import build
+
+    build(records, out, readme or _readme(out))
+    print(f"{out}: board written")
+
+
+@board_commands.command("check")
+def board_check(
+    records: Annotated[Path, typer.Option(help="folder of records")] = BOARD / "results",
+    out: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
+    readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
+) -> None:
+    """Fail when the committed board differs from what its records give."""
+    from leaderboard.build import check
+
+    differences = check(records, out, readme or _readme(out))
+    for line in differences:
+        print(line, file=sys.stderr)
+    if differences:
+        raise typer.Exit(1)
+    print(f"{out}: the board is what its records give")
+
+
+@board_commands.command("compare")
+def board_compare(first: Path, second: Path) -> None:
+    """Say what differs between two records, and refuse if they may not stand side by side."""
+    from leaderboard.compare import compare_files
+
+    for line in compare_files(first, second):
+        print(line)
+
+
+@zoo_commands.command("train")
+def zoo_train(
+    name: Annotated[str, typer.Argument(help="large or small")],
+    out: Annotated[Path, typer.Option(help="folder to write")],
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Train a model of the tiny pair from scratch, as the shipped one was (about an hour on one core for the large)."""
+    import torch
+
+    from benchmark.models.zoo.recipe import SHAPES, train
+    from tasks.biography import biography
+
+    _one_of("model of the pair", name, tuple(SHAPES))
+    torch.set_num_threads(threads)
+    people = [*biography.read_people(), *biography.read_shots()]
+    train(name, out, {person["name"] for person in people}, lambda line: print(line, flush=True))
+
+
+def _scores(model: str, corpus: list[Any], reduction: str, prefix: str, dtype: str, device: str) -> list[Any]:
+    from benchmark.models.loading import load_model, tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.plan import find_device
+    from benchmark.scoring import score_texts
+
+    _one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
+    _one_of("device", device, ("auto", "cpu", "cuda"))
+    spec = ModelSpec(model=model, dtype=dtype)  # type: ignore[arg-type]
+    return score_texts(
+        load_model(spec, find_device(device)), tokenizer_of(spec), corpus, reduction=reduction, prefix=prefix
+    )
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
+
+
+def _writable(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
+
+
+def _readme(out: Path) -> Path | None:
+    """The project's README, where the board built is the project's own."""
+    beside = out.resolve().parent / "README.md"
+    return beside if out.name == "leaderboard" and beside.is_file() else None
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is one line on stderr and exit code 2; Ctrl-C exits with 130."""
+    from benchmark.executors.local import StageFailed
+
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except StageFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in (13, 28, 30):
+            raise
+        print(f"error: {error.filename or 'disk'}: {error.strerror}; free it or give another folder", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,93 @@
+"""Progress: bars for people at a terminal, plain lines for logs."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from benchmark.store import StageCall
+
+
+class Display(Protocol):
+    """What a run tells about itself."""
+
+    def progress(self, call: StageCall, done: int, total: int) -> None:
+        """A stage has come so far."""
+
+    def done(self, call: StageCall) -> None:
+        """A stage's artifact is there."""
+
+
+class PlainDisplay:
+    """A line per finished stage and one about every half minute while a stage goes on."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.finished, self.began, self.last = total, 0, time.monotonic(), time.monotonic()
+
+    def progress(self, call: StageCall, done: int, total: int) -> None:
+        """Say how far a long stage is, now and then."""
+        if time.monotonic() - self.last > 30 and done < total:
+            self._say(f"{call.stage} {call.key[:8]} {done}/{total}")
+
+    def done(self, call: StageCall) -> None:
+        """Count a finished stage."""
+        self.finished += 1
+        self._say(f"{call.stage} {call.key[:8]} done")
+
+    def _say(self, what: str) -> None:
+        self.last = time.monotonic()
+        print(
+            f"[{self.finished}/{self.total}] {time.monotonic() - self.began:6.0f} s  {what}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class RichDisplay:
+    """One bar for the run and one for every stage under way."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.whole = self.bars.add_task("stages", total=total)
+        self.tasks: dict[str, int] = {}
+
+    def progress(self, call: StageCall, done: int, total: int) -> None:
+        """Move the stage's bar."""
+        if call.key not in self.tasks:
+            self.tasks[call.key] = self.bars.add_task(f"  {call.stage} {call.key[:8]}", total=total)
+        self.bars.update(self.tasks[call.key], completed=done, total=total)  # type: ignore[arg-type]
+
+    def done(self, call: StageCall) -> None:
+        """Take the stage's bar away and move that of the run."""
+        if call.key in self.tasks:
+            self.bars.remove_task(self.tasks.pop(call.key))  # type: ignore[arg-type]
+        self.bars.advance(self.whole)
+
+
+@contextmanager
+def display(total: int, plain: bool | None = None) -> Iterator[Display]:
+    """Choose by what stderr is; `plain` overrides."""
+    if plain or (plain is None and not sys.stderr.isatty()):
+        yield PlainDisplay(total)
+        return
+    shown = RichDisplay(total)
+    with shown.bars:
+        yield shown

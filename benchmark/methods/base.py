@@ -1,0 +1,58 @@
+"""What every augmentation method is: parameters, what it needs, and how it turns one text into one copy."""
+
+import random
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from benchmark.texts import Text, TokenScores
+
+_SYMBOLS = {"alpha": "α", "beta": "β"}
+
+
+def not_a_bool(value: object) -> object:
+    """Refuse the `yes` and `true` of YAML, which pydantic would read as the number 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Alpha = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, le=1)]
+Beta = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
+
+
+class Method(BaseModel):
+    """A way to turn a corpus into training texts. A method's parameters are its fields.
+
+    Attributes:
+        name: what suites call the method; the registry finds it by this.
+        needs: which token scores `augment_one` gets: none; the trained model's tokens, all scored 0; the trained
+            model's own scores; or the large minus the small model's, on the trained model's tokens.
+        reduction: how attention becomes scores (`received`, `released`, …); None leaves that to the suite.
+        matched: whether training takes the suite's number of optimizer steps. Where False it takes the same number of
+            epochs as a method that makes copies, thus fewer steps.
+        originals: whether the original is among the training texts, as copy 0.
+        makes_copies: whether there are copies 1, 2, … beside it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: ClassVar[str]
+    needs: ClassVar[Literal["nothing", "tokens", "trained", "difference"]] = "nothing"
+    reduction: ClassVar[str | None] = None
+    matched: ClassVar[bool] = True
+    originals: ClassVar[bool] = True
+    makes_copies: ClassVar[bool] = True
+
+    @abstractmethod
+    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
+        """Make one copy of `text`, never empty; `tokens` are the text's (None where the method needs nothing)."""
+
+    @property
+    def label(self) -> str:
+        """The board's words: "contrastive_dropout α=0.6 β=0.03"; other options stand there if not at their default."""
+        fields = type(self).model_fields
+        symbols = [f"{symbol}={getattr(self, key)}" for key, symbol in _SYMBOLS.items() if key in fields]
+        others = [f"{key}={value}" for key, value in self if key not in _SYMBOLS and value != fields[key].default]
+        return " ".join([self.name, *symbols, *others])

@@ -1,0 +1,139 @@
+"""Token dropout, shared by the dropout methods: what a token is, how tokens are ranked, and how they leave the text.
+
+Everything happens on characters. A *unit* is what is dropped or kept as one: a token, or several tokens that share
+characters (a byte-level tokenizer spells an emoji or a Chinese character with more than one).
+"""
+
+import math
+import random
+from abc import abstractmethod
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from benchmark.errors import UserError
+from benchmark.methods.base import Alpha, Beta, Method, not_a_bool
+from benchmark.texts import Text, TokenScores
+
+PUNCTUATION = frozenset({",", "."})
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Characters [start, end) of a text that go together; `score` is the mean of their tokens' scores."""
+
+    start: int
+    end: int
+    score: float
+
+
+def units(text: Text, tokens: TokenScores) -> list[Unit]:
+    """Group a text's tokens into units, in text order. Tokens of no character take part in nothing.
+
+    A unit takes in the white space before it that no token covers, so that " was" is one unit whether or not the
+    tokenizer counts the space as part of the token.
+
+    Raises UserError if a score is not a finite number, ValueError if a token lies outside the text.
+    """
+    spans = sorted((s, e, score) for s, e, score in zip(tokens.start, tokens.end, tokens.score, strict=True) if s < e)
+    if spans and (spans[0][0] < 0 or max(end for _, end, _ in spans) > len(text.text)):
+        raise ValueError(f"text {text.id!r}: a token lies outside the text; these are the tokens of another text")
+    if not all(math.isfinite(score) for _, _, score in spans):
+        raise UserError(f"text {text.id!r}: a token score is not a finite number; score the model in float32")
+    found: list[Unit] = []
+    group: list[float] = []
+    for start, end, score in spans:
+        if found and start < found[-1].end:
+            group.append(score)
+            found[-1] = Unit(found[-1].start, max(end, found[-1].end), math.fsum(group) / len(group))
+            continue
+        group = [score]
+        before = found[-1].end if found else 0
+        found.append(Unit(before if text.text[before:start].isspace() else start, end, score))
+    return found
+
+
+def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:
+    """Rank of each score: the largest is `first_rank`, the next one more; of equal scores the earlier comes first."""
+    order = sorted(range(len(scores)), key=lambda position: -scores[position])
+    result = [0] * len(scores)
+    for rank, position in enumerate(order, start=first_rank):
+        result[position] = rank
+    return result
+
+
+def equation_1(rank: int, alpha: float, beta: float) -> float:
+    """Probability of dropping the token of a rank, p(r) = α(1 − e^(−βr)): Equation 1 of Gao et al., AAAI 2025."""
+    return -alpha * math.expm1(-beta * rank)
+
+
+def without(text: str, every: Sequence[Unit], dropped: Set[int], how: Literal["delete", "blank"]) -> str:
+    """Take the units whose numbers are `dropped` out of the text: delete their characters, or make each a space.
+
+    Deletion bares no white space at the ends of the text. If nothing readable would be left, the unit with the highest
+    score among those that can be read stays.
+    """
+    if not dropped:
+        return text
+    result, position = "", 0
+    for number in sorted(dropped):
+        unit = every[number]
+        result += text[position : unit.start] + (" " * (unit.end - unit.start) if how == "blank" else "")
+        position = unit.end
+    result += text[position:]
+    if not result.strip():
+        readable = [number for number in dropped if text[every[number].start : every[number].end].strip()]
+        if not readable:
+            return text
+        best = min(readable, key=lambda number: (-every[number].score, number))
+        return without(text, every, dropped - {best}, how)
+    return result.strip() if how == "delete" else result
+
+
+class TokenDropout(Method):
+    """A method that drops each unit by chance, independently of the others.
+
+    Fields: `alpha`, the (highest) probability; `keep_punctuation`, whether "," and "." are never dropped, as in the
+    released code (they hold their rank all the same); `dropped`, whether what is dropped is deleted or blanked.
+    """
+
+    alpha: Alpha = 0.6
+    keep_punctuation: bool = True
+    dropped: Literal["delete", "blank"] = "delete"
+
+    @abstractmethod
+    def chances(self, scores: Sequence[float]) -> list[float]:
+        """Probability of being dropped for every unit, from the units' scores in text order."""
+
+    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
+        """Drop units of `text`. One number is drawn per unit, kept or not, so that options do not shift the stream."""
+        if tokens is None:
+            raise ValueError(f"{self.name} needs the tokens of text {text.id!r}")
+        every = units(text, tokens)
+        draws = [rng.random() for _ in every]
+        dropped = {
+            number
+            for number, chance in enumerate(self.chances([unit.score for unit in every]))
+            if draws[number] < chance and not self._keeps(text.text[every[number].start : every[number].end])
+        }
+        return without(text.text, every, dropped, self.dropped)
+
+    def _keeps(self, surface: str) -> bool:
+        return self.keep_punctuation and surface.strip() in PUNCTUATION
+
+
+class RankedDropout(TokenDropout):
+    """Dropout by Equation 1: the higher a unit's score, the likelier it stays.
+
+    Fields beside those of TokenDropout: `beta`, how fast the probability nears alpha; `first_rank`, the rank of the
+    highest score: with 0, as in the released code, that unit is never dropped.
+    """
+
+    beta: Beta = 0.05
+    first_rank: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, le=1)] = 0
+
+    def chances(self, scores: Sequence[float]) -> list[float]:
+        """Equation 1 at each unit's rank."""
+        return [equation_1(rank, self.alpha, self.beta) for rank in ranks(scores, self.first_rank)]

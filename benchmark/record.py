@@ -1,0 +1,172 @@
+"""The result record: one cell as JSON, with every question's answer in a Parquet file beside it.
+
+`<name>.json` holds a Record, `<name>.answers.parquet` the answers. The board is made from these alone, so this module
+imports neither torch nor the stages.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.errors import UserError
+
+ANSWER_COLUMNS = ("question", "task", "cluster", "half", "exact_match", "f1", "acc", "acc_norm", "answer")
+METRICS = ("exact_match", "f1", "acc", "acc_norm")
+HALVES = ("development", "test")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelInfo(_Strict):
+    """A model as it was used. `fingerprint` is the hash of its weights (local) or its commit (hub)."""
+
+    name: str
+    spec: dict[str, Any]
+    fingerprint: str
+    parameters: int | None = None
+
+
+class PairInfo(_Strict):
+    """The large and the small model whose attention was contrasted."""
+
+    name: str
+    large: ModelInfo
+    small: ModelInfo
+
+
+class TaskInfo(_Strict):
+    """Corpus and questions. `may_redistribute` says whether answers may be published with the record."""
+
+    name: str
+    options: dict[str, Any]
+    corpus_hash: str
+    definition_hash: str
+    versions: dict[str, str]
+    texts: int
+    questions: int
+    clusters: int
+    may_redistribute: bool
+
+
+class MethodInfo(_Strict):
+    """How training texts were made. `texts` counts the training texts, originals and copies together."""
+
+    name: str
+    parameters: dict[str, Any]
+    copies: int
+    texts: int
+
+
+class TrainingInfo(_Strict):
+    """What the trained model went through; `budget` is the suite's label of the step budget, e.g. "400 steps"."""
+
+    budget: str
+    recipe: dict[str, Any]
+    steps: int
+    epochs: float
+    tokens: int
+    micro_batch: int
+    effective_batch: int
+    trainable_parameters: int
+    loss_first: float
+    loss_last: float
+    notes: list[str] = []
+
+
+class Environment(_Strict):
+    """Code, packages and device. `commit` is None outside a git checkout."""
+
+    benchmark_version: str
+    code_hash: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    threads: int
+
+
+class Cost(_Strict):
+    """What one stage took where it was done; `peak_memory_bytes` is of the process on CPU, of CUDA on a GPU."""
+
+    seconds: float
+    peak_memory_bytes: int
+
+
+class AnswersInfo(_Strict):
+    """The answers file beside the record."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
+class Record(_Strict):
+    """One line of results: trained model × pair × task × method × seed.
+
+    `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
+    its artifact. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
+    """
+
+    schema_version: Literal[1] = 1
+    cell: str
+    suite: str
+    created: str
+    model: ModelInfo
+    pair: PairInfo | None
+    task: TaskInfo
+    method: MethodInfo
+    seed: int
+    training: TrainingInfo
+    evaluation: dict[str, Any]
+    scoring: dict[str, Any]
+    scores: dict[str, dict[str, dict[str, float]]]
+    stages: dict[str, str]
+    cost: dict[str, Cost]
+    environment: Environment
+    answers: AnswersInfo
+    sha256: str = ""
+
+    def body_hash(self) -> str:
+        """SHA-256 of the record's canonical JSON without the field `sha256` itself."""
+        body = self.model_dump(mode="json", exclude={"sha256"})
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+    def results(self) -> dict[str, Any]:
+        """All that must be equal when the same cell is run twice: everything but times, memory and environment."""
+        return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_record(path: Path) -> Record:
+    """Read and verify a record and the answers beside it.
+
+    Raises UserError if it does not fit the schema, or if it or its answers were changed after they were written.
+    """
+    try:
+        record = Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise UserError(f"{path}: {where}: {first['msg']}; run the suite again to make the record anew") from None
+    if record.sha256 != record.body_hash():
+        raise UserError(
+            f"{path}: sha256: the record was changed after it was written; run the suite again to make it anew"
+        )
+    answers = path.parent / record.answers.file
+    if Path(record.answers.file).name != record.answers.file or not answers.is_file():
+        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; run the suite again")
+    if file_hash(answers) != record.answers.sha256:
+        raise UserError(f"{answers}: does not have the hash that its record names; run the suite again to make it anew")
+    return record

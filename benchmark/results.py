@@ -1,0 +1,201 @@
+"""From a cell's artifacts to its record, and back: which cells have a good record already."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmark import __version__
+from benchmark.errors import UserError
+from benchmark.plan import Cell, Plan
+from benchmark.record import (
+    AnswersInfo,
+    Environment,
+    MethodInfo,
+    ModelInfo,
+    PairInfo,
+    Record,
+    TaskInfo,
+    TrainingInfo,
+    file_hash,
+    read_record,
+)
+from benchmark.store import Store, write_atomically
+from benchmark.suite import ROOT
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lm_eval",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "pyarrow",
+)
+
+
+def record_path(records: Path, plan: Plan, cell: Cell) -> Path:
+    """Where a cell's record lies in a folder of records."""
+    return records / plan.suite.name / f"{cell.name}.json"
+
+
+def good_record(path: Path, cell: Cell) -> Record | None:
+    """The cell's record if it is there, unchanged and of this very cell; None means it has to be made (again)."""
+    if not path.is_file():
+        return None
+    try:
+        record = read_record(path)
+    except UserError:
+        return None
+    return record if record.cell == cell.key else None
+
+
+def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
+    """Put a cell's record together from its artifacts and write it, answers first, each whole or not at all."""
+    path = record_path(records, plan, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    answers = path.with_name(f"{path.stem}.answers.parquet")
+    rows = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell.corpus.may_redistribute)
+    record = _record(store, plan, cell, AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows))
+    record = record.model_copy(update={"sha256": record.body_hash()})
+    write_atomically(path, record.model_dump_json(indent=1) + "\n")
+    return record
+
+
+def _copy_answers(source: Path, target: Path, with_text: bool) -> int:
+    """Copy the answers; where the task's data may not be passed on, without the text of any answer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(source)
+    if not with_text:
+        column = table.schema.get_field_index("answer")
+        table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    pq.write_table(table, temporary, compression="zstd")
+    os.replace(temporary, target)
+    return int(table.num_rows)
+
+
+def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Record:
+    suite, stages = plan.suite, cell.stages
+    training = json.loads((store.path(stages["train"]) / "training.json").read_text())
+    results = json.loads((store.path(stages["evaluate"]) / "results.json").read_text())
+    params = stages["evaluate"].params
+    pair = suite.pairs[cell.pair] if cell.pair else None
+    texts = training.pop("texts")
+    return Record(
+        cell=cell.key,
+        suite=suite.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=_model(plan, cell.trained, training.pop("parameters")),
+        pair=PairInfo(name=cell.pair, large=_model(plan, pair.large), small=_model(plan, pair.small))
+        if pair and cell.pair
+        else None,
+        task=TaskInfo(
+            name=cell.entry.name,
+            options=cell.entry.model_dump(mode="json", exclude={"name", "path"}),
+            corpus_hash=cell.corpus.data_hash,
+            definition_hash=cell.corpus.definition_hash,
+            versions=results["versions"],
+            texts=len(cell.corpus.texts),
+            questions=answers.rows,
+            clusters=len(cell.corpus.texts),
+            may_redistribute=cell.corpus.may_redistribute,
+        ),
+        method=MethodInfo(
+            name=cell.method.name, parameters=cell.method.model_dump(mode="json"), copies=suite.copies, texts=texts
+        ),
+        seed=cell.seed,
+        training=TrainingInfo(budget=cell.budget.label, recipe=suite.recipe.model_dump(mode="json"), **training),
+        evaluation={key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
+        scoring={
+            **suite.scoring.model_dump(mode="json"),
+            "reduction": cell.method.reduction or suite.scoring.reduction,
+        },
+        scores=results["scores"],
+        stages={role: call.key for role, call in stages.items()},
+        cost={role: store.cost(call) for role, call in stages.items()},
+        environment=_environment(plan),
+        answers=answers,
+    )
+
+
+def _model(plan: Plan, name: str, parameters: int | None = None) -> ModelInfo:
+    spec = plan.suite.models[name].model_dump(mode="json")
+    local = plan.suite.models[name].local
+    if local is not None and not spec["model"].startswith("zoo:"):
+        spec["model"] = local.name  # the folder it lay in says something about the machine, nothing about the model
+    return ModelInfo(name=name, spec=spec, fingerprint=plan.fingerprints[name], parameters=parameters)
+
+
+def _environment(plan: Plan) -> Environment:
+    commit, dirty = _commit()
+    return Environment(
+        benchmark_version=__version__,
+        code_hash=code_hash(),
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        packages=_packages(),
+        platform=f"{platform.system()} {platform.machine()}",
+        device=_device_name(plan.device),
+        threads=plan.suite.threads,
+    )
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 over the Python files of the harness and the tasks."""
+    digest = hashlib.sha256()
+    for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
+        digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _packages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _commit() -> tuple[str | None, bool | None]:
+    """The git commit and whether files differ from it; in an image, what the build was told."""
+    if commit := os.environ.get("BENCHMARK_COMMIT"):
+        return commit, None
+    try:
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@cache
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

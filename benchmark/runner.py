@@ -1,0 +1,99 @@
+"""Run a suite: plan it, do what is missing, write the records."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.display import display
+from benchmark.errors import UserError
+from benchmark.executors.local import run_calls
+from benchmark.plan import Cell, Plan, make_plan
+from benchmark.record import Record
+from benchmark.results import good_record, record_path, write_record
+from benchmark.store import StageCall, Store
+from benchmark.suite import Suite
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: the records of all cells, how many of them and of the stages were made now."""
+
+    plan: Plan
+    records: dict[str, Record]
+    made: int
+    stages: int
+
+
+def missing(plan: Plan, records: Path) -> tuple[dict[str, Record], list[Cell]]:
+    """Good records by cell key, and the cells that have none."""
+    good: dict[str, Record] = {}
+    todo: list[Cell] = []
+    for cell in plan.cells:
+        record = good_record(record_path(records, plan, cell), cell)
+        if record:
+            good[cell.key] = record
+        else:
+            todo.append(cell)
+    return good, todo
+
+
+def run_suite(
+    suite: Suite, results: Path, records: Path, workers: int | None = None, plain: bool | None = None
+) -> Outcome:
+    """Do what is missing of a suite and write its records.
+
+    Args:
+        suite: what to run.
+        results: folder of the store.
+        records: folder of the records, one folder per suite in it.
+        workers: processes; by default as many as the CPU has cores for the suite's threads, one on a GPU.
+        plain: progress as lines even at a terminal.
+
+    Raises:
+        UserError: something in the suite, its models or data is wrong, or the folders cannot be written.
+    """
+    plan = make_plan(suite)
+    good, todo = missing(plan, records)
+    if not todo:
+        return Outcome(plan, good, 0, 0)
+    store = Store(results / "store")
+    for folder in (store.root, records / suite.name):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
+            ) from None
+
+    calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
+    needed = [call for call in calls if not store.verified(call)]
+    waiting = {cell.key: cell for cell in todo}
+    keys_to_do = {call.key for call in needed}
+
+    def finish() -> None:
+        """Write the record of every cell whose last stage is there."""
+        for cell in list(waiting.values()):
+            if cell.stages["evaluate"].key not in keys_to_do:
+                good[cell.key] = write_record(store, plan, cell, records)
+                del waiting[cell.key]
+
+    finish()
+    if needed:
+        with display(len(needed), plain) as shown:
+
+            def done(call: StageCall) -> None:
+                keys_to_do.discard(call.key)
+                shown.done(call)
+                if call.stage == "evaluate":
+                    finish()
+
+            run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
+    return Outcome(plan, good, len(todo), len(needed))
+
+
+def default_workers(plan: Plan) -> int:
+    """One process on a GPU; on a CPU as many as its usable cores hold of the suite's threads."""
+    if plan.device == "cuda":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // plan.suite.threads)

@@ -1,0 +1,231 @@
+"""Token scores of texts: how much attention each token receives, and the difference of two models' scores.
+
+Scores live on characters. Tokens that share a character (byte-level tokenizers split an emoji or a Chinese character
+into several) are one entry here, its score the mean of theirs: so entries never overlap, and a character is never
+half a token. torch is imported where a model runs, not before.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError, nearest
+from benchmark.texts import Text, TokenScores
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+REDUCTIONS = ("received", "received_strict", "released")
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A text as the model reads it. `units` are entries of the result: start, end and the positions of their tokens."""
+
+    text: Text
+    ids: list[int]
+    units: list[tuple[int, int, list[int]]]
+
+    def with_scores(self, scores: Sequence[float]) -> TokenScores:
+        """The result for scores that stand one beside every entry of `ids`."""
+        return TokenScores(
+            id=self.text.id,
+            token=[self.text.text[start:end] for start, end, _ in self.units],
+            start=[start for start, _, _ in self.units],
+            end=[end for _, end, _ in self.units],
+            score=[sum(scores[place] for place in places) / len(places) for _, _, places in self.units],
+        )
+
+
+def score_texts(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[Text],
+    reduction: str = "received",
+    prefix: str = "",
+    tokens_per_batch: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[TokenScores]:
+    """Score every token of every text by the attention it receives in the model.
+
+    The model reads each text by itself, with `prefix` in front and the special tokens that the tokenizer adds; neither
+    is part of the result. A token that reaches from the prefix into the text begins at the text's first character.
+
+    Args:
+        model: A causal language model; its language-model head is not run.
+        tokenizer: The model's tokenizer, a fast one; it needs no padding token.
+        texts: What to score.
+        reduction: One of REDUCTIONS, explained at `benchmark.models.attention.ReceivedAttention.scores`.
+        prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own.
+        tokens_per_batch: Most tokens of a batch, padding included; a longer text is a batch of its own.
+        progress: Called after each batch with the number of texts done and of all texts.
+
+    Returns:
+        One result per text, in the order of `texts`.
+
+    Raises:
+        UserError: If the reduction is unknown, the tokenizer gives no offsets, a text is empty or longer than the
+            model's context, the architecture's attention cannot be read, or a score is not a finite number.
+    """
+    import torch
+
+    from benchmark.models.attention import ReceivedAttention
+
+    if reduction not in REDUCTIONS:
+        raise UserError(f"reduction {reduction!r} is unknown; {nearest(reduction, REDUCTIONS)}")
+    encoded = _encode(tokenizer, texts, prefix)
+    attention = ReceivedAttention(model, reduction)
+    decoder = attention.decoder
+    _check_lengths(encoded, getattr(decoder.config, "max_position_embeddings", None))
+    results: dict[int, TokenScores] = {}
+    was_training = decoder.training
+    decoder.eval()
+    try:
+        with torch.inference_mode(), attention:
+            for batch in _batches([len(one.ids) for one in encoded], tokens_per_batch):
+                ids, mask = _padded([encoded[place].ids for place in batch])
+                decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
+                for place, row in zip(batch, attention.scores().cpu(), strict=True):
+                    results[place] = _result(encoded[place], row, decoder.dtype)
+                if progress:
+                    progress(len(results), len(texts))
+    finally:
+        decoder.train(was_training)
+    return [results[place] for place in range(len(texts))]
+
+
+def tokens_of(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text]) -> list[TokenScores]:
+    """The tokens that `score_texts` would give without a prefix, each with score 0.
+
+    Raises UserError if the tokenizer gives no offsets or a text has no token.
+    """
+    return [one.with_scores([0.0] * len(one.ids)) for one in _encode(tokenizer, texts, prefix="")]
+
+
+def contrast(large: Sequence[TokenScores], small: Sequence[TokenScores]) -> list[TokenScores]:
+    """The large model's scores minus the small model's, on the large model's tokens.
+
+    Where the small model cut the text otherwise, its score for a token of the large model is the mean of its tokens'
+    scores there, weighted by the characters they share with it. A token of white space alone that no token of the small
+    model covers (some tokenizers leave spaces out of their offsets) is compared with the next one that stands there.
+
+    Raises:
+        UserError: If the two are not about the same texts in the same order, or a token has no counterpart.
+    """
+    if [one.id for one in large] != [one.id for one in small]:
+        raise UserError(
+            "the two models' scores are not of the same texts in the same order; score one corpus with both"
+        )
+    return [_difference(one, other) for one, other in zip(large, small, strict=True)]
+
+
+def _difference(large: TokenScores, small: TokenScores) -> TokenScores:
+    if (large.start, large.end) == (small.start, small.end):
+        others = small.score
+    else:
+        others = [_score_at(small, large, place) for place in range(len(large.token))]
+    score = [mine - other for mine, other in zip(large.score, others, strict=True)]
+    return TokenScores(large.id, large.token, large.start, large.end, score)
+
+
+def _score_at(small: TokenScores, large: TokenScores, place: int) -> float:
+    """The small model's score on the characters of one token of the large model."""
+    start, end = large.start[place], large.end[place]
+    first, last = bisect_right(small.end, start), bisect_left(small.start, end)
+    shared = [min(end, small.end[k]) - max(start, small.start[k]) for k in range(first, last)]
+    if shared:
+        # Shares first, so that a single counterpart gives its score unrounded.
+        return sum(chars / sum(shared) * small.score[first + k] for k, chars in enumerate(shared))
+    if large.token[place].isspace() and small.score:
+        return small.score[min(first, len(small.score) - 1)]
+    raise UserError(
+        f"the two models' tokens cannot be aligned on text {large.id!r} at characters {start} to {end}: the small "
+        "model has no token there; score the same corpus with both models"
+    )
+
+
+def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix: str) -> list[_Encoded]:
+    if not getattr(tokenizer, "is_fast", False):
+        name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
+        raise UserError(
+            f"tokenizer {name} gives no character offsets; use a model that has a fast tokenizer (tokenizer.json)"
+        )
+    if not texts:
+        return []
+    # A tokenizer.json may have truncation or padding switched on, and a cut would go unnoticed.
+    rows = tokenizer(
+        [prefix + one.text for one in texts],
+        add_special_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        truncation=False,
+        padding=False,
+        verbose=False,
+    )
+    pairs = zip(texts, rows["input_ids"], rows["offset_mapping"], strict=True)
+    encoded = [_Encoded(text, ids, _units(offsets, len(prefix))) for text, ids, offsets in pairs]
+    for one in encoded:
+        if not one.units:
+            raise UserError(f"text {one.text.id!r} has no token; leave it out")
+    return encoded
+
+
+def _units(offsets: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int, list[int]]]:
+    """Spans in the text with the positions of their tokens; tokens that share a character are put together."""
+    units: list[tuple[int, int, list[int]]] = []
+    for place, (start, end) in enumerate(offsets):
+        start, end = max(start - shift, 0), end - shift
+        if end <= start:
+            continue
+        if units and start < units[-1][1]:
+            first, last, places = units.pop()
+            units.append((min(first, start), max(last, end), [*places, place]))
+        else:
+            units.append((start, end, [place]))
+    return units
+
+
+def _check_lengths(encoded: Sequence[_Encoded], limit: int | None) -> None:
+    too_long = [one for one in encoded if limit is not None and len(one.ids) > limit]
+    if too_long:
+        one = too_long[0]
+        others = f" ({len(too_long) - 1} more texts are too long as well)" if len(too_long) > 1 else ""
+        raise UserError(
+            f"text {one.text.id!r} has {len(one.ids)} tokens, but the model's context is {limit}: split the text or "
+            f"leave it out{others}"
+        )
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Places of texts of like length, the longest first, so that memory runs out at once or not at all."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def _padded(rows: Sequence[list[int]]) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Token ids and attention mask, both (texts, longest); padding is id 0 on the right, unseen by real tokens."""
+    import torch
+
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row)
+        mask[place, : len(row)] = 1
+    return ids, mask
+
+
+def _result(one: _Encoded, row: "torch.Tensor", dtype: "torch.dtype") -> TokenScores:
+    if not row.isfinite().all():
+        raise UserError(
+            f"text {one.text.id!r}: its scores are not finite numbers; the model overflows in {dtype}, load it in "
+            "bfloat16 or float32"
+        )
+    return one.with_scores(row.tolist())

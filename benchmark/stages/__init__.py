@@ -1,0 +1,60 @@
+"""The stages, each a function from artifacts to an artifact: corpus → score → augment → train → evaluate.
+
+A stage's `run` reads `call.params` and the folders of `inputs`, and writes its files to `out`. Its VERSION is part of
+every key: raise it when the same inputs come to give something else.
+"""
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from benchmark.record import Cost
+from benchmark.store import StageCall, Store
+
+Progress = Callable[[int, int], None]
+
+VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1}
+
+
+def do(store: Store, call: StageCall, progress: Progress) -> bool:
+    """Make the call's artifact, and first what it needs that is missing or broken. Returns whether work was done."""
+    for source in call.inputs.values():
+        if not store.verified(source):
+            do(store, source, lambda done, total: None)
+    inputs = {role: store.path(source) for role, source in call.inputs.items()}
+    stage = import_module(f"benchmark.stages.{call.stage}")
+
+    def work(out: Path) -> Cost:
+        began = time.perf_counter()
+        on_gpu = call.params.get("device") == "cuda"
+        _reset_peak_memory(on_gpu)
+        stage.run(call, inputs, out, progress)
+        return Cost(seconds=round(time.perf_counter() - began, 3), peak_memory_bytes=_peak_memory(on_gpu))
+
+    return store.make(call, work)
+
+
+def _reset_peak_memory(on_gpu: bool) -> None:
+    if on_gpu:
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of the process so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory(on_gpu: bool) -> int:
+    """Peak in bytes: allocated by torch on a GPU, resident in memory on a CPU."""
+    if on_gpu:
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,31 @@
+"""Augment stage: the training texts that a method makes of a corpus."""
+
+from pathlib import Path
+
+from benchmark.methods import augment, make_method
+from benchmark.stages import Progress
+from benchmark.store import StageCall
+from benchmark.texts import TokenScores, read_scores, read_texts, write_lines
+
+AUGMENTED = "augmented.jsonl"
+
+
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
+    """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained" or "large" and "small"."""
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.scoring import contrast, tokens_of
+
+    params = call.params
+    method = make_method(params["method"], params["parameters"])
+    texts = read_texts(inputs["corpus"] / "texts.jsonl")
+    tokens: list[TokenScores] | None = None
+    if method.needs == "tokens":
+        tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
+    elif method.needs == "trained":
+        tokens = read_scores(inputs["trained"] / "scores.parquet")
+    elif method.needs == "difference":
+        large, small = (read_scores(inputs[role] / "scores.parquet") for role in ("large", "small"))
+        tokens = contrast(large, small)
+    write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"]))
+    progress(1, 1)

@@ -1,0 +1,121 @@
+"""Evaluate stage: lm-eval asks a trained model the task's questions; every answer is kept."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from benchmark.corpora import TASKS
+from benchmark.errors import UserError, nearest
+from benchmark.models.loading import load_model, tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.record import ANSWER_COLUMNS, HALVES, METRICS
+from benchmark.stages import Progress
+from benchmark.store import StageCall
+
+ANSWERS, RESULTS = "answers.parquet", "results.json"
+
+
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
+    """Write answers.parquet (a row per question) and results.json (means, task versions) from the input "trained"."""
+    import torch
+
+    params = call.params
+    torch.set_num_threads(params["threads"])
+    spec = ModelSpec.model_validate(call.where["model"])
+    model = trained_model(spec, params["device"], inputs["trained"] / "model")
+    samples, versions = ask(
+        model,
+        tokenizer_of(spec),
+        params["tasks"],
+        call.where["metadata"],
+        batch_size=params["batch_size"],
+        num_fewshot=params["num_fewshot"],
+    )
+    rows = [row for task in sorted(samples) for row in _rows(task, samples[task])]
+    _write_answers(out / ANSWERS, rows)
+    (out / RESULTS).write_text(json.dumps({"scores": means(rows), "versions": versions}, indent=1, sort_keys=True))
+    progress(1, 1)
+
+
+def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
+    """The base model with the trained adapter on it, or the trained weights in its place."""
+    if (weights / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_model(spec, device), weights).eval()
+    return load_model(ModelSpec(model=str(weights.resolve()), dtype=spec.dtype), device)
+
+
+def ask(
+    model: Any,
+    tokenizer: Any,
+    tasks: list[str],
+    metadata: dict[str, Any],
+    batch_size: int,
+    num_fewshot: int | None,
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Run lm-eval's tasks or groups of the project's task folder on a model.
+
+    Returns lm-eval's samples per task and the version of each task.
+    Raises UserError for a task that is not there.
+    """
+    for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
+    for name in tasks:
+        if name not in manager.all_tasks:
+            raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
+    language_model = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    results = simple_evaluate(
+        language_model,
+        tasks=list(tasks),
+        task_manager=manager,
+        num_fewshot=num_fewshot,
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    if results is None:
+        raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
+    return results["samples"], {name: str(version) for name, version in results["versions"].items()}
+
+
+def _rows(task: str, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answer rows of one lm-eval task, in the order of its questions."""
+    rows = []
+    for sample in sorted(samples, key=lambda s: s["doc_id"]):
+        document = sample["doc"]
+        row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
+        row.update(question=document["id"], task=task, cluster=document["cluster"], half=document["half"])
+        row.update({metric: float(sample[metric]) for metric in METRICS if metric in sample})
+        if row["exact_match"] is not None:
+            answer = sample["filtered_resps"][0]
+            row["answer"] = answer if isinstance(answer, str) else answer[0]
+        rows.append(row)
+    return rows
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean of every metric per task and half."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        for metric in METRICS:
+            if row[metric] is not None:
+                values.setdefault((row["task"], row["half"], metric), []).append(row[metric])
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for (task, half, metric), numbers in sorted(values.items()):
+        scores.setdefault(task, {h: {} for h in HALVES})[half][metric] = round(sum(numbers) / len(numbers), 6)
+    return scores
+
+
+def _write_answers(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers = {metric: pa.float32() for metric in METRICS}
+    schema = pa.schema([(name, numbers.get(name, pa.string())) for name in ANSWER_COLUMNS])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")

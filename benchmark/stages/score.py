@@ -1,0 +1,32 @@
+"""Score stage: how much attention each token of each text receives in one model."""
+
+from pathlib import Path
+
+from benchmark.models.loading import load_model, tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.scoring import score_texts
+from benchmark.stages import Progress
+from benchmark.store import StageCall
+from benchmark.texts import read_texts, write_scores
+
+SCORES = "scores.parquet"
+
+
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
+    """Write scores.parquet from the input "corpus"."""
+    import torch
+
+    params = call.params
+    torch.set_num_threads(params["threads"])
+    spec = ModelSpec.model_validate(call.where["model"])
+    model = load_model(spec, params["device"])
+    scores = score_texts(
+        model,
+        tokenizer_of(spec),
+        read_texts(inputs["corpus"] / "texts.jsonl"),
+        reduction=params["reduction"],
+        prefix=params["prefix"],
+        tokens_per_batch=params["tokens_per_batch"],
+        progress=progress,
+    )
+    write_scores(out / SCORES, scores)

@@ -1,0 +1,135 @@
+"""Artifacts by key: a folder per stage and key, written whole, verified when read, made by one process at a time.
+
+STORE/<stage>/<key>/        the stage's files and manifest.json (what went in, the hash of every file, the cost)
+STORE/.tmp/, STORE/.locks/  work in progress
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from benchmark.record import Cost, file_hash
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StageCall:
+    """One stage to do: its parameters and the artifacts it reads, by role. `key` names what it makes.
+
+    `where` says where to find things (paths) and is no part of the key: the same model is the same in another folder.
+    """
+
+    stage: str
+    version: int
+    params: Mapping[str, Any]
+    inputs: Mapping[str, "StageCall"] = field(default_factory=dict)
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything the artifact depends on (24 hex digits)."""
+        content = {
+            "stage": self.stage,
+            "version": self.version,
+            "params": self.params,
+            "inputs": {role: call.key for role, call in self.inputs.items()},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class Store:
+    """A folder of artifacts that any number of processes may use at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, call: StageCall) -> Path:
+        """The folder of the call's artifact, whether it is there or not."""
+        return self.root / call.stage / call.key
+
+    def has(self, call: StageCall) -> bool:
+        """Whether the artifact is there (unverified: `verified` says whether it is whole)."""
+        return (self.path(call) / MANIFEST).is_file()
+
+    def verified(self, call: StageCall) -> bool:
+        """Whether the artifact is there and every file has the hash that its manifest names."""
+        folder = self.path(call)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+            files, sealed = manifest["files"], manifest.pop("sha256")
+            if sealed != _hash_of(manifest) or manifest["key"] != call.key:
+                return False
+            return all(file_hash(folder / name) == digest for name, digest in files.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def cost(self, call: StageCall) -> Cost:
+        """What the artifact took to make."""
+        return Cost.model_validate(json.loads((self.path(call) / MANIFEST).read_text())["cost"])
+
+    def make(self, call: StageCall, work: Callable[[Path], Cost]) -> bool:
+        """Make the artifact unless it is there and whole; `work` writes its files to the folder it is given.
+
+        Returns whether work was done. Another process making the same artifact is waited for. What is written becomes
+        visible in one rename; an artifact that fails its check is thrown away and made again.
+        """
+        with self._locked(call):
+            if self.verified(call):
+                return False
+            final = self.path(call)
+            shutil.rmtree(final, ignore_errors=True)
+            work_folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # the lock makes it ours
+            shutil.rmtree(work_folder, ignore_errors=True)
+            work_folder.mkdir(parents=True)
+            try:
+                cost = work(work_folder)
+                self._seal(work_folder, call, cost)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(work_folder, final)
+            finally:
+                shutil.rmtree(work_folder, ignore_errors=True)
+            return True
+
+    def _seal(self, folder: Path, call: StageCall, cost: Cost) -> None:
+        manifest: dict[str, Any] = {
+            "key": call.key,
+            "stage": call.stage,
+            "version": call.version,
+            "params": call.params,
+            "inputs": {role: source.key for role, source in call.inputs.items()},
+            "files": {str(f.relative_to(folder)): file_hash(f) for f in sorted(folder.rglob("*")) if f.is_file()},
+            "cost": cost.model_dump(),
+        }
+        manifest = json.loads(json.dumps(manifest))
+        write_atomically(folder / MANIFEST, json.dumps({**manifest, "sha256": _hash_of(manifest)}, indent=1))
+
+    @contextmanager
+    def _locked(self, call: StageCall) -> Iterator[None]:
+        locks = self.root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{call.stage}-{call.key}"):
+            yield
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _hash_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,111 @@
+"""Texts, augmented texts and token scores: what the stages pass to each other, and how each is stored."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a corpus."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class AugmentedText:
+    """One training text; copy 0 is the original."""
+
+    id: str
+    copy: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Scores of one text's tokens. `start` and `end` are character offsets into the text, end excluded.
+
+    All four lists have one entry per token; special tokens that stand for no character are left out.
+    """
+
+    id: str
+    token: list[str]
+    start: list[int]
+    end: list[int]
+    score: list[float]
+
+
+def read_texts(path: Path) -> list[Text]:
+    """Read a corpus file with one {"id": …, "text": …} a line.
+
+    Raises UserError naming the file and line if a line is no such object, an id comes twice, or there is no text.
+    """
+    texts: list[Text] = []
+    seen: set[str] = set()
+    for number, row in _json_lines(path):
+        if not isinstance(row.get("id"), str) or not isinstance(row.get("text"), str) or not row["text"].strip():
+            raise UserError(f'{path}:{number}: each line needs "id" and a non-empty "text", both strings')
+        if row["id"] in seen:
+            raise UserError(f"{path}:{number}: id {row['id']!r} stands there twice; give every text an id of its own")
+        seen.add(row["id"])
+        texts.append(Text(row["id"], row["text"]))
+    if not texts:
+        raise UserError(f"{path}: the corpus is empty; it needs at least one text")
+    return texts
+
+
+def write_lines(path: Path, rows: Iterable[Text] | Iterable[AugmentedText]) -> None:
+    """Write texts or augmented texts, one JSON object a line, in the order given."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+
+
+def read_augmented(path: Path) -> list[AugmentedText]:
+    """Read what `write_lines` wrote from augmented texts."""
+    return [AugmentedText(row["id"], row["copy"], row["text"]) for _, row in _json_lines(path)]
+
+
+def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:
+    """Write token scores as Parquet: a row per text, `id` and the lists `token`, `start`, `end`, `score` (float32)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("token", pa.list_(pa.string())),
+            ("start", pa.list_(pa.int32())),
+            ("end", pa.list_(pa.int32())),
+            ("score", pa.list_(pa.float32())),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in scores], schema=schema), path, compression="zstd")
+
+
+def read_scores(path: Path) -> list[TokenScores]:
+    """Read what `write_scores` wrote."""
+    import pyarrow.parquet as pq
+
+    return [TokenScores(**row) for row in pq.read_table(path).to_pylist()]
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise UserError(f"{path}:{number}: expected a JSON object")
+                yield number, row
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON lines in UTF-8: {error}") from None

@@ -1,0 +1,295 @@
+"""From records to the board: a table per set of equal conditions, a row per method, seeds put together.
+
+Every display (Markdown, CSV, terminal) shows the one Board made here, and every number in it comes from the answers of
+the test half. The development half is for choosing parameters, and never shown.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.errors import UserError
+from benchmark.people import FIELDS
+from benchmark.record import METRICS, Record, read_record
+from leaderboard.answers import Answers, Tally, read_answers, tally
+from leaderboard.compare import Facts, canonical, conditions, treatment
+from leaderboard.statistics import Interval, mean_interval, paired_difference
+
+BASELINE = "plain_matched"
+GREEK = {"alpha": "α", "beta": "β"}
+
+Found = tuple[Path, Record]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Row(_Frozen):
+    """A method's records, one per seed, put together.
+
+    `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match, `difference`
+    is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
+    `texts` are the least and the most over the seeds; `seconds` is the mean time of training.
+    """
+
+    label: str
+    method: str
+    parameters: Facts
+    copies: int
+    pair: str | None
+    seeds: tuple[int, ...]
+    files: tuple[Path, ...]
+    scores: dict[str, Interval]
+    fields: dict[str, Interval]
+    difference: Interval | None
+    difference_seeds: tuple[int, ...]
+    steps: tuple[int, int]
+    texts: tuple[int, int]
+    seconds: float | None
+
+    @property
+    def headline(self) -> Interval:
+        """The exact match over all fields, by which rows are ordered."""
+        return self.scores["exact_match"]
+
+    @property
+    def verdict(self) -> Literal["above", "below"] | None:
+        """On which side of plain_matched the whole interval of the difference lies; None if it holds 0."""
+        if self.difference is None or self.difference.low <= 0 <= self.difference.high:
+            return None
+        return "above" if self.difference.low > 0 else "below"
+
+
+class BoardTable(_Frozen):
+    """Rows made under equal conditions, best first.
+
+    `questions` counts the test half's questions that have an exact match, `subjects` the people or paragraphs there.
+    """
+
+    title: str
+    task: str
+    model: str
+    budget: str
+    suites: tuple[str, ...]
+    conditions: Facts
+    questions: int
+    subjects: int
+    fields: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def is_best(self, row: Row) -> bool:
+        """Whether no row of this table has a higher exact match."""
+        return row.headline.mean == self.rows[0].headline.mean
+
+    def summary(self, name: Callable[[str], str] = str) -> str:
+        """The best method, and those above plain_matched by a difference whose interval lies above 0.
+
+        `name` renders a label for the display that the line is meant for.
+        """
+        best = ", ".join(name(row.label) for row in self.rows if self.is_best(row))
+        line = f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."
+        if not any(row.difference for row in self.rows):
+            return f"{line} Nothing here to compare with {name(BASELINE)}."
+        above = ", ".join(name(row.label) for row in self.rows if row.verdict == "above")
+        return f"{line} Above {name(BASELINE)} beyond the interval: {above or 'none'}."
+
+
+class Board(_Frozen):
+    """All tables, in the order of task, model and budget."""
+
+    tables: tuple[BoardTable, ...]
+
+    def of_suites(self, suites: Sequence[str]) -> "Board":
+        """The tables that hold a record of one of these suites."""
+        return Board(tables=tuple(table for table in self.tables if set(suites) & set(table.suites)))
+
+
+def load_records(folder: Path) -> list[Found]:
+    """Read and verify every `*.json` in a folder tree as a record, in the order of their paths.
+
+    Raises UserError if the folder is absent or holds no record, or naming the file that is not a valid record.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the folder of the records, or run a suite to make one")
+    paths = sorted(path for path in folder.rglob("*.json") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise UserError(f"{folder}: holds no record; run a suite first")
+    return [(path, read_record(path)) for path in paths]
+
+
+def build_board(records: Sequence[Found]) -> Board:
+    """Put records together that differ in their seed alone, and tables of those made under equal conditions.
+
+    Raises UserError naming both files if two records are the same but for their suite, or if records of one table do
+    not answer the same questions.
+    """
+    groups: dict[str, list[Found]] = {}
+    for found in records:
+        groups.setdefault(canonical(conditions(found[1])), []).append(found)
+    tables = [_table(group) for group in groups.values()]
+    titles = tell_apart([table.title for table in tables], [table.conditions for table in tables])
+    named = [table.model_copy(update={"title": title}) for table, title in zip(tables, titles, strict=True)]
+    return Board(tables=tuple(sorted(named, key=_table_order)))
+
+
+def short_number(value: float, digits: int = 3, sign: str = "") -> str:
+    """A number as tables show it, without the zero before the point: .392, -.050, with sign "+" also +.050."""
+    text = f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+    return re.sub(r"^([+-]?)0\.", r"\1.", text)
+
+
+def tell_apart(labels: Sequence[str], facts: Sequence[Facts]) -> list[str]:
+    """Make equal labels unequal by adding the facts in which their owners differ, no more of them than it takes."""
+    told = list(labels)
+    for label in {label for label in labels if labels.count(label) > 1}:
+        members = [i for i, other in enumerate(labels) if other == label]
+        for key in dict.fromkeys(key for i in members for key in facts[i]):
+            if len({told[i] for i in members}) == len(members):
+                break
+            if len({canonical(facts[i].get(key)) for i in members}) > 1:
+                for i in members:
+                    if facts[i].get(key) is not None:
+                        told[i] += f" {key.rpartition('.')[2]}={_short(facts[i][key])}"
+    return told
+
+
+def _table_order(table: BoardTable) -> tuple[str, str, int, str]:
+    return table.task, table.model, max(row.steps[1] for row in table.rows), table.title
+
+
+def _table(group: list[Found]) -> BoardTable:
+    answers = {path: read_answers(path, record) for path, record in group}
+    _check_questions(answers)
+    members = _by_treatment(group)
+    facts = [treatment(some[0][1]) for some in members]
+    labels = tell_apart([_label(some[0][1]) for some in members], facts)
+    baselines = [some for some in members if some[0][1].method.name == BASELINE]
+    path, first = group[0]
+    fields = _fields(first.task.name, answers[path])
+    rows = [
+        _row(label, some, _baseline_for(some, baselines), answers, fields)
+        for label, some in zip(labels, members, strict=True)
+    ]
+    return BoardTable(
+        title=f"{first.task.name}, {first.model.name}, {first.training.budget}",
+        task=first.task.name,
+        model=first.model.name,
+        budget=first.training.budget,
+        suites=tuple(sorted({record.suite for _, record in group})),
+        conditions=conditions(first),
+        questions=int((~np.isnan(answers[path].values[METRICS.index("exact_match")])).sum()),
+        subjects=len(set(answers[path].subject)),
+        fields=tuple(fields),
+        rows=tuple(sorted(rows, key=lambda row: (-row.headline.mean, row.label))),
+    )
+
+
+def _by_treatment(group: list[Found]) -> list[list[Found]]:
+    """A table's records by row, each row's in the order of seeds."""
+    rows: dict[str, dict[int, Found]] = {}
+    for path, record in group:
+        seeds = rows.setdefault(canonical(treatment(record)), {})
+        if record.seed in seeds:
+            raise UserError(f"{seeds[record.seed][0]} and {path}: the same cell and seed twice; remove one of the two")
+        seeds[record.seed] = (path, record)
+    return [[found for _, found in sorted(seeds.items())] for seeds in rows.values()]
+
+
+def _row(
+    label: str, members: list[Found], baseline: list[Found], answers: dict[Path, Answers], fields: dict[str, str]
+) -> Row:
+    records = [record for _, record in members]
+    first = records[0]
+    mine = [answers[path] for path, _ in members]
+    scores = {metric: _interval(tally(mine, metric)) for metric in METRICS}
+    of_fields = {field: _interval(tally(mine, "exact_match", task)) for field, task in fields.items()}
+    difference, difference_seeds = _difference(members, baseline, answers)
+    seconds = [record.cost["train"].seconds for record in records if "train" in record.cost]
+    return Row(
+        label=label,
+        method=first.method.name,
+        parameters=first.method.parameters,
+        copies=first.method.copies,
+        pair=first.pair.name if first.pair else None,
+        seeds=tuple(record.seed for record in records),
+        files=tuple(path for path, _ in members),
+        scores={metric: score for metric, score in scores.items() if score},
+        fields={field: score for field, score in of_fields.items() if score},
+        difference=difference,
+        difference_seeds=difference_seeds,
+        steps=_range(record.training.steps for record in records),
+        texts=_range(record.method.texts for record in records),
+        seconds=sum(seconds) / len(seconds) if seconds else None,
+    )
+
+
+def _difference(
+    members: list[Found], baseline: list[Found], answers: dict[Path, Answers]
+) -> tuple[Interval | None, tuple[int, ...]]:
+    """Exact match minus the baseline's over the seeds that both have, and these seeds; None where there are none."""
+    mine, theirs = ({record.seed: answers[path] for path, record in side} for side in (members, baseline))
+    shared = tuple(sorted(mine.keys() & theirs.keys()))
+    if not shared or members is baseline:
+        return None, ()
+    a = tally([mine[seed] for seed in shared], "exact_match")
+    b = tally([theirs[seed] for seed in shared], "exact_match")
+    return (paired_difference(a[0], b[0], a[1]), shared) if a and b else (None, ())
+
+
+def _baseline_for(members: list[Found], baselines: list[list[Found]]) -> list[Found]:
+    """The plain_matched row that shares most with this one: where suites differ in pair or scoring there may be two."""
+    mine = treatment(members[0][1])
+
+    def shared(baseline: list[Found]) -> int:
+        theirs = treatment(baseline[0][1])
+        return sum(canonical(mine.get(key)) == canonical(value) for key, value in theirs.items())
+
+    return max(baselines, key=shared, default=[])
+
+
+def _check_questions(answers: dict[Path, Answers]) -> None:
+    paths = list(answers)
+    for path in paths[1:]:
+        if not answers[path].asks_the_same_as(answers[paths[0]]):
+            raise UserError(f"{path}: answers other questions than {paths[0]}, yet names the same task; run both again")
+
+
+def _fields(task: str, answers: Answers) -> dict[str, str]:
+    """The fields of a task with an lm-eval task per field, in the order of the text; field → lm-eval task."""
+    generated = ~np.isnan(answers.values[METRICS.index("exact_match")])
+    if not generated.any():
+        raise UserError(f"task {task!r}: its answers lack the exact match that orders the board; evaluate that too")
+    names = {name.removeprefix(f"{task}_"): name for name in set(answers.task[generated]) if name != task}
+    return {field: names[field] for field in sorted(names, key=lambda field: (_place(field), field))}
+
+
+def _place(field: str) -> int:
+    return FIELDS.index(field) if field in FIELDS else len(FIELDS)
+
+
+def _interval(counted: Tally | None) -> Interval | None:
+    return mean_interval(*counted) if counted else None
+
+
+def _range(numbers: Iterable[int]) -> tuple[int, int]:
+    ordered = sorted(numbers)
+    return ordered[0], ordered[-1]
+
+
+def _label(record: Record) -> str:
+    given = record.method.parameters
+    known = [f"{sign}={_short(given[name])}" for name, sign in GREEK.items() if name in given]
+    return " ".join([record.method.name, *known])
+
+
+def _short(value: Any) -> str:
+    """A fact as it stands in a label: numbers without the leading zero, hashes by their first eight digits."""
+    if isinstance(value, float):
+        return re.sub(r"^(-?)0\.", r"\1.", f"{value:g}")
+    text = value if isinstance(value, str) else canonical(value)
+    return text[:8] if re.fullmatch(r"[0-9a-f]{16,}", text) else text[:40]

@@ -1,0 +1,94 @@
+"""Write the board's files from the records, and check that they still are what the records give."""
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.errors import UserError, nearest
+from benchmark.store import write_atomically
+from leaderboard.board import Board, build_board, load_records
+from leaderboard.page import clean, compact, page, table_csv
+
+BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
+
+
+def build(
+    records_folder: Path, out_folder: Path, readme: Path | None = None, readme_suites: Sequence[str] | None = None
+) -> Board:
+    """Write README.md and board.csv into `out_folder`, and a compact board between the marks of `readme`.
+
+    Nothing is written unless all of it can be made. `readme_suites` limits the compact board to tables that hold a
+    record of these suites. Returns the board. Raises UserError if a record is not valid or may not stand beside
+    another, if the marks are not in `readme`, if a suite has no record, or if a file cannot be written.
+    """
+    board, files = _render(records_folder, out_folder, readme, readme_suites)
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); make room or give another folder") from None
+    return board
+
+
+def check(
+    records_folder: Path, out_folder: Path, readme: Path | None = None, readme_suites: Sequence[str] | None = None
+) -> list[str]:
+    """Make the files of `build` anew in memory and say how those on disk differ: a line per file, none if all is well.
+
+    Raises UserError as `build` does, so a record changed by hand is refused by name.
+    """
+    _, files = _render(records_folder, out_folder, readme, readme_suites)
+    problems = []
+    for path, text in files.items():
+        if not path.is_file():
+            problems.append(f"{path}: is missing; run benchmark leaderboard build")
+        elif (there := path.read_bytes().decode("utf-8", errors="replace")) != text:
+            problems.append(f"{path}:{_first_difference(there, text)}; run benchmark leaderboard build")
+    return problems
+
+
+def _render(
+    records_folder: Path, out_folder: Path, readme: Path | None, readme_suites: Sequence[str] | None
+) -> tuple[Board, dict[Path, str]]:
+    board = build_board(load_records(records_folder))
+    files = {out_folder / "README.md": page(board, out_folder), out_folder / "board.csv": table_csv(board, out_folder)}
+    if readme is not None:
+        chosen = board if readme_suites is None else _of_suites(board, readme_suites)
+        files[readme] = _between_marks(readme, compact(chosen, _link(readme, out_folder)))
+    return board, files
+
+
+def _of_suites(board: Board, suites: Sequence[str]) -> Board:
+    known = sorted({suite for table in board.tables for suite in table.suites})
+    for suite in suites:
+        if suite not in known:
+            raise UserError(f"suite {suite!r}: no record of it; {nearest(suite, known)}")
+    return board.of_suites(suites)
+
+
+def _link(readme: Path, out_folder: Path) -> str:
+    return Path(os.path.relpath(out_folder / "README.md", readme.parent)).as_posix()
+
+
+def _between_marks(readme: Path, text: str) -> str:
+    try:
+        whole = readme.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{readme}: cannot be read; give a UTF-8 text file with the marks of the board") from None
+    before, begin, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in before + after:
+        raise UserError(f"{readme}: the board goes between one line {BEGIN} and one line {END} after it; put them in")
+    return f"{before}{BEGIN}\n{text}{END}{after}"
+
+
+def _first_difference(there: str, expected: str) -> str:
+    """Number and content of the first line that is not as expected."""
+    lines = itertools.zip_longest(there.split("\n"), expected.split("\n"), fillvalue="")
+    number, (old, new) = next((n, pair) for n, pair in enumerate(lines, start=1) if pair[0] != pair[1])
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(same - 20, 0)
+    was, should = (clean(line[start : start + 80]) for line in (old, new))
+    return f"{number}: has {was!r} where the records give {should!r}"

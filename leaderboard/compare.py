@@ -1,0 +1,124 @@
+"""What two records must share to be compared, and what then tells them apart.
+
+The board groups records by the same two lists: `conditions` makes a table, `treatment` a row of it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.record import METRICS, Record, read_record
+from leaderboard.answers import read_answers, tally
+from leaderboard.statistics import paired_difference
+
+# These bound memory and change no experiment, so records that differ in them alone still count as alike.
+MEMORY_BOUNDS = frozenset({"training.recipe.micro_batch", "evaluation.batch_size", "scoring.tokens_per_batch"})
+
+Facts = dict[str, Any]
+
+
+def conditions(record: Record) -> Facts:
+    """What must be equal for two records to stand in one table, by dotted field.
+
+    That is data, trained model, budget, recipe and evaluation; not the suite, which only lists what to run.
+    """
+    return _flat(
+        {
+            "task": record.task.model_dump(include={"name", "corpus_hash", "definition_hash", "versions"}),
+            "model": record.model.model_dump(include={"name", "fingerprint"}),
+            "training": record.training.model_dump(include={"budget", "recipe"}),
+            "evaluation": record.evaluation,
+        }
+    )
+
+
+def treatment(record: Record) -> Facts:
+    """What makes a row of a table, by dotted field: the method, its parameters, the pair and how tokens were scored.
+
+    Records with equal conditions and equal treatment differ in their seed, and are put together.
+    """
+    pair = record.pair
+    return _flat(
+        {
+            "method": record.method.model_dump(include={"name", "parameters", "copies"}),
+            "pair": {
+                "name": pair and pair.name,
+                "large": pair and pair.large.fingerprint,
+                "small": pair and pair.small.fingerprint,
+            },
+            "scoring": record.scoring,
+        }
+    )
+
+
+def compare(a: Record, b: Record) -> list[str]:
+    """Say what differs between two comparable records: treatment, seed, and what each ran on; a line for each.
+
+    Raises UserError naming every field of the conditions in which they differ: such records are not comparable.
+    """
+    unlike = _differences(conditions(a), conditions(b))
+    if unlike:
+        raise UserError(f"not comparable: {'; '.join(unlike)}; compare records that share all of this")
+    rest = [
+        {
+            "seed": one.seed,
+            "training.steps": one.training.steps,
+            **_flat({"environment": one.environment.model_dump()}),
+        }
+        for one in (a, b)
+    ]
+    return _differences(treatment(a), treatment(b)) + _differences(rest[0], rest[1])
+
+
+def compare_files(a: Path, b: Path) -> list[str]:
+    """Compare two record files: the lines of `compare`, then each metric's difference (a minus b) on the test half.
+
+    The interval is over subjects alone, since each record has one seed. Raises UserError if a file is no valid record,
+    or if the two are not comparable.
+    """
+    for path in (a, b):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give the path of a record, <name>.json")
+    first, second = read_record(a), read_record(b)
+    lines = compare(first, second)
+    answers = [read_answers(a, first), read_answers(b, second)]
+    if not answers[0].asks_the_same_as(answers[1]):
+        raise UserError(f"{b}: answers other questions than {a}; run the suite again to make both anew")
+    for metric in METRICS:
+        counted = tally(answers, metric)
+        if counted is not None:
+            totals, counts = counted
+            means = totals.sum(axis=1) / counts.sum()
+            gap = paired_difference(totals[:1], totals[1:], counts)
+            lines.append(
+                f"{metric}: {means[0]:.3f} against {means[1]:.3f}, difference {gap.mean:+.3f} "
+                f"[{gap.low:+.3f}, {gap.high:+.3f}]"
+            )
+    return lines
+
+
+def canonical(value: Any) -> str:
+    """A value as text, equal for equal values: JSON with sorted keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Facts:
+    """Nested mappings as one, with dotted keys, and without what only bounds memory."""
+    facts: Facts = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            facts.update(_flat(inner, f"{prefix}{key}."))
+        elif f"{prefix}{key}" not in MEMORY_BOUNDS:
+            facts[f"{prefix}{key}"] = inner
+    return facts
+
+
+def _differences(a: Facts, b: Facts) -> list[str]:
+    keys = list(dict.fromkeys((*a, *b)))
+    return [
+        f"{key}: {canonical(a.get(key))} against {canonical(b.get(key))}"
+        for key in keys
+        if canonical(a.get(key)) != canonical(b.get(key))
+    ]

@@ -1,0 +1,206 @@
+"""The board as Markdown (a full page, a compact section for a README) and as CSV.
+
+Names come from records that anybody may hand in, so they are text to be shown and never markup to be obeyed.
+"""
+
+import csv
+import html
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from tabulate import tabulate
+
+from benchmark.record import METRICS
+from leaderboard.board import BASELINE, Board, BoardTable, Row, short_number
+from leaderboard.compare import canonical
+from leaderboard.statistics import DRAWS, Interval
+
+MARKS = {"above": " ▲", "below": " ▼", None: ""}
+
+NOTES = f"""\
+Every number is taken on the **test half** of the people or paragraphs; the development half is for choosing parameters.
+A table holds what is alike in data, questions, trained model, budget, recipe and evaluation; a row is a method.
+
+- **Exact match** and **F1** are means over all fields, with SQuAD normalisation; the columns of fields are exact match.
+  **Choice** is the share of questions where the true value is likelier than those of other people.
+- **Intervals** (95%) come from {DRAWS:,} bootstrap draws that resample the seeds and the subjects (people or
+  paragraphs) independently of each other. With one seed they are over subjects only and say nothing of other seeds.
+  With two or three seeds that lie far apart they are too narrow, and where all answers are wrong (or right) they have
+  no width.
+- **Δ** is the exact match minus that of `{BASELINE}`, which trains for the same number of steps on the originals alone,
+  paired by seed and subject. ▲ and ▼: the interval lies wholly above or below 0. Each is an interval of its own, not
+  adjusted for the number of methods.
+- **Bold** is the highest exact match of a table. **Training** is the mean seconds of a seed on the machine that did it,
+  **steps** are optimizer steps, **texts** the training texts, originals and copies.
+- **Seeds** lead to the records; beside each record lies a Parquet file with every single answer.
+"""
+
+
+def clean(text: str) -> str:
+    """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
+    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return "".join("�" if unicodedata.category(letter) in hidden else letter for letter in text)
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is: no HTML, table cell, link, image, code or emphasis comes of it."""
+    return re.sub(r"([\\`*\[\]|~$@]|\b_|_\b|:(?=//)|(?<=www)\.)", r"\\\1", html.escape(clean(text), quote=False))
+
+
+def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> str:
+    """A mean with its interval, such as ".392 [.351, .433]"; a dash where there is none."""
+    if score is None:
+        return "–"
+    mean, low, high = (short_number(value, digits, sign) for value in (score.mean, score.low, score.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def difference_text(row: Row, digits: int = 3) -> str:
+    """The difference to plain_matched with its mark, and its number of seeds where that is not the row's own."""
+    fewer = f" ({len(row.difference_seeds)} of {len(row.seeds)} seeds)"
+    noted = fewer if row.difference and row.difference_seeds != row.seeds else ""
+    return with_interval(row.difference, digits, "+") + MARKS[row.verdict] + noted
+
+
+def page(board: Board, folder: Path) -> str:
+    """The whole board as a Markdown page that stands in `folder`; its links to records are relative to that."""
+    sections = [_section(table, folder) for table in board.tables]
+    head = f"# Leaderboard\n\nMade from the records by `benchmark leaderboard build`; do not edit by hand.\n\n{NOTES}"
+    return "\n".join([head, *sections])
+
+
+def compact(board: Board, link: str) -> str:
+    """Exact match and difference of every table, for a README; `link` leads from there to the whole page."""
+    parts = []
+    for table in board.tables:
+        rows = [
+            [_name(table, row), with_interval(row.headline), difference_text(row), _seed_count(row)]
+            for row in table.rows
+        ]
+        headers = ["Method", "Exact match", f"Δ to {BASELINE}", "Seeds"]
+        parts.append(f"**{markdown_text(table.title)}**\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n")
+    parts.append(
+        f"Test half, 95% intervals over seeds and subjects; ▲▼: the interval of Δ lies wholly on one side of 0. "
+        f"Every column, the records, and how the numbers are made: [the leaderboard]({_url(link)}).\n"
+    )
+    return "\n".join(parts)
+
+
+def table_csv(board: Board, folder: Path) -> str:
+    """The board as CSV, a line per row of a table; numbers have six digits, paths are relative to `folder`."""
+    fields = list(dict.fromkeys(field for table in board.tables for field in table.fields))
+    lines = [_csv_line(table, row, fields, folder) for table in board.tables for row in table.rows]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else ["table"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def field_name(field: str) -> str:
+    """A field as a column is headed: "birth_date" → "birth date"."""
+    return clean(field.replace("_", " "))
+
+
+def _section(table: BoardTable, folder: Path) -> str:
+    choice = any("acc" in row.scores for row in table.rows)
+    headers = ["Method", "Exact match", "F1", *(markdown_text(field_name(field)) for field in table.fields)]
+    headers += ["Choice"] * choice + [f"Δ to {BASELINE}", "Seeds", "Steps", "Texts", "Training"]
+    rows = []
+    for row in table.rows:
+        cells = [_name(table, row), with_interval(row.headline), with_interval(row.scores.get("f1"))]
+        cells += [short_number(row.fields[field].mean) if field in row.fields else "–" for field in table.fields]
+        cells += [with_interval(row.scores.get("acc"))] * choice
+        cells += [difference_text(row), _seed_links(row, folder), _range(row.steps), _range(row.texts)]
+        rows.append([*cells, "–" if row.seconds is None else f"{row.seconds:,.0f} s"])
+    facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
+    return (
+        f"## {markdown_text(table.title)}\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n\n"
+        f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
+        f"Suites: {markdown_text(', '.join(table.suites))}.\n"
+        f"<details><summary>Alike in this table</summary>\n\n{facts}\n\n</details>\n"
+    )
+
+
+def _value(value: object) -> str:
+    return markdown_text(value if isinstance(value, str) else canonical(value))
+
+
+def _grid(headers: list[str], rows: list[list[str]]) -> str:
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _name(table: BoardTable, row: Row) -> str:
+    label = markdown_text(row.label)
+    return f"**{label}**" if table.is_best(row) else label
+
+
+def _seed_count(row: Row) -> str:
+    return f"{len(row.seeds)} seed" + "s" * (len(row.seeds) > 1)
+
+
+def _seed_links(row: Row, folder: Path) -> str:
+    links = " ".join(
+        f"[{seed}]({_url(_relative(path, folder))})" for seed, path in zip(row.seeds, row.files, strict=True)
+    )
+    return f"{_seed_count(row)}: {links}"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _url(path: str) -> str:
+    return quote(path, errors="surrogateescape")
+
+
+def _range(ends: tuple[int, int]) -> str:
+    low, high = (f"{end:,}" for end in ends)
+    return low if low == high else f"{low}–{high}"
+
+
+def _csv_line(table: BoardTable, row: Row, fields: Sequence[str], folder: Path) -> dict[str, str | float | int]:
+    line: dict[str, str | float | int] = {
+        "table": _cell(table.title),
+        "task": _cell(table.task),
+        "model": _cell(table.model),
+        "budget": _cell(table.budget),
+        "suites": _cell(" ".join(table.suites)),
+        "method": _cell(row.method),
+        "label": _cell(row.label),
+        "parameters": _cell(canonical(row.parameters)),
+        "copies": row.copies,
+        "pair": _cell(row.pair or ""),
+        "best": int(table.is_best(row)),
+        "seeds": " ".join(map(str, row.seeds)),
+        "questions": table.questions,
+        "subjects": table.subjects,
+    }
+    for metric in METRICS:
+        line |= _ends(metric, row.scores.get(metric))
+    line |= _ends("difference", row.difference)
+    line["difference_seeds"] = " ".join(map(str, row.difference_seeds))
+    for field in fields:
+        line |= _ends(_cell(f"exact_match_{field}"), row.fields.get(field))
+    line |= {"steps_least": row.steps[0], "steps_most": row.steps[1]}
+    line |= {"texts_least": row.texts[0], "texts_most": row.texts[1]}
+    line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
+    line["conditions"] = _cell(canonical(table.conditions))
+    line["records"] = _cell(" ".join(_url(_relative(path, folder)) for path in row.files))
+    return line
+
+
+def _ends(name: str, score: Interval | None) -> dict[str, str | float]:
+    parts = {"": "mean", "_low": "low", "_high": "high"}
+    return {name + end: "" if score is None else round(getattr(score, part), 6) for end, part in parts.items()}
+
+
+def _cell(text: str) -> str:
+    """Text for a cell; what a spreadsheet would run as a formula gets a quote in front."""
+    return f"'{clean(text)}" if text.startswith(("=", "+", "-", "@")) else clean(text)

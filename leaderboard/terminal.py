@@ -1,0 +1,44 @@
+"""The board in a terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from leaderboard.board import Board, BoardTable, Row, short_number
+from leaderboard.page import clean, difference_text, field_name, with_interval
+
+
+def print_board(board: Board, console: Console) -> None:
+    """Print every table with two digits, in columns that fit a terminal of 100 letters; the pages have all of them."""
+    for table in board.tables:
+        console.print(Text(f"\n{clean(table.title)}", style="bold"))
+        console.print(_rich_table(table))
+        console.print(Text(clean(table.summary())))
+    note = "Test half; 95% intervals over seeds and subjects (with one seed: over subjects)."
+    console.print(Text(f"\n{note} ▲▼: the interval of Δ lies wholly on one side of 0.", style="dim"))
+
+
+def _rich_table(table: BoardTable) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
+    grid.add_column(Text("method"), max_width=24, overflow="fold")
+    grid.add_column(Text("exact match"), justify="right", no_wrap=True)
+    for name in ("F1", *(_abbreviated(field_name(field)) for field in table.fields)):
+        grid.add_column(Text(name), justify="right", max_width=5)
+    grid.add_column(Text("Δ to plain_matched"), justify="right", max_width=19)
+    grid.add_column(Text("seeds"), justify="right")
+    for row in table.rows:
+        grid.add_row(*_cells(table, row), style="bold green" if table.is_best(row) else "")
+    return grid
+
+
+def _cells(table: BoardTable, row: Row) -> list[Text]:
+    f1 = row.scores.get("f1")
+    fields = [row.fields.get(field) for field in table.fields]
+    numbers = ["–" if score is None else short_number(score.mean, 2) for score in (f1, *fields)]
+    texts = [clean(row.label), with_interval(row.headline, 2), *numbers, difference_text(row, 2), str(len(row.seeds))]
+    return [Text(text) for text in texts]
+
+
+def _abbreviated(name: str) -> str:
+    return " ".join(word if len(word) <= 5 else f"{word[:4]}." for word in name.split())

@@ -1,0 +1,17 @@
+"""What all tests may use. The marks slow, docker and gpu are left out unless -m asks for them (pyproject.toml)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of data that is not part of the project: BENCHMARK_SHARED, or ../shared beside the repository."""
+    folder = Path(os.environ.get("BENCHMARK_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there; set BENCHMARK_SHARED to the folder of the shared data")
+    return folder

@@ -1,0 +1,132 @@
+"""Makes valid records with answers beside them, without running a stage."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.people import FIELDS
+from benchmark.record import ANSWER_COLUMNS, HALVES, METRICS, Record, file_hash
+
+Grade = Callable[[str, int, int], float]  # field, person, seed → probability or value of an exact match
+
+
+def even_chance(field: str, person: int, seed: int) -> float:
+    """A coin for every question, the same whenever it is asked."""
+    return float(zlib.crc32(f"{field}:{person}:{seed}".encode()) % 2)
+
+
+def write_record(
+    folder: Path,
+    method: str = "plain_matched",
+    seed: int = 1,
+    grade: Grade = even_chance,
+    people: int = 8,
+    choice: bool = True,
+    name: str | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a record and its answers: `people` of the development half, then as many of the test half.
+
+    `grade` gives every exact match, the F1 with it and, where `choice`, the accuracy. `changes` replaces fields of the
+    record by dotted name with __ for the dot, such as task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = name or f"{method}-{len(list(folder.glob('*.json'))):04d}"
+    rows = _rows(seed, grade, people, choice)
+    answers = folder / f"{name}.answers.parquet"
+    schema = pa.schema([(c, pa.float32() if c in METRICS else pa.string()) for c in ANSWER_COLUMNS])
+    pq.write_table(pa.table({c: [row[c] for row in rows] for c in ANSWER_COLUMNS}, schema=schema), answers)
+    content = _content(method, seed, people, rows)
+    content["answers"] = {"file": answers.name, "sha256": file_hash(answers), "rows": len(rows)}
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        place = content
+        for part in path:
+            place = place[part]
+        place[last] = value
+    record = Record.model_validate(content)
+    sealed = record.model_copy(update={"sha256": record.body_hash()})
+    (folder / f"{name}.json").write_text(sealed.model_dump_json(indent=1), encoding="utf-8")
+    return folder / f"{name}.json"
+
+
+def _rows(seed: int, grade: Grade, people: int, choice: bool) -> list[dict[str, Any]]:
+    rows = []
+    for person in range(2 * people):
+        for field in FIELDS:
+            value = grade(field, person, seed)
+            row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
+            row |= {"question": f"p{person}-{field}", "cluster": f"p{person}", "half": HALVES[person >= people]}
+            rows.append(row | {"task": f"biography_{field}", "exact_match": value, "f1": value, "answer": "Oslo"})
+            if choice:
+                rows.append(row | {"task": f"biography_{field}_choice", "acc": value, "acc_norm": value})
+    return rows
+
+
+def _scores(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        for metric in METRICS:
+            if row[metric] is not None:
+                values.setdefault((row["task"], row["half"], metric), []).append(row[metric])
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for (task, half, metric), some in values.items():
+        scores.setdefault(task, {}).setdefault(half, {})[metric] = round(float(np.mean(some)), 6)
+    return scores
+
+
+def _content(method: str, seed: int, people: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    model = {"name": "tiny-large", "spec": {}, "fingerprint": "a" * 64, "parameters": 1000}
+    return {
+        "cell": f"{method}-{seed}",
+        "suite": "tiny",
+        "created": "2025-01-01T00:00:00Z",
+        "model": model,
+        "pair": {"name": "tiny", "large": model, "small": {**model, "name": "tiny-small", "fingerprint": "b" * 64}},
+        "task": {
+            "name": "biography",
+            "options": {},
+            "corpus_hash": "c" * 64,
+            "definition_hash": "d" * 64,
+            "versions": {"biography_company": "1.0"},
+            "texts": 2 * people,
+            "questions": len(rows),
+            "clusters": 2 * people,
+            "may_redistribute": True,
+        },
+        "method": {"name": method, "parameters": {}, "copies": 10, "texts": 176},
+        "seed": seed,
+        "training": {
+            "budget": "400 steps",
+            "recipe": {"learning_rate": 0.0005, "micro_batch": None},
+            "steps": 400,
+            "epochs": 10.0,
+            "tokens": 100_000,
+            "micro_batch": 8,
+            "effective_batch": 8,
+            "trainable_parameters": 10,
+            "loss_first": 3.0,
+            "loss_last": 1.0,
+        },
+        "evaluation": {"precision": "float32", "batch_size": 32},
+        "scoring": {"reduction": "received"},
+        "scores": _scores(rows),
+        "stages": {},
+        "cost": {"train": {"seconds": 10.0 + seed, "peak_memory_bytes": 1}},
+        "environment": {
+            "benchmark_version": "0.1.0",
+            "code_hash": "e" * 64,
+            "commit": None,
+            "dirty": None,
+            "python": "3.11",
+            "packages": {"torch": "2.13.0"},
+            "platform": "Linux",
+            "device": "cpu",
+            "threads": 1,
+        },
+    }

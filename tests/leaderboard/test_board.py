@@ -1,0 +1,243 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from leaderboard.board import Board, BoardTable, build_board, load_records, short_number, tell_apart
+from tests.leaderboard.factory import even_chance, write_record
+
+ALPHA = {"alpha": 0.6, "beta": 0.05}
+
+
+def board_of(folder: Path) -> Board:
+    return build_board(load_records(folder))
+
+
+def only_table(folder: Path) -> BoardTable:
+    (table,) = board_of(folder).tables
+    return table
+
+
+def right(field: str, person: int, seed: int) -> float:
+    return 1.0
+
+
+def wrong(field: str, person: int, seed: int) -> float:
+    return 0.0
+
+
+def test_seeds_of_one_method_make_one_row(tmp_path: Path) -> None:
+    files = [write_record(tmp_path, seed=seed) for seed in (3, 1, 2)]
+    (row,) = only_table(tmp_path).rows
+    assert row.seeds == (1, 2, 3)
+    assert row.files == (files[1], files[2], files[0])
+    assert row.seconds == 12.0
+    assert (row.steps, row.texts) == ((400, 400), (176, 176))
+
+
+def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:
+    write_record(tmp_path, grade=lambda field, person, seed: float(person < 8 or person == 8), people=8)
+    (row,) = only_table(tmp_path).rows
+    assert row.headline.mean == 0.125
+    assert {metric: score.mean for metric, score in row.scores.items()} == dict.fromkeys(row.scores, 0.125)
+
+
+def test_fields_have_their_own_exact_match_in_the_order_of_the_text(tmp_path: Path) -> None:
+    write_record(
+        tmp_path, grade=lambda field, person, seed: float(field == "major" or (field, person) == ("company", 9))
+    )
+    table = only_table(tmp_path)
+    assert table.fields == ("birth_date", "birth_city", "university", "major", "company")
+    assert [table.rows[0].fields[field].mean for field in table.fields] == [0, 0, 0, 1, 0.125]
+    assert table.rows[0].headline.mean == pytest.approx((1 + 0.125) / 5)
+    assert (table.questions, table.subjects) == (40, 8)
+
+
+def test_choice_is_left_out_where_it_was_not_measured(tmp_path: Path) -> None:
+    write_record(tmp_path, choice=False)
+    assert set(only_table(tmp_path).rows[0].scores) == {"exact_match", "f1"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task__corpus_hash": "0" * 64},
+        {"task__definition_hash": "0" * 64},
+        {"task__versions": {"biography_company": "2.0"}},
+        {"model__fingerprint": "0" * 64},
+        {"training__budget": "1600 steps"},
+        {"training__recipe": {"learning_rate": 0.001}},
+        {"evaluation": {"precision": "bfloat16"}},
+    ],
+)
+def test_records_made_under_unlike_conditions_stand_in_tables_of_their_own(tmp_path: Path, change: Any) -> None:
+    write_record(tmp_path, seed=1)
+    write_record(tmp_path, seed=2, **change)
+    tables = board_of(tmp_path).tables
+    assert len(tables) == 2
+    assert len({table.title for table in tables}) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suite": "other"},
+        {"training__recipe": {"learning_rate": 0.0005, "micro_batch": 2}},
+        {"evaluation": {"precision": "float32", "batch_size": 4}},
+    ],
+)
+def test_suite_and_what_bounds_memory_do_not_split_a_row(tmp_path: Path, change: Any) -> None:
+    write_record(tmp_path, seed=1)
+    write_record(tmp_path, seed=2, **change)
+    (row,) = only_table(tmp_path).rows
+    assert row.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method__parameters": {"alpha": 0.2, "beta": 0.05}},
+        {"method__copies": 5},
+        {"pair": None},
+        {"scoring": {"reduction": "received_strict"}},
+    ],
+)
+def test_methods_that_differ_stand_in_rows_of_their_own_with_labels_of_their_own(tmp_path: Path, change: Any) -> None:
+    write_record(tmp_path, "random_dropout", method__parameters=ALPHA)
+    write_record(tmp_path, "random_dropout", **{"method__parameters": ALPHA, **change})
+    rows = only_table(tmp_path).rows
+    assert len({row.label for row in rows}) == 2
+    assert all(row.label.startswith("random_dropout α=.") for row in rows)
+
+
+def test_the_same_cell_and_seed_twice_is_refused_naming_both_files(tmp_path: Path) -> None:
+    first, second = write_record(tmp_path / "a"), write_record(tmp_path / "b", suite="other")
+    with pytest.raises(UserError) as caught:
+        board_of(tmp_path)
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def test_records_of_one_task_that_answer_other_questions_are_refused(tmp_path: Path) -> None:
+    write_record(tmp_path, seed=1, people=8)
+    write_record(tmp_path, seed=2, people=7)
+    with pytest.raises(UserError, match="answers other questions than"):
+        board_of(tmp_path)
+
+
+def test_rows_stand_best_first_and_the_best_are_known(tmp_path: Path) -> None:
+    write_record(tmp_path, "a", grade=wrong)
+    write_record(tmp_path, "b", grade=right)
+    write_record(tmp_path, "c", grade=right)
+    table = only_table(tmp_path)
+    assert [(row.label, table.is_best(row)) for row in table.rows] == [("b", True), ("c", True), ("a", False)]
+
+
+def test_the_difference_is_to_plain_matched_over_the_seeds_of_both(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_record(tmp_path, seed=seed, grade=lambda field, person, seed: float(seed == 1))
+    for seed in (2, 3):
+        write_record(tmp_path, "random_dropout", seed=seed, grade=right)
+    dropout, plain = only_table(tmp_path).rows
+    assert dropout.difference is not None
+    assert (dropout.difference.mean, dropout.difference_seeds, dropout.verdict) == (1.0, (2,), "above")
+    assert (plain.difference, plain.difference_seeds, plain.verdict) == (None, (), None)
+
+
+def test_a_difference_whose_interval_holds_zero_has_no_verdict(tmp_path: Path) -> None:
+    write_record(tmp_path, grade=even_chance)
+    write_record(tmp_path, "random_dropout", grade=lambda field, person, seed: 1 - even_chance(field, person, seed))
+    dropout = next(row for row in only_table(tmp_path).rows if row.method == "random_dropout")
+    assert dropout.difference is not None
+    assert dropout.difference.low < 0 < dropout.difference.high
+    assert dropout.verdict is None
+
+
+def test_the_summary_names_the_best_and_those_above_plain_matched(tmp_path: Path) -> None:
+    write_record(tmp_path, grade=lambda field, person, seed: float(field == "major"))
+    write_record(tmp_path, "good", grade=right)
+    write_record(tmp_path, "bad", grade=wrong)
+    assert only_table(tmp_path).summary() == (
+        "Best: good (exact match 1.000). Above plain_matched beyond the interval: good."
+    )
+
+
+def test_each_row_is_compared_with_the_plain_matched_that_shares_most_with_it(tmp_path: Path) -> None:
+    other: dict[str, Any] = {"scoring": {"reduction": "received_strict"}}
+    write_record(tmp_path, grade=wrong)
+    write_record(tmp_path, grade=right, **other)
+    write_record(tmp_path, "random_dropout", grade=right, **other)
+    dropout = next(row for row in only_table(tmp_path).rows if row.method == "random_dropout")
+    assert dropout.difference is not None
+    assert dropout.difference.mean == 0
+
+
+def test_tables_of_one_task_and_model_stand_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for steps in (1600, 400):
+        write_record(tmp_path, training__budget=f"{steps} steps", training__steps=steps)
+    assert [table.budget for table in board_of(tmp_path).tables] == ["400 steps", "1600 steps"]
+
+
+def test_a_board_can_be_limited_to_suites(tmp_path: Path) -> None:
+    write_record(tmp_path, suite="smoke", task__corpus_hash="0" * 64)
+    write_record(tmp_path, suite="tiny")
+    assert [table.suites for table in board_of(tmp_path).of_suites(["tiny"]).tables] == [("tiny",)]
+
+
+def test_a_tampered_record_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_record(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"steps": 400', '"steps": 401'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"plain_matched-0000.json: sha256"):
+        load_records(tmp_path)
+
+
+def test_tampered_answers_are_refused_by_name(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    with (tmp_path / "plain_matched-0000.answers.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match="plain_matched-0000.answers.parquet"):
+        load_records(tmp_path)
+
+
+def test_scores_that_are_not_the_means_of_the_answers_are_refused_even_with_a_fitting_hash(tmp_path: Path) -> None:
+    write_record(tmp_path, scores__biography_company__test__exact_match=0.99)
+    with pytest.raises(UserError, match=r"plain_matched-0000.json: scores.biography_company.test.exact_match: 0.99"):
+        board_of(tmp_path)
+
+
+def test_a_folder_without_records_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no record"):
+        load_records(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        load_records(tmp_path / "nowhere")
+
+
+def test_equal_labels_get_no_more_facts_than_tell_them_apart() -> None:
+    facts = [{"a": 1, "x.b": "0" * 64, "c": 1}, {"a": 1, "x.b": "1" * 64, "c": 2}, {"a": 9, "x.b": "", "c": 9}]
+    assert tell_apart(["m", "m", "n"], facts) == ["m b=00000000", "m b=11111111", "n"]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "text"),
+    [
+        (0.392, 3, "", ".392"),
+        (1, 3, "", "1.000"),
+        (-0.05, 2, "+", "-.05"),
+        (-0.0001, 2, "+", "+.00"),
+        (0.5, 2, "+", "+.50"),
+    ],
+)
+def test_numbers_lose_the_zero_before_the_point(value: float, digits: int, sign: str, text: str) -> None:
+    assert short_number(value, digits, sign) == text
+
+
+def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages() -> None:
+    code = (
+        "import sys, leaderboard.build, leaderboard.terminal, leaderboard.compare;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers') or 'stages' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

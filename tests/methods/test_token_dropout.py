@@ -1,0 +1,239 @@
+"""Token dropout: which tokens go, how often, and what is left of the text."""
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+
+from benchmark.errors import UserError
+from benchmark.methods import METHODS, augment, make_method
+from benchmark.methods.dropout import Unit, equation_1, ranks, units, without
+from benchmark.texts import Text, TokenScores
+
+WORDS = Text("w", "zero one two three four five six seven eight nine")
+SCORES = [3.0, 9.0, 1.0, 4.0, 1.5, 5.0, 9.5, 2.0, 6.0, 0.0]
+RANK_OF_WORD = [5, 1, 8, 4, 7, 3, 0, 6, 2, 9]
+
+
+def _tokens(text: Text, pattern: str = r"\s?\S+", scores: list[float] | None = None) -> TokenScores:
+    spans = [match.span() for match in re.finditer(pattern, text.text)]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    return TokenScores(text.id, [text.text[s:e] for s, e in spans], starts, ends, scores or [0.0] * len(spans))
+
+
+def _copies(name: str, parameters: Mapping[str, object], text: Text, tokens: TokenScores, copies: int) -> list[str]:
+    rows = augment(make_method(name, parameters), [text], [tokens], copies, seed=3)
+    return [row.text for row in rows if row.copy > 0]
+
+
+def _within_five_sigma(hits: int, trials: int, chance: float) -> bool:
+    return abs(hits - trials * chance) <= 5 * math.sqrt(trials * chance * (1 - chance)) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "beta", "expected"),
+    [
+        (0, 0.6, 0.05, 0.0),
+        (1, 0.6, 0.05, 0.0292623453),  # e^-0.05 = 0.9512294245
+        (10, 0.6, 0.05, 0.2360816042),  # e^-0.5 = 0.6065306597
+        (20, 0.7, 0.05, 0.4424843912),  # e^-1 = 0.3678794412
+        (10_000, 0.6, 0.05, 0.6),
+        (7, 0.0, 0.03, 0.0),
+    ],
+)
+def test_equation_1_has_the_values_worked_out_by_hand(rank: int, alpha: float, beta: float, expected: float) -> None:
+    assert equation_1(rank, alpha, beta) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.integers(0, 5000), st.floats(0, 1), st.floats(1e-6, 10))
+def test_equation_1_is_a_probability_that_grows_with_the_rank(rank: int, alpha: float, beta: float) -> None:
+    assert 0 <= equation_1(rank, alpha, beta) <= equation_1(rank + 1, alpha, beta) <= alpha
+
+
+def test_the_largest_score_ranks_first_and_of_equal_scores_the_earlier() -> None:
+    assert ranks([0.1, 0.7, 0.3]) == [2, 0, 1]
+    assert ranks([0.5, 0.2, 0.5, 0.5]) == [0, 3, 1, 2]
+    assert ranks([0.1, 0.7, 0.3], first_rank=1) == [3, 1, 2]
+    assert ranks(SCORES) == RANK_OF_WORD
+
+
+@pytest.mark.parametrize("first_rank", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["attention_dropout", "contrastive_dropout", "released_attention", "released_difference"]
+)
+def test_each_rank_is_dropped_as_often_as_equation_1_says(name: str, first_rank: int) -> None:
+    parameters = {"alpha": 0.7, "beta": 0.3, "first_rank": first_rank}
+    copies = _copies(name, parameters, WORDS, _tokens(WORDS, scores=SCORES), 3000)
+    kept = Counter(word for copy in copies for word in copy.split())
+    for word, rank in zip(WORDS.text.split(), RANK_OF_WORD, strict=True):
+        chance = 0.7 * (1 - math.exp(-0.3 * (rank + first_rank)))
+        assert _within_five_sigma(3000 - kept[word], 3000, chance), (word, rank)
+
+
+@pytest.mark.parametrize(("name", "drop_rate"), [("random_dropout", 0.3), ("released_random", 0.7)])
+def test_random_dropout_drops_with_probability_alpha_and_the_released_one_keeps_with_it(
+    name: str, drop_rate: float
+) -> None:
+    copies = _copies(name, {"alpha": 0.3}, WORDS, _tokens(WORDS), 3000)
+    kept = Counter(word for copy in copies for word in copy.split())
+    assert all(_within_five_sigma(3000 - kept[word], 3000, drop_rate) for word in WORDS.text.split())
+
+
+def test_tokens_are_dropped_independently_of_each_other() -> None:
+    copies = _copies("random_dropout", {"alpha": 0.5}, WORDS, _tokens(WORDS), 3000)
+    neither = sum("two" not in copy and "three" not in copy for copy in copies)
+    assert _within_five_sigma(neither, 3000, 0.25)
+
+
+def test_two_copies_draw_their_own_numbers() -> None:
+    copies = _copies("random_dropout", {"alpha": 0.5}, WORDS, _tokens(WORDS), 200)
+    assert len(set(copies)) > 150  # of 1,024 possible ones
+
+
+@pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if method.makes_copies))
+def test_where_nothing_can_be_dropped_every_copy_is_the_text_itself(name: str) -> None:
+    text = Text("t", "  Two spaces lead,\nand one trails. ")
+    alpha = 1.0 if name == "released_random" else 0.0
+    assert set(_copies(name, {"alpha": alpha}, text, _tokens(text), 5)) == {text.text}
+
+
+def test_a_dropped_token_leaves_no_space_behind() -> None:
+    text = "Ada was born in Rome."
+    every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
+    assert without(text, every, {1}, "delete") == "Ada born in Rome."
+    assert without(text, every, {1, 2, 4}, "delete") == "Ada in."
+
+
+def test_a_space_that_no_token_covers_goes_with_the_word_after_it() -> None:
+    text = Text("t", "Ada was born\n in Rome.")
+    with_space, without_space = _tokens(text, r"\s*\w+|\."), _tokens(text, r"\w+|\.")
+    assert without_space.start[1] == 4
+    assert units(text, without_space) == units(text, with_space)
+
+
+def test_a_text_does_not_begin_or_end_with_the_space_of_a_dropped_neighbour() -> None:
+    text = "Ada was born "
+    every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+"))
+    assert without(text, every, {0}, "delete") == "was born"
+    assert without(text, every, {2}, "delete") == "Ada was"
+
+
+def test_blanking_puts_as_many_spaces_as_there_were_characters() -> None:
+    text = "Ada was born."
+    every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
+    assert without(text, every, {0, 2}, "blank") == "    was     ."
+
+
+@pytest.mark.parametrize("name", ["released_random", "released_attention", "released_difference"])
+def test_the_released_methods_blank_and_so_keep_every_character_in_its_place(name: str) -> None:
+    copies = _copies(name, {"alpha": 0.5}, WORDS, _tokens(WORDS, scores=SCORES), 50)
+    assert any(copy != WORDS.text for copy in copies)
+    for copy in copies:
+        assert len(copy) == len(WORDS.text)
+        assert all(new in (old, " ") for new, old in zip(copy, WORDS.text, strict=True))
+
+
+def test_commas_and_full_stops_stay_unless_told_otherwise() -> None:
+    text = Text("t", "Ada, of Rome , left.\nNo!")
+    tokens = _tokens(text, r"\s?\w+|\s?,|\.\s?|!")
+    assert set(_copies("random_dropout", {"alpha": 1}, text, tokens, 3)) == {", ,."}
+    assert set(_copies("random_dropout", {"alpha": 1, "keep_punctuation": False}, text, tokens, 3)) == {"Ada"}
+
+
+def test_punctuation_that_stays_holds_its_rank_all_the_same() -> None:
+    text = Text("t", "One, two")
+    tokens = _tokens(text, r"\s?\w+|,", scores=[3.0, 2.0, 1.0])
+    copies = _copies("attention_dropout", {"alpha": 1, "beta": 0.4}, text, tokens, 2000)
+    assert _within_five_sigma(copies.count("One,"), 2000, 1 - math.exp(-0.8))  # " two" has rank 2, not 1
+
+
+def test_when_everything_is_dropped_the_best_ranked_token_stays() -> None:
+    scores = [float(word == "six") for word in WORDS.text.split()]
+    drop_all = {"alpha": 1, "beta": 1e6, "first_rank": 1}
+    assert set(_copies("attention_dropout", drop_all, WORDS, _tokens(WORDS, scores=scores), 3)) == {"six"}
+    blanked = _copies("attention_dropout", {**drop_all, "dropped": "blank"}, WORDS, _tokens(WORDS, scores=scores), 1)
+    assert blanked == [re.sub(r"[^ ]", " ", "zero one two three four five") + " six" + " " * 17]
+
+
+def test_a_line_break_does_not_count_as_the_token_that_stays() -> None:
+    text = Text("t", "\nAda")
+    tokens = _tokens(text, r"\n|\w+", scores=[1.0, 0.0])
+    assert set(_copies("attention_dropout", {"alpha": 1, "beta": 1e6, "first_rank": 1}, text, tokens, 3)) == {"Ada"}
+
+
+def test_tokens_that_share_characters_are_one_unit_with_their_mean_score() -> None:
+    text = Text("t", "a 🍎🍏 b")
+    tokens = TokenScores("t", list("abcdef"), [0, 1, 2, 2, 3, 4], [1, 3, 3, 3, 4, 6], [1.0, 4.0, 5.0, 9.0, 7.0, 2.0])
+    assert units(text, tokens) == [Unit(0, 1, 1.0), Unit(1, 3, 6.0), Unit(3, 4, 7.0), Unit(4, 6, 2.0)]
+    for copy in _copies("random_dropout", {"alpha": 0.5}, text, tokens, 40):
+        assert re.fullmatch("a?( ?🍎)?🍏?( ?b)?", copy)
+
+
+def test_a_byte_level_tokenizer_never_leaves_half_a_character() -> None:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    alphabet = BpeTrainer(vocab_size=270, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator(["she sells shells"], alphabet)
+    content = "李雷 sells 🍎🍏, naïve"
+    encoded = tokenizer.encode(content)
+    starts, ends = zip(*encoded.offsets, strict=True)
+    tokens = TokenScores("t", encoded.tokens, list(starts), list(ends), [0.0] * len(starts))
+    surfaces = [content[unit.start : unit.end] for unit in units(Text("t", content), tokens)]
+    assert len(encoded.tokens) > len(surfaces)
+    assert "".join(surfaces) == content
+    assert {"李", "雷", "🍎", "🍏", ",", "ï"} <= {surface.strip() for surface in surfaces}
+
+
+def test_tokens_that_stand_for_no_character_take_no_rank() -> None:
+    text = Text("t", "Ada left")
+    tokens = TokenScores("t", ["", "Ada", "", " left"], [0, 0, 3, 3], [0, 3, 3, 8], [9.0, 1.0, 8.0, 2.0])
+    assert units(text, tokens) == [Unit(0, 3, 1.0), Unit(3, 8, 2.0)]
+
+
+def test_a_score_that_is_no_number_is_refused_with_its_text() -> None:
+    for score in (math.nan, math.inf):
+        with pytest.raises(UserError, match="text 'w': a token score is not a finite number"):
+            units(WORDS, _tokens(WORDS, scores=[score, *SCORES[1:]]))
+
+
+def test_tokens_beyond_the_end_of_the_text_are_refused() -> None:
+    with pytest.raises(ValueError, match="tokens of another text"):
+        units(Text("w", "zero one"), _tokens(WORDS))
+
+
+@given(
+    st.text(alphabet="ab ,.\n🍎水", min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(0, 29), st.integers(0, 3)), max_size=25),
+)
+def test_units_cover_every_token_and_never_overlap(content: str, spans: list[tuple[int, int]]) -> None:
+    spans = [(min(start, len(content)), min(start + width, len(content))) for start, width in spans]
+    tokens = TokenScores("t", [""] * len(spans), [s for s, _ in spans], [e for _, e in spans], [0.0] * len(spans))
+    every = units(Text("t", content), tokens)
+    assert all(unit.start < unit.end for unit in every)
+    assert all(left.end <= right.start for left, right in pairwise(every))
+    for start, end in spans:
+        assert start == end or sum(unit.start <= start and end <= unit.end for unit in every) == 1
+
+
+def test_a_higher_alpha_drops_what_a_lower_one_dropped_and_more() -> None:
+    low, high = (_copies("random_dropout", {"alpha": alpha}, WORDS, _tokens(WORDS), 50) for alpha in (0.2, 0.6))
+    for less, more in zip(low, high, strict=True):
+        assert set(more.split()) <= set(less.split())
+
+
+def test_equation_1_agrees_with_the_paper_on_how_much_of_a_text_is_lost() -> None:
+    """Of 60 tokens, α .6 and β .05 drop 60·.6 − .6·Σ e^(−.05 r) = 36 − .6·(1 − e^−3)/(1 − e^−.05) ≈ 24.31."""
+    text = Text("t", " ".join(f"w{number}" for number in range(60)))
+    scores = random.Random(1).sample(range(60), 60)
+    copies = _copies("attention_dropout", {}, text, _tokens(text, scores=[float(s) for s in scores]), 2000)
+    assert 60 - sum(len(copy.split()) for copy in copies) / 2000 == pytest.approx(24.31, abs=0.4)

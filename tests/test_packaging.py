@@ -1,0 +1,228 @@
+"""Set-up: the lock files, the compose files and the image."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from benchmark import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-gpu.lock")
+SERVICES = ("benchmark", "leaderboard", "tests")
+
+
+def pins(*locks: str) -> dict[str, Version]:
+    """Version of every package that the lock files pin."""
+    pinned = {}
+    for lock in locks:
+        for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
+            name, version = line.split("==")
+            pinned[str(canonicalize_name(name))] = Version(version)
+    return pinned
+
+
+def project() -> dict[str, Any]:
+    """The table [project] of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return table
+
+
+def compose(name: str) -> dict[str, Any]:
+    """A compose file, its merge keys resolved."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_holds_exact_versions_and_no_address(lock: str) -> None:
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line)] == []
+
+
+def test_no_package_is_pinned_twice() -> None:
+    lines = [line for lock in LOCKS for line in (ROOT / lock).read_text(encoding="utf-8").splitlines()]
+    assert len(pins(*LOCKS)) == len(lines)
+
+
+def test_torch_is_pinned_without_naming_a_build() -> None:
+    assert str(pins("requirements.lock")["torch"]) == "2.13.0"
+
+
+@pytest.mark.parametrize(("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2])])
+def test_every_declared_dependency_is_locked_at_a_version_it_allows(extra: str | None, lock: str) -> None:
+    declared = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
+    # A development tool may be something that the benchmark itself also uses.
+    pinned = pins("requirements.lock", lock)
+    for requirement in map(Requirement, declared):
+        version = pinned.get(str(canonicalize_name(requirement.name)))
+        assert version, f"{requirement.name} is not in {lock}; make lock"
+        assert version in requirement.specifier, f"{requirement} does not allow the {version} of {lock}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_runs_with_no_privilege_and_a_read_only_root(service: str) -> None:
+    settings = compose("compose.yaml")["services"][service]
+    assert settings["cap_drop"] == ["ALL"]
+    assert settings["security_opt"] == ["no-new-privileges:true"]
+    assert settings["read_only"] is True
+    assert not {"privileged", "cap_add", "user", "pid", "ipc"} & settings.keys()
+    assert "/var/run/docker.sock" not in str(settings)
+
+
+def test_the_gpu_overlay_builds_an_image_of_its_own() -> None:
+    cpu, gpu = (compose(name)["services"]["benchmark"] for name in ("compose.yaml", "compose.gpu.yaml"))
+    assert gpu["image"] != cpu["image"]
+    assert gpu["build"]["args"] == {"TORCH_VARIANT": "cuda"}
+    assert "TORCH_VARIANT" not in cpu["build"]["args"]
+    assert compose("compose.gpu.yaml")["services"].keys() == {"benchmark"}
+
+
+def test_the_image_label_and_the_package_agree_on_the_version() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f'org.opencontainers.image.version="{__version__}"' in dockerfile
+
+
+@pytest.fixture
+def install() -> ModuleType:
+    """scripts/install.py as a module."""
+    spec = importlib.util.spec_from_file_location("install", ROOT / "scripts" / "install.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Pip:
+    """Stands in for pip: notes its calls, and fails those that name an index."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, *arguments: str) -> int:
+        self.calls.append(arguments)
+        return int("--index-url" in arguments)
+
+
+def run_install(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, system: str, *arguments: str
+) -> list[tuple[str, ...]]:
+    """Run main() for an operating system; return the calls of pip after checking that the installation succeeded."""
+    pip = Pip()
+    monkeypatch.setattr(module, "pip_install", pip)
+    monkeypatch.setattr(module.platform, "system", lambda: system)
+    monkeypatch.setattr(module.sys, "argv", ["install.py", *arguments, str(ROOT / "requirements.lock")])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 0
+    return pip.calls
+
+
+def test_an_index_that_does_not_answer_leaves_torch_to_the_lock_file_and_says_so(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_INDEX", "https://index.invalid/cpu")
+    first, second = run_install(install, monkeypatch, "Linux")
+    assert first[-3:] == ("--index-url", "https://index.invalid/cpu", "torch==2.13.0+cpu")
+    assert second == ("-r", str(ROOT / "requirements.lock"))
+    assert "https://index.invalid/cpu gave no torch==2.13.0+cpu" in capsys.readouterr().out
+
+
+def test_the_cpu_index_is_asked_by_default(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+    first, _ = run_install(install, monkeypatch, "Linux")
+    assert first[-2].endswith("/cpu")
+
+
+def test_an_empty_index_name_means_that_none_is_asked(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_INDEX", "")
+    assert run_install(install, monkeypatch, "Linux") == [("-r", str(ROOT / "requirements.lock"))]
+
+
+def test_only_linux_has_a_cpu_build_to_choose(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_install(install, monkeypatch, "Darwin") == [("-r", str(ROOT / "requirements.lock"))]
+
+
+def test_the_cuda_variant_takes_no_cpu_build_and_adds_the_gpu_packages(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (call,) = run_install(install, monkeypatch, "Linux", "--torch", "cuda")
+    assert call[0] == "torch===2.13.0"
+    assert call[-1].endswith("requirements-gpu.lock")
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[str]:
+    """The benchmark image, built from this working tree and untagged at the end."""
+    if not shutil.which("docker"):
+        pytest.fail("these tests need the docker command; leave them out with -m 'not docker'")
+    tag = "benchmark:packaging-test"
+    subprocess.run(["docker", "build", "--quiet", "--target", "benchmark", "--tag", tag, str(ROOT)], check=True)
+    yield tag
+    subprocess.run(["docker", "image", "rm", tag], check=False, capture_output=True)
+
+
+def in_container(image: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the image as a user it has never heard of, with nothing but its volumes and /tmp to write to."""
+    limits = ["--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL"]
+    program, *arguments = command
+    return subprocess.run(
+        ["docker", "run", *limits, "--user", "12345:54321", "--entrypoint", program, image, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.docker
+def test_the_command_answers_for_any_user_on_a_read_only_root(image: str) -> None:
+    done = in_container(image, "benchmark", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "leaderboard" in done.stdout
+
+
+@pytest.mark.docker
+def test_the_trimmed_packages_still_import(image: str) -> None:
+    done = in_container(
+        image,
+        "python",
+        "-c",
+        "import torch, transformers, datasets, peft, accelerate, gguf, pyarrow.parquet, scipy.stats, sklearn.metrics\n"
+        "from lm_eval.models.huggingface import HFLM\n"
+        "from benchmark.people import cities\n"
+        "print(len(cities()))",
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "200"), done.stderr
+
+
+@pytest.mark.docker
+def test_any_user_may_write_results_and_cache_but_not_code(image: str) -> None:
+    done = in_container(image, "sh", "-c", 'touch results/a "$HOME/b" && mkdir -p "$HF_HOME/c" && touch benchmark/d')
+    assert done.returncode != 0
+    assert "benchmark/d" in done.stderr
+    assert "results/a" not in done.stderr
+    assert "cache" not in done.stderr
+
+
+@pytest.mark.docker
+def test_the_image_names_an_ordinary_user(image: str) -> None:
+    user = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Config.User}}", image],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    assert user.split(":")[0] not in ("", "0", "root")
