@@ -49,10 +49,11 @@ docker-results: ## Copy what runs in Docker wrote from its volume to results/
 	mkdir -p results
 	docker compose run --rm --no-deps -T --entrypoint tar benchmark -C results -c . | tar -C results -x --no-same-owner
 
+# torch stays at the version that requirements.lock names: that one is moved by hand, as is requirements-gpu.lock.
 lock: ## Resolve pyproject.toml anew into the lock files
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python scripts/install.py requirements.lock
-	.venv-lock/bin/python -m pip install --upgrade --upgrade-strategy eager .
+	.venv-lock/bin/python -m pip install --upgrade --upgrade-strategy eager . "$$(grep ^torch== requirements.lock)"
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install -c requirements.lock '.[dev]'
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -116,10 +116,15 @@ class _Builder:
                     if listed.trained is not None and trained not in listed.trained:
                         continue
                     for point in listed.points():
-                        yield from self._cells_of(entry, corpus, trained, make_method(listed.name, point))
+                        method = make_method(listed.name, point)
+                        pairs = listed.pairs if listed.pairs is not None else list(self.suite.pairs)
+                        yield from self._cells_of(
+                            entry, corpus, trained, method, pairs if method.needs == "difference" else [None]
+                        )
 
-    def _cells_of(self, entry: TaskEntry, corpus: Corpus, trained: str, method: Method) -> Iterator[Cell]:
-        pairs = list(self.suite.pairs) if method.needs == "difference" else [None]
+    def _cells_of(
+        self, entry: TaskEntry, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
+    ) -> Iterator[Cell]:
         for pair in pairs:
             for budget in self.suite.budgets:
                 for seed in self.suite.seeds:

@@ -41,12 +41,16 @@ class TaskEntry(_Strict):
 
 
 class MethodEntry(BaseModel):
-    """A method and its parameters; a list of values makes a grid. `for` limits it to some of the trained models."""
+    """A method and its parameters; a list of values makes a grid.
+
+    `for` limits it to some of the trained models, `pairs` to some of the pairs.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
     trained: list[str] | None = Field(default=None, alias="for")
+    pairs: list[str] | None = None
 
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the listed parameter values, in the order of the file."""
@@ -144,6 +148,10 @@ class Suite(_Strict):
         for where, name in uses:
             if name not in known:
                 raise ValueError(f"{where}: unknown model {name!r}; {nearest(name, known)}")
+        for i, method in enumerate(self.methods):
+            for name in method.pairs or []:
+                if name not in self.pairs:
+                    raise ValueError(f"methods[{i}].pairs: unknown pair {name!r}; {nearest(name, list(self.pairs))}")
         for i, entry in enumerate(self.methods):
             for point in entry.points():
                 try:
