@@ -48,8 +48,12 @@ def clean(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is: no HTML, table cell, link, image, code or emphasis comes of it."""
-    return re.sub(r"([\\`*\[\]|~$@]|\b_|_\b|:(?=//)|(?<=www)\.)", r"\\\1", html.escape(clean(text), quote=False))
+    """Text that Markdown shows as it is: no HTML, table cell, link, image, code or emphasis comes of it.
+
+    A backslash becomes an entity, since an escaped one at the end of a cell would still escape the bar after it.
+    """
+    text = html.escape(clean(text), quote=False).replace("\\", "&#92;")
+    return re.sub(r"([`*\[\]|~$@]|\b_|_\b|:(?=//)|(?<=www)\.)", r"\\\1", text)
 
 
 def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> str:
