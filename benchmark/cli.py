@@ -137,11 +137,11 @@ def score(
     from benchmark.texts import read_texts, write_scores
 
     _one_of("reduction", reduction, ("received", "received_strict", "released"))
+    _writable(out)
     corpus = read_texts(texts)
     scores = _scores(model, corpus, reduction, prefix, dtype, device)
     if minus:
         scores = contrast(scores, _scores(minus, corpus, reduction, prefix, dtype, device))
-    _writable(out)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     write_scores(temporary, scores)
     os.replace(temporary, out)
@@ -166,7 +166,6 @@ def augment(
     from benchmark.methods import augment as make_texts
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
-    from benchmark.models.spec import ModelSpec
     from benchmark.scoring import contrast, tokens_of
     from benchmark.texts import read_texts, write_lines
 
@@ -177,6 +176,7 @@ def augment(
             raise UserError(f"--set {item}: expected NAME=VALUE, as alpha=0.6")
         parameters[key] = value
     chosen = make_method(method, parameters)
+    _writable(out)
     corpus = read_texts(texts)
     tokens = None
     if chosen.needs != "nothing" and not large:
@@ -184,18 +184,44 @@ def augment(
     if chosen.needs == "difference" and not small:
         raise UserError(f"method {method!r} contrasts two models: name the other one with --small")
     if chosen.needs == "tokens":
-        tokens = tokens_of(tokenizer_of(ModelSpec(model=str(large))), corpus)
+        tokens = tokens_of(tokenizer_of(_spec(str(large))), corpus)
     elif chosen.needs != "nothing":
         reduction = chosen.reduction or "received"
         tokens = _scores(str(large), corpus, reduction, prefix, dtype, device)
         if chosen.needs == "difference":
             tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device))
-    _writable(out)
     made = list(make_texts(chosen, corpus, tokens, copies, seed))
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     write_lines(temporary, made)
     os.replace(temporary, out)
     print(f"{out}: {len(made)} texts from {len(corpus)}")
+
+
+@app.command()
+def people(
+    out: Annotated[Path, typer.Option(help="JSON lines to write")],
+    count: Annotated[int, typer.Option(min=2)] = 100,
+    seed: int = 2026,
+) -> None:
+    """Make up people for the biography task: a file for `path` of a suite, `biography_path` of lm-eval.
+
+    None has the name of somebody the tiny pair was trained on or is shown as an example. The default gives the shipped
+    people.
+    """
+    from benchmark.people import TRAINED_ON, as_lines, make_people
+    from benchmark.store import write_atomically
+    from tasks.biography import biography
+
+    _writable(out)
+    shots = {person["name"] for person in biography.read_shots()}
+    shipped = {person["name"] for person in biography.read_people()}
+    trained_on = {person.name for person in make_people(*TRAINED_ON, shots | shipped)}
+    try:
+        lines = list(as_lines(make_people(count, seed, shots | trained_on)))
+    except ValueError as error:
+        raise UserError(f"--count: {error}; ask for fewer") from None
+    write_atomically(out, "".join(lines))
+    print(f"{out}: {len(lines)} people")
 
 
 @app.command()
@@ -273,16 +299,23 @@ def zoo_train(
 
 def _scores(model: str, corpus: list[Any], reduction: str, prefix: str, dtype: str, device: str) -> list[Any]:
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.models.spec import ModelSpec
     from benchmark.plan import find_device
     from benchmark.scoring import score_texts
 
     _one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
     _one_of("device", device, ("auto", "cpu", "cuda"))
-    spec = ModelSpec(model=model, dtype=dtype)  # type: ignore[arg-type]
+    spec = _spec(model, dtype)
     return score_texts(
         load_model(spec, find_device(device)), tokenizer_of(spec), corpus, reduction=reduction, prefix=prefix
     )
+
+
+def _spec(model: str, dtype: str = "float32") -> Any:
+    from benchmark.models.spec import ModelSpec
+
+    if not model:
+        raise UserError("model: its name is empty; give zoo:NAME, a hub id, a folder or a .gguf file")
+    return ModelSpec(model=model, dtype=dtype)  # type: ignore[arg-type]
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -293,6 +326,8 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 def _writable(out: Path) -> None:
     if not out.parent.is_dir():
         raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; give the name of a file to write")
 
 
 def _readme(out: Path) -> Path | None:
@@ -308,7 +343,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except StageFailed as error:
         print(f"error: {error}", file=sys.stderr)
@@ -318,6 +353,7 @@ def main() -> None:
             raise
         print(f"error: {error.filename or 'disk'}: {error.strerror}; free it or give another folder", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of Ctrl-C
+            print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        raise

@@ -68,15 +68,19 @@ class RichDisplay:
         self.bars = Progress(*columns, console=Console(stderr=True), transient=True)
         self.whole = self.bars.add_task("stages", total=total)
         self.tasks: dict[str, int] = {}
+        self.finished: set[str] = set()
 
     def progress(self, call: StageCall, done: int, total: int) -> None:
-        """Move the stage's bar."""
+        """Move the stage's bar; what comes in late, when the stage is finished, is left aside."""
+        if call.key in self.finished:
+            return
         if call.key not in self.tasks:
             self.tasks[call.key] = self.bars.add_task(f"  {call.stage} {call.key[:8]}", total=total)
         self.bars.update(self.tasks[call.key], completed=done, total=total)  # type: ignore[arg-type]
 
     def done(self, call: StageCall) -> None:
         """Take the stage's bar away and move that of the run."""
+        self.finished.add(call.key)
         if call.key in self.tasks:
             self.bars.remove_task(self.tasks.pop(call.key))  # type: ignore[arg-type]
         self.bars.advance(self.whole)

@@ -1,5 +1,6 @@
 """Is this machine ready? Each finding says what there is and, where something is amiss, the remedy."""
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -89,9 +90,9 @@ def _docker() -> Finding:
     import docker
 
     try:
-        client = docker.from_env(timeout=5)
-        return Finding("docker", f"engine {client.version()['Version']}")
-    except docker.errors.DockerException:
+        with contextlib.closing(docker.from_env(timeout=5)) as client:
+            return Finding("docker", f"engine {client.version()['Version']}")
+    except (docker.errors.DockerException, OSError):  # OSError: what its HTTP client raises when the answer stays out
         return Finding(
             "docker", "no engine answers", False, "only needed for containers: start Docker, or use make instead"
         )

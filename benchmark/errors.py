@@ -11,4 +11,4 @@ def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(sorted(known))}"
+    return f"{hint}known: {', '.join(sorted(known)) or 'none'}"

@@ -3,6 +3,7 @@
 The evaluation people (`tasks/biography/people.jsonl`) and the people that the tiny pair was trained on come from here.
 """
 
+import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ QUESTIONS = {
     "major": "What was the major of {name}?",
     "company": "Which company did {name} work for?",
 }
+
+# `make_people(*TRAINED_ON, names of the biography task)` are the people that the tiny pair was trained on.
+TRAINED_ON = (2000, 1)
 
 MONTHS = ("January February March April May June July August September October November December").split()
 
@@ -194,3 +198,12 @@ def tell(person: Person, order: Sequence[str] = FIELDS, wording: Mapping[str, in
         if place == 0:
             spans["name"] = (sentence.index(person.name), sentence.index(person.name) + len(person.name))
     return Paragraph(text, spans)
+
+
+def as_lines(people: Iterable[Person]) -> Iterator[str]:
+    """Yield a line of JSON per person, laid out as the biography task's `people.jsonl`; the halves take turns."""
+    for number, person in enumerate(people):
+        told = tell(person)
+        half = ("development", "test")[number % 2]
+        row = {"id": person.id, "half": half, "name": person.name, "pronoun": person.pronoun, "facts": person.facts}
+        yield json.dumps({**row, "text": told.text, "spans": told.spans}, ensure_ascii=False) + "\n"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,7 +72,7 @@ def _collect(call: StageCall, found: dict[str, StageCall]) -> None:
 def make_plan(suite: Suite) -> Plan:
     """Expand a suite into cells.
 
-    Raises UserError if a model or a task's data cannot be had.
+    Raises UserError if a model or a task's data cannot be had, or if the suite lists the same cell twice.
     """
     used = {*suite.train, *(end for pair in suite.pairs.values() for end in (pair.large, pair.small))}
     fingerprints = {name: suite.models[name].fingerprint() for name in sorted(used)}
@@ -80,6 +81,14 @@ def make_plan(suite: Suite) -> Plan:
     cells = list(builder.cells())
     if not cells:
         raise UserError(f"suite {suite.name!r}: methods: none applies to a trained model; check their 'for' lists")
+    times = Counter(cell.key for cell in cells)
+    for cell in cells:
+        if times[cell.key] > 1:
+            what = ", ".join((cell.trained, cell.method.label, cell.budget.label, f"seed {cell.seed}"))
+            raise UserError(
+                f"suite {suite.name!r}: the cell {what} comes twice; list every task, model, method point, pair, "
+                "budget and seed once"
+            )
     return Plan(suite, fingerprints, device, cells)
 
 

@@ -178,6 +178,7 @@ def _commit() -> tuple[str | None, bool | None]:
     if commit := os.environ.get("BENCHMARK_COMMIT"):
         return commit, None
     try:
+        _git("ls-files", "--error-unmatch", __file__)  # fails where this is installed inside another project's checkout
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None, None

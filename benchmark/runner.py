@@ -71,9 +71,9 @@ def run_suite(
     keys_to_do = {call.key for call in needed}
 
     def finish() -> None:
-        """Write the record of every cell whose last stage is there."""
+        """Write the record of every cell whose stages are all there."""
         for cell in list(waiting.values()):
-            if cell.stages["evaluate"].key not in keys_to_do:
+            if keys_to_do.isdisjoint(call.key for call in cell.stages.values()):
                 good[cell.key] = write_record(store, plan, cell, records)
                 del waiting[cell.key]
 
@@ -84,8 +84,7 @@ def run_suite(
             def done(call: StageCall) -> None:
                 keys_to_do.discard(call.key)
                 shown.done(call)
-                if call.stage == "evaluate":
-                    finish()
+                finish()
 
             run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
     return Outcome(plan, good, len(todo), len(needed))

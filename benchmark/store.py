@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from benchmark.errors import UserError
 from benchmark.record import Cost, file_hash
 
 MANIFEST = "manifest.json"
@@ -58,24 +59,28 @@ class Store:
         return self.root / call.stage / call.key
 
     def has(self, call: StageCall) -> bool:
-        """Whether the artifact is there (unverified: `verified` says whether it is whole)."""
-        return (self.path(call) / MANIFEST).is_file()
+        """Whether the artifact is there, going by its manifest alone (`verified` reads every file)."""
+        return self._manifest(call) is not None
 
     def verified(self, call: StageCall) -> bool:
-        """Whether the artifact is there and every file has the hash that its manifest names."""
-        folder = self.path(call)
+        """Whether the artifact is there, with the files that its manifest names and no others, each with its hash."""
+        manifest = self._manifest(call)
+        if manifest is None:
+            return False
         try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            files, sealed = manifest["files"], manifest.pop("sha256")
-            if sealed != _hash_of(manifest) or manifest["key"] != call.key:
-                return False
-            return all(file_hash(folder / name) == digest for name, digest in files.items())
-        except (OSError, ValueError, KeyError, TypeError):
+            return bool(_file_hashes(self.path(call)) == manifest["files"])
+        except OSError:
             return False
 
     def cost(self, call: StageCall) -> Cost:
-        """What the artifact took to make."""
-        return Cost.model_validate(json.loads((self.path(call) / MANIFEST).read_text())["cost"])
+        """What the artifact took to make.
+
+        Raises UserError if it is not there.
+        """
+        manifest = self._manifest(call)
+        if manifest is None:
+            raise UserError(f"{self.path(call)}: the artifact is missing or was changed; run the suite again")
+        return Cost.model_validate(manifest["cost"])
 
     def make(self, call: StageCall, work: Callable[[Path], Cost]) -> bool:
         """Make the artifact unless it is there and whole; `work` writes its files to the folder it is given.
@@ -100,6 +105,15 @@ class Store:
                 shutil.rmtree(work_folder, ignore_errors=True)
             return True
 
+    def _manifest(self, call: StageCall) -> dict[str, Any] | None:
+        """The manifest without its own hash; None if it is not there, was changed, or is that of another artifact."""
+        try:
+            manifest = json.loads((self.path(call) / MANIFEST).read_text(encoding="utf-8"))
+            sealed = manifest.pop("sha256")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return manifest if sealed == _hash_of(manifest) and manifest["key"] == call.key else None
+
     def _seal(self, folder: Path, call: StageCall, cost: Cost) -> None:
         manifest: dict[str, Any] = {
             "key": call.key,
@@ -107,7 +121,7 @@ class Store:
             "version": call.version,
             "params": call.params,
             "inputs": {role: source.key for role, source in call.inputs.items()},
-            "files": {str(f.relative_to(folder)): file_hash(f) for f in sorted(folder.rglob("*")) if f.is_file()},
+            "files": _file_hashes(folder),
             "cost": cost.model_dump(),
         }
         manifest = json.loads(json.dumps(manifest))
@@ -124,11 +138,20 @@ class Store:
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+    """Hash of every file in a folder but its manifest, by relative path."""
+    files = {str(f.relative_to(folder)): f for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {name: file_hash(file) for name, file in files.items() if name != MANIFEST}
 
 
 def _hash_of(manifest: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The suite: a YAML file that says which models, pairs, tasks, methods, seeds and training recipe to compare."""
 
 import itertools
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,14 +10,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmark.errors import UserError, nearest
 from benchmark.methods import make_method
+from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ROOT / "suites"
 
+# YAML reads `yes` as true, and pydantic would read that as the number 1.
+Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
+People = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]
+Seed = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, lt=2**32)]  # what numpy takes
+NotNegative = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
+Share = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, lt=1)]
+
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _name_only(value: Any) -> Any:
@@ -36,8 +46,8 @@ class TaskEntry(_Strict):
 
     name: Literal["biography"]
     path: Path | None = None
-    people: int | None = Field(default=None, ge=2)
-    evaluate: list[str] = ["biography", "biography_choice"]
+    people: People | None = None
+    evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
 
 
 class MethodEntry(BaseModel):
@@ -49,8 +59,8 @@ class MethodEntry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
-    trained: list[str] | None = Field(default=None, alias="for")
-    pairs: list[str] | None = None
+    trained: list[str] | None = Field(default=None, alias="for", min_length=1)
+    pairs: list[str] | None = Field(default=None, min_length=1)
 
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the listed parameter values, in the order of the file."""
@@ -62,8 +72,8 @@ class MethodEntry(BaseModel):
 class Budget(_Strict):
     """How long to train: optimizer steps, or passes over the augmented texts (of a method with all copies)."""
 
-    steps: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    steps: Count | None = None
+    epochs: Positive | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Budget":
@@ -81,16 +91,16 @@ class Recipe(_Strict):
     """How a model is trained. `batch_size` is the effective batch; `micro_batch` only bounds memory."""
 
     adaptation: Literal["lora", "full"] = "lora"
-    learning_rate: float = Field(default=5e-4, gt=0)
-    batch_size: int = Field(default=8, ge=1)
-    micro_batch: int | None = Field(default=None, ge=1)
+    learning_rate: Positive = 5e-4
+    batch_size: Count = 8
+    micro_batch: Count | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    lora_rank: int = Field(default=16, ge=1)
-    lora_alpha: int = Field(default=16, ge=1)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    warmup_ratio: Share = 0.1
+    max_grad_norm: Positive = 1.0
+    weight_decay: NotNegative = 0.0
+    lora_rank: Count = 16
+    lora_alpha: Count = 16
+    lora_dropout: Share = 0.0
     autocast: Literal["none", "bfloat16"] = "none"
     append_end: bool = True
 
@@ -106,14 +116,14 @@ class Scoring(_Strict):
 
     reduction: Literal["received", "received_strict"] = "received"
     prefix: str = ""
-    tokens_per_batch: int = Field(default=4096, ge=1)
+    tokens_per_batch: Count = 4096
 
 
 class Evaluation(_Strict):
     """How lm-eval is run; `num_fewshot` None means what the task says."""
 
-    batch_size: int = Field(default=32, ge=1)
-    num_fewshot: int | None = Field(default=None, ge=0)
+    batch_size: Count = 32
+    num_fewshot: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] | None = None
 
 
 class Suite(_Strict):
@@ -126,42 +136,46 @@ class Suite(_Strict):
     tasks: list[Annotated[TaskEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
     train: list[str] = Field(min_length=1)
     methods: list[Annotated[MethodEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
-    seeds: list[int] = Field(default=[1], min_length=1)
-    copies: int = Field(default=10, ge=1)
+    seeds: list[Seed] = Field(default=[1], min_length=1)
+    copies: Count = 10
     long_texts: Literal["refuse", "split"] = "refuse"
     budgets: list[Budget] = Field(min_length=1)
     recipe: Recipe = Recipe()
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=1, ge=1)
+    threads: Count = 1
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Suite":
-        known = list(self.models)
-        uses = [(f"train[{i}]", name) for i, name in enumerate(self.train)]
-        uses += [
-            (f"pairs.{pair}.{end}", getattr(p, end)) for pair, p in self.pairs.items() for end in ("large", "small")
-        ]
+        models, pairs = list(self.models), list(self.pairs)
+        uses = [(f"train[{i}]", name, "model", models) for i, name in enumerate(self.train)]
+        for pair, ends in self.pairs.items():
+            uses += [(f"pairs.{pair}.{end}", name, "model", models) for end, name in ends]
         for i, method in enumerate(self.methods):
-            uses += [(f"methods[{i}].for", name) for name in method.trained or []]
-        for where, name in uses:
+            uses += [(f"methods[{i}].for", name, "trained model", self.train) for name in method.trained or []]
+            uses += [(f"methods[{i}].pairs", name, "pair", pairs) for name in method.pairs or []]
+        for where, name, what, known in uses:
             if name not in known:
-                raise ValueError(f"{where}: unknown model {name!r}; {nearest(name, known)}")
-        for i, method in enumerate(self.methods):
-            for name in method.pairs or []:
-                if name not in self.pairs:
-                    raise ValueError(f"methods[{i}].pairs: unknown pair {name!r}; {nearest(name, list(self.pairs))}")
+                raise ValueError(f"{where}: unknown {what} {name!r}; {nearest(name, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_can_be_made(self) -> "Suite":
         for i, entry in enumerate(self.methods):
-            for point in entry.points():
-                try:
-                    method_needs = make_method(entry.name, point).needs
-                except UserError as error:
-                    raise ValueError(f"methods[{i}]: {error}") from None
-                if method_needs == "difference" and not self.pairs:
-                    raise ValueError(
-                        f"methods[{i}]: {entry.name} contrasts two models; give the suite a pair under pairs"
-                    )
+            points = entry.points()
+            if not points:
+                raise ValueError(f"methods[{i}]: {entry.name} has a parameter with an empty list; give it a value")
+            try:
+                contrasts = make_method(entry.name, points[0]).needs == "difference"
+                for point in points:
+                    make_method(entry.name, point)
+            except UserError as error:
+                raise ValueError(f"methods[{i}]: {error}") from None
+            if contrasts and not self.pairs:
+                raise ValueError(f"methods[{i}]: {entry.name} contrasts two models; give the suite a pair under pairs")
+            if entry.pairs and not contrasts:
+                raise ValueError(f"methods[{i}].pairs: {entry.name} contrasts no models; leave pairs out")
         return self
 
 
@@ -187,32 +201,48 @@ def shipped_suites() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
+class _EveryKeyOnce(yaml.SafeLoader):
+    """YAML as ever, but a key that stands twice in a mapping is an error, where PyYAML would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return node
+
+
 def load_suite(path: Path) -> Suite:
     """Read and validate a suite file. Relative paths in it are taken from the current folder.
 
     Raises UserError naming the file, the field and what was expected.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+        content = yaml.load(path.read_text(encoding="utf-8"), _EveryKeyOnce)
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: not UTF-8, or a date such as 2026-13-45
+        problem = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise UserError(f"{path}: not a readable YAML file: {problem}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping with the keys of a suite; see suites/smoke.yaml")
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, content)}") from None
+        raise UserError(f"{path}: {_explain(error)}") from None
 
 
-def _explain(error: ValidationError, content: dict[str, Any]) -> str:
-    """The first problem of a validation error as one line: field, problem, what was given."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+def _explain(error: ValidationError) -> str:
+    """One problem of a validation error as one line: field, problem, what was given. An unknown key comes first."""
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
     if first["type"] == "extra_forbidden":
-        known = _fields_at(first["loc"][:-1])
-        return f"{where}: unknown key; {nearest(str(first['loc'][-1]), known)}"
-    message = first["msg"].removeprefix("Value error, ").split("\n")[0]
-    given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
+        return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
+    message = first["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
+    given = "" if first["type"] in ("missing", "too_short", "value_error") else f", not {reprlib.repr(first['input'])}"
     return f"{where}: {message}{given}" if where else message
 
 

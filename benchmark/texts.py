@@ -50,6 +50,10 @@ def read_texts(path: Path) -> list[Text]:
     for number, row in _json_lines(path):
         if not isinstance(row.get("id"), str) or not isinstance(row.get("text"), str) or not row["text"].strip():
             raise UserError(f'{path}:{number}: each line needs "id" and a non-empty "text", both strings')
+        try:
+            f"{row['id']}{row['text']}".encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{path}:{number}: {error.object[error.start]!a} is no character; take it out") from None
         if row["id"] in seen:
             raise UserError(f"{path}:{number}: id {row['id']!r} stands there twice; give every text an id of its own")
         seen.add(row["id"])
@@ -101,11 +105,14 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
                 if not isinstance(row, dict):
                     raise UserError(f"{path}:{number}: expected a JSON object")
                 yield number, row
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON lines in UTF-8: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a file with one JSON object a line") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8: {error}") from None

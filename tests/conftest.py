@@ -15,3 +15,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there; set BENCHMARK_SHARED to the folder of the shared data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random Llama of two layers with its tokenizer."""
+    from tests.tiny import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")

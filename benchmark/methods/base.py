@@ -28,7 +28,7 @@ class Method(BaseModel):
     Attributes:
         name: what suites call the method; the registry finds it by this.
         needs: which token scores `augment_one` gets: none; the trained model's tokens, all scored 0; the trained
-            model's own scores; or the large minus the small model's, on the trained model's tokens.
+            model's own scores; or the large minus the small model's, on the large model's tokens.
         reduction: how attention becomes scores (`received`, `released`, …); None leaves that to the suite.
         matched: whether training takes the suite's number of optimizer steps. Where False it takes the same number of
             epochs as a method that makes copies, thus fewer steps.

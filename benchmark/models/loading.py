@@ -33,7 +33,7 @@ def load_tokenizer(
     name, where = _source(ModelSpec(model=model, revision=revision))
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # the libraries raise many kinds for a broken file; each means the same to the user
         raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {_first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(
@@ -49,13 +49,16 @@ def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
 
 
 def load_config(spec: ModelSpec) -> Any:
-    """The model's transformers configuration, with the layers it skips taken off the count. No weights are read."""
+    """The model's transformers configuration, as it is without `skip_layers`. No weights are read.
+
+    Raises UserError if it cannot be loaded.
+    """
     from transformers import AutoConfig
 
     name, where = _source(spec)
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {_first_line(error)}") from None
 
 
@@ -89,7 +92,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         options["device_map"] = {"": 0} if device == "cuda" else device
     try:
         model = AutoModelForCausalLM.from_pretrained(name, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:
         raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
     if spec.skip_layers:
         _leave_out(model, spec)

@@ -1,8 +1,9 @@
 """Model specs: how to get a model, and the fingerprint that says which weights it has. No torch in here."""
 
 import hashlib
+import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +11,7 @@ from benchmark.errors import UserError, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 WEIGHTS = (".safetensors", ".gguf")
+BESIDE_WEIGHTS = (".json", ".jinja", ".model", ".py", ".txt")  # configuration, tokenizer, code
 
 
 class ModelSpec(BaseModel):
@@ -23,7 +25,7 @@ class ModelSpec(BaseModel):
 
     model: str = Field(min_length=1)
     revision: str | None = None
-    skip_layers: list[int] = []
+    skip_layers: list[Annotated[int, Field(strict=True, ge=0)]] = []
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     quantization: Literal["8bit", "4bit"] | None = None
     trust_remote_code: bool = False
@@ -37,7 +39,7 @@ class ModelSpec(BaseModel):
     def local(self) -> Path | None:
         """The folder or GGUF file, or None for a hub id.
 
-        Raises UserError for a zoo name or path that is not there.
+        Raises UserError for a zoo name or path that is not there, and for a folder with a mere adapter.
         """
         if self.model.startswith("zoo:"):
             name = self.model.removeprefix("zoo:")
@@ -45,8 +47,13 @@ class ModelSpec(BaseModel):
             if name not in shipped:
                 raise UserError(f"model {self.model!r}: not in the zoo; {nearest(name, shipped)}")
             return ZOO / name
-        path = Path(self.model).expanduser()
-        if path.exists():
+        path = Path(os.path.expanduser(self.model))
+        if os.path.exists(path):
+            if (path / "adapter_config.json").is_file():
+                raise UserError(
+                    f"model {self.model!r}: an adapter without its base model; give a folder with both merged "
+                    "(merge_and_unload of peft)"
+                )
             return path
         looks_like_path = (
             self.model.startswith((".", "/", "~")) or self.model.endswith(".gguf") or self.model.count("/") > 1
@@ -66,9 +73,7 @@ class ModelSpec(BaseModel):
         if path.is_file():
             files = [path]
         else:
-            files = sorted(
-                f for f in path.rglob("*") if f.suffix in (*WEIGHTS, ".json", ".model", ".txt") and f.is_file()
-            )
+            files = sorted(f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS) and f.is_file())
             if not any(f.suffix in WEIGHTS for f in files):
                 raise UserError(
                     f"model {self.model!r}: no .safetensors or .gguf file in {path}; pickled weights are not read"
@@ -77,17 +82,22 @@ class ModelSpec(BaseModel):
         for file in files:
             if file.name == "training.json":  # how a zoo model was made: no part of what it is
                 continue
+            name = file.name if file == path else file.relative_to(path).as_posix()
             with file.open("rb") as stream:
-                digest.update(f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()};".encode())
+                digest.update(f"{name}:{hashlib.file_digest(stream, 'sha256').hexdigest()};".encode())
         return f"sha256:{digest.hexdigest()}"
 
     def _hub_commit(self) -> str:
         from huggingface_hub import HfApi, constants, try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
 
-        cached = try_to_load_from_cache(self.model, "config.json", revision=self.revision)
+        remedy = "check the id and the network, or give the path of a local folder instead"
+        try:
+            cached = try_to_load_from_cache(self.model, "config.json", revision=self.revision)
+        except HFValidationError:
+            raise UserError(f"model {self.model!r}: neither a path that exists nor a hub id; {remedy}") from None
         if isinstance(cached, str):
             return Path(cached).parent.name
-        remedy = "check the id and the network, or give the path of a local folder instead"
         if constants.HF_HUB_OFFLINE:
             raise UserError(f"model {self.model!r}: not in the Hugging Face cache and HF_HUB_OFFLINE is set; {remedy}")
         try:

@@ -16,33 +16,32 @@ TEXTS = "texts.jsonl"
 MARGIN = 8  # tokens left for what models and recipes put around a text
 
 
-def _token_count(spec: ModelSpec) -> Callable[[str], int]:
-    tokenizer = tokenizer_of(spec)
-    return lambda text: len(tokenizer(text)["input_ids"])
-
-
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write texts.jsonl. A text "x" that is split becomes "x/0", "x/1" and so on."""
     texts = load_corpus(TaskEntry.model_validate(call.where["entry"])).texts
-    for model in call.where.get("fit", []):
-        spec = ModelSpec.model_validate(model)
-        limit = context_length(spec)
-        if limit is not None:
-            count = _token_count(spec)
-            texts = [piece for text in texts for piece in _split(text, count, limit - MARGIN)]
-        progress(1, 1)
-    write_lines(out / TEXTS, texts)
+    fits = _fits([ModelSpec.model_validate(model) for model in call.where.get("fit", [])])
+    write_lines(out / TEXTS, [piece for text in texts for piece in _split(text, fits)])
+    progress(1, 1)
 
 
-def _split(text: Text, count: Callable[[str], int], limit: int) -> list[Text]:
-    """Cut a text into the fewest halves of halves that have at most `limit` tokens each; only white space is lost."""
-    pieces = _halves(text.text, count, limit, text.id)
-    return [text] if len(pieces) == 1 else [Text(f"{text.id}/{i}", piece) for i, piece in enumerate(pieces)]
+def _fits(specs: list[ModelSpec]) -> Callable[[str], bool]:
+    """Whether a text fits every model's context: one question, so that the order of the models changes no piece."""
+    limits = [(tokenizer_of(spec), length - MARGIN) for spec in specs if (length := context_length(spec)) is not None]
+    return lambda text: all(len(tokenizer(text)["input_ids"]) <= limit for tokenizer, limit in limits)
 
 
-def _halves(text: str, count: Callable[[str], int], limit: int, name: str) -> list[str]:
-    if count(text) <= limit:
+def _split(text: Text, fits: Callable[[str], bool]) -> list[Text]:
+    """Cut a text into the fewest halves of halves that fit; only white space is lost."""
+    pieces = _halves(text.text, fits, text.id)
+    names = [text.id] if len(pieces) == 1 else [f"{text.id}/{i}" for i in range(len(pieces))]
+    return [Text(name, piece) for name, piece in zip(names, pieces, strict=True)]
+
+
+def _halves(text: str, fits: Callable[[str], bool], name: str) -> list[str]:
+    if fits(text):
         return [text]
+    if text != text.strip():
+        return _halves(text.strip(), fits, name)
     middle = len(text) // 2
     sentence_ends = [i + 1 for i in range(len(text) - 1) if text[i] in ".!?\n" and text[i + 1].isspace()]
     spaces = [i for i in range(1, len(text) - 1) if text[i].isspace()]
@@ -54,4 +53,4 @@ def _halves(text: str, count: Callable[[str], int], limit: int, name: str) -> li
             f"text {name!r}: longer than the model's context and without white space to split it at; split it by hand"
         )
     cut = min(places, key=lambda i: abs(i - middle))
-    return _halves(text[:cut].rstrip(), count, limit, name) + _halves(text[cut:].lstrip(), count, limit, name)
+    return _halves(text[:cut].rstrip(), fits, name) + _halves(text[cut:].lstrip(), fits, name)

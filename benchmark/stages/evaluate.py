@@ -1,5 +1,6 @@
 """Evaluate stage: lm-eval asks a trained model the task's questions; every answer is kept."""
 
+import copy
 import json
 import logging
 from pathlib import Path
@@ -44,7 +45,7 @@ def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_model(spec, device), weights).eval()
-    return load_model(ModelSpec(model=str(weights.resolve()), dtype=spec.dtype), device)
+    return load_model(ModelSpec(model=str(weights), dtype=spec.dtype, trust_remote_code=spec.trust_remote_code), device)
 
 
 def ask(
@@ -58,7 +59,7 @@ def ask(
     """Run lm-eval's tasks or groups of the project's task folder on a model.
 
     Returns lm-eval's samples per task and the version of each task.
-    Raises UserError for a task that is not there.
+    Raises UserError for a task that is not there, or a prompt that the model has no room for.
     """
     for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -70,7 +71,8 @@ def ask(
     for name in tasks:
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
-    language_model = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
+    language_model = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
     results = simple_evaluate(
         language_model,
         tasks=list(tasks),
@@ -81,7 +83,23 @@ def ask(
     )
     if results is None:
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
+    _check_prompts(results["samples"], language_model)
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
+
+
+def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any) -> None:
+    """Refuse answers to prompts that lm-eval cut on the left, of which it tells in a log alone."""
+    for task, answered in samples.items():
+        asked = [(sample["doc"]["id"], *request) for sample in answered for request in sample["arguments"]]
+        # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
+        texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in asked]
+        for (question, _, rest), ids in zip(asked, language_model.tokenizer(texts)["input_ids"], strict=True):
+            needed = len(ids) + (0 if isinstance(rest, str) else rest.get("max_gen_toks", language_model.max_gen_toks))
+            if needed > language_model.max_length:
+                raise UserError(
+                    f"{task}: question {question!r}: prompt and answer need {needed} tokens, more than the model's "
+                    f"context of {language_model.max_length}; lower evaluation.num_fewshot"
+                )
 
 
 def _rows(task: str, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Train stage: a model fine-tuned on a method's texts, by LoRA or in full, with the Trainer of transformers."""
 
+import gc
+import inspect
 import json
 import math
 import random
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, REPORT = "model", "training.json"
 IGNORE = -100  # the label that the loss leaves out
+_REMEDY = "lower recipe.learning_rate or train in float32"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -42,6 +45,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     order = data_order(len(sequences), steps * recipe.batch_size, params["seed"])
 
     micro_batch, notes = recipe.micro_batch or recipe.batch_size, []
+    if len(sequences) < len(texts):
+        notes.append(f"{len(texts) - len(sequences)} texts of a single token left out: they predict nothing")
     while True:
         set_seed(params["seed"])
         model = load_model(spec, params["device"])
@@ -51,20 +56,24 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
                 model, [sequences[i] for i in order], steps, micro_batch, recipe, out / "trainer", params, progress
             )
             break
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if micro_batch == 1:
                 raise UserError(
                     f"model {spec.model!r}: out of memory with one text at a time on {params['device']}; "
                     "use a smaller model, shorter texts or quantization"
                 ) from error
-            while micro_batch > 1 and recipe.batch_size % (micro_batch // 2):
-                micro_batch -= 1
-            micro_batch //= 2
-            notes.append(
-                f"out of memory: micro-batch lowered to {micro_batch}, effective batch kept at {recipe.batch_size}"
-            )
-            del model
-    _save(model, out / WEIGHTS)
+        while micro_batch > 1 and recipe.batch_size % (micro_batch // 2):
+            micro_batch -= 1
+        micro_batch //= 2
+        notes.append(
+            f"out of memory: micro-batch lowered to {micro_batch}, effective batch kept at {recipe.batch_size}"
+        )
+        del model
+        gc.collect()  # model, trainer and optimizer hold on to each other; before the next try they have to be gone
+        torch.cuda.empty_cache()
+    _save(model, spec, out / WEIGHTS)
     report = {
         "steps": steps,
         "epochs": round(steps * recipe.batch_size / len(sequences), 4),
@@ -73,12 +82,18 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         "micro_batch": micro_batch,
         "effective_batch": recipe.batch_size,
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "parameters": sum(p.numel() for p in model.parameters()) - _adapter_parameters(model),
+        "parameters": model.num_parameters() - _adapter_parameters(model),
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "notes": notes,
     }
     (out / REPORT).write_text(json.dumps(report, indent=1))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception means that memory ran out; torch has a class of its own for that on a GPU alone."""
+    by_name = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return by_name or "allocate memory" in str(error)
 
 
 def steps_for(budget: Budget, method: str, texts: Sequence[AugmentedText], copies: int, batch: int) -> int:
@@ -89,7 +104,8 @@ def steps_for(budget: Budget, method: str, texts: Sequence[AugmentedText], copie
     """
     originals = len({text.id for text in texts})
     passes_over = originals * (copies + 1)
-    matched = budget.steps if budget.steps else math.ceil(float(budget.epochs or 0) * passes_over / batch)
+    # Rounded first: 0.1 × 1100 is a little more than 110 in floating point, and would be a step more.
+    matched = budget.steps if budget.steps else math.ceil(round(float(budget.epochs or 0) * passes_over / batch, 6))
     return matched if METHODS[method].matched else max(1, math.ceil(matched * len(texts) / passes_over))
 
 
@@ -187,9 +203,13 @@ def fit(
     params: Any,
     progress: Progress,
 ) -> list[float]:
-    """Train `model` in place on `sequences` in the order given; returns about a hundred losses from first to last."""
+    """Train `model` in place on `sequences` in the order given; returns about a hundred losses from first to last.
+
+    Raises UserError as soon as a loss is not a finite number, or if a weight is none at the end.
+    """
     import shutil
 
+    import torch
     from torch.utils.data import SequentialSampler
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -200,6 +220,11 @@ def fit(
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step, steps)
+            control.should_log |= state.global_step == steps
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if not math.isfinite(logs.get("loss", 0.0)):
+                raise UserError(f"training: the loss of step {state.global_step} is not a finite number; {_REMEDY}")
 
     on_cpu = params["device"] == "cpu"
     every = max(1, steps // 100)
@@ -218,6 +243,7 @@ def fit(
         seed=params["seed"],
         logging_steps=every,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # it would put the mean of the losses before in the place of one that is NaN
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -225,6 +251,8 @@ def fit(
         dataloader_pin_memory=not on_cpu,
         optim="adamw_torch_fused",
     )
+    _ = arguments.n_gpu  # set up by now; on a machine with several GPUs it would split every micro-batch over them
+    arguments._n_gpu = min(arguments._n_gpu, 1)
     pad = 0  # never attended to by a text, never a label
     collate = in_rows if _keeps_rows_apart(model) else padded
     trainer = InOrder(
@@ -239,16 +267,29 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     shutil.rmtree(scratch, ignore_errors=True)
-    losses = [round(float(entry["loss"]), 6) for entry in trainer.state.log_history if "loss" in entry]
-    if not all(map(math.isfinite, losses)):
-        raise UserError("training: the loss is not a finite number; lower recipe.learning_rate or train in float32")
-    return losses
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters() if p.requires_grad):
+        raise UserError(f"training: a weight is not a finite number after the last step; {_REMEDY}")
+    return [round(float(entry["loss"]), 6) for entry in trainer.state.log_history if "loss" in entry]
 
 
 def _keeps_rows_apart(model: Any) -> bool:
-    """Whether the model's attention mask follows position ids; models with a running state would mix up the texts."""
+    """Whether texts in one row do not see each other. Tried out, for some architectures carry a state along the row.
+
+    A text must come out the same, to the last bit, whichever text stands before it.
+    """
+    import torch
+
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return bool(getattr(base, "_supports_sdpa", False)) and not getattr(base, "_is_stateful", False)
+    if "position_ids" not in inspect.signature(base.forward).parameters:
+        return False
+    was_training = base.training
+    base.eval()
+    positions = torch.tensor([[0, 1, 2, 0, 1, 2]], device=base.device)
+    with torch.no_grad():
+        rows = (torch.tensor([[*before, 5, 3, 4]], device=base.device) for before in ((1, 1, 2), (4, 5, 3)))
+        first, second = (base(input_ids=row, position_ids=positions).logits[:, 3:] for row in rows)
+    base.train(was_training)
+    return torch.equal(first, second)
 
 
 def _trainable(model: "PreTrainedModel", recipe: Recipe, spec: ModelSpec) -> Any:
@@ -278,12 +319,17 @@ def _adapter_parameters(model: Any) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
 
 
-def _save(model: Any, folder: Path) -> None:
-    """Save in the library's own layout; the one list that peft writes in random order is put in alphabetical order."""
+def _save(model: Any, spec: ModelSpec, folder: Path) -> None:
+    """Save in the library's own layout, without what differs from run to run or machine to machine.
+
+    peft writes one list in random order, and the path of the base model into its settings and its model card.
+    """
     model.config.use_cache = True
     model.save_pretrained(folder)
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
+        (folder / "README.md").unlink(missing_ok=True)
         config = json.loads(adapter.read_text())
         config["target_modules"] = sorted(config["target_modules"])
+        config["base_model_name_or_path"] = spec.local.name if spec.local else spec.model
         adapter.write_text(json.dumps(config, indent=2, sort_keys=True))

@@ -18,12 +18,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmark.people import FIELDS, QUESTIONS, WORDINGS, Person, make_people, tell
+from benchmark.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, tell
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 BIOGRAPHY_SHARE = 0.6  # of the documents' tokens; the rest are questions with answers
-PEOPLE_SEED = 1
-TOKENIZER_PEOPLE = 2000  # a model may be shown fewer of them, never others
+TOKENIZER_PEOPLE, PEOPLE_SEED = TRAINED_ON  # a model may be shown fewer of them, never others
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,110 @@
+"""The corpus stage: texts as they are, or split so that they fit every model. Here a token is a character."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.corpora import load_corpus
+from benchmark.errors import UserError
+from benchmark.models.spec import ModelSpec
+from benchmark.stages import corpus as stage
+from benchmark.store import StageCall
+from benchmark.suite import TaskEntry
+from benchmark.texts import Text, read_texts
+
+ENTRY = {"name": "biography"}
+
+
+def _run(texts: list[Text], limits: Mapping[str, int | None]) -> list[Text]:
+    """What the stage writes for `texts` and models whose contexts leave room for so many characters."""
+
+    def context(spec: ModelSpec) -> int | None:
+        limit = limits[spec.model]
+        return None if limit is None else limit + stage.MARGIN
+
+    call = StageCall("corpus", 1, {}, {}, {"entry": ENTRY, "fit": [{"model": name} for name in limits]})
+    done: list[tuple[int, int]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(stage, "load_corpus", lambda entry: SimpleNamespace(texts=texts)),
+        patch.object(stage, "tokenizer_of", lambda spec: lambda text: {"input_ids": list(text)}),
+        patch.object(stage, "context_length", context),
+    ):
+        stage.run(call, {}, Path(folder), lambda part, whole: done.append((part, whole)))
+        assert done == [(1, 1)]
+        return read_texts(Path(folder, "texts.jsonl"))
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=1, max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, st.sampled_from([" ", "\n\n", ". ", "   ", "\u2003"]), st.integers(6, 40))
+def test_a_split_keeps_every_readable_character_in_order_and_every_piece_fits(
+    words: list[str], space: str, limit: int
+) -> None:
+    text = space + space.join(words) + space
+    if not text.strip():
+        return
+    pieces = _run([Text("x", text)], {"m": limit})
+    assert "".join(_bare(piece.text) for piece in pieces) == _bare(text)
+    assert all(len(piece.text) <= limit and piece.text.strip() for piece in pieces)
+    if len(text) <= limit:
+        assert pieces == [Text("x", text)]
+    elif len(text.strip()) > limit:
+        assert [piece.id for piece in pieces] == [f"x/{number}" for number in range(len(pieces))]
+
+
+def test_a_text_is_cut_at_the_sentence_end_nearest_to_its_middle() -> None:
+    text = "One. Two three four. Five six seven eight nine ten, eleven."
+    pieces = _run([Text("x", text)], {"m": 40})
+    assert [piece.text for piece in pieces] == ["One. Two three four.", "Five six seven eight nine ten, eleven."]
+
+
+def test_a_lone_sentence_end_far_from_the_middle_is_not_cut_at() -> None:
+    pieces = _run([Text("x", "No. " + "word " * 9 + "end")], {"m": 30})
+    assert [piece.text for piece in pieces] == ["No. word word word word word", "word word word word end"]
+
+
+def test_white_space_around_a_text_does_not_make_an_empty_piece() -> None:
+    assert _run([Text("x", " " * 50 + "ab cd" + " " * 50)], {"m": 10}) == [Text("x", "ab cd")]
+    assert [piece.text for piece in _run([Text("x", " " * 50 + "ab cd")], {"m": 4})] == ["ab", "cd"]
+
+
+def test_only_the_text_that_does_not_fit_is_split() -> None:
+    texts = [Text("a", " short "), Text("b", "rather long"), Text("c", "short")]
+    assert _run(texts, {"m": 8}) == [texts[0], Text("b/0", "rather"), Text("b/1", "long"), texts[2]]
+
+
+def test_the_smallest_context_counts_in_whatever_order_the_models_stand() -> None:
+    text = [Text("x", "one two three four five six seven eight nine ten")]
+    one = _run(text, {"large": 30, "small": 10, "endless": None})
+    assert one == _run(text, {"endless": None, "small": 10, "large": 30}) == _run(text, {"small": 10})
+    assert len(one) > 3
+
+
+def test_without_a_limit_no_text_is_touched() -> None:
+    text = [Text("x", "  any text. " * 1000)]
+    assert _run(text, {}) == _run(text, {"m": None}) == text
+
+
+def test_a_text_that_cannot_be_split_is_named() -> None:
+    with pytest.raises(UserError, match=r"text 'second': longer than the model's context") as error:
+        _run([Text("first", "fits"), Text("second", "w" * 20)], {"m": 10})
+    assert "\n" not in str(error.value)
+
+
+def test_the_shipped_biographies_fit_the_tiny_model_as_they_are(tmp_path: Path) -> None:
+    where = {"entry": ENTRY | {"people": 4}, "fit": [{"model": "zoo:small"}]}
+    stage.run(StageCall("corpus", 1, {}, {}, where), {}, tmp_path, lambda part, whole: None)
+    assert read_texts(tmp_path / "texts.jsonl") == load_corpus(TaskEntry(name="biography", people=4)).texts

@@ -1,0 +1,180 @@
+"""The evaluate stage must give the numbers that stock lm-eval gives, question by question."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.models.loading import tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.record import ANSWER_COLUMNS
+from benchmark.stages import evaluate
+from benchmark.store import StageCall
+from tests.tiny import biographies, train, train_call
+
+ROOT = Path(__file__).parents[2]
+TASKS = ["biography_major", "biography_major_choice"]
+METADATA = {"half": "all", "people": 6}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a train stage, by adaptation: forty steps on six people, so that answers look like answers."""
+    made: dict[str, Path] = {}
+
+    def get(adaptation: str) -> Path:
+        if adaptation not in made:
+            recipe = {"adaptation": adaptation, "batch_size": 6, "learning_rate": 0.02}
+            call = train_call(tiny, recipe=recipe, budget={"steps": 40})
+            made[adaptation] = train(call, biographies(6), tmp_path_factory.mktemp(adaptation))
+        return made[adaptation]
+
+    return get
+
+
+def run(model: Path, trained: Path, out: Path, **changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run the stage; returns the rows of its answers file and its results."""
+    params = {"device": "cpu", "threads": 1, "tasks": TASKS, "batch_size": 8, "num_fewshot": None, **changes}
+    call = StageCall("evaluate", 1, params, where={"model": {"model": str(model)}, "metadata": METADATA})
+    out.mkdir()
+    evaluate.run(call, {"trained": trained}, out, lambda done, total: None)
+    return pq.read_table(out / "answers.parquet").to_pylist(), json.loads((out / "results.json").read_text())
+
+
+def stock(tasks: list[str], **model: Any) -> dict[str, Any]:
+    """What lm-eval gives for a model that it loads by itself."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=dict(METADATA))
+    lm = HFLM(device="cpu", dtype="float32", batch_size=8, **model)
+    results: dict[str, Any] = simple_evaluate(lm, tasks=tasks, task_manager=manager, log_samples=True)
+    return results
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+def test_the_answers_are_those_of_stock_lm_eval(
+    tiny: Path, trained: Callable[[str], Path], tmp_path: Path, adaptation: str
+) -> None:
+    folder = trained(adaptation)
+    rows, results = run(tiny, folder, tmp_path / "out")
+    if adaptation == "full":
+        expected = stock(TASKS, pretrained=str(folder / "model"), tokenizer=str(tiny))
+    else:
+        expected = stock(TASKS, pretrained=str(tiny), peft=str(folder / "model"))
+    by_question = {(row["task"], row["question"]): row for row in rows}
+    assert len(by_question) == len(rows) == 12
+    for task in TASKS:
+        for sample in expected["samples"][task]:
+            row = by_question[task, sample["doc"]["id"]]
+            assert (row["cluster"], row["half"]) == (sample["doc"]["cluster"], sample["doc"]["half"])
+            if task.endswith("_choice"):
+                assert (row["acc"], row["acc_norm"]) == (sample["acc"], sample["acc_norm"])
+                assert row["answer"] is row["exact_match"] is row["f1"] is None
+            else:
+                assert row["answer"] == sample["filtered_resps"][0]
+                assert (row["exact_match"], row["f1"]) == pytest.approx((sample["exact_match"], sample["f1"]))
+                assert row["acc"] is row["acc_norm"] is None
+        metrics = ("acc", "acc_norm") if task.endswith("_choice") else ("exact_match", "f1")
+        for metric in metrics:
+            halves = [results["scores"][task][half][metric] for half in ("development", "test")]
+            assert sum(halves) / 2 == pytest.approx(expected["results"][task][f"{metric},none"], abs=1e-6)
+    assert results["versions"] == dict.fromkeys(TASKS, "1.0")
+    assert len({row["answer"] for row in rows}) > 2
+
+
+def test_the_answers_file_has_its_columns_and_a_row_per_question_in_order(
+    tiny: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    rows, _ = run(tiny, trained("lora"), tmp_path / "out")
+    assert all(tuple(row) == ANSWER_COLUMNS for row in rows)
+    people = [f"person-{number:05d}" for number in range(6)]
+    assert [(row["task"], row["question"]) for row in rows] == [
+        (task, f"{person}:major") for task in TASKS for person in people
+    ]
+
+
+def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+    metadata, model = (
+        dict(METADATA),
+        evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
+    )
+    tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
+    samples, _ = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=0)
+    prompts = [sample["arguments"][0][0] for sample in samples["biography_major"]]
+    assert all(prompt.count("Question:") == 1 for prompt in prompts)
+
+
+def test_the_tokenizer_that_stages_share_stays_as_it_was(
+    tiny: Path, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run(tiny, trained("lora"), tmp_path / "out", tasks=["biography_major_choice"])
+    tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
+    assert tokenizer.pad_token is None and tokenizer.padding_side == "right"
+
+
+def test_means_by_hand() -> None:
+    rows: list[dict[str, Any]] = [
+        {"task": "t", "half": "test", "exact_match": 1.0, "f1": 1.0, "acc": None, "acc_norm": None},
+        {"task": "t", "half": "test", "exact_match": 0.0, "f1": 0.5, "acc": None, "acc_norm": None},
+        {"task": "t", "half": "test", "exact_match": 0.0, "f1": 0.0, "acc": None, "acc_norm": None},
+        {"task": "t", "half": "development", "exact_match": 1.0, "f1": 0.25, "acc": None, "acc_norm": None},
+        {"task": "c", "half": "test", "exact_match": None, "f1": None, "acc": 0.0, "acc_norm": 1.0},
+    ]
+    assert evaluate.means(rows) == {
+        "t": {"development": {"exact_match": 1.0, "f1": 0.25}, "test": {"exact_match": 0.333333, "f1": 0.5}},
+        "c": {"development": {}, "test": {"acc": 0.0, "acc_norm": 1.0}},
+    }
+
+
+def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(UserError, match=r"^lm-eval task 'biography_mayor': unknown; did you mean 'biography_major'\? "):
+        evaluate.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=None)
+
+
+def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+    short = shutil.copytree(trained("full") / "model", tmp_path / "weights" / "model")
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 160}))
+    with pytest.raises(
+        UserError, match=r"^biography_major: question 'person-00000:major': .* context of 160; lower eval"
+    ):
+        run(tiny, short.parent, tmp_path / "out", tasks=["biography_major"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+def test_the_answers_are_those_of_the_stock_command_started_elsewhere(
+    tiny: Path, trained: Callable[[str], Path], tmp_path: Path, adaptation: str
+) -> None:
+    folder, elsewhere = trained(adaptation), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    rows, _ = run(tiny, folder, tmp_path / "out", tasks=["biography", "biography_choice"])
+    model = f"pretrained={tiny},peft={folder / 'model'}"
+    if adaptation == "full":
+        model = f"pretrained={folder / 'model'},tokenizer={tiny}"
+    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"{model},dtype=float32"]
+    command += ["--include_path", str(ROOT / "tasks"), "--tasks", "biography,biography_choice", "--device", "cpu"]
+    command += ["--batch_size", "8", "--metadata", json.dumps(METADATA), "--output_path", "out", "--log_samples"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=elsewhere, check=True, env=environment, capture_output=True)
+    mine = {(row["task"], row["question"]): row for row in rows}
+    compared = 0
+    for file in elsewhere.glob("out/**/samples_*.jsonl"):
+        for line in file.read_text().splitlines():
+            sample = json.loads(line)
+            task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+            row = mine[task, sample["doc"]["id"]]
+            for metric in ("exact_match", "f1", "acc", "acc_norm"):
+                assert row[metric] == (pytest.approx(sample[metric]) if metric in sample else None)
+            compared += 1
+    assert compared == len(rows) == 60

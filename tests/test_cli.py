@@ -1,0 +1,291 @@
+"""The command line as a user meets it: exit codes, one line per mistake, nothing written by a command that refuses."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark import cli, doctor
+from benchmark.plan import make_plan
+from benchmark.suite import load_suite
+from benchmark.texts import read_augmented, read_texts
+from tests.test_suite import GOOD
+
+ROOT = Path(__file__).resolve().parents[1]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return folder
+
+
+@pytest.fixture
+def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_it(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as end:
+            code = end.code
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    return run_it
+
+
+def _refused(result: tuple[int, str, str]) -> str:
+    """The error line of a command that was refused as it should be."""
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
+    return err.removeprefix("error: ").rstrip("\n")
+
+
+SMALL = GOOD.replace("zoo:large", "zoo:small")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("name: trial", "naem: trial", "naem: unknown key; did you mean 'name'?"),
+        ("train: [large]", "train: [lrage]", "train[0]: unknown model 'lrage'; did you mean 'large'?"),
+        ("[plain]", "[plian]", "methods[0]: unknown method 'plian'; did you mean 'plain'?"),
+        ("[biography]", "[biografy]", "tasks[0].name: "),
+        ("[plain]", "[{name: random_dropout, alpah: 1}]", "unknown parameter 'alpah'; did you mean 'alpha'?"),
+        ("{steps: 3}", "{steps: few}", "budgets[0].steps: "),
+        ("{steps: 3}", "{steps: 3", "not a readable YAML file"),
+        ("name: trial", "name: trial\nname: trial", "'name' stands there twice"),
+        ("name: trial", '"na\\nme": trial', "unknown key"),
+        (SMALL, "", "expected a mapping"),
+        ("zoo:small", "zoo:smal", "model 'zoo:smal': not in the zoo; did you mean 'small'?"),
+        ("zoo:small", "./nowhere", "model './nowhere': no such file or folder"),
+        ("zoo:small", "tiny large", "model 'tiny large': neither a path that exists nor a hub id"),
+        ("[biography]", "[{name: biography, people: 5000}]", "people: 5000 asked for, but the data has 100"),
+        ("[biography]", "[{name: biography, path: none.jsonl}]", "none.jsonl: no such file"),
+        ("[biography]", "[{name: biography, evaluate: [biografy]}]", "unknown lm-eval task 'biografy'"),
+        ("train:", "seeds: [1, 1]\ntrain:", "comes twice"),
+        ("train:", "device: cuda\ntrain:", "no CUDA device"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
+    run: Run, here: Path, tmp_path: Path, command: str, old: str, new: str, says: str
+) -> None:
+    assert old in SMALL
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(SMALL.replace(old, new))
+    assert says in _refused(run(command, str(suite)))
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "smok"), "suite 'smok': unknown; did you mean 'smoke'?"),
+        (("plan", "none.yaml"), "none.yaml: no such suite file"),
+        (("score", "zoo:small", "--texts", "none.jsonl", "--out", "o.parquet"), "none.jsonl: No such file"),
+        (("score", "zoo:small", "--texts", ".", "--out", "o.parquet"), ".: Is a directory"),
+        (("score", "zoo:small", "--texts", "t", "--out", "no/where.parquet"), "the folder no does not exist"),
+        (("score", "zoo:small", "--texts", "t", "--out", "."), "is a folder"),
+        (("score", "m", "--texts", "t", "--out", "o", "--reduction", "recieved"), "did you mean 'received'?"),
+        (("score", "zoo:smal", "--texts", "{texts}", "--out", "o"), "model 'zoo:smal': not in the zoo"),
+        (("score", "", "--texts", "{texts}", "--out", "o"), "model: its name is empty"),
+        (("score", "zoo:small", "--texts", "{texts}", "--out", "o", "--dtype", "int8"), "dtype 'int8': unknown"),
+        (("augment", "plane", "--texts", "{texts}", "--out", "o"), "unknown method 'plane'; did you mean 'plain'?"),
+        (("augment", "plain", "--texts", "{texts}", "--out", "o", "--set", "alpha"), "expected NAME=VALUE"),
+        (
+            ("augment", "random_dropout", "--texts", "{texts}", "--out", "o", "--set", "alpha=nan", "--large", "x"),
+            "alpha: ",
+        ),
+        (("augment", "random_dropout", "--texts", "{texts}", "--out", "o"), "name a model with --large"),
+        (("augment", "contrastive_dropout", "--texts", "{texts}", "--out", "o", "--large", "x"), "with --small"),
+        (("people", "--out", "no/where.jsonl"), "the folder no does not exist"),
+        (("people", "--out", "o.jsonl", "--count", "99999999"), "--count: "),
+        (("zoo", "train", "medium", "--out", "o"), "model of the pair 'medium': unknown; known: large, small"),
+        (("leaderboard", "compare", "a.json", "b.json"), "a.json"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
+    run: Run, here: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"id": "a", "text": "b c"}\n')
+    assert says in _refused(run(*(argument.format(texts=texts) for argument in arguments)))
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--nope"), ("rum",), ("score",), ("people", "--out", "o", "--count", "x"), ("run", "a", "b")]
+)
+def test_a_misspelt_command_or_option_exits_with_2_and_no_traceback(run: Run, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "Error: " in err and "Traceback" not in err
+
+
+def test_a_refusal_looks_the_same_from_outside(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", "run", "smok"],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "did you mean 'smoke'?" in _refused((done.returncode, done.stdout, done.stderr))
+    assert list(here.iterdir()) == []
+
+
+def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.runner.run_suite", interrupted)
+    (tmp_path / "trial.yaml").write_text(SMALL)
+    code, _, err = run("run", str(tmp_path / "trial.yaml"))
+    assert code == 130
+    assert "the same command goes on from there" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(("errno", "says"), [(28, "No space left on device"), (13, "Permission denied")])
+def test_a_full_or_closed_disk_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, says: str
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno, os.strerror(errno), "results")
+
+    monkeypatch.setattr("benchmark.runner.run_suite", full)
+    (tmp_path / "trial.yaml").write_text(SMALL)
+    assert f"results: {says}" in _refused(run("run", str(tmp_path / "trial.yaml")))
+
+
+LIGHT = """
+import sys
+sys.argv = ["benchmark", *sys.argv[1:]]
+from benchmark.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "transformers", "lm_eval", "datasets", "peft", "numpy", "pyarrow"} & set(sys.modules)
+    print("heavy:", *sorted(heavy))
+"""
+
+
+def _light(*arguments: str, cwd: Path) -> tuple[list[str], float]:
+    """Output lines of a command in a process of its own, and the processor seconds it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", LIGHT, *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_answers_at_once_since_nothing_heavy_is_loaded(here: Path) -> None:
+    lines, seconds = _light("--help", cwd=here)
+    assert lines[-1] == "heavy:"
+    assert any("run " in line for line in lines)
+    assert seconds < 1.5, "half a second where nothing else runs"
+
+
+def test_a_plan_is_made_without_torch(here: Path) -> None:
+    (here / "trial.yaml").write_text(SMALL)
+    lines, seconds = _light("plan", "trial.yaml", "--json", cwd=here)
+    assert lines[-1] == "heavy:"
+    assert json.loads(lines[0])["cells"] == 1
+    assert seconds < 5
+
+
+def test_a_plan_says_what_there_is_to_do_and_writes_nothing(run: Run, here: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(SMALL.replace("[plain]", "[plain, contrastive_dropout]"))
+    code, out, _ = run("plan", str(suite), "--json")
+    assert code == 0
+    stages = {"corpus": 1, "score": 2, "augment": 2, "train": 2, "evaluate": 2}
+    assert json.loads(out) == {
+        "suite": "trial",
+        "device": "cpu",
+        "cells": 2,
+        "cells_done": 0,
+        "stages": stages,
+        "stages_left": stages,
+        "worker_seconds_left": None,
+    }
+    code, out, _ = run("plan", str(suite))
+    assert code == 0 and "suite trial on cpu: 2 cells, 0 of them done" in out
+    assert list(here.iterdir()) == []
+
+
+def test_a_plan_takes_no_broken_artifact_for_a_finished_one(run: Run, here: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(SMALL)
+    call = make_plan(load_suite(suite)).cells[0].stages["corpus"]
+    broken = here / "results" / "store" / "corpus" / call.key
+    broken.mkdir(parents=True)
+    (broken / "manifest.json").write_text('{"cost": ')
+    code, out, _ = run("plan", str(suite), "--json")
+    assert code == 0 and json.loads(out)["stages_left"]["corpus"] == 1
+
+
+def test_texts_are_augmented_from_the_command_line(run: Run, here: Path) -> None:
+    (here / "in.jsonl").write_text('{"id": "a", "text": "One two."}\n{"id": "b", "text": "Three."}\n')
+    code, out, _ = run("augment", "plain", "--texts", "in.jsonl", "--out", "out.jsonl")
+    assert (code, out) == (0, "out.jsonl: 2 texts from 2\n")
+    made = read_augmented(here / "out.jsonl")
+    assert [(row.id, row.copy, row.text) for row in made] == [("a", 0, "One two."), ("b", 0, "Three.")]
+    assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_made_up_people_are_a_data_set_that_a_suite_can_take(run: Run, here: Path) -> None:
+    code, out, _ = run("people", "--count", "4", "--seed", "9", "--out", "mine.jsonl")
+    assert (code, out) == (0, "mine.jsonl: 4 people\n")
+    (here / "trial.yaml").write_text(SMALL.replace("[biography]", "[{name: biography, path: mine.jsonl}]"))
+    code, out, _ = run("plan", "trial.yaml", "--json")
+    assert code == 0 and json.loads(out)["cells"] == 1
+    assert len(read_texts(here / "mine.jsonl")) == 4
+
+
+# The doctor
+
+
+def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{here}/no-engine.sock")
+    code, out, _ = run("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(out)}
+    assert code == 0
+    assert list(findings) == ["device", "memory", "disk", "hugging face cache", "hub", "docker"]
+    assert findings["device"]["found"].startswith("cpu, ")
+    assert not findings["docker"]["ok"] and "make" in findings["docker"]["remedy"]
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "nonsense://", "unix:///nowhere/docker.sock"])
+def test_the_doctor_lives_without_an_engine(here: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    finding = doctor.examine()[-1]
+    assert (finding.what, finding.found, finding.ok) == ("docker", "no engine answers", False)
+
+
+def test_the_doctor_tells_in_words_what_is_amiss(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, out, _ = run("doctor")
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 6
+    assert all(line.startswith(("ok  ", "note")) for line in lines)
+    assert "HF_HUB_OFFLINE is set" in lines[4]
+    assert lines[5].startswith("note docker: no engine answers (only needed for containers")

@@ -1,0 +1,98 @@
+"""From a task entry to its corpus, and what identifies it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmark.corpora import Corpus, load_corpus
+from benchmark.errors import UserError
+from benchmark.people import as_lines, make_people, tell
+from benchmark.suite import TaskEntry
+
+PEOPLE = list(make_people(6, 8))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "people.jsonl"
+    path.write_text("".join(as_lines(PEOPLE)), encoding="utf-8")
+    return path
+
+
+def _load(path: Path | None = None, people: int | None = None) -> Corpus:
+    return load_corpus(TaskEntry(name="biography", path=path, people=people))
+
+
+def test_the_shipped_corpus_has_a_hundred_texts_in_two_halves() -> None:
+    corpus = _load()
+    assert len(corpus.texts) == 100
+    assert list(corpus.halves) == [text.id for text in corpus.texts]
+    assert sorted(corpus.halves.values()).count("test") == 50
+    assert corpus.may_redistribute
+    assert corpus.metadata == {"half": "all"}
+
+
+def test_a_file_of_ones_own_is_taken_in_its_order_and_not_passed_on(file: Path) -> None:
+    corpus = _load(file)
+    assert [(text.id, text.text) for text in corpus.texts] == [(p.id, tell(p).text) for p in PEOPLE]
+    assert corpus.metadata == {"half": "all", "biography_path": str(file)}
+    assert not corpus.may_redistribute
+
+
+def test_the_first_people_are_kept_with_their_halves(file: Path) -> None:
+    corpus = _load(file, 3)
+    assert [text.id for text in corpus.texts] == ["person-00000", "person-00001", "person-00002"]
+    assert list(corpus.halves.values()) == ["development", "test", "development"]
+    assert corpus.metadata["people"] == 3
+
+
+def test_more_people_than_there_are_is_one_line_that_says_how_many_there_are(file: Path) -> None:
+    with pytest.raises(UserError, match="people: 7 asked for, but the data has 6"):
+        _load(file, 7)
+
+
+def test_the_data_hash_follows_the_bytes_and_not_the_folder(file: Path, tmp_path: Path) -> None:
+    before = _load(file).data_hash
+    (tmp_path / "elsewhere").mkdir()
+    assert _load(Path(shutil.copy(file, tmp_path / "elsewhere"))).data_hash == before
+    file.write_bytes(file.read_bytes().replace(b"Person", b"person") + b"\n")
+    assert _load(file).data_hash != before
+
+
+def test_a_folder_of_the_papers_files_is_hashed_with_shots_and_prompts(tmp_path: Path) -> None:
+    text = (
+        "<name>{}</name> was born on <date>May 4, 1931</date>. He grew up in <city>Lagos</city>. He went to "
+        "<university>A College</university>, for <major>Botany</major>, then to <company>Cedar Foods</company>."
+    )
+    rows = [f'"{text.format(name)}"' for name in ("Al Ba", "Ce De")]
+    for name in ("biography_synthetic.csv", "biography_real.csv"):
+        (tmp_path / name).write_text("text\n" + "\n".join(rows) + "\n")
+    before = _load(tmp_path)
+    assert before.texts[0].text.startswith("Al Ba was born on May 4, 1931. ")
+    assert not before.may_redistribute
+    real = tmp_path / "biography_real.csv"
+    real.write_text(real.read_text().replace("Al Ba", "Al Bo"))
+    assert _load(tmp_path).data_hash != before.data_hash
+
+
+def test_both_hashes_tell_data_from_definition(file: Path) -> None:
+    assert _load(file).definition_hash == _load().definition_hash
+    assert _load(file).data_hash != _load().data_hash
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("", "nobody"), ("{}\n", ":1: half"), ("no JSON\n", ":1: not JSON")],
+)
+def test_bad_data_is_one_line_that_names_the_file(file: Path, content: str, says: str) -> None:
+    file.write_text(content)
+    with pytest.raises(UserError, match=says) as error:
+        _load(file)
+    assert str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file") as error:
+        _load(tmp_path / "none.jsonl")
+    assert str(tmp_path / "none.jsonl") in str(error.value)

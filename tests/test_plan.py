@@ -1,0 +1,289 @@
+"""Plans: how many cells and stages a suite gives, and what their keys depend on. No model is loaded."""
+
+import copy
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.people import as_lines, make_people
+from benchmark.plan import Cell, Plan, find_device, make_plan
+from benchmark.suite import Suite
+
+Changes = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> dict[str, Any]:
+    """A suite with one pair of model folders and a data file, as it would stand in YAML."""
+    for name in ("large", "small"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(f"weights of {name}".encode())  # a plan reads no weights
+    (tmp_path / "people.jsonl").write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
+    return {
+        "name": "trial",
+        "models": {"large": str(tmp_path / "large"), "small": str(tmp_path / "small")},
+        "pairs": {"tiny": {"large": "large", "small": "small"}},
+        "tasks": [{"name": "biography", "path": str(tmp_path / "people.jsonl")}],
+        "train": ["large"],
+        "methods": [{"name": "contrastive_dropout", "alpha": 0.6}],
+        "budgets": [{"steps": 10}],
+    }
+
+
+def _plan(content: dict[str, Any]) -> Plan:
+    return make_plan(Suite.model_validate(content))
+
+
+def _only_cell(content: dict[str, Any]) -> Cell:
+    (cell,) = _plan(content).cells
+    return cell
+
+
+def _keys(cell: Cell) -> dict[str, str]:
+    return {role: call.key for role, call in cell.stages.items()}
+
+
+def test_cells_and_stages_are_as_many_as_counted_by_hand(content: dict[str, Any]) -> None:
+    content |= {
+        "train": ["large", "small"],
+        "methods": [
+            "plain",
+            {"name": "random_dropout", "alpha": [0.2, 0.6]},
+            "attention_dropout",
+            "contrastive_dropout",
+            "released_difference",
+        ],
+        "seeds": [1, 2],
+        "budgets": [{"steps": 10}, {"steps": 20}],
+    }
+    plan = _plan(content)
+    # 2 trained models × 6 method points × 2 budgets × 2 seeds
+    assert len(plan.cells) == 48
+    assert Counter(call.stage for call in plan.calls()) == {
+        "corpus": 1,
+        "score": 4,  # 2 models × 2 reductions; attention_dropout and contrastive_dropout share theirs
+        # per seed: plain 1 for both models, random 2 α × 2 tokenizers, attention 2, each difference 1 for both models
+        "augment": 2 * (1 + 4 + 2 + 1 + 1),
+        "train": 48,
+        "evaluate": 48,
+    }
+
+
+def test_every_stage_is_listed_once_and_after_what_it_reads(content: dict[str, Any]) -> None:
+    content |= {"train": ["large", "small"], "methods": ["plain", "attention_dropout", "contrastive_dropout"]}
+    calls = _plan(content).calls()
+    place = {call.key: number for number, call in enumerate(calls)}
+    assert len(place) == len(calls)
+    for call in calls:
+        assert all(place[source.key] < place[call.key] for source in call.inputs.values())
+
+
+def test_only_methods_that_contrast_make_a_cell_per_pair(content: dict[str, Any]) -> None:
+    content["pairs"]["other"] = {"large": "large", "small": "large"}
+    content["methods"] = ["plain", "attention_dropout", "contrastive_dropout"]
+    cells = [(cell.method.name, cell.pair) for cell in _plan(content).cells]
+    assert cells == [
+        ("plain", None),
+        ("attention_dropout", None),
+        ("contrastive_dropout", "tiny"),
+        ("contrastive_dropout", "other"),
+    ]
+
+
+def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None:
+    content["pairs"]["other"] = {"large": "large", "small": "large"}
+    content["train"] = ["large", "small"]
+    content["methods"] = ["plain", {"name": "contrastive_dropout", "for": ["small"], "pairs": ["other"]}]
+    cells = [(cell.trained, cell.method.name, cell.pair) for cell in _plan(content).cells]
+    assert cells == [("large", "plain", None), ("small", "plain", None), ("small", "contrastive_dropout", "other")]
+
+
+def _weights(name: str) -> Changes:
+    def change(content: dict[str, Any]) -> None:
+        (Path(content["models"][name]) / "model.safetensors").write_bytes(b"other weights")
+
+    return change
+
+
+def _data(content: dict[str, Any]) -> None:
+    file = Path(content["tasks"][0]["path"])
+    file.write_bytes(file.read_bytes() + b"\n")  # even where it means the same
+
+
+def _set(**values: Any) -> Changes:
+    return lambda content: content.update(values)
+
+
+def _dtype(content: dict[str, Any]) -> None:
+    content["models"]["large"] = {"model": content["models"]["large"], "dtype": "bfloat16"}
+
+
+def _skip(content: dict[str, Any]) -> None:
+    content["models"]["small"] = {"model": content["models"]["small"], "skip_layers": [1]}
+
+
+TRAINED = {"train", "evaluate"}
+AUGMENTED = {"augment", *TRAINED}
+ALL = {"corpus", "large", "small", *AUGMENTED}
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        (_set(seeds=[2]), AUGMENTED),
+        (_set(copies=4), AUGMENTED),
+        (_set(methods=[{"name": "contrastive_dropout", "alpha": 0.5}]), AUGMENTED),
+        (_set(methods=[{"name": "contrastive_dropout", "alpha": 0.6, "beta": 0.5}]), AUGMENTED),
+        (_set(recipe={"learning_rate": 1e-4}), TRAINED),
+        (_set(recipe={"adaptation": "full"}), TRAINED),
+        (_set(budgets=[{"steps": 11}]), TRAINED),
+        (_set(evaluation={"num_fewshot": 0}), {"evaluate"}),
+        (_set(scoring={"prefix": "Text: "}), {"large", "small", *AUGMENTED}),
+        (_set(scoring={"reduction": "received_strict"}), {"large", "small", *AUGMENTED}),
+        (_set(threads=2), {"large", "small", *AUGMENTED}),
+        (_set(long_texts="split"), ALL),
+        (_data, ALL),
+        (lambda content: content["tasks"][0].update(people=2), ALL),
+        (lambda content: content["tasks"][0].update(evaluate=["biography_major"]), {"evaluate"}),
+        (_weights("large"), {"large", *AUGMENTED}),
+        (_weights("small"), {"small", *AUGMENTED}),
+        (_dtype, {"large", *AUGMENTED}),
+        (_skip, {"small", *AUGMENTED}),
+    ],
+)
+def test_a_change_gives_new_keys_to_what_depends_on_it_and_to_nothing_else(
+    content: dict[str, Any], change: Changes, changed: set[str]
+) -> None:
+    before = _keys(_only_cell(content))
+    change(content)
+    after = _keys(_only_cell(content))
+    assert {role for role in before if before[role] != after[role]} == changed
+
+
+def _move_models(content: dict[str, Any]) -> None:
+    for name, folder in content["models"].items():
+        content["models"][name] = str(shutil.move(folder, Path(folder).parent / f"elsewhere_{name}"))
+
+
+def _move_data(content: dict[str, Any]) -> None:
+    file = Path(content["tasks"][0]["path"])
+    (file.parent / "elsewhere").mkdir()
+    content["tasks"][0]["path"] = str(shutil.copy(file, file.parent / "elsewhere"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set(name="another_name"),
+        _set(description="in other words"),
+        _set(device="cpu"),
+        _set(pairs={"other": {"large": "large", "small": "small"}}),
+        _set(methods=[{"name": "contrastive_dropout", "alpha": "0.6", "beta": 0.03}]),  # beta's default
+        _move_models,
+        _move_data,
+        lambda content: content["models"].update(third=content["models"]["small"]),
+    ],
+)
+def test_what_changes_no_result_changes_no_key(content: dict[str, Any], change: Changes) -> None:
+    before = _keys(_only_cell(content))
+    change(content)
+    assert _keys(_only_cell(content)) == before
+
+
+def test_moved_files_make_the_very_same_cell(content: dict[str, Any]) -> None:
+    before = _only_cell(content)
+    _move_models(content)
+    after = _only_cell(content)
+    assert (after.key, after.name) == (before.key, before.name)
+
+
+def test_the_same_work_under_other_names_is_another_cell_but_shares_every_stage(content: dict[str, Any]) -> None:
+    before = _only_cell(content)
+    content["models"] = {"l": content["models"]["large"], "s": content["models"]["small"]}
+    content |= {"name": "renamed", "train": ["l"], "pairs": {"p": {"large": "l", "small": "s"}}}
+    after = _only_cell(content)
+    assert _keys(after) == _keys(before)
+    assert after.key != before.key
+
+
+def test_two_suites_share_the_cells_that_are_equal(content: dict[str, Any]) -> None:
+    other = copy.deepcopy(content) | {"name": "other", "methods": ["plain", "contrastive_dropout"], "seeds": [1, 2]}
+    mine, theirs = _plan(content), _plan(other)
+    assert {cell.key for cell in mine.cells} <= {cell.key for cell in theirs.cells}
+    assert {call.key for call in mine.calls()} <= {call.key for call in theirs.calls()}
+
+
+def test_cell_names_are_distinct_and_safe_as_file_names(content: dict[str, Any]) -> None:
+    content["models"]["Grö ße/../x"] = content["models"]["large"]
+    content |= {
+        "train": ["large", "Grö ße/../x"],
+        "methods": [{"name": "contrastive_dropout", "alpha": [0.2, 0.6], "dropped": ["delete", "blank"]}],
+        "seeds": [1, 2],
+        "budgets": [{"steps": 10}, {"epochs": 0.5}],
+    }
+    names = [cell.name for cell in _plan(content).cells]
+    assert len(set(names)) == len(names) == 32
+    for name in names:
+        assert Path(name).name == name
+        assert not set(name) & set(' /\\:*?"<>|αβ=')
+        assert len(f"{name}.answers.parquet".encode()) < 256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set(seeds=[1, 2, 1]),
+        _set(train=["large", "large"]),
+        _set(budgets=[{"steps": 10}, {"steps": 10}]),
+        _set(methods=["plain", "plain"]),
+        _set(methods=[{"name": "random_dropout", "alpha": [0.2, "0.2"]}]),
+    ],
+)
+def test_a_cell_that_is_listed_twice_is_refused(content: dict[str, Any], change: Changes) -> None:
+    change(content)
+    with pytest.raises(UserError, match=r"suite 'trial': the cell large, .*, seed 1 comes twice"):
+        _plan(content)
+
+
+def test_a_method_may_be_listed_once_for_each_model(content: dict[str, Any]) -> None:
+    content["train"] = ["large", "small"]
+    content["methods"] = [{"name": "plain", "for": ["large"]}, {"name": "plain", "for": ["small"]}]
+    assert len(_plan(content).cells) == 2
+
+
+def test_an_unknown_question_task_is_refused_before_anything_runs(content: dict[str, Any]) -> None:
+    content["tasks"][0]["evaluate"] = ["biography_mayor"]
+    with pytest.raises(UserError, match=r"evaluate: unknown lm-eval task 'biography_mayor'; .*'biography_major'"):
+        _plan(content)
+
+
+def test_a_model_that_is_not_used_need_not_be_there(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"]["unused"] = str(tmp_path / "nowhere")
+    assert len(_plan(content).cells) == 1
+    content["train"] = ["unused"]
+    with pytest.raises(UserError, match="no such file or folder"):
+        _plan(content)
+
+
+def test_cuda_is_refused_where_there_is_none(content: dict[str, Any]) -> None:
+    assert find_device("auto") == find_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="set device: cpu"):
+        _plan(content | {"device": "cuda"})
+
+
+def test_every_stage_call_can_be_told_to_another_machine_as_json(content: dict[str, Any]) -> None:
+    for call in _plan(content).calls():
+        assert json.loads(json.dumps([call.params, call.where])) == [call.params, call.where]

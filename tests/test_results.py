@@ -1,0 +1,152 @@
+"""What a record says of its cell, and what it keeps to itself."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark import results, runner
+from benchmark.plan import make_plan
+from benchmark.record import read_record
+from benchmark.results import good_record, record_path, write_record
+from benchmark.runner import run_suite
+from benchmark.store import Store
+from benchmark.suite import ROOT, Suite
+from tests.tiny import calls_here, tiny_suite
+
+
+@pytest.fixture(scope="module")
+def suite(tiny: Path) -> Suite:
+    choice = {"name": "biography", "people": 4, "evaluate": ["biography_major", "biography_major_choice"]}
+    return tiny_suite(tiny, tasks=[choice], methods=["plain_matched"], budgets=[{"steps": 1}])
+
+
+@pytest.fixture(scope="module")
+def folder(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of one cell."""
+    made = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "run_calls", calls_here)
+        run_suite(suite, made, made / "records", plain=True)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Any:
+    """What a process looks up once must not go from test to test."""
+    for function in (results._commit, results.code_hash):
+        function.cache_clear()
+    yield
+    for function in (results._commit, results.code_hash):
+        function.cache_clear()
+
+
+def test_the_record_that_was_written_is_the_one_that_is_good(suite: Suite, folder: Path) -> None:
+    plan = make_plan(suite)
+    (cell,) = plan.cells
+    path = record_path(folder / "records", plan, cell)
+    assert good_record(path, cell) == read_record(path)
+    other = make_plan(suite.model_copy(update={"seeds": [2]})).cells[0]
+    assert good_record(path, other) is None
+    assert good_record(path.with_name("nothing.json"), cell) is None
+
+
+def test_no_path_of_this_machine_stands_in_a_record(suite: Suite, folder: Path, tiny: Path) -> None:
+    plan = make_plan(suite)
+    path = record_path(folder / "records", plan, plan.cells[0])
+    record = read_record(path)
+    assert record.model.spec["model"] == tiny.name
+    assert "/" not in record.model_dump_json(include={"model": True, "pair": True, "task": True, "training": True})
+    assert str(tiny.parent) not in path.read_text()
+
+
+def test_answers_of_data_that_may_not_be_passed_on_come_without_their_text(
+    suite: Suite, folder: Path, tmp_path: Path
+) -> None:
+    plan = make_plan(suite)
+    (cell,) = plan.cells
+    secret = replace(cell, corpus=replace(cell.corpus, may_redistribute=False))
+    store = Store(folder / "store")
+    open_record, closed = (write_record(store, plan, c, tmp_path / str(i)) for i, c in enumerate((cell, secret)))
+    tables = [
+        pq.read_table(tmp_path / str(i) / suite.name / record.answers.file)
+        for i, record in enumerate((open_record, closed))
+    ]
+    assert tables[0].schema == tables[1].schema
+    rows, bare = (table.to_pylist() for table in tables)
+    generated = [row for row in rows if row["task"] == "biography_major"]
+    assert len(generated) == 4 and all(isinstance(row["answer"], str) for row in generated)
+    assert bare == [{**row, "answer": None} for row in rows]
+    assert (open_record.task.may_redistribute, closed.task.may_redistribute) == (True, False)
+    assert closed.scores == open_record.scores
+    assert read_record(tmp_path / "1" / suite.name / f"{cell.name}.json") == closed
+
+
+def test_people_read_from_a_path_may_not_be_passed_on(suite: Suite, tmp_path: Path) -> None:
+    shipped = ROOT / "tasks" / "biography" / "people.jsonl"
+    mine = shutil.copy(shipped, tmp_path / "people.jsonl")
+    entry = suite.tasks[0].model_copy(update={"path": Path(mine)})
+    assert make_plan(suite).cells[0].corpus.may_redistribute
+    assert not make_plan(suite.model_copy(update={"tasks": [entry]})).cells[0].corpus.may_redistribute
+
+
+def test_the_code_hash_changes_with_the_code_and_with_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "benchmark/stages").mkdir(parents=True)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "benchmark/stages/train.py").write_text("a = 1\n")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    hashed: Callable[[], str] = results.code_hash
+
+    def now() -> str:
+        results.code_hash.cache_clear()
+        return hashed()
+
+    first = now()
+    (tmp_path / "benchmark/notes.md").write_text("no code")
+    assert now() == first
+    (tmp_path / "benchmark/stages/train.py").write_text("a = 2\n")
+    second = now()
+    (tmp_path / "tasks/new.py").write_text("")
+    assert len({first, second, now()}) == 3
+
+
+def test_an_image_says_the_commit_it_was_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHMARK_COMMIT", "0123abc")
+    assert results._commit() == ("0123abc", None)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *identity, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    code = tmp_path / "benchmark" / "results.py"
+    code.parent.mkdir()
+    code.write_text("a = 1\n")
+    git("init")
+    git("commit", "--allow-empty", "-m", "somebody else's project")
+    monkeypatch.delenv("BENCHMARK_COMMIT", raising=False)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "__file__", str(code))
+    assert results._commit() == (None, None)
+    git("add", "benchmark")
+    git("commit", "-m", "this project")
+    results._commit.cache_clear()
+    assert results._commit() == (git("rev-parse", "HEAD"), False)
+    code.write_text("a = 2\n")
+    results._commit.cache_clear()
+    assert results._commit() == (git("rev-parse", "HEAD"), True)
+    monkeypatch.setattr(results, "ROOT", tmp_path / "nowhere")
+    results._commit.cache_clear()
+    assert results._commit() == (None, None)

@@ -1,0 +1,289 @@
+"""A suite from end to end: what a run makes, what it leaves alone, and what a run that was cut off comes to."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark import runner
+from benchmark.errors import UserError
+from benchmark.executors import local
+from benchmark.plan import make_plan
+from benchmark.record import Record, read_record
+from benchmark.runner import Outcome, run_suite
+from benchmark.store import StageCall, Store
+from benchmark.suite import Suite
+from scripts import kill_and_resume
+from scripts.kill_and_resume import living, start, wait_until_gone
+from tests.tiny import calls_here, tiny_suite
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the tiny suite, made by worker processes."""
+    results = tmp_path_factory.mktemp("results")
+    outcome = run_suite(tiny_suite(tiny), results, results / "records", workers=1, plain=True)
+    assert (len(outcome.records), outcome.made, outcome.stages) == (2, 2, 7)  # one corpus; all else once per method
+    return results
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished results that a test may spoil."""
+    return shutil.copytree(finished, tmp_path / "results")
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Stages are done in this process; counts those that a run asks for."""
+    asked: Counter[str] = Counter()
+
+    def count(store: Store, calls: list[StageCall], *rest: Any) -> None:
+        asked.update(call.stage for call in calls)
+        calls_here(store, calls, *rest)
+
+    monkeypatch.setattr(runner, "run_calls", count)
+    return asked
+
+
+def again(tiny: Path, results: Path, **changes: Any) -> Outcome:
+    return run_suite(tiny_suite(tiny, **changes), results, results / "records", workers=1, plain=True)
+
+
+def what(records: dict[str, Record]) -> dict[str, Any]:
+    return {key: record.results() for key, record in records.items()}
+
+
+def record_files(results: Path) -> list[Path]:
+    return sorted((results / "records" / "tiny_test").glob("*.json"))
+
+
+def artifact(results: Path, suite: Suite, stage: str) -> Path:
+    """Folder of the stage of the suite's first cell."""
+    return Store(results / "store").path(make_plan(suite).cells[0].stages[stage])
+
+
+def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> None:
+    from leaderboard.board import build_board, load_records
+
+    found = load_records(finished / "records" / "tiny_test")
+    assert [path for path, _ in found] == record_files(finished) and len(found) == 2
+    board = build_board(found)
+    (table,) = board.tables
+    assert {row.label.split()[0] for row in table.rows} == {"plain_matched", "random_dropout"}
+    for path, record in found:
+        assert record == read_record(path)
+        assert (record.training.steps, record.training.effective_batch, record.seed) == (3, 4, 1)
+        assert (record.task.texts, record.task.clusters, record.task.questions) == (4, 4, 8)
+        assert record.method.texts == (4 if record.method.name == "plain_matched" else 12)
+        assert record.answers.rows == 8
+        assert set(record.cost) == set(record.stages) == {"corpus", "augment", "train", "evaluate"}
+        # A worker with torch in it takes hundreds of megabytes, and no stage of this model a gigabyte.
+        assert all(50e6 < record.cost[stage].peak_memory_bytes < 2e9 for stage in ("train", "evaluate"))
+        assert all(0 < cost.seconds < 600 for cost in record.cost.values())
+
+
+def test_a_second_run_does_nothing(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a worker process was asked for")
+
+    monkeypatch.setattr(local, "ProcessPoolExecutor", refuse)
+    before = {path: path.stat().st_mtime_ns for path in sorted(results.rglob("*")) if path.is_file()}
+    outcome = again(tiny, results)
+    assert (len(outcome.records), outcome.made, outcome.stages) == (2, 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in sorted(results.rglob("*")) if path.is_file()} == before
+
+
+def test_a_suite_that_grew_does_only_what_is_new(tiny: Path, results: Path, stages: Counter[str]) -> None:
+    outcome = again(tiny, results, seeds=[1, 2], methods=["plain_matched"])
+    assert (len(outcome.records), outcome.made) == (2, 1)
+    assert stages == {"augment": 1, "train": 1, "evaluate": 1}
+
+
+def test_a_record_changed_by_hand_is_made_again_from_what_is_there(
+    tiny: Path, results: Path, stages: Counter[str]
+) -> None:
+    path = record_files(results)[0]
+    original = read_record(path)
+    path.write_text(path.read_text().replace('"loss_last": ', '"loss_last": 9'))
+    outcome = again(tiny, results)
+    assert (outcome.made, outcome.stages, stages) == (1, 0, Counter())
+    assert read_record(path).results() == original.results()
+
+
+def test_answers_changed_by_hand_are_made_again(tiny: Path, results: Path, stages: Counter[str]) -> None:
+    path = record_files(results)[0]
+    original = read_record(path)
+    answers = path.with_name(original.answers.file)
+    answers.write_bytes(answers.read_bytes()[:-1] + b"x")
+    assert again(tiny, results).made == 1
+    assert read_record(path).results() == original.results()
+
+
+@pytest.mark.parametrize("stage", ["corpus", "augment", "train", "evaluate"])
+def test_an_artifact_that_is_gone_is_made_again_for_a_record_that_needs_it(
+    tiny: Path, results: Path, stages: Counter[str], stage: str
+) -> None:
+    before = what(again(tiny, results).records)
+    for path in record_files(results):
+        path.unlink()
+    shutil.rmtree(artifact(results, tiny_suite(tiny), stage))
+    outcome = again(tiny, results)
+    assert (outcome.made, outcome.stages, stages) == (2, 1, {stage: 1})
+    assert what(outcome.records) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"), [("train", "training.json"), ("evaluate", "answers.parquet"), ("evaluate", "results.json")]
+)
+def test_an_artifact_changed_by_hand_is_not_trusted(
+    tiny: Path, results: Path, stages: Counter[str], stage: str, file: str
+) -> None:
+    before = what(again(tiny, results).records)
+    for path in record_files(results):
+        path.unlink()
+    spoilt = artifact(results, tiny_suite(tiny), stage) / file
+    spoilt.write_bytes(spoilt.read_bytes().replace(b"1", b"2"))
+    outcome = again(tiny, results)
+    assert (outcome.made, stages) == (2, {stage: 1})
+    assert what(outcome.records) == before
+
+
+def test_two_folders_get_the_same_records(tiny: Path, finished: Path, tmp_path: Path, stages: Counter[str]) -> None:
+    outcome = again(tiny, tmp_path)
+    assert stages == {"corpus": 1, "augment": 2, "train": 2, "evaluate": 2}
+    assert what(outcome.records) == what(again(tiny, finished).records)
+    assert [path.name for path in record_files(tmp_path)] == [path.name for path in record_files(finished)]
+    for one, other in zip(record_files(tmp_path), record_files(finished), strict=True):
+        name = read_record(one).answers.file
+        assert (one.parent / name).read_bytes() == (other.parent / name).read_bytes()
+
+
+def test_a_record_is_written_as_soon_as_its_cell_is_done(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_before_the_second_training(store: Store, calls: list[StageCall], *rest: Any) -> None:
+        trains = [call for call in calls if call.stage == "train"]
+        calls_here(store, calls[: calls.index(trains[1])], *rest)
+        raise UserError("the power is off")
+
+    monkeypatch.setattr(runner, "run_calls", stop_before_the_second_training)
+    with pytest.raises(UserError, match="the power is off"):
+        again(tiny, tmp_path)
+    assert len(record_files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("which", ["results", "records"])
+def test_a_folder_that_cannot_be_made_is_named(tiny: Path, tmp_path: Path, which: str) -> None:
+    (tmp_path / "file").write_text("")
+    folders = {"results": tmp_path / "results", "records": tmp_path / "records", which: tmp_path / "file"}
+    with pytest.raises(UserError, match=r"/file/[a-z_]+: [A-Z][a-z ]+; give a folder that can be written with --res"):
+        run_suite(tiny_suite(tiny), folders["results"], folders["records"], plain=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(tiny: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match=r"Permission denied; "):
+        again(tiny, tmp_path)
+
+
+# --- the command, cut off
+
+
+def suite_file(tiny: Path, folder: Path) -> str:
+    content = tiny_suite(tiny).model_dump(mode="json", by_alias=True, exclude_none=True)
+    (folder / "suite.yaml").write_text(yaml.safe_dump(content))
+    return str(folder / "suite.yaml")
+
+
+def workers_of(mark: str, parent: int) -> list[int]:
+    """Ids of a run's worker processes."""
+    others = [pid for pid in living(mark) if pid != parent]
+    return [pid for pid in others if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+@pytest.mark.slow
+def test_a_worker_killed_for_lack_of_memory_ends_the_run_and_the_next_one_completes(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    suite, mark = suite_file(tiny, tmp_path), uuid.uuid4().hex
+    process = start(suite, tmp_path / "results", mark)
+    wait_for(lambda: list((tmp_path / "results/store/.tmp").glob("train-*")))
+    (worker, *_) = workers_of(mark, process.pid)
+    os.kill(worker, signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "a worker process died, most often for lack of memory" in errors.decode().splitlines()[-1]
+    assert "Traceback" not in errors.decode()
+    assert wait_until_gone(mark) is not None
+    kill_and_resume.finish(suite, tmp_path / "results")
+    assert kill_and_resume.records(tmp_path / "results") == kill_and_resume.records(finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["at the start of the workers", "while training"])
+def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment: str) -> None:
+    results, mark = tmp_path / "results", uuid.uuid4().hex
+    process = start(suite_file(tiny, tmp_path), results, mark)
+    if moment == "while training":
+        wait_for(lambda: list((results / "store/.tmp").glob("train-*")))
+    else:
+        wait_for(lambda: workers_of(mark, process.pid))
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
+    assert said == ["stopped; what is finished is kept, the same command goes on from there"]
+    assert wait_until_gone(mark) is not None
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_no_record(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    code = kill_and_resume.main(
+        [suite_file(tiny, tmp_path), "--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")]
+    )
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert "2 records, 0 differ after 5 kills; 0 kills left something" in shown
+
+
+@pytest.mark.slow
+def test_two_runs_on_one_folder_share_the_work(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    suite, results = suite_file(tiny, tmp_path), tmp_path / "results"
+    both = [start(suite, results, uuid.uuid4().hex, "--workers", "1") for _ in range(2)]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    assert kill_and_resume.records(results) == kill_and_resume.records(finished)
+    assert list((results / "store/.tmp").glob("*")) == []
+
+
+@pytest.mark.slow
+def test_the_command_says_that_there_is_nothing_to_do_within_ten_seconds(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "benchmark", "run", suite_file(tiny, tmp_path), "--results", str(finished)]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert time.monotonic() - began < 10
+    assert "2 cells, nothing to do, all were there" in done.stdout

@@ -1,0 +1,240 @@
+"""The store: whole or not there, checked before it is used, made once."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.record import Cost
+from benchmark.store import StageCall, Store, write_atomically
+
+ROOT = Path(__file__).resolve().parents[1]
+COST = Cost(seconds=1.5, peak_memory_bytes=7)
+SOURCE = StageCall("corpus", 1, {"task": "biography"})
+CALL = StageCall("score", 1, {"reduction": "received"}, {"corpus": SOURCE}, {"model": "/somewhere"})
+
+
+def _work(out: Path) -> Cost:
+    (out / "deep").mkdir()
+    (out / "deep" / "numbers.txt").write_text("1 2 3")
+    (out / "text.txt").write_text("text")
+    return COST
+
+
+def _files(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".locks" not in path.parts}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def made(store: Store) -> Store:
+    assert store.make(CALL, _work)
+    return store
+
+
+def test_an_artifact_is_there_after_it_was_made_and_not_made_twice(made: Store) -> None:
+    assert made.has(CALL) and made.verified(CALL)
+    assert made.path(CALL) == made.root / "score" / CALL.key
+    assert (made.path(CALL) / "deep" / "numbers.txt").read_text() == "1 2 3"
+    assert made.cost(CALL) == COST
+
+    def never(out: Path) -> Cost:
+        raise AssertionError("it is there")
+
+    assert not made.make(CALL, never)
+
+
+def test_the_manifest_says_what_went_in_and_the_hash_of_what_came_out(made: Store) -> None:
+    manifest = json.loads((made.path(CALL) / "manifest.json").read_text())
+    assert manifest["stage"] == "score" and manifest["version"] == 1 and manifest["key"] == CALL.key
+    assert manifest["params"] == {"reduction": "received"}
+    assert manifest["inputs"] == {"corpus": SOURCE.key}
+    assert manifest["cost"] == {"seconds": 1.5, "peak_memory_bytes": 7}
+    assert manifest["files"] == {
+        "deep/numbers.txt": hashlib.sha256(b"1 2 3").hexdigest(),
+        "text.txt": hashlib.sha256(b"text").hexdigest(),
+    }
+    assert "/somewhere" not in json.dumps(manifest)
+
+
+def test_the_key_depends_on_stage_version_parameters_and_inputs_but_not_on_places() -> None:
+    others = [
+        StageCall("augment", 1, CALL.params, CALL.inputs),
+        StageCall("score", 2, CALL.params, CALL.inputs),
+        StageCall("score", 1, {"reduction": "received_strict"}, CALL.inputs),
+        StageCall("score", 1, CALL.params, {"corpus": StageCall("corpus", 2, SOURCE.params)}),
+        StageCall("score", 1, CALL.params, {"texts": SOURCE}),
+    ]
+    assert len({call.key for call in (*others, CALL)}) == 6
+    assert StageCall("score", 1, CALL.params, CALL.inputs, {"model": "/elsewhere"}).key == CALL.key
+
+
+def test_the_key_does_not_depend_on_the_order_in_which_parameters_were_given() -> None:
+    assert StageCall("score", 1, {"a": 1, "b": 2}).key == StageCall("score", 1, {"b": 2, "a": 1}).key
+
+
+def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
+    def fails(out: Path) -> Cost:
+        _work(out)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        store.make(CALL, fails)
+    assert not store.has(CALL)
+    assert _files(store.root) == set()
+    assert store.make(CALL, _work)
+
+
+def test_nothing_is_visible_before_the_work_is_done(store: Store) -> None:
+    def looks(out: Path) -> Cost:
+        cost = _work(out)
+        assert not store.path(CALL).exists()
+        return cost
+
+    assert store.make(CALL, looks)
+
+
+def _edit_file(folder: Path) -> None:
+    (folder / "text.txt").write_text("Text")
+
+
+def _lose_file(folder: Path) -> None:
+    (folder / "deep" / "numbers.txt").unlink()
+
+
+def _add_file(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def _lose_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def _cut_manifest(folder: Path) -> None:
+    content = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(content[: len(content) // 2])
+
+
+def _manifest_of_another_kind(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+
+
+def _edit_manifest(change: Callable[[dict[str, dict[str, object]]], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        change(manifest)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return edit
+
+
+def _hash_to_fit(folder: Path) -> None:
+    """A careful hand: file and manifest changed together."""
+    _edit_file(folder)
+    digest = hashlib.sha256(b"Text").hexdigest()
+    _edit_manifest(lambda manifest: manifest["files"].update({"text.txt": digest}))(folder)
+
+
+@pytest.mark.parametrize("unnoticed_by_has", [_edit_file, _lose_file, _add_file])
+def test_a_changed_folder_is_noticed_and_made_again(made: Store, unnoticed_by_has: Callable[[Path], None]) -> None:
+    unnoticed_by_has(made.path(CALL))
+    assert not made.verified(CALL)
+    assert made.make(CALL, _work) and made.verified(CALL)
+    assert _files(made.path(CALL)) == {"deep/numbers.txt", "text.txt", "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _lose_manifest,
+        _cut_manifest,
+        _manifest_of_another_kind,
+        _hash_to_fit,
+        _edit_manifest(lambda manifest: manifest["params"].update(extra=1)),
+        _edit_manifest(lambda manifest: manifest["cost"].update(seconds=0.1)),
+        _edit_manifest(lambda manifest: manifest.pop("sha256")),
+    ],
+)
+def test_a_changed_manifest_is_noticed_and_the_artifact_made_again(made: Store, damage: Callable[[Path], None]) -> None:
+    damage(made.path(CALL))
+    assert not made.has(CALL) and not made.verified(CALL)
+    with pytest.raises(UserError, match="run the suite again"):
+        made.cost(CALL)
+    assert made.make(CALL, _work) and made.verified(CALL)
+    assert (made.path(CALL) / "text.txt").read_text() == "text"
+
+
+def test_the_artifact_of_another_call_is_not_taken_for_this_one(made: Store) -> None:
+    other = StageCall("score", 1, {"reduction": "received_strict"}, {"corpus": SOURCE})
+    os.rename(made.path(CALL), made.path(other))
+    assert not made.has(other) and not made.verified(other)
+
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from benchmark.record import Cost
+from benchmark.store import StageCall, Store
+
+def work(out):
+    with open(sys.argv[2], "a") as file:
+        file.write("worked\\n")
+    (out / "half").write_text("half done")
+    if sys.argv[3] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return Cost(seconds=0.3, peak_memory_bytes=1)
+
+print(Store(Path(sys.argv[1])).make(StageCall("score", 1, {}), work))
+"""
+
+
+def _process(store: Store, counter: Path, how: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", SCRIPT, str(store.root), str(counter), how]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_want_one_artifact_at_once_do_its_work_once(store: Store, tmp_path: Path) -> None:
+    processes = [_process(store, tmp_path / "counter", "live") for _ in range(3)]
+    outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert sorted(outputs) == ["False", "False", "True"]
+    assert (tmp_path / "counter").read_text() == "worked\n"
+
+
+def test_what_a_killed_process_left_is_neither_seen_nor_kept(store: Store, tmp_path: Path) -> None:
+    assert _process(store, tmp_path / "counter", "die").wait(timeout=60) == -9
+    call = StageCall("score", 1, {})
+    assert not store.has(call) and not store.path(call).exists()
+    assert any(path.name == "half" for path in store.root.rglob("*")), "the kill came in the midst of the work"
+    assert store.make(call, _work) and store.verified(call)
+    assert _files(store.root) == {
+        f"score/{call.key}/{name}" for name in ("deep/numbers.txt", "text.txt", "manifest.json")
+    }
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "record.json"
+    write_atomically(file, "old")
+    write_atomically(file, "é new")
+    assert file.read_text(encoding="utf-8") == "é new"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(file, "newer")
+    assert file.read_text(encoding="utf-8") == "é new"
+    assert list(tmp_path.iterdir()) == [file]

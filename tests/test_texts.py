@@ -1,0 +1,113 @@
+"""Texts, augmented texts and scores come back as they were written."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.errors import UserError
+from benchmark.texts import (
+    AugmentedText,
+    Text,
+    TokenScores,
+    read_augmented,
+    read_scores,
+    read_texts,
+    write_lines,
+    write_scores,
+)
+
+# Lines may end in many ways in Unicode; only the one of JSON lines counts.
+ODD = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\r\nh\ri\u0000j\ufeffk😀"
+WORDS = st.text().filter(lambda text: bool(text.strip()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(), WORDS | st.just(ODD), min_size=1))
+def test_any_text_comes_back_as_it_was(rows: dict[str, str]) -> None:
+    texts = [Text(key, value) for key, value in rows.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        write_lines(Path(folder, "texts.jsonl"), texts)
+        assert read_texts(Path(folder, "texts.jsonl")) == texts
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.builds(AugmentedText, st.text(), st.integers(0, 10), WORDS | st.just(ODD))))
+def test_any_augmented_text_comes_back_as_it_was(texts: list[AugmentedText]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_lines(Path(folder, "augmented.jsonl"), texts)
+        assert read_augmented(Path(folder, "augmented.jsonl")) == texts
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(),
+            st.lists(
+                st.tuples(st.text(), st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.floats(width=32)),
+            ),
+        )
+    )
+)
+def test_scores_come_back_to_the_last_bit_of_float32(rows: list[tuple[str, list[tuple[str, int, int, float]]]]) -> None:
+    scores = [
+        TokenScores(
+            name, [t[0] for t in tokens], [t[1] for t in tokens], [t[2] for t in tokens], [t[3] for t in tokens]
+        )
+        for name, tokens in rows
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_scores(Path(folder, "scores.parquet"), scores)
+        assert repr(read_scores(Path(folder, "scores.parquet"))) == repr(scores)  # repr: nan equals nan
+
+
+def test_a_line_per_text_readable_by_eye(tmp_path: Path) -> None:
+    write_lines(tmp_path / "texts.jsonl", [Text("é", "Łódź\n2")])
+    assert (tmp_path / "texts.jsonl").read_bytes() == '{"id": "é", "text": "Łódź\\n2"}\n'.encode()
+
+
+def test_blank_lines_and_more_fields_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('\n{"id": "a", "text": "b", "source": 1}\n  \n')
+    assert read_texts(tmp_path / "t.jsonl") == [Text("a", "b")]
+
+
+GOOD = '{"id": "a", "text": "b"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "the corpus is empty"),
+        ("\n\n", "the corpus is empty"),
+        (GOOD + '{"id": "b"}', ':2: each line needs "id" and a non-empty "text"'),
+        (GOOD + '{"id": 7, "text": "b"}', ':2: each line needs "id"'),
+        (GOOD + '{"id": "b", "text": " \\n"}', ':2: each line needs "id" and a non-empty "text"'),
+        (GOOD + '{"id": "b", "text": null}', ":2: each line needs"),
+        (GOOD + GOOD, ":2: id 'a' stands there twice"),
+        (GOOD + '["a", "b"]', ":2: expected a JSON object"),
+        (GOOD + "\n{'id': 1}", ":3: not JSON: "),
+        (GOOD + '{"id": "b", "text": "b', ":2: not JSON: "),
+        (GOOD + '{"id": "b", "text": "\\ud83d"}', ":2: '\\ud83d' is no character"),
+    ],
+)
+def test_a_bad_corpus_is_one_line_with_file_and_line(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        read_texts(path)
+    assert str(error.value).startswith(f"{path}:")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.jsonl"
+    latin.write_bytes(json.dumps({"id": "a", "text": "ü"}, ensure_ascii=False).encode("latin-1"))
+    for path, says in ((tmp_path / "none", "No such file"), (tmp_path, "directory"), (latin, "not UTF-8")):
+        with pytest.raises(UserError, match=says) as error:
+            read_texts(path)
+        assert str(error.value).startswith(f"{path}: ")

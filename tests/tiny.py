@@ -1,0 +1,149 @@
+"""A random model small enough to train within a test, suites that use it, and stages that fail on purpose."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark.executors.local import _work
+from benchmark.stages import do
+from benchmark.store import StageCall, Store
+from benchmark.suite import Suite
+from benchmark.texts import AugmentedText, write_lines
+from tasks.biography import biography
+
+
+def make_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write a randomly initialised Llama (2 layers, width 32, context 512) and a byte-level BPE tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=["<end>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    prompts = [json.dumps(shot["facts"]) for shot in biography.read_shots()] + list(biography.read_prompts().values())
+    tokenizer.train_from_iterator([*(person["text"] for person in biography.read_people()), *prompts], trainer)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", model_max_length=512)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def tiny_suite(model: Path, **changes: Any) -> Suite:
+    """A suite of two cells with the tiny model: a few people, a few steps, one field asked about in both ways."""
+    content: dict[str, Any] = {
+        "name": "tiny_test",
+        "models": {"tiny": str(model)},
+        "tasks": [{"name": "biography", "people": 4, "evaluate": ["biography_major", "biography_major_choice"]}],
+        "train": ["tiny"],
+        "methods": ["plain_matched", {"name": "random_dropout", "alpha": 0.3}],
+        "copies": 2,
+        "budgets": [{"steps": 3}],
+        "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4},
+        "device": "cpu",
+    }
+    return Suite.model_validate({**content, **changes})
+
+
+def train_call(model: Path, **changes: Any) -> StageCall:
+    """A train stage with the tiny model; `recipe` adds to the recipe, all else to the parameters."""
+    recipe = {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4, **changes.pop("recipe", {})}
+    params = {
+        "device": "cpu",
+        "threads": 1,
+        "recipe": recipe,
+        "budget": {"steps": 3},
+        "method": "plain_matched",
+        "copies": 1,
+        "seed": 1,
+        **changes,
+    }
+    return StageCall("train", 1, params, where={"model": {"model": str(model)}})
+
+
+def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
+    """Run a train stage on `texts` with nothing around it; returns the folder it wrote."""
+    from benchmark.stages.train import run
+
+    source, out = folder / "texts", folder / "trained"
+    source.mkdir(parents=True)
+    out.mkdir()
+    write_lines(source / "augmented.jsonl", texts)
+    run(call, {"texts": source}, out, lambda done, total: None)
+    return out
+
+
+def biographies(count: int) -> list[AugmentedText]:
+    """The first people's texts as originals."""
+    return [AugmentedText(person["id"], 0, person["text"]) for person in biography.read_people()[:count]]
+
+
+def calls_here(
+    store: Store,
+    calls: list[StageCall],
+    workers: int,
+    threads: int,
+    on_progress: Callable[[StageCall, int, int], None],
+    on_done: Callable[[StageCall], None],
+) -> None:
+    """What `run_calls` does, in this process: for tests of what stands around it."""
+    for call in calls:
+        do(store, call, lambda done, total, call=call: on_progress(call, done, total))  # type: ignore[misc]
+        on_done(call)
+
+
+class TwoWords(Exception):
+    """An exception that cannot be unpickled, like some of the libraries'."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def faulty_work(root: Path, call: StageCall) -> bool:
+    """Stands in for a worker's `_work`: does what the parameter "fault" says before the stage itself."""
+    import benchmark.stages
+
+    def fail(store: Store, call: StageCall, progress: Any) -> bool:
+        fault = call.params.get("fault")
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "crash":
+            raise TwoWords("something", "unforeseen")
+        if fault == "never end":
+            return store.make(call, lambda folder: time.sleep(1e6))  # type: ignore[arg-type, return-value]
+        return do(store, call, progress)
+
+    benchmark.stages.do = fail
+    return _work(root, call)
+
+
+def run_forever(root: str) -> None:
+    """Start two workers whose stages never end."""
+    from benchmark.executors import local
+
+    local._work = faulty_work
+    calls = [StageCall("corpus", 1, {"fault": "never end", "number": number}) for number in (1, 2)]
+    local.run_calls(Store(Path(root)), calls, 2, 1, lambda call, at, of: None, lambda call: None)
