@@ -1,6 +1,6 @@
 """Kill a suite's run at random moments, let it go on, and compare its records with those of a run nobody killed.
 
-    python scripts/kill_and_resume.py smoke --kills 10 --seed 1
+    python -m scripts.kill_and_resume smoke --kills 10 --seed 1      (in the folder of the project)
 
 Only the run itself gets SIGKILL; its worker processes have to end by themselves. Exit code 1: a record differs from
 that of the undisturbed run, or a process or lock outlived a kill. Needs Linux, for it looks around in /proc.
@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmark.record import read_record
-from benchmark.suite import find_suite
+from benchmark.suite import ROOT, find_suite
 
 MARK = "KILL_AND_RESUME_RUN"  # environment variable by which the processes of a run are known
 PATIENCE = 10.0  # seconds within which the workers of a killed run have to end
@@ -33,7 +33,7 @@ def start(suite: str, results: Path, mark: str, *options: str) -> "subprocess.Po
     command = [sys.executable, "-m", "benchmark", "run", suite, "--results", str(results), "--plain", *options]
     return subprocess.Popen(
         command,
-        env={**os.environ, MARK: mark},
+        env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -104,12 +104,12 @@ def kill_once(suite: str, results: Path, delay: float, *options: str) -> dict[st
         process.wait(timeout=delay)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
+        process.wait()
+    gone = wait_until_gone(mark)
     if process.returncode == 0:
         return None
     if process.returncode != -signal.SIGKILL:
-        raise SystemExit(f"the run failed: {errors.decode()}")
-    gone = wait_until_gone(mark)
+        raise SystemExit(f"the run failed: {process.communicate()[1].decode()}")
     return {
         "killed after, s": f"{delay:.1f}",
         "stages done": stages_done(results),
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows: list[dict[str, Any]] = []
         differences: set[str] = set()
         while len(rows) < given.kills:
-            row = kill_once(given.suite, killed, rng.uniform(0, seconds / 2), *options)
+            row = kill_once(given.suite, killed, rng.uniform(0, seconds), *options)
             if row is not None:
                 rows.append({"kill": len(rows) + 1, **row})
                 continue

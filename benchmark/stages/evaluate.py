@@ -32,6 +32,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         call.where["metadata"],
         batch_size=params["batch_size"],
         num_fewshot=params["num_fewshot"],
+        progress=progress,
     )
     rows = [row for task in sorted(samples) for row in _rows(task, samples[task])]
     _write_answers(out / ANSWERS, rows)
@@ -45,7 +46,8 @@ def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_model(spec, device), weights).eval()
-    return load_model(ModelSpec(model=str(weights), dtype=spec.dtype, trust_remote_code=spec.trust_remote_code), device)
+    own = ModelSpec(model=str(weights.resolve()), dtype=spec.dtype, trust_remote_code=spec.trust_remote_code)
+    return load_model(own, device)
 
 
 def ask(
@@ -55,16 +57,17 @@ def ask(
     metadata: dict[str, Any],
     batch_size: int,
     num_fewshot: int | None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Run lm-eval's tasks or groups of the project's task folder on a model.
 
+    `progress` is told of the requests answered, of a kind (generations, likelihoods) at a time.
     Returns lm-eval's samples per task and the version of each task.
     Raises UserError for a task that is not there, or a prompt that the model has no room for.
     """
     for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from lm_eval.evaluator import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
@@ -72,7 +75,9 @@ def ask(
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
     # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-    language_model = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+    language_model = _language_model(progress)(
+        pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
+    )
     results = simple_evaluate(
         language_model,
         tasks=list(tasks),
@@ -85,6 +90,35 @@ def ask(
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
     _check_prompts(results["samples"], language_model)
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
+
+
+def _language_model(progress: Progress) -> Any:
+    """lm-eval's class for models of transformers, telling `progress` how far it is where it would show bars."""
+    from lm_eval.models.huggingface import HFLM
+
+    class Watched(HFLM):  # type: ignore[misc]
+        answered = asked = 0
+
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
+            self.answered, self.asked = 0, len(requests)
+            return super().generate_until(requests, disable_tqdm=True)
+
+        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
+            self.answered, self.asked = 0, len(requests)
+            return super().loglikelihood(requests, disable_tqdm=True)
+
+        def _model_generate(self, context: Any, *rest: Any, **options: Any) -> Any:
+            return self._told(len(context), super()._model_generate(context, *rest, **options))
+
+        def _model_call(self, inps: Any, *rest: Any, **options: Any) -> Any:
+            return self._told(len(inps), super()._model_call(inps, *rest, **options))
+
+        def _told(self, rows: int, result: Any) -> Any:
+            self.answered += rows
+            progress(self.answered, self.asked)
+            return result
+
+    return Watched
 
 
 def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any) -> None:

@@ -92,8 +92,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an exception means that memory ran out; torch has a class of its own for that on a GPU alone."""
-    by_name = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
-    return by_name or "allocate memory" in str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "allocate memory" in str(error)
 
 
 def steps_for(budget: Budget, method: str, texts: Sequence[AugmentedText], copies: int, batch: int) -> int:
@@ -246,6 +247,7 @@ def fit(
         logging_nan_inf_filter=False,  # it would put the mean of the losses before in the place of one that is NaN
         save_strategy="no",
         report_to="none",
+        log_level="error",  # of all of transformers, and it lasts beyond the training
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,

@@ -114,6 +114,21 @@ def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Pa
     assert all(prompt.count("Question:") == 1 for prompt in prompts)
 
 
+def test_the_requests_answered_are_told_and_no_bar_is_shown(
+    tiny: Path, trained: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, told = ModelSpec(model=str(tiny)), list[tuple[int, int]]()
+    model = evaluate.trained_model(spec, "cpu", trained("lora") / "model")
+    tasks, metadata = ["biography_major", "biography_major_choice"], {"half": "all", "people": 3}
+    capsys.readouterr()
+    evaluate.ask(
+        model, tokenizer_of(spec), tasks, metadata, 2, num_fewshot=0, progress=lambda done, of: told.append((done, of))
+    )
+    # Three questions in batches of two; with three people each has three choices, each a request.
+    assert told == [(2, 3), (3, 3), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    assert "requests" not in capsys.readouterr().err
+
+
 def test_the_tokenizer_that_stages_share_stays_as_it_was(
     tiny: Path, trained: Callable[[str], Path], tmp_path: Path
 ) -> None:
