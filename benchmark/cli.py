@@ -134,6 +134,7 @@ def score(
 ) -> None:
     """Score the tokens of texts by the attention they receive in a model, or in a large minus a small one."""
     from benchmark.scoring import contrast
+    from benchmark.store import beside
     from benchmark.texts import read_texts, write_scores
 
     _one_of("reduction", reduction, ("received", "received_strict", "released"))
@@ -142,7 +143,7 @@ def score(
     scores = _scores(model, corpus, reduction, prefix, dtype, device)
     if minus:
         scores = contrast(scores, _scores(minus, corpus, reduction, prefix, dtype, device))
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary = beside(out)
     write_scores(temporary, scores)
     os.replace(temporary, out)
     print(f"{out}: {len(scores)} texts, {sum(len(row.token) for row in scores)} tokens")
@@ -167,6 +168,7 @@ def augment(
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.scoring import contrast, tokens_of
+    from benchmark.store import beside
     from benchmark.texts import read_texts, write_lines
 
     parameters = {}
@@ -191,7 +193,7 @@ def augment(
         if chosen.needs == "difference":
             tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device))
     made = list(make_texts(chosen, corpus, tokens, copies, seed))
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary = beside(out)
     write_lines(temporary, made)
     os.replace(temporary, out)
     print(f"{out}: {len(made)} texts from {len(corpus)}")

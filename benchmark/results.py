@@ -25,7 +25,7 @@ from benchmark.record import (
     file_hash,
     read_record,
 )
-from benchmark.store import Store, write_atomically
+from benchmark.store import Store, beside, write_atomically
 from benchmark.suite import ROOT
 
 PACKAGES = (
@@ -79,7 +79,7 @@ def _copy_answers(source: Path, target: Path, with_text: bool) -> int:
     if not with_text:
         column = table.schema.get_field_index("answer")
         table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = beside(target)
     pq.write_table(table, temporary, compression="zstd")
     os.replace(temporary, target)
     return int(table.num_rows)

@@ -7,6 +7,7 @@ STORE/.tmp/, STORE/.locks/  work in progress
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -135,9 +136,14 @@ class Store:
             yield
 
 
+def beside(path: Path) -> Path:
+    """A name for a temporary file in the same folder, hidden, that no other process uses (in containers pids repeat)."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = beside(path)
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
