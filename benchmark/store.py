@@ -137,7 +137,7 @@ class Store:
 
 
 def beside(path: Path) -> Path:
-    """A name for a temporary file in the same folder, hidden, that no other process uses (in containers pids repeat)."""
+    """A hidden name for a temporary file in the same folder; random, since in containers process numbers repeat."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
