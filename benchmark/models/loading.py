@@ -76,7 +76,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     Raises UserError if it cannot be loaded, one line saying what is missing.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GgufConfig
 
     name, where = _source(spec)
     options: dict[str, Any] = {
@@ -84,7 +84,14 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         "trust_remote_code": spec.trust_remote_code,
         **where,
     }
-    if spec.local is None or not spec.local.is_file():
+    if "gguf_file" in where:
+        if spec.quantization:
+            raise UserError(
+                f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out"
+            )
+        # Said outright: left to itself, transformers unpacks or keeps the blocks by what else is installed.
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    else:
         options["use_safetensors"] = True
     if spec.quantization:
         options["quantization_config"] = _quantization(spec)

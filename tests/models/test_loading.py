@@ -224,3 +224,11 @@ def test_a_gguf_file_is_loaded_as_a_model_with_its_tokenizer() -> None:
     model = load_model(spec, "cpu")
     assert model(ids).logits.isfinite().all()
     assert model.config.num_hidden_layers == load_config(spec).num_hidden_layers - 1
+    assert not getattr(model, "is_quantized", False)  # else the Trainer of transformers refuses it
+
+
+def test_a_gguf_file_cannot_be_quantized_again(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    spec = ModelSpec(model=str(file), quantization="8bit")
+    assert "leave the field out" in _refusal(lambda: load_model(spec, "cpu"))
