@@ -41,9 +41,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do what is missing of a suite, write records, print the board."""
+    from benchmark.results import record_path
     from benchmark.runner import run_suite
     from benchmark.suite import find_suite, load_suite
-    from leaderboard.board import build_board, load_records
+    from leaderboard.board import build_board
 
     chosen = load_suite(find_suite(suite))
     folder = records or results / "records"
@@ -59,9 +60,8 @@ def run(
 
     from leaderboard.terminal import print_board
 
-    mine = {record.cell for record in outcome.records.values()}
-    board = build_board([(path, record) for path, record in load_records(folder / chosen.name) if record.cell in mine])
-    print_board(board, Console())
+    found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
+    print_board(build_board(found), Console())
     what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
     print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
 

@@ -194,7 +194,7 @@ class _Builder:
 
     def _augment(self, inputs: dict[str, StageCall], trained: str, method: Method, seed: int) -> StageCall:
         params: dict[str, Any] = {
-            "method": method.name,
+            "method": method.identity,
             "parameters": method.model_dump(mode="json"),
             "copies": self.suite.copies,
             "seed": seed,

@@ -79,7 +79,7 @@ class TrainingInfo(_Strict):
 
 
 class Environment(_Strict):
-    """Code, packages and device. `commit` is None outside a git checkout."""
+    """Code, packages and device of the training. `commit` is None outside a git checkout."""
 
     benchmark_version: str
     code_hash: str

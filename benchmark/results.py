@@ -1,16 +1,10 @@
 """From a cell's artifacts to its record, and back: which cells have a good record already."""
 
-import hashlib
 import json
 import os
-import platform
-import subprocess
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmark import __version__
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Plan
 from benchmark.record import (
@@ -26,20 +20,6 @@ from benchmark.record import (
     read_record,
 )
 from benchmark.store import Store, beside, write_atomically
-from benchmark.suite import ROOT
-
-PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "datasets",
-    "lm_eval",
-    "peft",
-    "accelerate",
-    "safetensors",
-    "numpy",
-    "pyarrow",
-)
 
 
 def record_path(records: Path, plan: Plan, cell: Cell) -> Path:
@@ -124,7 +104,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
         scores=results["scores"],
         stages={role: call.key for role, call in stages.items()},
         cost={role: store.cost(call) for role, call in stages.items()},
-        environment=_environment(plan),
+        environment=Environment.model_validate(store.environment(stages["train"])),
         answers=answers,
     )
 
@@ -135,68 +115,3 @@ def _model(plan: Plan, name: str, parameters: int | None = None) -> ModelInfo:
     if local is not None and not spec["model"].startswith("zoo:"):
         spec["model"] = local.name  # the folder it lay in says something about the machine, nothing about the model
     return ModelInfo(name=name, spec=spec, fingerprint=plan.fingerprints[name], parameters=parameters)
-
-
-def _environment(plan: Plan) -> Environment:
-    commit, dirty = _commit()
-    return Environment(
-        benchmark_version=__version__,
-        code_hash=code_hash(),
-        commit=commit,
-        dirty=dirty,
-        python=platform.python_version(),
-        packages=_packages(),
-        platform=f"{platform.system()} {platform.machine()}",
-        device=_device_name(plan.device),
-        threads=plan.suite.threads,
-    )
-
-
-@cache
-def code_hash() -> str:
-    """SHA-256 over the Python files of the harness and the tasks."""
-    digest = hashlib.sha256()
-    for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
-        digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
-    return digest.hexdigest()
-
-
-@cache
-def _packages() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-@cache
-def _commit() -> tuple[str | None, bool | None]:
-    """The git commit and whether files differ from it; in an image, what the build was told."""
-    if commit := os.environ.get("BENCHMARK_COMMIT"):
-        return commit, None
-    try:
-        _git("ls-files", "--error-unmatch", __file__)  # fails where this is installed inside another project's checkout
-        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(ROOT), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@cache
-def _device_name(device: str) -> str:
-    if device == "cuda":
-        import torch
-
-        return str(torch.cuda.get_device_name())
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

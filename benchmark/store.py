@@ -78,14 +78,19 @@ class Store:
 
         Raises UserError if it is not there.
         """
-        manifest = self._manifest(call)
-        if manifest is None:
-            raise UserError(f"{self.path(call)}: the artifact is missing or was changed; run the suite again")
-        return Cost.model_validate(manifest["cost"])
+        return Cost.model_validate(self._told(call)["cost"])
 
-    def make(self, call: StageCall, work: Callable[[Path], Cost]) -> bool:
+    def environment(self, call: StageCall) -> dict[str, Any]:
+        """What the artifact was made on, as `make` was told.
+
+        Raises UserError if it is not there.
+        """
+        return dict(self._told(call)["environment"])
+
+    def make(self, call: StageCall, work: Callable[[Path], Cost], environment: Mapping[str, Any] | None = None) -> bool:
         """Make the artifact unless it is there and whole; `work` writes its files to the folder it is given.
 
+        `environment` says what it is made on; it is kept in the manifest and is no part of the key.
         Returns whether work was done. Another process making the same artifact is waited for. What is written becomes
         visible in one rename; an artifact that fails its check is thrown away and made again.
         """
@@ -99,7 +104,7 @@ class Store:
             work_folder.mkdir(parents=True)
             try:
                 cost = work(work_folder)
-                self._seal(work_folder, call, cost)
+                self._seal(work_folder, call, cost, environment or {})
                 final.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(work_folder, final)
             finally:
@@ -113,9 +118,16 @@ class Store:
             sealed = manifest.pop("sha256")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return manifest if sealed == _hash_of(manifest) and manifest["key"] == call.key else None
+        whole = sealed == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
+        return manifest if whole else None
 
-    def _seal(self, folder: Path, call: StageCall, cost: Cost) -> None:
+    def _told(self, call: StageCall) -> dict[str, Any]:
+        manifest = self._manifest(call)
+        if manifest is None:
+            raise UserError(f"{self.path(call)}: the artifact is missing or was changed; run the suite again")
+        return manifest
+
+    def _seal(self, folder: Path, call: StageCall, cost: Cost, environment: Mapping[str, Any]) -> None:
         manifest: dict[str, Any] = {
             "key": call.key,
             "stage": call.stage,
@@ -124,6 +136,7 @@ class Store:
             "inputs": {role: source.key for role, source in call.inputs.items()},
             "files": _file_hashes(folder),
             "cost": cost.model_dump(),
+            "environment": environment,
         }
         manifest = json.loads(json.dumps(manifest))
         write_atomically(folder / MANIFEST, json.dumps({**manifest, "sha256": _hash_of(manifest)}, indent=1))

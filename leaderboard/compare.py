@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.record import METRICS, Record, read_record
+from benchmark.record import METRICS, ModelInfo, Record, read_record
 from leaderboard.answers import read_answers, tally
 from leaderboard.statistics import paired_difference
 
@@ -26,12 +26,18 @@ def conditions(record: Record) -> Facts:
     """
     return _flat(
         {
-            "task": record.task.model_dump(include={"name", "corpus_hash", "definition_hash", "versions"}),
-            "model": record.model.model_dump(include={"name", "fingerprint"}),
+            "task": record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash", "versions"}),
+            "model": {"name": record.model.name, **_weights(record.model)},
             "training": record.training.model_dump(include={"budget", "recipe"}),
             "evaluation": record.evaluation,
         }
     )
+
+
+def _weights(model: ModelInfo) -> Facts:
+    """Which weights a model had and how they were used: precision and layers, not the place they came from."""
+    spec = {key: value for key, value in model.spec.items() if key not in ("model", "revision")}
+    return {"fingerprint": model.fingerprint, **spec}
 
 
 def treatment(record: Record) -> Facts:
@@ -45,8 +51,8 @@ def treatment(record: Record) -> Facts:
             "method": record.method.model_dump(include={"name", "parameters", "copies"}),
             "pair": {
                 "name": pair and pair.name,
-                "large": pair and pair.large.fingerprint,
-                "small": pair and pair.small.fingerprint,
+                "large": pair and _weights(pair.large),
+                "small": pair and _weights(pair.small),
             },
             "scoring": record.scoring,
         }

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark import results, runner
+from benchmark import environment, runner
 from benchmark.plan import make_plan
 from benchmark.record import read_record
 from benchmark.results import good_record, record_path, write_record
@@ -39,10 +39,10 @@ def folder(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _forget() -> Any:
     """What a process looks up once must not go from test to test."""
-    for function in (results._commit, results.code_hash):
+    for function in (environment._commit, environment.code_hash):
         function.cache_clear()
     yield
-    for function in (results._commit, results.code_hash):
+    for function in (environment._commit, environment.code_hash):
         function.cache_clear()
 
 
@@ -101,11 +101,11 @@ def test_the_code_hash_changes_with_the_code_and_with_nothing_else(
     (tmp_path / "benchmark/stages").mkdir(parents=True)
     (tmp_path / "tasks").mkdir()
     (tmp_path / "benchmark/stages/train.py").write_text("a = 1\n")
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    hashed: Callable[[], str] = results.code_hash
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    hashed: Callable[[], str] = environment.code_hash
 
     def now() -> str:
-        results.code_hash.cache_clear()
+        environment.code_hash.cache_clear()
         return hashed()
 
     first = now()
@@ -119,7 +119,7 @@ def test_the_code_hash_changes_with_the_code_and_with_nothing_else(
 
 def test_an_image_says_the_commit_it_was_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHMARK_COMMIT", "0123abc")
-    assert results._commit() == ("0123abc", None)
+    assert environment._commit() == ("0123abc", None)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
@@ -131,22 +131,22 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
         command = ["git", "-C", str(tmp_path), *identity, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    code = tmp_path / "benchmark" / "results.py"
+    code = tmp_path / "benchmark" / "environment.py"
     code.parent.mkdir()
     code.write_text("a = 1\n")
     git("init")
     git("commit", "--allow-empty", "-m", "somebody else's project")
     monkeypatch.delenv("BENCHMARK_COMMIT", raising=False)
-    monkeypatch.setattr(results, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "__file__", str(code))
-    assert results._commit() == (None, None)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "__file__", str(code))
+    assert environment._commit() == (None, None)
     git("add", "benchmark")
     git("commit", "-m", "this project")
-    results._commit.cache_clear()
-    assert results._commit() == (git("rev-parse", "HEAD"), False)
+    environment._commit.cache_clear()
+    assert environment._commit() == (git("rev-parse", "HEAD"), False)
     code.write_text("a = 2\n")
-    results._commit.cache_clear()
-    assert results._commit() == (git("rev-parse", "HEAD"), True)
-    monkeypatch.setattr(results, "ROOT", tmp_path / "nowhere")
-    results._commit.cache_clear()
-    assert results._commit() == (None, None)
+    environment._commit.cache_clear()
+    assert environment._commit() == (git("rev-parse", "HEAD"), True)
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "nowhere")
+    environment._commit.cache_clear()
+    assert environment._commit() == (None, None)

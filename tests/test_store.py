@@ -238,3 +238,10 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
         write_atomically(file, "newer")
     assert file.read_text(encoding="utf-8") == "é new"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_artifact_keeps_what_it_was_made_on_and_its_key_does_not_depend_on_it(store: Store) -> None:
+    assert store.make(CALL, _work, {"packages": {"torch": "2.13.0"}})
+    assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
+    assert not store.make(CALL, _work, {"packages": {"torch": "3.0"}})
+    assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}

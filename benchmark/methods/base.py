@@ -34,6 +34,7 @@ class Method(BaseModel):
             epochs as a method that makes copies, thus fewer steps.
         originals: whether the original is among the training texts, as copy 0.
         makes_copies: whether there are copies 1, 2, … beside it.
+        version: part of what identifies the method's texts; raise it when the same parameters come to make others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -44,10 +45,16 @@ class Method(BaseModel):
     matched: ClassVar[bool] = True
     originals: ClassVar[bool] = True
     makes_copies: ClassVar[bool] = True
+    version: ClassVar[int] = 1
 
     @abstractmethod
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Make one copy of `text`, never empty; `tokens` are the text's (None where the method needs nothing)."""
+
+    @property
+    def identity(self) -> str:
+        """The name, with the version from the second on: what keys hold."""
+        return self.name if self.version == 1 else f"{self.name}@{self.version}"
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ import math
 import random
 from abc import abstractmethod
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -62,6 +62,20 @@ def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:
     for rank, position in enumerate(order, start=first_rank):
         result[position] = rank
     return result
+
+
+def break_ties(tokens: TokenScores, rng: random.Random) -> TokenScores:
+    """The same tokens with their places as scores, counted from the lowest; equal scores take places at random.
+
+    Scores that are not finite numbers are left for `units` to refuse.
+    """
+    if not all(map(math.isfinite, tokens.score)):
+        return tokens
+    order = sorted(range(len(tokens.score)), key=lambda place: (tokens.score[place], rng.random()))
+    score = [0.0] * len(order)
+    for number, place in enumerate(order):
+        score[place] = float(number)
+    return replace(tokens, score=score)
 
 
 def equation_1(rank: int, alpha: float, beta: float) -> float:

@@ -1,9 +1,11 @@
 """Dropout by the difference in attention as the paper's released code does it."""
 
+import random
 from typing import ClassVar, Literal
 
 from benchmark.methods.base import Beta
-from benchmark.methods.dropout import RankedDropout
+from benchmark.methods.dropout import RankedDropout, break_ties
+from benchmark.texts import Text, TokenScores
 
 
 class ReleasedDifference(RankedDropout):
@@ -11,14 +13,21 @@ class ReleasedDifference(RankedDropout):
 
     These scores depend on the position alone, so their difference is rounding noise and the ranks are as good as
     random. As released (tsinghua-msiip/contrasting_attention, commit 283ad69), what is dropped is blanked and the
-    training texts are the copies alone. Where the differences are exactly equal, the released order is that of an
-    unstable sort; here the earlier token comes first.
+    training texts are the copies alone. Many differences are exactly equal, in bfloat16 often all of a text; the
+    released order is then whatever an unstable sort leaves. Here it is drawn at random, once per text.
     """
 
     name: ClassVar[str] = "released_difference"
     needs: ClassVar[Literal["difference"]] = "difference"
     reduction: ClassVar[str | None] = "released"
     originals: ClassVar[bool] = False
+    version: ClassVar[int] = 2  # 1 put the earlier of equal tokens first, which made it dropout by position
 
     beta: Beta = 0.03
     dropped: Literal["delete", "blank"] = "blank"
+
+    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
+        """Drop tokens of `text`; all its copies share the order of equal scores, as they share one sort as released."""
+        if tokens is not None:
+            tokens = break_ties(tokens, random.Random(f"ties:{text.id}:{text.text}"))
+        return super().augment_one(text, tokens, rng)

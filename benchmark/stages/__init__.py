@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from benchmark.environment import environment
 from benchmark.record import Cost
 from benchmark.store import StageCall, Store
 
@@ -34,7 +35,8 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
         stage.run(call, inputs, out, progress)
         return Cost(seconds=round(time.perf_counter() - began, 3), peak_memory_bytes=_peak_memory(on_gpu))
 
-    return store.make(call, work)
+    made_on = environment(call.params.get("device", "cpu"), call.params.get("threads", 1)).model_dump(mode="json")
+    return store.make(call, work, made_on)
 
 
 def _reset_peak_memory(on_gpu: bool) -> None:

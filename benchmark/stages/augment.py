@@ -17,7 +17,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     from benchmark.scoring import contrast, tokens_of
 
     params = call.params
-    method = make_method(params["method"], params["parameters"])
+    method = make_method(params["method"].split("@")[0], params["parameters"])
     texts = read_texts(inputs["corpus"] / "texts.jsonl")
     tokens: list[TokenScores] | None = None
     if method.needs == "tokens":

@@ -237,3 +237,24 @@ def test_equation_1_agrees_with_the_paper_on_how_much_of_a_text_is_lost() -> Non
     scores = random.Random(1).sample(range(60), 60)
     copies = _copies("attention_dropout", {}, text, _tokens(text, scores=[float(s) for s in scores]), 2000)
     assert 60 - sum(len(copy.split()) for copy in copies) / 2000 == pytest.approx(24.31, abs=0.4)
+
+
+def test_equal_released_differences_are_ranked_at_random_and_once_per_text() -> None:
+    """With all differences 0, as in bfloat16, every place of a text is kept as the first rank about equally often."""
+    method = make_method("released_difference", {"alpha": 1.0, "beta": 50.0, "keep_punctuation": False})
+    kept: Counter[str] = Counter()
+    for number in range(400):
+        text = Text(f"t{number}", "a b c d e f g h")
+        tokens = TokenScores(text.id, list("abcdefgh"), list(range(0, 16, 2)), list(range(1, 17, 2)), [0.0] * 8)
+        copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        kept.update(copies[0])
+    assert set(kept) == set("abcdefgh")
+    assert all(25 < count < 80 for count in kept.values())  # 50 each; 6.6 is the standard deviation
+
+
+def test_unequal_released_differences_keep_their_order() -> None:
+    method = make_method("released_difference", {"alpha": 1.0, "beta": 50.0})
+    text = Text("t", "a b c d")
+    tokens = TokenScores("t", list("abcd"), [0, 2, 4, 6], [1, 3, 5, 7], [0.1, 0.1, 0.3, 0.2])
+    assert [copy.text.strip() for copy in augment(method, [text], [tokens], 2, seed=1)] == ["c", "c"]
