@@ -228,10 +228,12 @@ class _Builder:
 
 
 def _check_tasks(entry: TaskEntry) -> None:
-    """Refuse an unknown lm-eval task before hours of training, from the file names alone."""
+    """Refuse lm-eval tasks that are unknown or cannot be ranked before hours of training, from their names alone."""
     from benchmark.corpora import TASKS
 
     known = [path.stem for path in (TASKS / entry.name).glob("*.yaml") if not path.stem.startswith("_")]
     for name in entry.evaluate:
         if name not in known:
             raise UserError(f"task {entry.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")
+    if all(name.endswith("_choice") for name in entry.evaluate):
+        raise UserError(f"task {entry.name}: evaluate: the board ranks by exact match; add {entry.name!r} to the list")

@@ -113,7 +113,8 @@ def field_name(field: str) -> str:
 
 def _section(table: BoardTable, folder: Path) -> str:
     choice = any("acc" in row.scores for row in table.rows)
-    headers = ["Method", "Exact match", "F1", *(markdown_text(field_name(field)) for field in table.fields)]
+    field_names = [markdown_text(field_name(field)) for field in table.fields]
+    headers = ["Method", "Exact match", "F1", *field_names]
     headers += ["Choice"] * choice + [f"Δ to {BASELINE}", "Seeds", "Steps", "Texts", "Training"]
     rows = []
     for row in table.rows:
@@ -122,9 +123,13 @@ def _section(table: BoardTable, folder: Path) -> str:
         cells += [with_interval(row.scores.get("acc"))] * choice
         cells += [difference_text(row), _seed_links(row, folder), _range(row.steps), _range(row.texts)]
         rows.append([*cells, "–" if row.seconds is None else f"{row.seconds:,.0f} s"])
+    fields = [
+        [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
+    ]
     facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
     return (
         f"## {markdown_text(table.title)}\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n\n"
+        f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
         f"<details><summary>Alike in this table</summary>\n\n{facts}\n\n</details>\n"

@@ -270,6 +270,12 @@ def test_an_unknown_question_task_is_refused_before_anything_runs(content: dict[
         _plan(content)
 
 
+def test_likelihoods_alone_are_refused_since_the_board_ranks_by_exact_match(content: dict[str, Any]) -> None:
+    content["tasks"][0]["evaluate"] = ["biography_choice"]
+    with pytest.raises(UserError, match=r"evaluate: the board ranks by exact match; add 'biography'"):
+        _plan(content)
+
+
 def test_a_model_that_is_not_used_need_not_be_there(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"]["unused"] = str(tmp_path / "nowhere")
     assert len(_plan(content).cells) == 1

@@ -117,7 +117,8 @@ def run_calls(
         running: dict[Future[bool], StageCall] = {}
         while waiting or running:
             ready = [key for key, sources in waiting.items() if not sources]
-            for key in ready[: max(0, 2 * workers - len(running))]:
+            # None is queued ahead: the calls stand cell by cell, so that a cell is finished before the next is begun.
+            for key in ready[: workers - len(running)]:
                 del waiting[key]
                 with _without_interrupts():
                     running[pool.submit(_work, store.root, by_key[key])] = by_key[key]

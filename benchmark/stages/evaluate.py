@@ -63,7 +63,8 @@ def ask(
 
     `progress` is told of the requests answered, of a kind (generations, likelihoods) at a time.
     Returns lm-eval's samples per task and the version of each task.
-    Raises UserError for a task that is not there, or a prompt that the model has no room for.
+    Raises UserError for a task that is not there, a prompt that the model has no room for, or an answer that is longer
+    than the generation limit.
     """
     for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -89,6 +90,7 @@ def ask(
     if results is None:
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
     _check_prompts(results["samples"], language_model)
+    _check_answers(results["samples"], language_model.tokenizer)
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
 
 
@@ -133,6 +135,23 @@ def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any
                 raise UserError(
                     f"{task}: question {question!r}: prompt and answer need {needed} tokens, more than the model's "
                     f"context of {language_model.max_length}; lower evaluation.num_fewshot"
+                )
+
+
+def _check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:
+    """Refuse questions none of whose gold answers can be generated whole, which would count as wrong unsaid."""
+    for task, answered in samples.items():
+        for sample in answered:
+            limit = next((rest.get("max_gen_toks") for _, rest in sample["arguments"] if isinstance(rest, dict)), None)
+            if limit is None:
+                continue
+            shortest = min(
+                len(tokenizer(f" {gold}", add_special_tokens=False)["input_ids"]) for gold in sample["doc"]["answers"]
+            )
+            if shortest > limit:
+                raise UserError(
+                    f"{task}: question {sample['doc']['id']!r}: its answer has {shortest} tokens, more than the "
+                    f"{limit} that may be generated; raise max_gen_toks in the task's YAML or shorten the answer"
                 )
 
 

@@ -166,6 +166,16 @@ def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callabl
         run(tiny, short.parent, tmp_path / "out", tasks=["biography_major"])
 
 
+def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> None:
+    tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
+    limit = len(tokenizer(" Palaeoclimatology", add_special_tokens=False)["input_ids"])
+    sample = {"doc": {"id": "p:major", "answers": ["Palaeoclimatology"]}, "arguments": [("Q", {"max_gen_toks": limit})]}
+    evaluate._check_answers({"biography_major": [sample]}, tokenizer)
+    sample["arguments"] = [("Q", {"max_gen_toks": limit - 1})]
+    with pytest.raises(UserError, match=rf"^biography_major: question 'p:major': its answer has {limit} tokens"):
+        evaluate._check_answers({"biography_major": [sample]}, tokenizer)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
 def test_the_answers_are_those_of_the_stock_command_started_elsewhere(
