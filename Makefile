@@ -33,10 +33,11 @@ test-docker: $(READY) ## Run the tests that build and start containers
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
-check: $(READY) ## Lint, formatting, types
+check: $(READY) ## Lint, formatting, types, and whether the board agrees with its records
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/benchmark leaderboard check
 
 format: $(READY) ## Format, and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .
