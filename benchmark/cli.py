@@ -1,7 +1,6 @@
 """The commands. Heavy imports stand inside them, so that `benchmark --help` answers at once."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,7 +133,7 @@ def score(
 ) -> None:
     """Score the tokens of texts by the attention they receive in a model, or in a large minus a small one."""
     from benchmark.scoring import contrast
-    from benchmark.store import beside
+    from benchmark.store import replacing
     from benchmark.texts import read_texts, write_scores
 
     _one_of("reduction", reduction, ("received", "received_strict", "released"))
@@ -143,9 +142,8 @@ def score(
     scores = _scores(model, corpus, reduction, prefix, dtype, device)
     if minus:
         scores = contrast(scores, _scores(minus, corpus, reduction, prefix, dtype, device))
-    temporary = beside(out)
-    write_scores(temporary, scores)
-    os.replace(temporary, out)
+    with replacing(out) as temporary:
+        write_scores(temporary, scores)
     print(f"{out}: {len(scores)} texts, {sum(len(row.token) for row in scores)} tokens")
 
 
@@ -168,7 +166,7 @@ def augment(
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.scoring import contrast, tokens_of
-    from benchmark.store import beside
+    from benchmark.store import replacing
     from benchmark.texts import read_texts, write_lines
 
     parameters = {}
@@ -193,9 +191,8 @@ def augment(
         if chosen.needs == "difference":
             tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device))
     made = list(make_texts(chosen, corpus, tokens, copies, seed))
-    temporary = beside(out)
-    write_lines(temporary, made)
-    os.replace(temporary, out)
+    with replacing(out) as temporary:
+        write_lines(temporary, made)
     print(f"{out}: {len(made)} texts from {len(corpus)}")
 
 

@@ -1,7 +1,6 @@
 """From a cell's artifacts to its record, and back: which cells have a good record already."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from benchmark.record import (
     file_hash,
     read_record,
 )
-from benchmark.store import Store, beside, write_atomically
+from benchmark.store import Store, replacing, write_atomically
 
 
 def record_path(records: Path, plan: Plan, cell: Cell) -> Path:
@@ -59,9 +58,8 @@ def _copy_answers(source: Path, target: Path, with_text: bool) -> int:
     if not with_text:
         column = table.schema.get_field_index("answer")
         table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
-    temporary = beside(target)
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, target)
+    with replacing(target) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
     return int(table.num_rows)
 
 

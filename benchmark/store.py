@@ -149,22 +149,26 @@ class Store:
             yield
 
 
-def beside(path: Path) -> Path:
-    """A hidden name for a temporary file in the same folder; random, since in containers process numbers repeat."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a hidden name in the same folder to write to; it takes the place of `path` if all goes well, else it goes.
+
+    The name is random, since in containers process numbers repeat.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed."""
-    temporary = beside(path)
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
