@@ -53,7 +53,9 @@ def markdown_text(text: str) -> str:
     A backslash becomes an entity, since an escaped one at the end of a cell would still escape the bar after it.
     """
     text = html.escape(clean(text), quote=False).replace("\\", "&#92;")
-    return re.sub(r"([`*\[\]|~$@]|\b_|_\b|:(?=//)|(?<=www)\.)", r"\\\1", text)
+    text = re.sub(r"([`*\[\]|~$@]|:(?=//)|(?<=www)\.)", r"\\\1", text)
+    # Underscores inside a word are no emphasis; a whole run at the edge of one is escaped.
+    return re.sub(r"\b_+|_+\b", lambda run: r"\_" * len(run[0]), text)
 
 
 def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> str:

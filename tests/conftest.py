@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples in every run, so that no test fails by luck; --hypothesis-profile=explore looks for new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", max_examples=5000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("fixed")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOME = list(make_people(300, 3))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(SOME),
     st.permutations(FIELDS),
@@ -51,7 +51,7 @@ def test_the_paragraph_of_evaluation_reads_as_it_should() -> None:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(), st.integers(0, 60), st.integers(0, 60))
 def test_the_first_of_a_larger_set_are_the_smaller_set(seed: int, fewer: int, more: int) -> None:
     assert list(make_people(fewer, seed)) == list(make_people(fewer + more, seed))[:fewer]

@@ -25,7 +25,7 @@ ODD = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\r\nh\ri\u0000j\ufeffk😀"
 WORDS = st.text().filter(lambda text: bool(text.strip()))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), WORDS | st.just(ODD), min_size=1))
 def test_any_text_comes_back_as_it_was(rows: dict[str, str]) -> None:
     texts = [Text(key, value) for key, value in rows.items()]
@@ -34,7 +34,7 @@ def test_any_text_comes_back_as_it_was(rows: dict[str, str]) -> None:
         assert read_texts(Path(folder, "texts.jsonl")) == texts
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.builds(AugmentedText, st.text(), st.integers(0, 10), WORDS | st.just(ODD))))
 def test_any_augmented_text_comes_back_as_it_was(texts: list[AugmentedText]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def test_any_augmented_text_comes_back_as_it_was(texts: list[AugmentedText]) -> 
         assert read_augmented(Path(folder, "augmented.jsonl")) == texts
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
@@ -163,6 +163,7 @@ def test_names_from_records_are_shown_and_never_obeyed(house: Path) -> None:
 
 
 @given(st.lists(st.sampled_from([*"ab_*`[]()!|\\<>&;~$@:/#- .\n", "http://a.b", "www.a.b"])).map("".join))
+@example("__a__")
 def test_a_markdown_reader_shows_any_name_in_a_table_as_it_is(name: str) -> None:
     page = MarkdownIt("commonmark").enable("table").render(f"|a|b|\n|-|-|\n|{markdown_text(name)}|x|\n")
     (cell,) = re.findall(r"<td>(.*?)</td>\n<td>x</td>", page, re.DOTALL)

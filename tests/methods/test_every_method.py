@@ -120,7 +120,7 @@ def test_a_text_of_one_token_stays_as_it_is(name: str, tokenize: Tokenize) -> No
 
 
 @DROPOUTS
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.text(max_size=60).filter(lambda s: bool(s.strip())) | st.sampled_from([text.text for text in CORPUS]))
 def test_no_copy_is_empty_and_its_visible_characters_are_a_subsequence_of_the_originals(
     name: str, content: str, tokenize: Tokenize
