@@ -1,3 +1,6 @@
 """Which way of preparing a small text corpus makes a language model remember the most facts from it?"""
 
+from pathlib import Path
+
 __version__ = "0.1.0"
+ROOT = Path(__file__).resolve().parent.parent  # suites/, tasks/ and leaderboard/ lie there

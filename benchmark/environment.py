@@ -8,9 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmark import __version__
+from benchmark import ROOT, __version__
 from benchmark.record import Environment, file_hash
-from benchmark.suite import ROOT
 
 PACKAGES = (
     "torch",

@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmark.corpora import Corpus, load_corpus
+from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.errors import UserError, nearest
 from benchmark.methods import Method, make_method
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
-from benchmark.suite import Budget, Suite, TaskEntry
+from benchmark.suite import Budget, Suite
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Cell:
 
     trained: str
     pair: str | None
-    entry: TaskEntry
+    entry: Task
     corpus: Corpus
     method: Method
     seed: int
@@ -118,7 +118,7 @@ class _Builder:
 
     def cells(self) -> Iterator[Cell]:
         for entry in self.suite.tasks:
-            corpus = load_corpus(entry)
+            corpus = entry.load()
             _check_tasks(entry)
             for trained in self.suite.train:
                 for listed in self.suite.methods:
@@ -127,12 +127,10 @@ class _Builder:
                     for point in listed.points():
                         method = make_method(listed.name, point)
                         pairs = listed.pairs if listed.pairs is not None else list(self.suite.pairs)
-                        yield from self._cells_of(
-                            entry, corpus, trained, method, pairs if method.needs == "difference" else [None]
-                        )
+                        yield from self._cells_of(entry, corpus, trained, method, pairs if method.uses_pair else [None])
 
     def _cells_of(
-        self, entry: TaskEntry, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
+        self, entry: Task, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
     ) -> Iterator[Cell]:
         for pair in pairs:
             for budget in self.suite.budgets:
@@ -142,7 +140,7 @@ class _Builder:
 
     def _stages(
         self,
-        entry: TaskEntry,
+        entry: Task,
         corpus: Corpus,
         trained: str,
         pair: str | None,
@@ -150,11 +148,12 @@ class _Builder:
         budget: Budget,
         seed: int,
     ) -> dict[str, StageCall]:
-        stages = {"corpus": self._corpus(entry, corpus)}
+        stages = {"corpus": self._corpus(entry, corpus, method.details)}
         if pair:
             stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method)
+        if pair and method.needs == "difference":
             stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method)
-        elif method.needs == "trained":
+        if method.needs == "trained":
             stages["trained"] = self._score(stages["corpus"], trained, method)
         stages["augment"] = self._augment(dict(stages), trained, method, seed)
         params = {
@@ -165,12 +164,14 @@ class _Builder:
             "copies": self.suite.copies,
             "seed": seed,
         }
+        if training := method.training().model_dump(mode="json", exclude_defaults=True):
+            params["training"] = training
         stages["train"] = self._call("train", params, {"texts": stages["augment"]}, {"model": self._spec(trained)})
         params = {
             **self._model(trained),
             **self.suite.evaluation.model_dump(mode="json"),
             "tasks": entry.evaluate,
-            "people": entry.people,
+            **entry.identity(),
             "data": corpus.data_hash,
             "definition": corpus.definition_hash,
             "lm_eval": version("lm_eval"),
@@ -179,9 +180,11 @@ class _Builder:
         stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
         return stages
 
-    def _corpus(self, entry: TaskEntry, corpus: Corpus) -> StageCall:
-        params: dict[str, Any] = {"task": entry.name, "people": entry.people, "data": corpus.data_hash}
+    def _corpus(self, entry: Task, corpus: Corpus, details: frozenset[str]) -> StageCall:
+        params: dict[str, Any] = {"task": entry.name, **entry.identity(), "data": corpus.data_hash}
         where: dict[str, Any] = {"entry": entry.model_dump(mode="json")}
+        if details:
+            params["details"] = sorted(details)
         if self.suite.long_texts == "split":
             params["fit"] = sorted(self.fingerprints.values())
             where["fit"] = [self._spec(name) for name in self.fingerprints]
@@ -227,11 +230,9 @@ class _Builder:
         return StageCall(stage, VERSIONS[stage], params, inputs, where)
 
 
-def _check_tasks(entry: TaskEntry) -> None:
+def _check_tasks(entry: Task) -> None:
     """Refuse lm-eval tasks that are unknown or cannot be ranked before hours of training, from their names alone."""
-    from benchmark.corpora import TASKS
-
-    known = [path.stem for path in (TASKS / entry.name).glob("*.yaml") if not path.stem.startswith("_")]
+    known = [path.stem for path in (TASKS / entry.folder).glob("*.yaml") if not path.stem.startswith("_")]
     for name in entry.evaluate:
         if name not in known:
             raise UserError(f"task {entry.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")

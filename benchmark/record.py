@@ -1,6 +1,8 @@
 """The result record: one cell as JSON, with every question's answer in a Parquet file beside it.
 
-`<name>.json` holds a Record, `<name>.answers.parquet` the answers. The board is made from these alone, so this module
+`<name>.json` holds a Record, `<name>.answers.parquet` the answers: ANSWER_COLUMNS and, where the task knows how far
+answers stand from the name of the text's subject, DISTANCE_COLUMNS (of the answer from the name, less than 0 where the
+answer comes first; tokens are the trained model's). The board is made from these alone, so this module
 imports neither torch nor the stages.
 """
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from benchmark.errors import UserError
 
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "exact_match", "f1", "acc", "acc_norm", "answer")
+DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
 METRICS = ("exact_match", "f1", "acc", "acc_norm")
 HALVES = ("development", "test")
 
@@ -135,12 +138,16 @@ class Record(_Strict):
 
     def body_hash(self) -> str:
         """SHA-256 of the record's canonical JSON without the field `sha256` itself."""
-        body = self.model_dump(mode="json", exclude={"sha256"})
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        return _body_hash(self.model_dump(mode="json"))
 
     def results(self) -> dict[str, Any]:
         """All that must be equal when the same cell is run twice: everything but times, memory and environment."""
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
+
+
+def _body_hash(content: dict[str, Any]) -> str:
+    body = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -160,7 +167,8 @@ def read_record(path: Path) -> Record:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"])) or "file"
         raise UserError(f"{path}: {where}: {first['msg']}; run the suite again to make the record anew") from None
-    if record.sha256 != record.body_hash():
+    # Of the file as it is: fields that came to the schema later are not in records from before.
+    if record.sha256 != _body_hash(json.loads(path.read_text(encoding="utf-8"))):
         raise UserError(
             f"{path}: sha256: the record was changed after it was written; run the suite again to make it anew"
         )

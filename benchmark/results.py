@@ -4,9 +4,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmark.corpora import Corpus
 from benchmark.errors import UserError
+from benchmark.models.spec import ModelSpec
 from benchmark.plan import Cell, Plan
 from benchmark.record import (
+    DISTANCE_COLUMNS,
     AnswersInfo,
     Environment,
     MethodInfo,
@@ -42,25 +45,51 @@ def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
     path = record_path(records, plan, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     answers = path.with_name(f"{path.stem}.answers.parquet")
-    rows = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell.corpus.may_redistribute)
+    rows = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
     record = _record(store, plan, cell, AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows))
     record = record.model_copy(update={"sha256": record.body_hash()})
     write_atomically(path, record.model_dump_json(indent=1) + "\n")
     return record
 
 
-def _copy_answers(source: Path, target: Path, with_text: bool) -> int:
-    """Copy the answers; where the task's data may not be passed on, without the text of any answer."""
+def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> int:
+    """Copy the answers with the distances that the task knows; without text where it may not be passed on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(source)
-    if not with_text:
+    if not cell.corpus.may_redistribute:
         column = table.schema.get_field_index("answer")
         table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
+    if cell.corpus.gaps:
+        distances = _distances(cell.corpus, plan.suite.models[cell.trained])
+        for column, name in enumerate(DISTANCE_COLUMNS):
+            values = [distances.get(question, (None, None))[column] for question in table["question"].to_pylist()]
+            table = table.append_column(name, pa.array(values, pa.int32()))
     with replacing(target) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return int(table.num_rows)
+
+
+def _distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """Per question the characters and the model's tokens from the end of the subject's name to the answer."""
+    from benchmark.models.loading import tokenizer_of
+
+    tokenizer = tokenizer_of(spec)
+    texts = {text.id: text.text for text in corpus.texts}
+    used = sorted({text for text, _, _ in corpus.gaps.values()})
+    encoded = tokenizer([texts[name] for name in used], return_offsets_mapping=True, add_special_tokens=False)
+    ends = {name: [end for _, end in offsets] for name, offsets in zip(used, encoded["offset_mapping"], strict=True)}
+
+    def tokens(name: str, first: int, last: int) -> int:
+        if last < first:
+            return -tokens(name, last, first)
+        return sum(first < end <= last for end in ends[name])
+
+    return {
+        question: (answer - subject, tokens(name, subject, answer))
+        for question, (name, subject, answer) in corpus.gaps.items()
+    }
 
 
 def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Record:

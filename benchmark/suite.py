@@ -2,23 +2,25 @@
 
 import itertools
 import reprlib
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from benchmark import ROOT
+from benchmark.corpora import TASK_KINDS, Task
 from benchmark.errors import UserError, nearest
 from benchmark.methods import make_method
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
 
-ROOT = Path(__file__).resolve().parent.parent
 SUITES = ROOT / "suites"
 
 # YAML reads `yes` as true, and pydantic would read that as the number 1.
 Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
-People = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]
 Seed = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, lt=2**32)]  # what numpy takes
 NotNegative = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
@@ -34,20 +36,17 @@ def _name_only(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+if TYPE_CHECKING:
+    _AnyTask = Task
+else:  # one of the registered tasks, by its name
+    _AnyTask = Annotated[reduce(or_, TASK_KINDS.values()), Field(discriminator="name")]
+
+
 class Pair(_Strict):
     """Names of the two models whose attention is contrasted."""
 
     large: str
     small: str
-
-
-class TaskEntry(_Strict):
-    """A corpus with its questions. `evaluate` names the lm-eval tasks; `people` keeps the first so many people."""
-
-    name: Literal["biography"]
-    path: Path | None = None
-    people: People | None = None
-    evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
 
 
 class MethodEntry(BaseModel):
@@ -133,7 +132,7 @@ class Suite(_Strict):
     description: str = ""
     models: dict[str, Annotated[ModelSpec, BeforeValidator(ModelSpec.from_yaml)]] = Field(min_length=1)
     pairs: dict[str, Pair] = {}
-    tasks: list[Annotated[TaskEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
+    tasks: list[Annotated[_AnyTask, BeforeValidator(_name_only)]] = Field(min_length=1)
     train: list[str] = Field(min_length=1)
     methods: list[Annotated[MethodEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
     seeds: list[Seed] = Field(default=[1], min_length=1)
@@ -167,15 +166,21 @@ class Suite(_Strict):
             if not points:
                 raise ValueError(f"methods[{i}]: {entry.name} has a parameter with an empty list; give it a value")
             try:
-                contrasts = make_method(entry.name, points[0]).needs == "difference"
-                for point in points:
-                    make_method(entry.name, point)
+                method, *_ = (make_method(entry.name, point) for point in points)
             except UserError as error:
                 raise ValueError(f"methods[{i}]: {error}") from None
-            if contrasts and not self.pairs:
-                raise ValueError(f"methods[{i}]: {entry.name} contrasts two models; give the suite a pair under pairs")
-            if entry.pairs and not contrasts:
-                raise ValueError(f"methods[{i}].pairs: {entry.name} contrasts no models; leave pairs out")
+            if method.uses_pair and not self.pairs:
+                raise ValueError(
+                    f"methods[{i}]: {entry.name} looks at a pair of models; give the suite a pair under pairs"
+                )
+            for task in self.tasks:
+                if unknown := sorted(method.details - task.details):
+                    raise ValueError(
+                        f"methods[{i}]: {entry.name} needs the {unknown[0]} of every text, which task {task.name} does "
+                        "not know; leave one of the two out"
+                    )
+            if entry.pairs and not method.uses_pair:
+                raise ValueError(f"methods[{i}].pairs: {entry.name} looks at no pair of models; leave pairs out")
         return self
 
 
@@ -238,7 +243,13 @@ def _explain(error: ValidationError) -> str:
     """One problem of a validation error as one line: field, problem, what was given. An unknown key comes first."""
     errors = error.errors()
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
+    place = first["loc"]
+    if place[:1] == ("tasks",) and len(place) > 2:  # pydantic names the kind of task after its number
+        place = (*place[:2], *place[3:])
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+    if first["type"] == "union_tag_invalid":
+        name = str(first["ctx"]["tag"])
+        return f"{where}.name: unknown task {name!r}; {nearest(name, list(TASK_KINDS))}"
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
     message = first["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
@@ -251,12 +262,14 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     rooms: dict[str, type[BaseModel]] = {
         "models": ModelSpec,
         "pairs": Pair,
-        "tasks": TaskEntry,
         "methods": MethodEntry,
         "budgets": Budget,
         "recipe": Recipe,
         "scoring": Scoring,
         "evaluation": Evaluation,
     }
-    model = rooms[str(location[0])] if location else Suite
+    if location[:1] == ("tasks",):
+        model: type[BaseModel] = TASK_KINDS[str(location[2])]
+    else:
+        model = rooms[str(location[0])] if location else Suite
     return [field.alias or name for name, field in model.model_fields.items()]

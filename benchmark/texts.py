@@ -8,22 +8,36 @@ from typing import Any
 
 from benchmark.errors import UserError
 
+_DETAILS = ("subject", "entities", "values")
+
 
 @dataclass(frozen=True)
 class Text:
-    """One text of a corpus."""
+    """One text of a corpus.
+
+    `subject` is the name of who or what it is about, as the text has it; `entities` are [start, end) character offsets
+    of names and values that are wholes, in text order. Both are empty where the task does not know them or no method
+    asked.
+    """
 
     id: str
     text: str
+    subject: str = ""
+    entities: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class AugmentedText:
-    """One training text; copy 0 is the original."""
+    """One training text; copy 0 is the original.
+
+    `values` are numbers on [start, end) character spans that training makes use of, in text order (see
+    `Method.values`); a text whose method gives none has none.
+    """
 
     id: str
     copy: int
     text: str
+    values: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class TokenScores:
 
 
 def read_texts(path: Path) -> list[Text]:
-    """Read a corpus file with one {"id": …, "text": …} a line.
+    """Read a corpus file with one {"id": …, "text": …} a line; "subject" and "entities" may stand beside them.
 
     Raises UserError naming the file and line if a line is no such object, an id comes twice, or there is no text.
     """
@@ -57,22 +71,46 @@ def read_texts(path: Path) -> list[Text]:
         if row["id"] in seen:
             raise UserError(f"{path}:{number}: id {row['id']!r} stands there twice; give every text an id of its own")
         seen.add(row["id"])
-        texts.append(Text(row["id"], row["text"]))
+        entities = row.get("entities", [])
+        subject = row.get("subject", "")
+        if not isinstance(subject, str) or not _are_spans(entities, len(row["text"])):
+            raise UserError(
+                f"{path}:{number}: subject, entities: expected a string, and [start, end] offsets in text order"
+            )
+        texts.append(Text(row["id"], row["text"], subject, tuple((start, end) for start, end in entities)))
     if not texts:
         raise UserError(f"{path}: the corpus is empty; it needs at least one text")
     return texts
 
 
 def write_lines(path: Path, rows: Iterable[Text] | Iterable[AugmentedText]) -> None:
-    """Write texts or augmented texts, one JSON object a line, in the order given."""
+    """Write texts or augmented texts, one JSON object a line, in the order given, without details that are empty."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+            told = {key: value for key, value in asdict(row).items() if value or key not in _DETAILS}
+            file.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def read_augmented(path: Path) -> list[AugmentedText]:
     """Read what `write_lines` wrote from augmented texts."""
-    return [AugmentedText(row["id"], row["copy"], row["text"]) for _, row in _json_lines(path)]
+    return [
+        AugmentedText(row["id"], row["copy"], row["text"], tuple((s, e, v) for s, e, v in row.get("values", [])))
+        for _, row in _json_lines(path)
+    ]
+
+
+def _are_spans(value: object, length: int) -> bool:
+    """Whether a JSON value is a list of [start, end] offsets that are not empty, do not overlap and rise."""
+    if not isinstance(value, list):
+        return False
+    last = 0
+    for span in value:
+        match span:
+            case [int(start), int(end)] if last <= start < end <= length:
+                last = end
+            case _:
+                return False
+    return True
 
 
 def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:

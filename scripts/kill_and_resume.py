@@ -21,8 +21,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from benchmark import ROOT
 from benchmark.record import read_record
-from benchmark.suite import ROOT, find_suite
+from benchmark.suite import find_suite
 
 MARK = "KILL_AND_RESUME_RUN"  # environment variable by which the processes of a run are known
 PATIENCE = 10.0  # seconds within which the workers of a killed run have to end

@@ -10,13 +10,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark import environment, runner
+from benchmark import ROOT, environment, runner
+from benchmark.corpora.biography import Biography
+from benchmark.models.loading import load_tokenizer
+from benchmark.models.spec import ModelSpec
 from benchmark.plan import make_plan
 from benchmark.record import read_record
-from benchmark.results import good_record, record_path, write_record
+from benchmark.results import _distances, good_record, record_path, write_record
 from benchmark.runner import run_suite
 from benchmark.store import Store
-from benchmark.suite import ROOT, Suite
+from benchmark.suite import Suite
+from benchmark.texts import Text
 from tests.tiny import calls_here, tiny_suite
 
 
@@ -54,6 +58,32 @@ def test_the_record_that_was_written_is_the_one_that_is_good(suite: Suite, folde
     other = make_plan(suite.model_copy(update={"seeds": [2]})).cells[0]
     assert good_record(path, other) is None
     assert good_record(path.with_name("nothing.json"), cell) is None
+
+
+def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, folder: Path, tiny: Path) -> None:
+    """Against the same counted by hand: words of the text between the two, cut by the model's tokenizer."""
+    (cell,) = make_plan(suite).cells
+    path = record_path(folder / "records", make_plan(suite), cell)
+    rows = pq.read_table(path.with_name(read_record(path).answers.file)).to_pylist()
+    told = {text.id: text for text in cell.corpus.texts}
+    tokenizer = load_tokenizer(str(tiny))
+    assert len(rows) == 8  # four people, asked in two ways
+    for row in rows:
+        text = told[row["cluster"]]
+        name, *_, major, _ = (text.text[start:end] for start, end in text.entities)
+        between = text.text[text.text.index(name) + len(name) : text.text.index(major)]
+        assert row["distance_characters"] == len(between)
+        assert row["distance_tokens"] == pytest.approx(
+            len(tokenizer(between.rstrip(), add_special_tokens=False)["input_ids"]), abs=1
+        )
+
+
+def test_a_fact_before_the_name_has_a_distance_below_zero(tiny: Path) -> None:
+    corpus = replace(Biography(people=2).load(), texts=[Text("t", "In Lagos, Ada Moss grew up.")])
+    corpus = replace(corpus, gaps={"t:birth_city": ("t", 18, 3)})
+    ((characters, tokens),) = _distances(corpus, ModelSpec(model=str(tiny))).values()
+    assert characters == -15
+    assert tokens < -2
 
 
 def test_no_path_of_this_machine_stands_in_a_record(suite: Suite, folder: Path, tiny: Path) -> None:

@@ -108,7 +108,7 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
             ["recipe: micro_batch 3 does not divide batch_size 8"],
         ),
         ("pairs:\n  tiny: {large: large, small: small}\n", "", None),
-        ("[plain]", "[{name: plain, pairs: [tiny]}]", ["methods[0].pairs: ", "contrasts no models"]),
+        ("[plain]", "[{name: plain, pairs: [tiny]}]", ["methods[0].pairs: ", "looks at no pair"]),
         # not a suite at all, or not quite YAML
         ("name: trial", "name: trial\nname: other", ["'name' stands there twice", "line 3"]),
         ("{steps: 3}", "{steps: 3, steps: 30}", ["'steps' stands there twice", "line 11"]),

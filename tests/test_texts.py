@@ -75,6 +75,16 @@ def test_blank_lines_and_more_fields_are_passed_over(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "t.jsonl") == [Text("a", "b")]
 
 
+def test_what_is_known_of_a_text_comes_back_and_what_is_not_leaves_no_trace(tmp_path: Path) -> None:
+    texts = [Text("a", "Ada met Bo.", "Ada", ((0, 3), (8, 10))), Text("b", "nobody")]
+    write_lines(tmp_path / "t.jsonl", texts)
+    assert read_texts(tmp_path / "t.jsonl") == texts
+    assert (tmp_path / "t.jsonl").read_text().splitlines()[1] == '{"id": "b", "text": "nobody"}'
+    rows = [AugmentedText("a", 0, "Ada met Bo.", ((0, 3, 0.5), (3, 7, 1.0))), AugmentedText("a", 1, "Bo met Ada.")]
+    write_lines(tmp_path / "a.jsonl", rows)
+    assert read_augmented(tmp_path / "a.jsonl") == rows
+
+
 GOOD = '{"id": "a", "text": "b"}\n'
 
 
@@ -91,6 +101,9 @@ GOOD = '{"id": "a", "text": "b"}\n'
         (GOOD + '["a", "b"]', ":2: expected a JSON object"),
         (GOOD + "\n{'id': 1}", ":3: not JSON: "),
         (GOOD + '{"id": "b", "text": "b', ":2: not JSON: "),
+        (GOOD + '{"id": "b", "text": "b", "entities": [[0, 2]]}', ":2: subject, entities: expected"),
+        (GOOD + '{"id": "b", "text": "bcd", "entities": [[0, 2], [1, 3]]}', ":2: subject, entities: expected"),
+        (GOOD + '{"id": "b", "text": "b", "subject": 1}', ":2: subject, entities: expected"),
         (GOOD + '{"id": "b", "text": "\\ud83d"}', ":2: '\\ud83d' is no character"),
     ],
 )

@@ -73,7 +73,7 @@ def augment(
         if scored is not None and scored.id != text.id:
             raise ValueError(f"text {text.id!r} came with the tokens of {scored.id!r}")
         if method.originals:
-            yield AugmentedText(text.id, 0, text.text)
+            yield AugmentedText(text.id, 0, text.text, method.values(text, scored))
         if method.makes_copies:
             digest = hashlib.sha256(text.text.encode()).hexdigest()
             for copy in range(1, copies + 1):

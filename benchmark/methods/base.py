@@ -22,14 +22,40 @@ Alpha = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, le=1)]
 Beta = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
 
 
+class Training(BaseModel):
+    """What a method changes in training itself; the default is training as ever.
+
+    Attributes:
+        embedding_noise: α of NEFTune: embeddings get uniform noise of up to α / √(tokens × width); 0 is none.
+        replaced: lowest and highest share of a text's input tokens that others stand for, the labels staying; each time
+            a text is read the share is drawn between the two.
+        replacement: what stands for them: random tokens of the vocabulary, or one and the same mask token.
+        loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over the tokens of a batch
+            whose loss exceeds their value (a reference model's loss) most.
+        selected: share of the tokens that "selected" keeps.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedding_noise: float = 0.0
+    replaced: tuple[float, float] = (0.0, 0.0)
+    replacement: Literal["random", "mask"] = "random"
+    loss: Literal["mean", "weighted", "selected"] = "mean"
+    selected: float = 1.0
+
+
 class Method(BaseModel):
     """A way to turn a corpus into training texts. A method's parameters are its fields.
 
     Attributes:
         name: what suites call the method; the registry finds it by this.
         needs: which token scores `augment_one` gets: none; the trained model's tokens, all scored 0; the trained
-            model's own scores; or the large minus the small model's, on the large model's tokens.
-        reduction: how attention becomes scores (`received`, `released`, …); None leaves that to the suite.
+            model's own scores; the large model's of the pair; or the large minus the small model's, on the large
+            model's tokens.
+        details: which further fields of Text it needs, "subject" or "entities"; a task that does not know them is
+            refused.
+        reduction: how attention becomes scores (`received`, `released`, …), or `loss` for each token's negative
+            log-likelihood in nats; None leaves that to the suite.
         matched: whether training takes the suite's number of optimizer steps. Where False it takes the same number of
             epochs as a method that makes copies, thus fewer steps.
         originals: whether the original is among the training texts, as copy 0.
@@ -40,7 +66,8 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
-    needs: ClassVar[Literal["nothing", "tokens", "trained", "difference"]] = "nothing"
+    needs: ClassVar[Literal["nothing", "tokens", "trained", "large", "difference"]] = "nothing"
+    details: ClassVar[frozenset[str]] = frozenset()
     reduction: ClassVar[str | None] = None
     matched: ClassVar[bool] = True
     originals: ClassVar[bool] = True
@@ -50,6 +77,19 @@ class Method(BaseModel):
     @abstractmethod
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Make one copy of `text`, never empty; `tokens` are the text's (None where the method needs nothing)."""
+
+    def values(self, text: Text, tokens: TokenScores | None) -> tuple[tuple[int, int, float], ...]:
+        """Numbers on character spans of the original that `training` makes use of; most methods have none."""
+        return ()
+
+    def training(self) -> Training:
+        """What changes in training itself; for most methods nothing."""
+        return Training()
+
+    @property
+    def uses_pair(self) -> bool:
+        """Whether it looks at a pair's scores."""
+        return self.needs in ("large", "difference")
 
     @property
     def identity(self) -> str:

@@ -11,7 +11,7 @@ AUGMENTED = "augmented.jsonl"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained" or "large" and "small"."""
+    """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained", "large" and "small"."""
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
     from benchmark.scoring import contrast, tokens_of
@@ -22,8 +22,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     tokens: list[TokenScores] | None = None
     if method.needs == "tokens":
         tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
-    elif method.needs == "trained":
-        tokens = read_scores(inputs["trained"] / "scores.parquet")
+    elif method.needs in ("trained", "large"):
+        tokens = read_scores(inputs[method.needs] / "scores.parquet")
     elif method.needs == "difference":
         large, small = (read_scores(inputs[role] / "scores.parquet") for role in ("large", "small"))
         tokens = contrast(large, small)

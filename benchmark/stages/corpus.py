@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.corpora import load_corpus
+from benchmark.corpora import make_task
 from benchmark.errors import UserError
 from benchmark.models.loading import context_length, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
 from benchmark.store import StageCall
-from benchmark.suite import TaskEntry
 from benchmark.texts import Text, write_lines
 
 TEXTS = "texts.jsonl"
@@ -18,9 +17,11 @@ MARGIN = 8  # tokens left for what models and recipes put around a text
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write texts.jsonl. A text "x" that is split becomes "x/0", "x/1" and so on."""
-    texts = load_corpus(TaskEntry.model_validate(call.where["entry"])).texts
+    texts = make_task(call.where["entry"]).load().texts
     fits = _fits([ModelSpec.model_validate(model) for model in call.where.get("fit", [])])
-    write_lines(out / TEXTS, [piece for text in texts for piece in _split(text, fits)])
+    asked = call.params.get("details", [])
+    pieces = [piece for text in texts for piece in _split(text, fits)]
+    write_lines(out / TEXTS, [_with_details(piece, asked) for piece in pieces])
     progress(1, 1)
 
 
@@ -34,7 +35,23 @@ def _split(text: Text, fits: Callable[[str], bool]) -> list[Text]:
     """Cut a text into the fewest halves of halves that fit; only white space is lost."""
     pieces = _halves(text.text, fits, text.id)
     names = [text.id] if len(pieces) == 1 else [f"{text.id}/{i}" for i in range(len(pieces))]
-    return [Text(name, piece) for name, piece in zip(names, pieces, strict=True)]
+    made, done = [], 0
+    for name, piece in zip(names, pieces, strict=True):
+        start = text.text.index(piece, done)  # only white space lies between the pieces
+        done = start + len(piece)
+        inside = tuple((s - start, e - start) for s, e in text.entities if start <= s and e <= done)
+        made.append(Text(name, piece, text.subject, inside))
+    return made
+
+
+def _with_details(text: Text, asked: list[str]) -> Text:
+    """The text with the details that a method asked for and no others, so that no other method's texts change."""
+    return Text(
+        text.id,
+        text.text,
+        text.subject if "subject" in asked else "",
+        text.entities if "entities" in asked else (),
+    )
 
 
 def _halves(text: str, fits: Callable[[str], bool], name: str) -> list[str]:

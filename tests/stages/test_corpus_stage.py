@@ -1,7 +1,7 @@
 """The corpus stage: texts as they are, or split so that they fit every model. Here a token is a character."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -10,29 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.corpora import load_corpus
+from benchmark.corpora import make_task
 from benchmark.errors import UserError
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import corpus as stage
 from benchmark.store import StageCall
-from benchmark.suite import TaskEntry
 from benchmark.texts import Text, read_texts
 
 ENTRY = {"name": "biography"}
 
 
-def _run(texts: list[Text], limits: Mapping[str, int | None]) -> list[Text]:
+def _run(texts: list[Text], limits: Mapping[str, int | None], details: Sequence[str] = ()) -> list[Text]:
     """What the stage writes for `texts` and models whose contexts leave room for so many characters."""
 
     def context(spec: ModelSpec) -> int | None:
         limit = limits[spec.model]
         return None if limit is None else limit + stage.MARGIN
 
-    call = StageCall("corpus", 1, {}, {}, {"entry": ENTRY, "fit": [{"model": name} for name in limits]})
+    call = StageCall(
+        "corpus", 1, {"details": details}, {}, {"entry": ENTRY, "fit": [{"model": name} for name in limits]}
+    )
     done: list[tuple[int, int]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(stage, "load_corpus", lambda entry: SimpleNamespace(texts=texts)),
+        patch.object(stage, "make_task", lambda entry: SimpleNamespace(load=lambda: SimpleNamespace(texts=texts))),
         patch.object(stage, "tokenizer_of", lambda spec: lambda text: {"input_ids": list(text)}),
         patch.object(stage, "context_length", context),
     ):
@@ -107,4 +108,18 @@ def test_a_text_that_cannot_be_split_is_named() -> None:
 def test_the_shipped_biographies_fit_the_tiny_model_as_they_are(tmp_path: Path) -> None:
     where = {"entry": ENTRY | {"people": 4}, "fit": [{"model": "zoo:small"}]}
     stage.run(StageCall("corpus", 1, {}, {}, where), {}, tmp_path, lambda part, whole: None)
-    assert read_texts(tmp_path / "texts.jsonl") == load_corpus(TaskEntry(name="biography", people=4)).texts
+    texts = make_task(ENTRY | {"people": 4}).load().texts
+    assert read_texts(tmp_path / "texts.jsonl") == [Text(text.id, text.text) for text in texts]
+
+
+def test_the_details_that_a_method_asked_for_are_written_and_move_with_the_pieces_of_a_split(tmp_path: Path) -> None:
+    words = "Ada Moss  came. She saw Lagos. She won the Prize of Rome."
+    spans = tuple((words.index(name), words.index(name) + len(name)) for name in ("Ada Moss", "Lagos", "Prize of Rome"))
+    text = Text("x", words, "Ada Moss", spans)
+    pieces = _run([text], {"m": 30}, ["entities", "subject"])
+    assert len(pieces) > 1
+    told = [piece.text[start:end] for piece in pieces for start, end in piece.entities]
+    assert told == ["Ada Moss", "Lagos", "Prize of Rome"]
+    assert {piece.subject for piece in pieces} == {"Ada Moss"}
+    assert _run([text], {}, ["subject"]) == [Text("x", words, "Ada Moss")]
+    assert _run([text], {}) == [Text("x", words)]

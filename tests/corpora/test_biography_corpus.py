@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.corpora import Corpus, load_corpus
+from benchmark.corpora import Corpus
+from benchmark.corpora.biography import Biography
 from benchmark.errors import UserError
 from benchmark.people import as_lines, make_people, tell
-from benchmark.suite import TaskEntry
 
 PEOPLE = list(make_people(6, 8))
 
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _load(path: Path | None = None, people: int | None = None) -> Corpus:
-    return load_corpus(TaskEntry(name="biography", path=path, people=people))
+    return Biography(path=path, people=people).load()
 
 
 def test_the_shipped_corpus_has_a_hundred_texts_in_two_halves() -> None:

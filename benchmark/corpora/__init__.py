@@ -1,0 +1,31 @@
+"""The tasks of the harness, one file each. A new file here with a Task class in it is in the registry by itself."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from benchmark.corpora.base import TASKS, Corpus, Task
+
+__all__ = ["TASKS", "TASK_KINDS", "Corpus", "Task", "make_task"]
+
+
+def _find_tasks() -> dict[str, type[Task]]:
+    found: dict[str, type[Task]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            own = inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, Task)
+            if own and isinstance(name := value.model_fields["name"].default, str):
+                if name in found:
+                    raise ValueError(f"two tasks are called {name!r}")
+                found[name] = value
+    return found
+
+
+TASK_KINDS: dict[str, type[Task]] = _find_tasks()
+
+
+def make_task(entry: dict[str, Any]) -> Task:
+    """The task that `model_dump` of a task gave."""
+    return TASK_KINDS[entry["name"]].model_validate(entry)

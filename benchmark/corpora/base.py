@@ -1,0 +1,73 @@
+"""What every task is to the harness: its options, a corpus to train on, and the lm-eval tasks that ask about it."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark import ROOT
+from benchmark.record import file_hash
+from benchmark.texts import Text
+
+TASKS = ROOT / "tasks"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A task's training texts and what lm-eval needs to ask about them.
+
+    A text's id is also the cluster its questions belong to; `halves` says of each whether it is development or test.
+    `metadata` goes to lm-eval's task loader. `gaps` gives, for the questions where the task knows it, the id of the
+    text with the character offsets where the subject's name ends and where the answer begins.
+    """
+
+    texts: list[Text]
+    halves: dict[str, str]
+    data_hash: str
+    definition_hash: str
+    metadata: dict[str, Any]
+    may_redistribute: bool
+    gaps: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+
+
+class Task(BaseModel):
+    """A task as a suite lists it; the options of a task are the fields of its class.
+
+    A subclass has a field `name` of one literal value, by which the registry finds it, and gives `evaluate` a default.
+
+    Attributes:
+        folder: the folder under tasks/ that holds the lm-eval files.
+        details: what `load` knows of a text besides its words, "subject" or "entities" (fields of Text): methods that
+            need more than that are refused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    folder: ClassVar[str]
+    details: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    evaluate: list[str] = Field(min_length=1)
+
+    @abstractmethod
+    def load(self) -> Corpus:
+        """Read the corpus.
+
+        Raises UserError if its data cannot be read or does not fit the options.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """What of the options texts and questions depend on besides the bytes of the data: part of every key."""
+        return self.model_dump(mode="json", exclude={"name", "path", "evaluate"})
+
+
+def tree_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over the names and contents of files, whatever folder they lie in."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}:{file_hash(file)};".encode())
+    return digest.hexdigest()

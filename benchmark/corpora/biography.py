@@ -1,0 +1,69 @@
+"""The biography task: six facts about each of a number of made-up people."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
+from benchmark.errors import UserError
+from benchmark.methods.base import not_a_bool
+from benchmark.texts import Text
+
+
+class Biography(Task):
+    """Questions about people who are told about in a paragraph each.
+
+    Fields: `path`, other people than those shipped (see tasks/biography/README.md); `people` keeps the first so many.
+    """
+
+    folder: ClassVar[str] = "biography"
+    details: ClassVar[frozenset[str]] = frozenset({"subject", "entities"})
+
+    name: Literal["biography"] = "biography"
+    path: Path | None = None
+    people: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
+    evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
+
+    def load(self) -> Corpus:
+        """Read the people; a text's entities are its six facts, the name among them."""
+        from tasks.biography import biography
+
+        path = self.path.expanduser().resolve() if self.path else None
+        try:
+            people = biography.read_people(path)
+        except (ValueError, OSError) as error:
+            raise UserError(str(error)) from None
+        if self.people:
+            if self.people > len(people):
+                raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
+            people = people[: self.people]
+        metadata: dict[str, Any] = {"half": "all"}
+        if path:
+            metadata["biography_path"] = str(path)
+        if self.people:
+            metadata["people"] = self.people
+        return Corpus(
+            texts=[
+                Text(person["id"], person["text"], person["name"], tuple(sorted(person["spans"].values())))
+                for person in people
+            ],
+            halves={person["id"]: person["half"] for person in people},
+            data_hash=tree_hash(_data_files(path)),
+            definition_hash=tree_hash(
+                f for f in (TASKS / "biography").iterdir() if f.suffix in (".py", ".yaml") or f.stem == "real_people"
+            ),
+            metadata=metadata,
+            may_redistribute=biography.may_redistribute(path),
+            gaps={
+                f"{person['id']}:{field}": (person["id"], person["spans"]["name"][1], person["spans"][field][0])
+                for person in people
+                for field in biography.FIELDS
+            },
+        )
+
+
+def _data_files(path: Path | None) -> list[Path]:
+    if path is None:
+        return [TASKS / "biography" / "people.jsonl"]
+    return sorted(path.glob("*.csv")) if path.is_dir() else [path]
