@@ -1,6 +1,7 @@
 """Suite → cells → stages with their keys. Light: no torch, so that a finished suite is recognised at once."""
 
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
@@ -16,7 +17,7 @@ from benchmark.errors import UserError, nearest
 from benchmark.methods import Method, make_method
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
-from benchmark.suite import Budget, Suite
+from benchmark.suite import Budget, Recipe, Suite
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Cell:
     method: Method
     seed: int
     budget: Budget
+    recipe: Recipe
     stages: Mapping[str, StageCall]
 
     @cached_property
@@ -37,6 +39,12 @@ class Cell:
         """Hash of the evaluate stage, and so of everything before it, and of the names the record goes by."""
         names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget.label]
         return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names]).encode()).hexdigest()[:24]
+
+    def choice(self, over: Sequence[str]) -> list[str]:
+        """Which of the record's facts the best is chosen over, of the parameters a suite names in `choose.over`."""
+        parameters = [f"method.parameters.{name}" for name in over if name in type(self.method).model_fields]
+        recipe = [f"training.recipe.{name}" for name in over if name in Recipe.model_fields]
+        return [*parameters, *recipe, *(["training.budget"] if "budget" in over else [])]
 
     @property
     def name(self) -> str:
@@ -133,10 +141,9 @@ class _Builder:
         self, entry: Task, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
     ) -> Iterator[Cell]:
         for pair in pairs:
-            for budget in self.suite.budgets:
-                for seed in self.suite.seeds:
-                    stages = self._stages(entry, corpus, trained, pair, method, budget, seed)
-                    yield Cell(trained, pair, entry, corpus, method, seed, budget, stages)
+            for recipe, budget, seed in itertools.product(self.suite.recipes, self.suite.budgets, self.suite.seeds):
+                stages = self._stages(entry, corpus, trained, pair, method, recipe, budget, seed)
+                yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, stages)
 
     def _stages(
         self,
@@ -145,6 +152,7 @@ class _Builder:
         trained: str,
         pair: str | None,
         method: Method,
+        recipe: Recipe,
         budget: Budget,
         seed: int,
     ) -> dict[str, StageCall]:
@@ -158,7 +166,7 @@ class _Builder:
         stages["augment"] = self._augment(dict(stages), trained, method, seed)
         params = {
             **self._model(trained),
-            "recipe": self.suite.recipe.model_dump(mode="json"),
+            "recipe": recipe.model_dump(mode="json"),
             "budget": budget.model_dump(mode="json"),
             "method": method.name,
             "copies": self.suite.copies,

@@ -113,6 +113,9 @@ class AnswersInfo(_Strict):
 class Record(_Strict):
     """One line of results: trained model × pair × task × method × seed.
 
+    `choice` names the facts, by dotted field, that a suite tries several values of to report the best: of records that
+    differ in these alone, the one with the highest exact match on the development half counts.
+
     `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
     its artifact. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
     """
@@ -134,6 +137,7 @@ class Record(_Strict):
     cost: dict[str, Cost]
     environment: Environment
     answers: AnswersInfo
+    choice: list[str] = []
     sha256: str = ""
 
     def body_hash(self) -> str:

@@ -122,7 +122,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
             name=cell.method.name, parameters=cell.method.model_dump(mode="json"), copies=suite.copies, texts=texts
         ),
         seed=cell.seed,
-        training=TrainingInfo(budget=cell.budget.label, recipe=suite.recipe.model_dump(mode="json"), **training),
+        training=TrainingInfo(budget=cell.budget.label, recipe=cell.recipe.model_dump(mode="json"), **training),
         evaluation={key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
         scoring={
             **suite.scoring.model_dump(mode="json"),
@@ -133,6 +133,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
         cost={role: store.cost(call) for role, call in stages.items()},
         environment=Environment.model_validate(store.environment(stages["train"])),
         answers=answers,
+        choice=cell.choice(suite.choose.over) if suite.choose else [],
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, Task
 from benchmark.errors import UserError, nearest
-from benchmark.methods import make_method
+from benchmark.methods import METHODS, make_method
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
 
@@ -110,6 +110,24 @@ class Recipe(_Strict):
         return self
 
 
+def _grid(value: Any) -> Any:
+    """Every combination of the listed values of a recipe, in the order of the file."""
+    if not isinstance(value, dict):
+        return [value]
+    values = [inner if isinstance(inner, list) else [inner] for inner in value.values()]
+    return [dict(zip(value, point, strict=True)) for point in itertools.product(*values)]
+
+
+class Choose(_Strict):
+    """Parameters over which the best point is chosen, by the exact match on the development half.
+
+    `over` names parameters of methods, fields of the recipe, or "budget". The board then shows one row per method: the
+    best point's results on the test half, and how many points were tried.
+    """
+
+    over: list[str] = Field(min_length=1)
+
+
 class Scoring(_Strict):
     """How tokens are scored; `prefix` is put before every text and not scored."""
 
@@ -126,7 +144,10 @@ class Evaluation(_Strict):
 
 
 class Suite(_Strict):
-    """A validated suite file. `threads` is part of every key, since on CPU it changes the order of sums."""
+    """A validated suite file. `threads` is part of every key, since on CPU it changes the order of sums.
+
+    `recipes` are what a recipe with lists of values stands for: every combination.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     description: str = ""
@@ -139,7 +160,8 @@ class Suite(_Strict):
     copies: Count = 10
     long_texts: Literal["refuse", "split"] = "refuse"
     budgets: list[Budget] = Field(min_length=1)
-    recipe: Recipe = Recipe()
+    recipes: Annotated[list[Recipe], BeforeValidator(_grid)] = Field(default=[Recipe()], alias="recipe", min_length=1)
+    choose: Choose | None = None
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -157,6 +179,16 @@ class Suite(_Strict):
         for where, name, what, known in uses:
             if name not in known:
                 raise ValueError(f"{where}: unknown {what} {name!r}; {nearest(name, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_chosen_over_is_known(self) -> "Suite":
+        known = {"budget", *Recipe.model_fields}
+        for entry in self.methods:
+            known.update(METHODS[entry.name].model_fields if entry.name in METHODS else {})
+        for i, name in enumerate(self.choose.over if self.choose else []):
+            if name not in known:
+                raise ValueError(f"choose.over[{i}]: unknown parameter {name!r}; {nearest(name, sorted(known))}")
         return self
 
     @model_validator(mode="after")
@@ -246,6 +278,8 @@ def _explain(error: ValidationError) -> str:
     place = first["loc"]
     if place[:1] == ("tasks",) and len(place) > 2:  # pydantic names the kind of task after its number
         place = (*place[:2], *place[3:])
+    if place[:1] == ("recipe",):  # the number of a combination tells nobody where to look
+        place = (place[0], *place[2:])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
     if first["type"] == "union_tag_invalid":
         name = str(first["ctx"]["tag"])
@@ -265,6 +299,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "methods": MethodEntry,
         "budgets": Budget,
         "recipe": Recipe,
+        "choose": Choose,
         "scoring": Scoring,
         "evaluation": Evaluation,
     }

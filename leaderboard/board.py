@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from benchmark.people import FIELDS
 from benchmark.record import METRICS, Record, read_record
 from leaderboard.answers import Answers, Tally, read_answers, tally
-from leaderboard.compare import Facts, canonical, conditions, treatment
+from leaderboard.compare import Facts, canonical, conditions, point, treatment
 from leaderboard.statistics import Interval, mean_interval, paired_difference
 
 BASELINE = "plain_matched"
@@ -34,7 +34,8 @@ class Row(_Frozen):
 
     `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match, `difference`
     is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
-    `texts` are the least and the most over the seeds; `seconds` is the mean time of training.
+    `texts` are the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among
+    `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
     """
 
     label: str
@@ -51,6 +52,8 @@ class Row(_Frozen):
     steps: tuple[int, int]
     texts: tuple[int, int]
     seconds: float | None
+    tried: int = 1
+    chosen: Facts = {}
 
     @property
     def headline(self) -> Interval:
@@ -125,6 +128,8 @@ def load_records(folder: Path) -> list[Found]:
 def build_board(records: Sequence[Found]) -> Board:
     """Put records together that differ in their seed alone, and tables of those made under equal conditions.
 
+    Of the points that a suite chooses among, the row shows the best of the development half.
+
     Raises UserError naming both files if two records are the same but for their suite, or if records of one table do
     not answer the same questions.
     """
@@ -165,21 +170,25 @@ def _table_order(table: BoardTable) -> tuple[str, str, int, str]:
 def _table(group: list[Found]) -> BoardTable:
     answers = {path: read_answers(path, record) for path, record in group}
     _check_questions(answers)
-    members = _by_treatment(group)
+    points = _by_treatment(group)
+    members = [best_point(some) for some in points]
     facts = [treatment(some[0][1]) for some in members]
     labels = tell_apart([_label(some[0][1]) for some in members], facts)
     baselines = [some for some in members if some[0][1].method.name == BASELINE]
     path, first = group[0]
+    budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
     fields = _fields(first.task.name, answers[path])
     rows = [
-        _row(label, some, _baseline_for(some, baselines), answers, fields)
-        for label, some in zip(labels, members, strict=True)
+        _row(label, some, _baseline_for(some, baselines), answers, fields).model_copy(
+            update={"tried": len(tried), "chosen": point(some[0][1])}
+        )
+        for label, some, tried in zip(labels, members, points, strict=True)
     ]
     return BoardTable(
-        title=f"{first.task.name}, {first.model.name}, {first.training.budget}",
+        title=f"{first.task.name}, {first.model.name}, {budget}",
         task=first.task.name,
         model=first.model.name,
-        budget=first.training.budget,
+        budget=budget,
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),
         questions=int((~np.isnan(answers[path].values[METRICS.index("exact_match")])).sum()),
@@ -189,15 +198,38 @@ def _table(group: list[Found]) -> BoardTable:
     )
 
 
-def _by_treatment(group: list[Found]) -> list[list[Found]]:
-    """A table's records by row, each row's in the order of seeds."""
-    rows: dict[str, dict[int, Found]] = {}
+def _by_treatment(group: list[Found]) -> list[list[list[Found]]]:
+    """A table's records by row, each row's by point (one, unless a suite chooses), each point's by seed."""
+    rows: dict[str, dict[str, dict[int, Found]]] = {}
     for path, record in group:
-        seeds = rows.setdefault(canonical(treatment(record)), {})
+        seeds = rows.setdefault(canonical(treatment(record)), {}).setdefault(canonical(point(record)), {})
         if record.seed in seeds:
             raise UserError(f"{seeds[record.seed][0]} and {path}: the same cell and seed twice; remove one of the two")
         seeds[record.seed] = (path, record)
-    return [[found for _, found in sorted(seeds.items())] for seeds in rows.values()]
+    return [
+        [[found for _, found in sorted(seeds.items())] for _, seeds in sorted(points.items())]
+        for points in rows.values()
+    ]
+
+
+def best_point(points: list[list[Found]]) -> list[Found]:
+    """The point with the highest exact match on the development half, of those that have most seeds.
+
+    The exact match is the mean over lm-eval tasks and seeds; of equal ones the first counts.
+    """
+    most = max(map(len, points))
+    return max((seeds for seeds in points if len(seeds) == most), key=development_score)
+
+
+def development_score(members: list[Found]) -> float:
+    """Exact match on the development half: the mean over lm-eval tasks and over the records."""
+    values = [
+        metrics["development"]["exact_match"]
+        for _, record in members
+        for metrics in record.scores.values()
+        if "exact_match" in metrics.get("development", {})
+    ]
+    return sum(values) / len(values) if values else 0.0
 
 
 def _row(
@@ -284,7 +316,9 @@ def _range(numbers: Iterable[int]) -> tuple[int, int]:
 def _label(record: Record) -> str:
     given = record.method.parameters
     known = [f"{sign}={_short(given[name])}" for name, sign in GREEK.items() if name in given]
-    return " ".join([record.method.name, *known])
+    others = {key: value for key, value in point(record).items() if key.rpartition(".")[2] not in GREEK}
+    chosen = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in others.items()]
+    return " ".join([record.method.name, *known, *chosen])
 
 
 def _short(value: Any) -> str:

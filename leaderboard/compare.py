@@ -22,8 +22,33 @@ Facts = dict[str, Any]
 def conditions(record: Record) -> Facts:
     """What must be equal for two records to stand in one table, by dotted field.
 
-    That is data, trained model, budget, recipe and evaluation; not the suite, which only lists what to run.
+    That is data, trained model, budget, recipe and evaluation, without what a suite chooses over; not the suite, which
+    only lists what to run.
     """
+    facts = _without_choice(_all_conditions(record), record)
+    chosen = [key for key in record.choice if not key.startswith("method.")]
+    return {**facts, "choice": chosen} if chosen else facts
+
+
+def treatment(record: Record) -> Facts:
+    """What makes a row of a table, by dotted field: the method, its parameters, the pair and how tokens were scored.
+
+    Records with equal conditions and equal treatment differ in their seed, or in what a suite chooses over.
+    """
+    return _without_choice(_all_treatment(record), record)
+
+
+def point(record: Record) -> Facts:
+    """The values of what a suite chooses over, by dotted field; nothing where it does not."""
+    facts = {**_all_conditions(record), **_all_treatment(record)}
+    return {key: facts.get(key) for key in record.choice}
+
+
+def _without_choice(facts: Facts, record: Record) -> Facts:
+    return {key: value for key, value in facts.items() if key not in record.choice}
+
+
+def _all_conditions(record: Record) -> Facts:
     return _flat(
         {
             "task": record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash", "versions"}),
@@ -40,11 +65,7 @@ def _weights(model: ModelInfo) -> Facts:
     return {"fingerprint": model.fingerprint, **spec}
 
 
-def treatment(record: Record) -> Facts:
-    """What makes a row of a table, by dotted field: the method, its parameters, the pair and how tokens were scored.
-
-    Records with equal conditions and equal treatment differ in their seed, and are put together.
-    """
+def _all_treatment(record: Record) -> Facts:
     pair = record.pair
     return _flat(
         {
@@ -75,7 +96,8 @@ def compare(a: Record, b: Record) -> list[str]:
         }
         for one in (a, b)
     ]
-    return _differences(treatment(a), treatment(b)) + _differences(rest[0], rest[1])
+    told = [{**point(one), **treatment(one)} for one in (a, b)]
+    return _differences(told[0], told[1]) + _differences(rest[0], rest[1])
 
 
 def compare_files(a: Path, b: Path) -> list[str]:

@@ -35,6 +35,8 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
 - **Δ** is the exact match minus that of `{BASELINE}`, which trains for the same number of steps on the originals alone,
   paired by seed and subject. ▲ and ▼: the interval lies wholly above or below 0. Each is an interval of its own, not
   adjusted for the number of methods.
+- **Best of n**: a suite may give several values of a parameter; the one with the highest exact match on the development
+  half (mean over seeds and fields) is shown, with its results on the test half.
 - **Bold** is the highest exact match of a table. **Training** is the mean seconds of a seed on the machine that did it,
   **steps** are optimizer steps, **texts** the training texts, originals and copies.
 - **Seeds** lead to the records; beside each record lies a Parquet file with every single answer.
@@ -71,6 +73,11 @@ def difference_text(row: Row, digits: int = 3) -> str:
     fewer = f" ({len(row.difference_seeds)} of {len(row.seeds)} seeds)"
     noted = fewer if row.difference and row.difference_seeds != row.seeds else ""
     return with_interval(row.difference, digits, "+") + MARKS[row.verdict] + noted
+
+
+def tried_text(row: Row) -> str:
+    """How many points a row is the best of, or nothing where there was one."""
+    return f" (best of {row.tried})" if row.tried > 1 else ""
 
 
 def page(board: Board, folder: Path) -> str:
@@ -149,7 +156,7 @@ def _grid(headers: list[str], rows: list[list[str]]) -> str:
 
 def _name(table: BoardTable, row: Row) -> str:
     label = markdown_text(row.label)
-    return f"**{label}**" if table.is_best(row) else label
+    return (f"**{label}**" if table.is_best(row) else label) + tried_text(row)
 
 
 def _seed_count(row: Row) -> str:
@@ -186,6 +193,7 @@ def _csv_line(table: BoardTable, row: Row, fields: Sequence[str], folder: Path) 
         "method": _cell(row.method),
         "label": _cell(row.label),
         "parameters": _cell(canonical(row.parameters)),
+        "tried": row.tried,
         "copies": row.copies,
         "pair": _cell(row.pair or ""),
         "best": int(table.is_best(row)),

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard.board import Board, BoardTable, Row, short_number
-from leaderboard.page import clean, difference_text, field_name, with_interval
+from leaderboard.page import clean, difference_text, field_name, tried_text, with_interval
 
 
 def print_board(board: Board, console: Console) -> None:
@@ -36,7 +36,13 @@ def _cells(table: BoardTable, row: Row) -> list[Text]:
     f1 = row.scores.get("f1")
     fields = [row.fields.get(field) for field in table.fields]
     numbers = ["–" if score is None else short_number(score.mean, 2) for score in (f1, *fields)]
-    texts = [clean(row.label), with_interval(row.headline, 2), *numbers, difference_text(row, 2), str(len(row.seeds))]
+    texts = [
+        clean(row.label) + tried_text(row),
+        with_interval(row.headline, 2),
+        *numbers,
+        difference_text(row, 2),
+        str(len(row.seeds)),
+    ]
     return [Text(text) for text in texts]
 
 

@@ -103,6 +103,21 @@ def test_only_methods_that_contrast_make_a_cell_per_pair(content: dict[str, Any]
     ]
 
 
+def test_a_cell_names_what_of_it_is_chosen_over_and_no_more(content: dict[str, Any]) -> None:
+    content |= {
+        "methods": ["plain_matched", {"name": "random_dropout", "alpha": [0.2, 0.6]}],
+        "recipe": {"learning_rate": [1e-3, 1e-4]},
+        "budgets": [{"steps": 10}, {"steps": 20}],
+        "choose": {"over": ["alpha", "learning_rate", "budget"]},
+    }
+    plan = _plan(content)
+    assert len(plan.cells) == (1 + 2) * 2 * 2
+    shared = ["training.recipe.learning_rate", "training.budget"]
+    assert plan.suite.choose is not None
+    told = {cell.method.name: cell.choice(plan.suite.choose.over) for cell in plan.cells}
+    assert told == {"plain_matched": shared, "random_dropout": ["method.parameters.alpha", *shared]}
+
+
 def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None:
     content["pairs"]["other"] = {"large": "large", "small": "large"}
     content["train"] = ["large", "small"]

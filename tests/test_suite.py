@@ -62,6 +62,11 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("train:", "recipe: {learning_rat: 1}\ntrain:", ["recipe.learning_rat: unknown key", "'learning_rate'"]),
         ("train:", "scoring: {reductoin: x}\ntrain:", ["scoring.reductoin: unknown key", "'reduction'"]),
         ("train:", "evaluation: {batchsize: 1}\ntrain:", ["evaluation.batchsize: unknown key", "'batch_size'"]),
+        ("train:", "recipe: {learning_rate: [0.1, -1]}\ntrain:", ["recipe.learning_rate: ", "greater than 0"]),
+        ("train:", "recipe: 7\ntrain:", ["recipe: ", "7"]),
+        ("train:", "recipe: {learning_rate: []}\ntrain:", ["recipe: "]),
+        ("train:", "choose: {over: [alhpa]}\ntrain:", ["choose.over[0]: unknown parameter 'alhpa'"]),
+        ("train:", "choose: {ovr: [budget]}\ntrain:", ["choose.ovr: unknown key", "'over'"]),
         # unknown names, with the nearest one
         ("train: [large]", "train: [larg]", ["train[0]: unknown model 'larg'", "did you mean 'large'?"]),
         ("small: small", "small: smal", ["pairs.tiny.small: unknown model 'smal'", "did you mean 'small'?"]),
@@ -163,7 +168,13 @@ def test_a_grid_expands_in_the_order_of_the_file(load: Callable[[str], Suite]) -
 
 def test_numbers_that_yaml_reads_as_words_are_still_numbers(load: Callable[[str], Suite]) -> None:
     assert yaml.safe_load("1e-3") == "1e-3", "YAML 1.1 asks for a dot, which people leave out"
-    assert load(GOOD + "recipe: {learning_rate: 1e-3}\n").recipe.learning_rate == 0.001
+    assert load(GOOD + "recipe: {learning_rate: 1e-3}\n").recipes[0].learning_rate == 0.001
+
+
+def test_a_list_in_the_recipe_makes_every_combination(load: Callable[[str], Suite]) -> None:
+    suite = load(GOOD + "recipe: {learning_rate: [1e-3, 1e-4], batch_size: [4, 8], weight_decay: 0.1}\n")
+    told = [(recipe.learning_rate, recipe.batch_size, recipe.weight_decay) for recipe in suite.recipes]
+    assert told == [(0.001, 4, 0.1), (0.001, 8, 0.1), (0.0001, 4, 0.1), (0.0001, 8, 0.1)]
 
 
 def test_epochs_are_named_without_needless_digits(load: Callable[[str], Suite]) -> None:

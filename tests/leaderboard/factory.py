@@ -26,18 +26,18 @@ def write_record(
     seed: int = 1,
     grade: Grade = even_chance,
     people: int = 8,
-    choice: bool = True,
+    with_choice: bool = True,
     name: str | None = None,
     **changes: Any,
 ) -> Path:
     """Write a record and its answers: `people` of the development half, then as many of the test half.
 
-    `grade` gives every exact match, the F1 with it and, where `choice`, the accuracy. `changes` replaces fields of the
-    record by dotted name with __ for the dot, such as task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
+    `grade` gives every exact match, the F1 with it and, if `with_choice`, the accuracy. `changes` replaces fields of
+    the record by dotted name with __ for the dot, such as task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = name or f"{method}-{len(list(folder.glob('*.json'))):04d}"
-    rows = _rows(seed, grade, people, choice)
+    rows = _rows(seed, grade, people, with_choice)
     answers = folder / f"{name}.answers.parquet"
     schema = pa.schema([(c, pa.float32() if c in METRICS else pa.string()) for c in ANSWER_COLUMNS])
     pq.write_table(pa.table({c: [row[c] for row in rows] for c in ANSWER_COLUMNS}, schema=schema), answers)

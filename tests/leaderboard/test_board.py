@@ -38,6 +38,60 @@ def test_seeds_of_one_method_make_one_row(tmp_path: Path) -> None:
     assert (row.steps, row.texts) == ((400, 400), (176, 176))
 
 
+CHOICE = ["method.parameters.alpha", "training.recipe.learning_rate", "training.budget"]
+
+
+def _point(
+    folder: Path, method: str, alpha: float | None, budget: str, development: int, test: int, **more: Any
+) -> Path:
+    """A record whose first so many people of either half (8 each) are answered right in everything."""
+    parameters = {} if alpha is None else {"alpha": alpha}
+    choice = CHOICE if alpha is not None else CHOICE[1:]
+    return write_record(
+        folder,
+        method,
+        grade=lambda field, person, seed: float(person < development if person < 8 else person - 8 < test),
+        method__parameters=parameters,
+        training__budget=budget,
+        choice=choice,
+        **more,
+    )
+
+
+def test_the_best_of_the_development_half_is_shown_with_its_results_on_the_test_half(tmp_path: Path) -> None:
+    _point(tmp_path, "plain_matched", None, "400 steps", development=2, test=7)
+    _point(tmp_path, "plain_matched", None, "1600 steps", development=3, test=1)
+    _point(tmp_path, "random_dropout", 0.2, "400 steps", development=4, test=5)
+    best = _point(tmp_path, "random_dropout", 0.6, "1600 steps", development=6, test=4)
+    _point(tmp_path, "random_dropout", 0.6, "400 steps", development=5, test=8)
+    table = only_table(tmp_path)
+    first, second = table.rows
+    assert (first.method, first.headline.mean, first.tried, first.files) == ("random_dropout", 4 / 8, 3, (best,))
+    assert (second.method, second.headline.mean, second.tried) == ("plain_matched", 1 / 8, 2)
+    assert first.difference and first.difference.mean == pytest.approx(3 / 8)
+    assert first.chosen == {
+        "method.parameters.alpha": 0.6,
+        "training.recipe.learning_rate": 0.0005,
+        "training.budget": "1600 steps",
+    }
+    assert first.label == "random_dropout α=.6 learning_rate=.0005 budget=1600 steps"
+    assert table.budget == "budget chosen"
+
+
+def test_a_point_with_fewer_seeds_is_not_chosen(tmp_path: Path) -> None:
+    _point(tmp_path, "random_dropout", 0.2, "400 steps", development=8, test=8, seed=1)
+    for seed in (1, 2):
+        _point(tmp_path, "random_dropout", 0.6, "400 steps", development=1, test=1, seed=seed)
+    (row,) = only_table(tmp_path).rows
+    assert (row.seeds, row.tried, row.chosen["method.parameters.alpha"]) == ((1, 2), 2, 0.6)
+
+
+def test_records_that_were_chosen_among_stand_apart_from_those_that_were_not(tmp_path: Path) -> None:
+    _point(tmp_path, "plain_matched", None, "400 steps", development=2, test=7)
+    write_record(tmp_path)
+    assert len(board_of(tmp_path).tables) == 2
+
+
 def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:
     write_record(tmp_path, grade=lambda field, person, seed: float(person < 8 or person == 8), people=8)
     (row,) = only_table(tmp_path).rows
@@ -57,7 +111,7 @@ def test_fields_have_their_own_exact_match_in_the_order_of_the_text(tmp_path: Pa
 
 
 def test_choice_is_left_out_where_it_was_not_measured(tmp_path: Path) -> None:
-    write_record(tmp_path, choice=False)
+    write_record(tmp_path, with_choice=False)
     assert set(only_table(tmp_path).rows[0].scores) == {"exact_match", "f1"}
 
 
