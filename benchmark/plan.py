@@ -46,6 +46,21 @@ class Cell:
         recipe = [f"training.recipe.{name}" for name in over if name in Recipe.model_fields]
         return [*parameters, *recipe, *(["training.budget"] if "budget" in over else [])]
 
+    def row(self, over: Sequence[str]) -> tuple[str, ...]:
+        """What is equal for cells that are points or seeds of one row of the board."""
+        return self._facts(over, chosen=False)
+
+    def point(self, over: Sequence[str]) -> tuple[str, ...]:
+        """What is equal for cells that differ in their seed, or in a budget that is not chosen over."""
+        return self._facts(over, chosen=True)
+
+    def _facts(self, over: Sequence[str], chosen: bool) -> tuple[str, ...]:
+        named = {**self.method.model_dump(mode="json"), **self.recipe.model_dump(mode="json")}
+        facts = [f"{name}={value}" for name, value in named.items() if (name in over) == chosen]
+        if chosen:
+            return (*facts, *([self.budget.label] if "budget" in over else []))
+        return (self.entry.model_dump_json(), self.trained, str(self.pair), self.method.name, *facts)
+
     @property
     def name(self) -> str:
         """File name of the record: readable, and unique by the end of the key."""
@@ -62,6 +77,19 @@ class Plan:
     fingerprints: Mapping[str, str]
     device: str
     cells: list[Cell]
+
+    def points(self, cell: Cell) -> int:
+        """How many points the suite tries for the row of a cell, the cell's own among them."""
+        over = self.suite.choose.over if self.suite.choose else ()
+        return self._points[cell.row(over)] if over else 1
+
+    @cached_property
+    def _points(self) -> dict[tuple[str, ...], int]:
+        over = self.suite.choose.over if self.suite.choose else ()
+        points: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        for cell in self.cells:
+            points.setdefault(cell.row(over), set()).add(cell.point(over))
+        return {row: len(some) for row, some in points.items()}
 
     def calls(self) -> list[StageCall]:
         """Every stage of every cell once, sources before what reads them."""
@@ -219,7 +247,7 @@ class _Builder:
     def _model(self, name: str) -> dict[str, Any]:
         """What of a model the result depends on: its weights and how they are used, not where they lie."""
         spec = self.suite.models[name]
-        how = spec.model_dump(mode="json", exclude={"model", "revision"})
+        how = spec.model_dump(mode="json", exclude={"model", "revision", "adapter", "adapter_revision"})
         return {
             "model": {"fingerprint": self.fingerprints[name], **how},
             "device": self.device,
@@ -227,11 +255,8 @@ class _Builder:
         }
 
     def _spec(self, name: str) -> dict[str, Any]:
-        """The spec to load; a hub model is pinned to the commit its fingerprint names."""
-        spec = self.suite.models[name].model_dump(mode="json")
-        if self.fingerprints[name].startswith("hub:"):
-            spec["revision"] = self.fingerprints[name].removeprefix("hub:")
-        return spec
+        """The spec to load; what is on the hub is pinned to the commit its fingerprint names."""
+        return self.suite.models[name].pinned(self.fingerprints[name]).model_dump(mode="json")
 
     @staticmethod
     def _call(stage: str, params: dict[str, Any], inputs: dict[str, StageCall], where: dict[str, Any]) -> StageCall:

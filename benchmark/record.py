@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.errors import UserError
 
@@ -114,7 +114,8 @@ class Record(_Strict):
     """One line of results: trained model × pair × task × method × seed.
 
     `choice` names the facts, by dotted field, that a suite tries several values of to report the best: of records that
-    differ in these alone, the one with the highest exact match on the development half counts.
+    differ in these alone, the one with the highest exact match on the development half counts. `points` is the number
+    of combinations that the suite tries, this one among them.
 
     `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
     its artifact. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
@@ -138,11 +139,22 @@ class Record(_Strict):
     environment: Environment
     answers: AnswersInfo
     choice: list[str] = []
+    points: int = Field(default=1, ge=1)
     sha256: str = ""
 
     def body_hash(self) -> str:
         """SHA-256 of the record's canonical JSON without the field `sha256` itself."""
         return _body_hash(self.model_dump(mode="json"))
+
+    @property
+    def development_score(self) -> float:
+        """Exact match on the development half, the mean over lm-eval tasks; 0 where none measures it."""
+        values = [
+            metrics["development"]["exact_match"]
+            for metrics in self.scores.values()
+            if "exact_match" in metrics.get("development", {})
+        ]
+        return sum(values) / len(values) if values else 0.0
 
     def results(self) -> dict[str, Any]:
         """All that must be equal when the same cell is run twice: everything but times, memory and environment."""

@@ -134,6 +134,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
         environment=Environment.model_validate(store.environment(stages["train"])),
         answers=answers,
         choice=cell.choice(suite.choose.over) if suite.choose else [],
+        points=plan.points(cell),
     )
 
 
@@ -142,4 +143,7 @@ def _model(plan: Plan, name: str, parameters: int | None = None) -> ModelInfo:
     local = plan.suite.models[name].local
     if local is not None and not spec["model"].startswith("zoo:"):
         spec["model"] = local.name  # the folder it lay in says something about the machine, nothing about the model
+    adapter = plan.suite.models[name].local_adapter
+    if adapter is not None:
+        spec["adapter"] = adapter.name
     return ModelInfo(name=name, spec=spec, fingerprint=plan.fingerprints[name], parameters=parameters)

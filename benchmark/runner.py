@@ -1,7 +1,8 @@
 """Run a suite: plan it, do what is missing, write the records."""
 
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.display import display
@@ -16,7 +17,10 @@ from benchmark.suite import Suite
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: the records of all cells, how many of them and of the stages were made now."""
+    """What a run did: the records of all its cells, how many of them and of the stages were made now.
+
+    Where a suite asks for successive halving, the plan holds only the cells that came to be run.
+    """
 
     plan: Plan
     records: dict[str, Record]
@@ -53,7 +57,35 @@ def run_suite(
         UserError: something in the suite, its models or data is wrong, or the folders cannot be written.
     """
     plan = make_plan(suite)
-    good, todo = missing(plan, records)
+    if suite.choose is None or suite.choose.halving is None:
+        return _run_cells(plan, plan.cells, results, records, workers, plain)
+    from benchmark.search import searches
+
+    whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
+    under_way = [(search, next(search)) for search in searches(plan)]
+    while under_way:
+        wanted = [cell for _, cells in under_way for cell in cells]
+        part = _run_cells(plan, wanted, results, records, workers, plain)
+        whole = Outcome(
+            replace(plan, cells=[*whole.plan.cells, *wanted]),
+            {**whole.records, **part.records},
+            whole.made + part.made,
+            whole.stages + part.stages,
+        )
+        going_on = []
+        for search, _ in under_way:
+            with suppress(StopIteration):
+                going_on.append((search, search.send(whole.records)))
+        under_way = going_on
+    return whole
+
+
+def _run_cells(
+    plan: Plan, cells: list[Cell], results: Path, records: Path, workers: int | None, plain: bool | None
+) -> Outcome:
+    """Do what is missing of some of a plan's cells."""
+    suite = plan.suite
+    good, todo = missing(replace(plan, cells=cells), records)
     if not todo:
         return Outcome(plan, good, 0, 0)
     store = Store(results / "store")

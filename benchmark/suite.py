@@ -122,10 +122,13 @@ class Choose(_Strict):
     """Parameters over which the best point is chosen, by the exact match on the development half.
 
     `over` names parameters of methods, fields of the recipe, or "budget". The board then shows one row per method: the
-    best point's results on the test half, and how many points were tried.
+    best point's results on the test half, and how many points were tried. `halving` saves work on large grids: of the
+    points, the best one in so many goes on from a shorter budget to a longer one, and from one seed to several (see
+    benchmark/search.py).
     """
 
     over: list[str] = Field(min_length=1)
+    halving: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
 
 
 class Scoring(_Strict):

@@ -180,9 +180,9 @@ def _table(group: list[Found]) -> BoardTable:
     fields = _fields(first.task.name, answers[path])
     rows = [
         _row(label, some, _baseline_for(some, baselines), answers, fields).model_copy(
-            update={"tried": len(tried), "chosen": point(some[0][1])}
+            update={"tried": _tried(candidates), "chosen": point(some[0][1])}
         )
-        for label, some, tried in zip(labels, members, points, strict=True)
+        for label, some, candidates in zip(labels, members, points, strict=True)
     ]
     return BoardTable(
         title=f"{first.task.name}, {first.model.name}, {budget}",
@@ -218,18 +218,16 @@ def best_point(points: list[list[Found]]) -> list[Found]:
     The exact match is the mean over lm-eval tasks and seeds; of equal ones the first counts.
     """
     most = max(map(len, points))
-    return max((seeds for seeds in points if len(seeds) == most), key=development_score)
+    return max((seeds for seeds in points if len(seeds) == most), key=_development_score)
 
 
-def development_score(members: list[Found]) -> float:
-    """Exact match on the development half: the mean over lm-eval tasks and over the records."""
-    values = [
-        metrics["development"]["exact_match"]
-        for _, record in members
-        for metrics in record.scores.values()
-        if "exact_match" in metrics.get("development", {})
-    ]
-    return sum(values) / len(values) if values else 0.0
+def _development_score(members: list[Found]) -> float:
+    return sum(record.development_score for _, record in members) / len(members)
+
+
+def _tried(points: list[list[Found]]) -> int:
+    """How many points were tried, those included that a search gave up before they got here."""
+    return max(len(points), *(record.points for seeds in points for _, record in seeds))
 
 
 def _row(

@@ -60,8 +60,12 @@ def _all_conditions(record: Record) -> Facts:
 
 
 def _weights(model: ModelInfo) -> Facts:
-    """Which weights a model had and how they were used: precision and layers, not the place they came from."""
-    spec = {key: value for key, value in model.spec.items() if key not in ("model", "revision")}
+    """Which weights a model had and how they were used: precision and layers, not the place they came from.
+
+    What is not set counts as nothing, so that a field that came to the schema later makes no older record unlike.
+    """
+    places = ("model", "revision", "adapter", "adapter_revision")
+    spec = {key: value for key, value in model.spec.items() if key not in places and value is not None}
     return {"fingerprint": model.fingerprint, **spec}
 
 

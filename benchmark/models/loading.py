@@ -98,13 +98,15 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     if spec.quantization or device == "cuda":
         options["device_map"] = {"": 0} if device == "cuda" else device
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(name, **options)
     except Exception as error:
         raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
+    if spec.adapter:
+        model = _with_adapter(model, spec)
     if spec.skip_layers:
         _leave_out(model, spec)
     model.eval()
-    return model
+    return model  # type: ignore[no-any-return]
 
 
 def _quantization(spec: ModelSpec) -> Any:
@@ -121,6 +123,32 @@ def _quantization(spec: ModelSpec) -> Any:
     if spec.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
+
+
+def _with_adapter(model: "PreTrainedModel", spec: ModelSpec) -> "PreTrainedModel":
+    """The model with a peft adapter merged into its weights."""
+    from huggingface_hub import snapshot_download
+    from peft import PeftModel
+
+    if spec.quantization:
+        raise UserError(
+            f"adapter {spec.adapter!r}: cannot be merged into quantized weights; leave quantization out or give a "
+            "folder with both merged"
+        )
+    try:
+        # Fetched first, without pickled weights, which peft would read where there are no others.
+        folder = spec.local_adapter or snapshot_download(
+            str(spec.adapter), revision=spec.adapter_revision, allow_patterns=["*.json", "*.safetensors"]
+        )
+        adapted: Any = PeftModel.from_pretrained(model, str(folder))
+        merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"adapter {spec.adapter!r}: does not go with model {spec.model!r}: {_first_line(error)}"
+        ) from None
+    return merged
 
 
 def _leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:

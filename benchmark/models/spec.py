@@ -17,8 +17,9 @@ BESIDE_WEIGHTS = (".json", ".jinja", ".model", ".py", ".txt")  # configuration, 
 class ModelSpec(BaseModel):
     """How to get a model.
 
-    `model` is a hub id, a folder, a GGUF file, or "zoo:NAME" for one that ships with the project. `skip_layers` are the
-    decoder layers left out, by number from 0. `dtype` is that of the weights in memory.
+    `model` is a hub id, a folder, a GGUF file, or "zoo:NAME" for one that ships with the project. `adapter` is a folder
+    or hub id with a peft adapter that is merged into it. `skip_layers` are the decoder layers then left out, by number
+    from 0. `dtype` is that of the weights in memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +30,8 @@ class ModelSpec(BaseModel):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     quantization: Literal["8bit", "4bit"] | None = None
     trust_remote_code: bool = False
+    adapter: str | None = Field(default=None, min_length=1)
+    adapter_revision: str | None = None
 
     @classmethod
     def from_yaml(cls, value: Any) -> Any:
@@ -51,8 +54,8 @@ class ModelSpec(BaseModel):
         if os.path.exists(path):
             if (path / "adapter_config.json").is_file():
                 raise UserError(
-                    f"model {self.model!r}: an adapter without its base model; give a folder with both merged "
-                    "(merge_and_unload of peft)"
+                    f"model {self.model!r}: an adapter without its base model; give the base as model and this folder "
+                    "as adapter"
                 )
             return path
         looks_like_path = (
@@ -65,8 +68,49 @@ class ModelSpec(BaseModel):
     def fingerprint(self) -> str:
         """SHA-256 over names and bytes of the local files, or the hub commit the revision stands for.
 
+        With an adapter, its own fingerprint follows after a "+".
         Raises UserError if the hub cannot be reached and the commit is not in the local cache.
         """
+        base = self._base_fingerprint()
+        return base if self.adapter is None else f"{base}+{self._adapter_fingerprint(self.adapter)}"
+
+    def pinned(self, fingerprint: str) -> "ModelSpec":
+        """The spec with what comes from the hub pinned to the commits that its fingerprint names."""
+        base, _, adapter = fingerprint.partition("+")
+        pins = {"revision": base, "adapter_revision": adapter}
+        return self.model_copy(
+            update={key: value.removeprefix("hub:") for key, value in pins.items() if value.startswith("hub:")}
+        )
+
+    @property
+    def local_adapter(self) -> Path | None:
+        """The adapter's folder, or None for a hub id or no adapter.
+
+        Raises UserError for a path that is not there, and for a folder without an adapter in safetensors.
+        """
+        if self.adapter is None:
+            return None
+        path = Path(os.path.expanduser(self.adapter))
+        if not path.exists():
+            if self.adapter.startswith((".", "/", "~")) or self.adapter.count("/") != 1:
+                raise UserError(f"adapter {self.adapter!r}: no such folder; give a path that exists or a hub id")
+            return None
+        for file in ("adapter_config.json", "adapter_model.safetensors"):
+            if not (path / file).is_file():
+                raise UserError(f"adapter {self.adapter!r}: no {file} in it; give a folder that peft saved")
+        return path
+
+    def _adapter_fingerprint(self, adapter: str) -> str:
+        path = self.local_adapter
+        if path is None:
+            there = ModelSpec(model=adapter, revision=self.adapter_revision)
+            return f"hub:{there._hub_commit('adapter_config.json', 'adapter')}"
+        digest = hashlib.sha256()
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            digest.update(f"{name}:{hashlib.sha256((path / name).read_bytes()).hexdigest()};".encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    def _base_fingerprint(self) -> str:
         path = self.local
         if path is None:
             return f"hub:{self._hub_commit()}"
@@ -87,23 +131,23 @@ class ModelSpec(BaseModel):
                 digest.update(f"{name}:{hashlib.file_digest(stream, 'sha256').hexdigest()};".encode())
         return f"sha256:{digest.hexdigest()}"
 
-    def _hub_commit(self) -> str:
+    def _hub_commit(self, file: str = "config.json", what: str = "model") -> str:
         from huggingface_hub import HfApi, constants, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
         remedy = "check the id and the network, or give the path of a local folder instead"
         try:
-            cached = try_to_load_from_cache(self.model, "config.json", revision=self.revision)
+            cached = try_to_load_from_cache(self.model, file, revision=self.revision)
         except HFValidationError:
-            raise UserError(f"model {self.model!r}: neither a path that exists nor a hub id; {remedy}") from None
+            raise UserError(f"{what} {self.model!r}: neither a path that exists nor a hub id; {remedy}") from None
         if isinstance(cached, str):
             return Path(cached).parent.name
         if constants.HF_HUB_OFFLINE:
-            raise UserError(f"model {self.model!r}: not in the Hugging Face cache and HF_HUB_OFFLINE is set; {remedy}")
+            raise UserError(f"{what} {self.model!r}: not in the Hugging Face cache and HF_HUB_OFFLINE is set; {remedy}")
         try:
             return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
             reason = str(error).strip().split("\n")[0][:150]
             raise UserError(
-                f"model {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
+                f"{what} {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
             ) from None

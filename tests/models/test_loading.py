@@ -21,7 +21,14 @@ from transformers import (
 )
 
 from benchmark.errors import UserError
-from benchmark.models.loading import context_length, load_config, load_model, load_tokenizer, tokenizer_of
+from benchmark.models.loading import (
+    _with_adapter,
+    context_length,
+    load_config,
+    load_model,
+    load_tokenizer,
+    tokenizer_of,
+)
 from benchmark.models.spec import ModelSpec
 
 SIZES: dict[str, Any] = {
@@ -232,3 +239,49 @@ def test_a_gguf_file_cannot_be_quantized_again(tmp_path: Path) -> None:
     file.write_bytes(b"GGUF")
     spec = ModelSpec(model=str(file), quantization="8bit")
     assert "leave the field out" in _refusal(lambda: load_model(spec, "cpu"))
+
+
+@pytest.fixture
+def adapter(folder: Path, tmp_path: Path) -> Path:
+    """A LoRA adapter for the model of `folder`, none of its weights 0, with stock peft."""
+    from peft import LoraConfig, get_peft_model
+
+    untyped: Any = load_model(ModelSpec(model=str(folder)), "cpu")
+    adapted = get_peft_model(untyped, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(3)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_is_merged_into_its_base_before_layers_are_left_out(folder: Path, adapter: Path) -> None:
+    from peft import PeftModel
+
+    ids = torch.tensor([[1, 5, 7, 9, 11]])
+    untyped: Any = load_model(ModelSpec(model=str(folder)), "cpu")
+    base = untyped(ids).logits
+    expected = PeftModel.from_pretrained(untyped, adapter).eval()(ids).logits
+    merged: Any = load_model(ModelSpec(model=str(folder), adapter=str(adapter)), "cpu")
+    torch.testing.assert_close(merged(ids).logits, expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(base, expected, atol=1e-2)
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    shorter: Any = load_model(ModelSpec(model=str(folder), adapter=str(adapter), skip_layers=[1]), "cpu")
+    assert len(shorter.get_decoder().layers) == 3
+
+
+def test_an_adapter_of_another_model_is_one_line(folder: Path, adapter: Path) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["no_such_module"]}))
+    with pytest.raises(UserError, match=r"^adapter .*: does not go with model ") as error:
+        load_model(ModelSpec(model=str(folder), adapter=str(adapter)), "cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_an_adapter_is_not_merged_into_quantized_weights(folder: Path, adapter: Path) -> None:
+    with pytest.raises(UserError, match="cannot be merged into quantized weights"):
+        _with_adapter(
+            load_model(ModelSpec(model=str(folder)), "cpu"),
+            ModelSpec(model=str(folder), adapter=str(adapter), quantization="8bit"),
+        )

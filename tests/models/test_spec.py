@@ -148,3 +148,38 @@ def test_a_cached_hub_model_is_known_by_its_commit(tmp_path: Path) -> None:
     (repository / "refs" / "main").write_text(commit)
     assert ModelSpec(model="someone/some-model").fingerprint() == f"hub:{commit}"
     assert ModelSpec(model="someone/some-model", revision=commit).fingerprint() == f"hub:{commit}"
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    path = tmp_path / "adapter"
+    path.mkdir()
+    (path / "adapter_config.json").write_text("{}")
+    (path / "adapter_model.safetensors").write_bytes(b"weights")
+    return path
+
+
+def test_the_fingerprint_follows_the_adapter_and_not_its_folder(folder: Path, adapter: Path, tmp_path: Path) -> None:
+    spec = ModelSpec(model=str(folder), adapter=str(adapter))
+    before = spec.fingerprint()
+    assert before.startswith(f"{_fingerprint(folder)}+sha256:")
+    copy = shutil.copytree(adapter, tmp_path / "elsewhere")
+    assert ModelSpec(model=str(folder), adapter=str(copy)).fingerprint() == before
+    (adapter / "adapter_model.safetensors").write_bytes(b"other")
+    assert spec.fingerprint() != before
+
+
+def test_an_adapter_that_is_not_there_or_is_pickled_is_one_line(folder: Path, adapter: Path) -> None:
+    with pytest.raises(UserError, match=r"^adapter '/nowhere': no such folder"):
+        ModelSpec(model=str(folder), adapter="/nowhere").fingerprint()
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"no adapter_model.safetensors in it; give a folder that peft saved"):
+        ModelSpec(model=str(folder), adapter=str(adapter)).fingerprint()
+
+
+def test_what_comes_from_the_hub_is_pinned_to_the_commits_of_the_fingerprint() -> None:
+    spec = ModelSpec(model="org/base", adapter="org/adapter")
+    pinned = spec.pinned("hub:abc+hub:def")
+    assert (pinned.revision, pinned.adapter_revision) == ("abc", "def")
+    assert spec.pinned("sha256:1+hub:def").revision is None
+    assert spec.pinned("sha256:1").adapter_revision is None

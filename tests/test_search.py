@@ -1,0 +1,112 @@
+"""Successive halving against the rule of the paper, written out plainly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from benchmark import runner
+from benchmark.plan import Cell, Plan, make_plan
+from benchmark.record import Record
+from benchmark.runner import Outcome, run_suite
+from benchmark.search import searches
+from benchmark.suite import Suite
+from tests.tiny import tiny_suite
+
+ALPHAS = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6]
+
+
+@pytest.fixture(scope="module")
+def suite(tiny: Path) -> Suite:
+    return tiny_suite(
+        tiny,
+        methods=["plain_matched", {"name": "random_dropout", "alpha": ALPHAS}],
+        budgets=[{"steps": 10}, {"steps": 20}],
+        seeds=[1, 2, 3, 4],
+        choose={"over": ["alpha"], "halving": 3},
+    )
+
+
+def _score(cell: Cell) -> float:
+    """Depends on everything a rung may look at: the higher alpha the better, with the noise of seed and budget."""
+    alpha = cell.method.model_dump().get("alpha", 0.0)
+    return float(alpha + 0.13 * ((cell.seed * 7 + int(alpha * 10) * 3 + (cell.budget.steps or 0)) % 5) / 5)
+
+
+def _records(cells: list[Cell]) -> Mapping[str, Record]:
+    return cast(Mapping[str, Record], {cell.key: SimpleNamespace(development_score=_score(cell)) for cell in cells})
+
+
+def _asked(plan: Plan) -> set[str]:
+    """Keys of the cells that the searches of a plan ask for."""
+    asked: list[Cell] = []
+    for search in searches(plan):
+        try:
+            cells = next(search)
+            while True:
+                asked += cells
+                cells = search.send(_records(asked))
+        except StopIteration:
+            continue
+    assert len(asked) == len({cell.key for cell in asked})
+    return {cell.key for cell in asked}
+
+
+def _naive(plan: Plan) -> set[str]:
+    """ASHA by hand for factor 3: rungs are 10 steps, then 20 steps with 1, 3 and 4 seeds."""
+    wanted: set[str] = set()
+    for method in ("plain_matched", "random_dropout"):
+        of_method = [cell for cell in plan.cells if cell.method.name == method]
+        came: dict[int, list[float]] = {}
+        for alpha in dict.fromkeys(cell.method.model_dump().get("alpha") for cell in of_method):
+            mine = [cell for cell in of_method if cell.method.model_dump().get("alpha") == alpha]
+            by = {(cell.budget.steps, cell.seed): cell for cell in mine}
+            rungs = [[(10, 1)], [(20, 1)], [(20, 1), (20, 2), (20, 3)], [(20, seed) for seed in (1, 2, 3, 4)]]
+            for number, rung in enumerate(rungs):
+                wanted |= {by[place].key for place in rung}
+                value = sum(_score(by[place]) for place in rung) / len(rung)
+                came.setdefault(number, []).append(value)
+                best = sorted(came[number], reverse=True)[: max(1, len(came[number]) // 3)]
+                if value < best[-1]:
+                    break
+    return wanted
+
+
+def test_a_search_asks_for_the_cells_that_the_rule_asks_for(suite: Suite) -> None:
+    plan = make_plan(suite)
+    asked = _asked(plan)
+    assert asked == _naive(plan)
+    assert len(asked) < len(plan.cells) / 2
+    best = [cell for cell in plan.cells if cell.method.model_dump().get("alpha") == 0.9 and cell.budget.steps == 20]
+    assert {cell.key for cell in best} <= asked
+
+
+def test_every_point_is_counted_also_those_that_are_given_up(suite: Suite) -> None:
+    plan = make_plan(suite)
+    assert {cell.method.name: plan.points(cell) for cell in plan.cells} == {"plain_matched": 1, "random_dropout": 9}
+
+
+def test_where_the_budget_is_chosen_it_makes_points_and_no_rungs(suite: Suite) -> None:
+    content: dict[str, Any] = {"over": ["alpha", "budget"], "halving": 3}
+    plan = make_plan(suite.model_copy(update={"choose": suite.choose and type(suite.choose)(**content)}))
+    assert plan.points(next(cell for cell in plan.cells if cell.method.name == "random_dropout")) == 18
+    assert all(len(next(search)) == 1 for search in searches(plan))
+
+
+def test_a_run_does_what_the_searches_ask_for_all_methods_at_once(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[list[Cell]] = []
+
+    def done(plan: Plan, cells: list[Cell], *rest: Any) -> Outcome:
+        rounds.append(cells)
+        return Outcome(plan, dict(_records(cells)), len(cells), 0)
+
+    monkeypatch.setattr(runner, "_run_cells", done)
+    outcome = run_suite(suite, tmp_path, tmp_path / "records")
+    assert {cell.key for cells in rounds for cell in cells} == _naive(make_plan(suite))
+    assert {cell.key for cell in outcome.plan.cells} == outcome.records.keys()
+    assert outcome.made == len(outcome.records)
+    assert {cell.method.name for cell in rounds[0]} == {"plain_matched", "random_dropout"}
