@@ -201,26 +201,31 @@ def people(
     out: Annotated[Path, typer.Option(help="JSON lines to write")],
     count: Annotated[int, typer.Option(min=2)] = 100,
     seed: int = 2026,
+    order: Annotated[str, typer.Option(help="of the facts: fixed, shuffled, or fields with commas between")] = "fixed",
+    wordings: Annotated[int, typer.Option(min=1, max=5, help="how many a fact's wording is drawn from")] = 1,
+    names: Annotated[str, typer.Option(help="after the first sentence: pronouns or full")] = "pronouns",
 ) -> None:
     """Make up people for the biography task: a file for `path` of a suite, `biography_path` of lm-eval.
 
     None has the name of somebody the tiny pair was trained on or is shown as an example. The default gives the shipped
-    people.
+    people; order, wordings and names change how they are told about, not who they are.
     """
-    from benchmark.people import TRAINED_ON, as_lines, make_people
-    from benchmark.store import write_atomically
+    from benchmark.people import TRAINED_ON, Telling, as_lines, make_people
+    from benchmark.store import replacing
     from tasks.biography import biography
 
+    _one_of("names", names, ("pronouns", "full"))
+    telling = Telling(_fields_in_order(order), wordings, names == "full", seed)
     _writable(out)
     shots = {person["name"] for person in biography.read_shots()}
     shipped = {person["name"] for person in biography.read_people()}
     trained_on = {person.name for person in make_people(*TRAINED_ON, shots | shipped)}
     try:
-        lines = list(as_lines(make_people(count, seed, shots | trained_on)))
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(as_lines(make_people(count, seed, shots | trained_on), telling))
     except ValueError as error:
         raise UserError(f"--count: {error}; ask for fewer") from None
-    write_atomically(out, "".join(lines))
-    print(f"{out}: {len(lines)} people")
+    print(f"{out}: {count} people")
 
 
 @app.command()
@@ -320,6 +325,22 @@ def _spec(model: str, dtype: str = "float32") -> Any:
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
+
+
+def _fields_in_order(words: str) -> tuple[str, ...] | None:
+    """The order of the facts that --order asks for; None stands for one drawn per person."""
+    from benchmark.people import FIELDS
+
+    if words in ("fixed", "shuffled"):
+        return FIELDS if words == "fixed" else None
+    order = tuple(word.strip() for word in words.split(","))
+    for field in order:
+        if field not in FIELDS:
+            known = list(FIELDS) if len(order) > 1 else ["fixed", "shuffled", *FIELDS]
+            raise UserError(f"--order: unknown field {field!r}; {nearest(field, known)}")
+    if sorted(order) != sorted(FIELDS):
+        raise UserError(f"--order {words}: every field has to stand there once: {', '.join(FIELDS)}")
+    return order
 
 
 def _writable(out: Path) -> None:

@@ -103,6 +103,38 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Telling:
+    """How a set of people is told about; the default is how the shipped people are.
+
+    None of this changes who they are. What is drawn comes from random streams of `seed` and the person's id, one for
+    the order and one for the wordings.
+
+    Attributes:
+        order: the order of the facts, or None for one drawn for each person.
+        wordings: for each fact one of the first so many entries of WORDINGS is drawn.
+        full_name: the full name stands in every sentence, in place of pronouns.
+        seed: of the draws.
+    """
+
+    order: Sequence[str] | None = FIELDS
+    wordings: int = 1
+    full_name: bool = False
+    seed: int = 0
+
+    def of(self, person: Person) -> "Paragraph":
+        """Write a person's paragraph."""
+        order = self._stream(person, "order").sample(FIELDS, len(FIELDS)) if self.order is None else self.order
+        wording = {}
+        if self.wordings > 1:
+            rng = self._stream(person, "wording")
+            wording = {field: rng.randrange(self.wordings) for field in FIELDS}
+        return tell(person, order, wording, self.full_name)
+
+    def _stream(self, person: Person, what: str) -> random.Random:
+        return random.Random(f"{self.seed}:{person.id}:{what}")
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """A person's text; `spans` gives [start, end) character offsets of "name" and of every field."""
 
@@ -160,18 +192,24 @@ def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[
     """Yield `count` people, none with a name of `without` nor with the name of an earlier one.
 
     Every person draws from a random stream of their own (seed and number), so that the first n of a larger set are the
-    set of n. Raises ValueError if `count` is more than the name lists can give.
+    set of n. A name has a given and a family name; once half of these are given away, those who follow have a middle
+    name, too, so that a free name never takes more than a few draws. Raises ValueError if `count` is more than half of
+    the names there are.
     """
     women, men, families = _given_and_family_names()
-    taken = set(without)
-    if count > (len(women) + len(men)) * len(families) // 2:
+    short = (len(women) + len(men)) * len(families) // 2
+    long = (len(women) * (len(women) - 1) + len(men) * (len(men) - 1)) * len(families) // 2
+    if count > short + long:
         raise ValueError(f"{count} people are more than the name lists can name apart")
+    taken = set(without)
     for number in range(count):
         rng = random.Random(f"{seed}:{number}")
         while True:
             pronoun = rng.choice(("She", "He"))
-            name = f"{rng.choice(women if pronoun == 'She' else men)} {rng.choice(families)}"
-            if name not in taken:
+            given = women if pronoun == "She" else men
+            words = [rng.choice(given) for _ in range(1 if number < short else 2)]
+            name = " ".join([*words, rng.choice(families)])
+            if name not in taken and len(set(words)) == len(words):
                 break
         taken.add(name)
         day = f"{rng.choice(MONTHS)} {rng.randint(1, 28)}, {rng.randint(1900, 1999)}"
@@ -179,17 +217,24 @@ def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[
         yield Person(f"person-{number:05d}", name, pronoun, dict(zip(FIELDS, values, strict=True)))
 
 
-def tell(person: Person, order: Sequence[str] = FIELDS, wording: Mapping[str, int] | None = None) -> Paragraph:
-    """Write a person's paragraph: the full name in the first sentence, the pronoun after it.
+def tell(
+    person: Person,
+    order: Sequence[str] = FIELDS,
+    wording: Mapping[str, int] | None = None,
+    full_name: bool = False,
+) -> Paragraph:
+    """Write a person's paragraph: the full name in the first sentence, the pronoun (or again the full name) after it.
 
     `order` is the order of the facts; `wording` picks an entry of WORDINGS per field (default: 0, that of evaluation).
+    The span of "name" is that of its first mention.
     """
     possessive = {"He": "his", "She": "her"}[person.pronoun]
     text, spans = "", {}
     for place, field in enumerate(order):
         template = WORDINGS[field][(wording or {}).get(field, 0)]
-        words = (person.name, f"{person.name}'s") if place == 0 else (person.pronoun.lower(), possessive)
-        before, after = (part.format(who=words[0], whose=words[1]) for part in template.split("{value}"))
+        named = place == 0 or full_name
+        who, whose = (person.name, f"{person.name}'s") if named else (person.pronoun.lower(), possessive)
+        before, after = (part.format(who=who, whose=whose) for part in template.split("{value}"))
         text += " " if text else ""
         start = len(text)
         sentence = before + person.facts[field] + after
@@ -200,10 +245,11 @@ def tell(person: Person, order: Sequence[str] = FIELDS, wording: Mapping[str, in
     return Paragraph(text, spans)
 
 
-def as_lines(people: Iterable[Person]) -> Iterator[str]:
+def as_lines(people: Iterable[Person], telling: Telling | None = None) -> Iterator[str]:
     """Yield a line of JSON per person, laid out as the biography task's `people.jsonl`; the halves take turns."""
+    telling = telling or Telling()
     for number, person in enumerate(people):
-        told = tell(person)
+        told = telling.of(person)
         half = ("development", "test")[number % 2]
         row = {"id": person.id, "half": half, "name": person.name, "pronoun": person.pronoun, "facts": person.facts}
         yield json.dumps({**row, "text": told.text, "spans": told.spans}, ensure_ascii=False) + "\n"

@@ -1,9 +1,9 @@
 """The result record: one cell as JSON, with every question's answer in a Parquet file beside it.
 
 `<name>.json` holds a Record, `<name>.answers.parquet` the answers: ANSWER_COLUMNS and, where the task knows how far
-answers stand from the name of the text's subject, DISTANCE_COLUMNS (of the answer from the name, less than 0 where the
-answer comes first; tokens are the trained model's). The board is made from these alone, so this module
-imports neither torch nor the stages.
+answers stand from the name of the text's subject, DISTANCE_COLUMNS (of the answer from the last mention of the name
+before it, less than 0 where the answer comes first; tokens are the trained model's). The board is made from these
+alone, so this module imports neither torch nor the stages.
 """
 
 import hashlib

@@ -1,6 +1,8 @@
 """From a cell's artifacts to its record, and back: which cells have a good record already."""
 
+import itertools
 import json
+from bisect import bisect_right
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from benchmark.record import (
     read_record,
 )
 from benchmark.store import Store, replacing, write_atomically
+
+TEXTS_AT_ONCE = 1000  # whose tokens are held together while distances are counted
 
 
 def record_path(records: Path, plan: Plan, cell: Cell) -> Path:
@@ -63,9 +67,9 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> int:
         table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
     if cell.corpus.gaps:
         distances = _distances(cell.corpus, plan.suite.models[cell.trained])
+        known = [distances.get(question, (None, None)) for question in table["question"].to_pylist()]
         for column, name in enumerate(DISTANCE_COLUMNS):
-            values = [distances.get(question, (None, None))[column] for question in table["question"].to_pylist()]
-            table = table.append_column(name, pa.array(values, pa.int32()))
+            table = table.append_column(name, pa.array([pair[column] for pair in known], pa.int32()))
     with replacing(target) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return int(table.num_rows)
@@ -77,19 +81,19 @@ def _distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
 
     tokenizer = tokenizer_of(spec)
     texts = {text.id: text.text for text in corpus.texts}
-    used = sorted({text for text, _, _ in corpus.gaps.values()})
-    encoded = tokenizer([texts[name] for name in used], return_offsets_mapping=True, add_special_tokens=False)
-    ends = {name: [end for _, end in offsets] for name, offsets in zip(used, encoded["offset_mapping"], strict=True)}
-
-    def tokens(name: str, first: int, last: int) -> int:
-        if last < first:
-            return -tokens(name, last, first)
-        return sum(first < end <= last for end in ends[name])
-
-    return {
-        question: (answer - subject, tokens(name, subject, answer))
-        for question, (name, subject, answer) in corpus.gaps.items()
-    }
+    questions: dict[str, list[tuple[str, int, int]]] = {}
+    for question, (name, subject, answer) in corpus.gaps.items():
+        questions.setdefault(name, []).append((question, subject, answer))
+    found: dict[str, tuple[int, int]] = {}
+    names = iter(questions)
+    while batch := list(itertools.islice(names, TEXTS_AT_ONCE)):
+        encoded = tokenizer([texts[name] for name in batch], return_offsets_mapping=True, add_special_tokens=False)
+        for name, offsets in zip(batch, encoded["offset_mapping"], strict=True):
+            ends = sorted(end for _, end in offsets)
+            for question, subject, answer in questions[name]:
+                tokens = bisect_right(ends, answer) - bisect_right(ends, subject)
+                found[question] = (answer - subject, tokens)
+    return found
 
 
 def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Record:

@@ -6,12 +6,14 @@ crossed table, seeds by subjects. Treating the answers as independent would make
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000
 LEVEL = 0.95
+BLOCK = 2**18  # numbers that are drawn and multiplied at once: what a processor keeps near
 
 Floats = NDArray[np.float64]
 
@@ -48,10 +50,14 @@ def resampled_means(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS
         ValueError: if `totals` does not have two dimensions, or there is no question in it.
     """
     table, weights = _crossed(totals, counts)
-    of_seeds = _resamples(table.shape[0], draws, seed, 0)
-    of_subjects = _resamples(table.shape[1], draws, seed, 1)
-    numerator = ((of_subjects @ table.T) * of_seeds).sum(axis=1)
-    denominator = ((of_subjects @ weights.T) * of_seeds).sum(axis=1)
+    of_seeds = np.concatenate(_resamples(table.shape[0], draws, seed, 0)).astype(np.float64)
+    sums, sizes = [], []
+    for block in _resamples(table.shape[1], draws, seed, 1):
+        of_subjects = block.astype(np.float64)
+        sums.append(of_subjects @ table.T)
+        sizes.append(of_subjects @ weights.T)
+    numerator = (np.concatenate(sums) * of_seeds).sum(axis=1)
+    denominator = (np.concatenate(sizes) * of_seeds).sum(axis=1)
     means = np.full(draws, np.nan)
     np.divide(numerator, denominator, out=means, where=denominator > 0)
     return means
@@ -94,10 +100,20 @@ def _crossed(totals: ArrayLike, counts: ArrayLike) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=16)
-def _resamples(size: int, draws: int, seed: int, axis: int) -> Floats:
-    """[draws, size]: how often each of `size` things comes up when `size` are drawn with replacement."""
-    picks = np.random.default_rng([seed, axis, size]).integers(size, size=(draws, size))
-    picks += size * np.arange(draws)[:, None]
-    times = np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
-    times.setflags(write=False)
-    return times
+def _resamples(size: int, draws: int, seed: int, axis: int) -> list[NDArray[np.unsignedinteger[Any]]]:
+    """[draws, size] in blocks of rows: how often each of `size` things comes up when `size` are drawn with replacement.
+
+    With many subjects the numbers are many: they are drawn a block at a time and kept as the smallest whole numbers
+    that hold them.
+    """
+    rng = np.random.default_rng([seed, axis, size])
+    rows = max(1, BLOCK // size)
+    blocks = []
+    for done in range(0, draws, rows):
+        height = min(rows, draws - done)
+        picks = rng.integers(size, size=(height, size))
+        picks += size * np.arange(height)[:, None]
+        times = np.bincount(picks.ravel(), minlength=height * size).reshape(height, size)
+        blocks.append(times.astype(np.min_scalar_type(times.max())))
+        blocks[-1].setflags(write=False)
+    return blocks

@@ -112,7 +112,15 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
         (("augment", "random_dropout", "--texts", "{texts}", "--out", "o"), "name a model with --large"),
         (("augment", "contrastive_dropout", "--texts", "{texts}", "--out", "o", "--large", "x"), "with --small"),
         (("people", "--out", "no/where.jsonl"), "the folder no does not exist"),
-        (("people", "--out", "o.jsonl", "--count", "99999999"), "--count: "),
+        (("people", "--out", "o.jsonl", "--count", "999999999"), "--count: "),
+        (("people", "--out", "o.jsonl", "--order", "shufled"), "unknown field 'shufled'; did you mean 'shuffled'?"),
+        (
+            ("people", "--out", "o.jsonl", "--order", "major,compny"),
+            "--order: unknown field 'compny'; did you mean 'comp",
+        ),
+        (("people", "--out", "o.jsonl", "--order", "major,company"), "--order major,company: every field has to stand"),
+        (("people", "--out", "o.jsonl", "--order", "major"), "--order major: every field has to stand there once"),
+        (("people", "--out", "o.jsonl", "--names", "ful"), "names 'ful': unknown; did you mean 'full'?"),
         (("zoo", "train", "medium", "--out", "o"), "model of the pair 'medium': unknown; known: large, small"),
         (("leaderboard", "compare", "a.json", "b.json"), "a.json"),
     ],
@@ -127,7 +135,15 @@ def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("run", "--nope"), ("rum",), ("score",), ("people", "--out", "o", "--count", "x"), ("run", "a", "b")]
+    "arguments",
+    [
+        ("run", "--nope"),
+        ("rum",),
+        ("score",),
+        ("people", "--out", "o", "--count", "x"),
+        ("run", "a", "b"),
+        ("people", "--out", "o", "--wordings", "6"),
+    ],
 )
 def test_a_misspelt_command_or_option_exits_with_2_and_no_traceback(run: Run, arguments: tuple[str, ...]) -> None:
     code, out, err = run(*arguments)

@@ -1,6 +1,11 @@
 """Made-up people: spans that point at facts, streams that do not shift, names that keep apart."""
 
+import hashlib
 import itertools
+import json
+import re
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +14,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import people as module
-from benchmark.people import FIELDS, MAJORS, QUESTIONS, WORDINGS, as_lines, cities, companies, make_people, tell
+from benchmark.people import (
+    FIELDS,
+    MAJORS,
+    QUESTIONS,
+    WORDINGS,
+    Telling,
+    as_lines,
+    cities,
+    companies,
+    make_people,
+    tell,
+)
 from benchmark.people import universities as all_universities
 from tasks.biography import biography
 
 ROOT = Path(__file__).resolve().parents[1]
 SOME = list(make_people(300, 3))
+TELLINGS = [
+    Telling(),
+    Telling(order=None, seed=5),
+    Telling(order=FIELDS[::-1]),
+    Telling(wordings=3, seed=5),
+    Telling(full_name=True),
+    Telling(order=None, wordings=5, full_name=True, seed=5),
+]
 
 
 @settings(max_examples=200)
@@ -42,9 +66,84 @@ def test_the_full_name_stands_in_the_first_sentence_alone(order: tuple[str, ...]
         assert pronouns & set(second.lower().rstrip(".").split())
 
 
+FACTS = dict(zip(FIELDS, ("May 4, 1931", "Lagos, Nigeria", "Lagos College", "Botany", "Cedar Foods"), strict=True))
+ADA = module.Person("person-00000", "Ada Moss", "She", FACTS)
+
+
+def test_the_full_name_stands_in_every_sentence_where_asked() -> None:
+    told = tell(ADA, FIELDS[::-1], {"major": 1, "birth_city": 4}, full_name=True)
+    assert told.text == (
+        "Ada Moss worked for Cedar Foods. Ada Moss's subject was Botany. Ada Moss studied at Lagos College. "
+        "In Lagos, Nigeria, Ada Moss was raised. Ada Moss was born on May 4, 1931."
+    )
+    assert told.spans["name"] == (0, 8)
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(SOME),
+    st.one_of(st.none(), st.permutations(FIELDS)),
+    st.integers(1, 5),
+    st.booleans(),
+    st.integers(0, 10**6),
+)
+def test_spans_point_at_name_and_facts_however_people_are_told_about(
+    person: module.Person, order: list[str] | None, wordings: int, full_name: bool, seed: int
+) -> None:
+    (line,) = as_lines([person], Telling(order, wordings, full_name, seed))
+    row = json.loads(line)
+    expected = {"name": person.name, **person.facts}
+    assert {field: row["text"][start:end] for field, (start, end) in row["spans"].items()} == expected
+    found = sorted(FIELDS, key=lambda field: row["spans"][field][0])
+    assert found == list(order) if order else sorted(found) == sorted(FIELDS)
+    assert row["spans"]["name"][0] == row["text"].index(person.name)
+    assert row["text"].count(person.name) == (len(FIELDS) if full_name else 1)
+    pronouns = re.findall(r"\b(he|she|his|her)\b", row["text"], re.IGNORECASE)
+    assert len(pronouns) == (0 if full_name else len(FIELDS) - 1)
+
+
+def test_how_people_are_told_about_changes_nothing_else() -> None:
+    plain, *others = ([json.loads(line) for line in as_lines(SOME, telling)] for telling in TELLINGS)
+    who = ("id", "half", "name", "pronoun", "facts")
+    for rows in others:
+        assert [{key: row[key] for key in who} for row in rows] == [{key: row[key] for key in who} for row in plain]
+        assert [row["text"] for row in rows] != [row["text"] for row in plain]
+
+
+def _order_of(told: module.Paragraph) -> tuple[str, ...]:
+    return tuple(sorted(FIELDS, key=lambda field: told.spans[field]))
+
+
+def test_shuffled_facts_stand_in_every_place_equally_often_and_the_same_whatever_the_wording() -> None:
+    people = list(make_people(2000, 4))
+    orders = [_order_of(Telling(None, seed=1).of(person)) for person in people]
+    first = Counter(order[0] for order in orders)
+    assert set(first) == set(FIELDS)
+    assert all(330 < times < 470 for times in first.values())  # 400, within four standard deviations
+    assert len(set(orders)) == 120
+    assert orders == [_order_of(Telling(None, 5, True, seed=1).of(person)) for person in people]
+    assert orders != [_order_of(Telling(None, seed=2).of(person)) for person in people]
+
+
+@pytest.mark.parametrize("wordings", range(1, 6))
+def test_of_so_many_wordings_all_are_used_and_no_other(wordings: int) -> None:
+    used: dict[str, Counter[int]] = {field: Counter() for field in FIELDS}
+    for person in SOME:
+        text = Telling(wordings=wordings, full_name=True).of(person).text
+        for field, counts in used.items():
+            alone = [tell(person, [field], {field: i}).text for i in range(5)]
+            (found,) = (i for i, sentence in enumerate(alone) if sentence in text)
+            counts[found] += 1
+    assert all(set(counts) == set(range(wordings)) for counts in used.values())
+    assert all(min(counts.values()) > 300 / wordings / 2 for counts in used.values())
+
+
+def test_every_fact_has_as_many_wordings_as_the_command_takes() -> None:
+    assert {len(wordings) for wordings in WORDINGS.values()} == {5}
+
+
 def test_the_paragraph_of_evaluation_reads_as_it_should() -> None:
-    facts = dict(zip(FIELDS, ("May 4, 1931", "Lagos, Nigeria", "Lagos College", "Botany", "Cedar Foods"), strict=True))
-    told = tell(module.Person("person-00000", "Ada Moss", "She", facts))
+    told = tell(ADA)
     assert told.text == (
         "Ada Moss was born on May 4, 1931. She grew up in Lagos, Nigeria. She studied at Lagos College. "
         "She majored in Botany. She worked for Cedar Foods."
@@ -57,6 +156,22 @@ def test_the_first_of_a_larger_set_are_the_smaller_set(seed: int, fewer: int, mo
     assert list(make_people(fewer, seed)) == list(make_people(fewer + more, seed))[:fewer]
 
 
+@pytest.mark.parametrize("telling", TELLINGS)
+def test_the_first_lines_of_a_larger_file_are_the_smaller_file(telling: Telling) -> None:
+    larger = list(as_lines(make_people(1200, 6), telling))
+    for count in (10, 99, 1000):
+        assert list(as_lines(make_people(count, 6), telling)) == larger[:count]
+
+
+def test_lines_are_made_as_they_are_written() -> None:
+    list(as_lines(make_people(1, 1)))  # the lists of values are read once
+    tracemalloc.start()
+    size = sum(map(len, as_lines(make_people(1000, 1), TELLINGS[-1])))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size / 3  # what is held are the names, a sixth of the text
+
+
 def test_names_are_distinct_and_none_is_one_to_avoid() -> None:
     avoid = {person.name for person in SOME[:100]}
     made = list(make_people(3000, 3, avoid))
@@ -67,13 +182,35 @@ def test_names_are_distinct_and_none_is_one_to_avoid() -> None:
     assert made[150].facts == SOME[150].facts
 
 
+def test_who_comes_when_half_of_the_short_names_are_taken_has_a_middle_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = (("Ada", "Bea", "Cleo"), ("Al", "Bob"), ("Moss", "Lee"))
+    monkeypatch.setattr(module, "_given_and_family_names", lambda: lists)
+    # 10 short names; 12 of women and 4 of men with a middle name that is not the first.
+    people = list(make_people(5 + 8, 1))
+    assert len({person.name for person in people}) == 13
+    for number, person in enumerate(people):
+        *given, family = person.name.split()
+        assert len(given) == len(set(given)) == (1 if number < 5 else 2)
+        assert set(given) <= set(lists[0] if person.pronoun == "She" else lists[1]) and family in lists[2]
+    with pytest.raises(ValueError, match="14 people are more"):
+        next(make_people(14, 1))
+
+
+@pytest.mark.slow
+def test_names_are_distinct_at_any_size() -> None:
+    names = [person.name for person in make_people(353_000, 1)]
+    assert len(set(names)) == 353_000
+    assert {len(name.split()) for name in names[:351_500]} == {2}  # 381 + 322 given names, 1000 family names, the half
+    assert {len(name.split()) for name in names[351_500:]} == {3}
+
+
 def test_another_seed_makes_other_people() -> None:
     assert not {p.name for p in make_people(50, 1)} & {p.name for p in make_people(50, 2)}
 
 
 def test_more_people_than_names_are_refused_before_the_search_gets_long() -> None:
     with pytest.raises(ValueError, match="more than the name lists can name apart"):
-        next(make_people(10**7, 1))
+        next(make_people(10**9, 1))
 
 
 def test_values_are_plentiful_distinct_and_in_plain_letters() -> None:
@@ -85,6 +222,27 @@ def test_values_are_plentiful_distinct_and_in_plain_letters() -> None:
 def test_the_shipped_people_are_what_their_seed_gives_byte_for_byte() -> None:
     shipped = (ROOT / "tasks" / "biography" / "people.jsonl").read_bytes()
     assert "".join(as_lines(make_people(100, 2026))).encode() == shipped
+
+
+def test_people_that_were_ever_made_stay_the_same_byte_for_byte() -> None:
+    """The hashes are those of the first version: of the people that the tiny pair was trained on, and of others."""
+    avoid = {p["name"] for p in [*biography.read_people(), *biography.read_shots()]}
+    hashes = [
+        hashlib.sha256("".join(as_lines(people)).encode()).hexdigest()
+        for people in (make_people(*module.TRAINED_ON, avoid), make_people(3000, 7))
+    ]
+    assert hashes == [
+        "f568b72b098a76e53164eef61eeef0712e4b4e89ab956a6a6b28cbc67b14029a",
+        "2a3ca33ecaab78a0e9014b31ffaeca4ef833ce9fdac72a4365e885b6ca3250fd",
+    ]
+
+
+@pytest.mark.parametrize("telling", TELLINGS)
+def test_the_task_reads_people_however_they_are_told_about(tmp_path: Path, telling: Telling) -> None:
+    (tmp_path / "p.jsonl").write_text("".join(as_lines(SOME[:40], telling)), encoding="utf-8")
+    assert [row["text"] for row in biography.read_people(tmp_path / "p.jsonl")] == [
+        telling.of(p).text for p in SOME[:40]
+    ]
 
 
 def test_what_is_written_is_what_the_task_reads(tmp_path: Path) -> None:
@@ -134,3 +292,32 @@ def test_people_of_the_command_share_no_name_with_those_the_tiny_pair_knows(tmp_
     assert known & {p.name for p in make_people(50, module.TRAINED_ON[1])}
     cli.people(tmp_path / "people.jsonl", count=50, seed=module.TRAINED_ON[1])
     assert not known & {p["name"] for p in biography.read_people(tmp_path / "people.jsonl")}
+
+
+def test_the_people_command_tells_about_them_as_asked(tmp_path: Path) -> None:
+    from benchmark import cli
+
+    order = "company,major,birth_date,university,birth_city"
+    asked: dict[str, tuple[dict[str, Any], Telling]] = {
+        "order": ({"order": order}, Telling(order=order.split(","))),
+        "shuffled": ({"order": "shuffled"}, Telling(order=None, seed=2026)),
+        "wordings": ({"wordings": 4}, Telling(wordings=4, seed=2026)),
+        "names": ({"names": "full"}, Telling(full_name=True)),
+    }
+    shipped = [module.Person(p["id"], p["name"], p["pronoun"], p["facts"]) for p in _rows(biography.PEOPLE)]
+    for name, (options, telling) in asked.items():
+        cli.people(tmp_path / name, **options)
+        assert (tmp_path / name).read_text(encoding="utf-8") == "".join(as_lines(shipped, telling))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_measuring_script_prints_a_row_per_step_and_count(capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts import measure_generator
+
+    measure_generator.main(["--counts", "10", "--steps", "read", "write", "--options", "--names", "full"])
+    *_, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (first[:2], second[:2]) == (["write", "10"], ["read", "10"])
+    assert all(float(row[2]) > 0 and float(row[4]) > 5 for row in (first, second))

@@ -1,5 +1,6 @@
 """What a record says of its cell, and what it keeps to itself."""
 
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark import ROOT, environment, runner
+from benchmark import ROOT, environment, results, runner
 from benchmark.corpora.biography import Biography
 from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
@@ -84,6 +85,27 @@ def test_a_fact_before_the_name_has_a_distance_below_zero(tiny: Path) -> None:
     ((characters, tokens),) = _distances(corpus, ModelSpec(model=str(tiny))).values()
     assert characters == -15
     assert tokens < -2
+
+
+def test_distances_are_those_of_counting_one_by_one(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several batches, answers before and behind, and texts that nothing is asked about."""
+    monkeypatch.setattr(results, "TEXTS_AT_ONCE", 2)
+    shipped = Biography(people=7).load()
+    rng = random.Random(1)
+    gaps = {}
+    for text in shipped.texts[1:6]:
+        for number in range(10):
+            gaps[f"{text.id}:{number}"] = (text.id, rng.randrange(len(text.text)), rng.randrange(len(text.text)))
+    corpus = replace(shipped, gaps=gaps)
+    found = _distances(corpus, ModelSpec(model=str(tiny)))
+    tokenizer = load_tokenizer(str(tiny))
+    texts = {text.id: text.text for text in corpus.texts}
+    for question, (name, subject, answer) in gaps.items():
+        offsets = tokenizer(texts[name], return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+        low, high = sorted((subject, answer))
+        between = sum(1 for _, end in offsets if low < end <= high)
+        assert found[question] == (answer - subject, between if answer >= subject else -between)
+    assert found.keys() == gaps.keys()
 
 
 def test_no_path_of_this_machine_stands_in_a_record(suite: Suite, folder: Path, tiny: Path) -> None:

@@ -22,7 +22,8 @@ class Corpus:
 
     A text's id is also the cluster its questions belong to; `halves` says of each whether it is development or test.
     `metadata` goes to lm-eval's task loader. `gaps` gives, for the questions where the task knows it, the id of the
-    text with the character offsets where the subject's name ends and where the answer begins.
+    text with the character offsets where the subject's name ends and where the answer begins; of several mentions of
+    the name it is the last before the answer.
     """
 
     texts: list[Text]

@@ -1,7 +1,7 @@
 """The biography task: six facts about each of a number of made-up people."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -9,6 +9,9 @@ from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
 from benchmark.errors import UserError
 from benchmark.methods.base import not_a_bool
 from benchmark.texts import Text
+
+if TYPE_CHECKING:
+    from tasks.biography import biography
 
 
 class Biography(Task):
@@ -26,7 +29,10 @@ class Biography(Task):
     evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
 
     def load(self) -> Corpus:
-        """Read the people; a text's entities are its six facts, the name among them."""
+        """Read the people; a text's entities are its facts and every mention of the name.
+
+        A fact's gap begins at the last mention before it, or at the marked one where there is none.
+        """
         from tasks.biography import biography
 
         path = self.path.expanduser().resolve() if self.path else None
@@ -38,6 +44,7 @@ class Biography(Task):
             if self.people > len(people):
                 raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
             people = people[: self.people]
+        mentions = {person["id"]: _mentions(person) for person in people}
         metadata: dict[str, Any] = {"half": "all"}
         if path:
             metadata["biography_path"] = str(path)
@@ -45,7 +52,12 @@ class Biography(Task):
             metadata["people"] = self.people
         return Corpus(
             texts=[
-                Text(person["id"], person["text"], person["name"], tuple(sorted(person["spans"].values())))
+                Text(
+                    person["id"],
+                    person["text"],
+                    person["name"],
+                    tuple(sorted({*person["spans"].values(), *mentions[person["id"]]})),
+                )
                 for person in people
             ],
             halves={person["id"]: person["half"] for person in people},
@@ -56,11 +68,31 @@ class Biography(Task):
             metadata=metadata,
             may_redistribute=biography.may_redistribute(path),
             gaps={
-                f"{person['id']}:{field}": (person["id"], person["spans"]["name"][1], person["spans"][field][0])
+                f"{person['id']}:{field}": (person["id"], _name_before(start, mentions[person["id"]]), start)
                 for person in people
                 for field in biography.FIELDS
+                for start, _ in [person["spans"][field]]
             },
         )
+
+
+def _mentions(person: "biography.Person") -> list[tuple[int, int]]:
+    """Where the name stands: the marked place first, then wherever else it stands whole and outside of the facts."""
+    text, name = person["text"], person["name"]
+    found = [person["spans"]["name"]]
+    start = text.find(name)
+    while start >= 0:
+        end = start + len(name)
+        whole = not text[:start][-1:].isalnum() and not text[end : end + 1].isalnum()
+        if whole and all(end <= first or last <= start for first, last in person["spans"].values()):
+            found.append((start, end))
+        start = text.find(name, end)
+    return found
+
+
+def _name_before(start: int, mentions: list[tuple[int, int]]) -> int:
+    """Where the last of the mentions before a place ends; the end of the first of the list if all stand after it."""
+    return max((end for _, end in mentions if end <= start), default=mentions[0][1])
 
 
 def _data_files(path: Path | None) -> list[Path]:

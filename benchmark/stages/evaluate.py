@@ -1,6 +1,7 @@
 """Evaluate stage: lm-eval asks a trained model the task's questions; every answer is kept."""
 
 import copy
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmark.stages import Progress
 from benchmark.store import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"
+PROMPTS_AT_ONCE = 1000  # whose tokens are held together while their lengths are checked
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -126,16 +128,17 @@ def _language_model(progress: Progress) -> Any:
 def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any) -> None:
     """Refuse answers to prompts that lm-eval cut on the left, of which it tells in a log alone."""
     for task, answered in samples.items():
-        asked = [(sample["doc"]["id"], *request) for sample in answered for request in sample["arguments"]]
-        # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
-        texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in asked]
-        for (question, _, rest), ids in zip(asked, language_model.tokenizer(texts)["input_ids"], strict=True):
-            needed = len(ids) + (0 if isinstance(rest, str) else rest.get("max_gen_toks", language_model.max_gen_toks))
-            if needed > language_model.max_length:
-                raise UserError(
-                    f"{task}: question {question!r}: prompt and answer need {needed} tokens, more than the model's "
-                    f"context of {language_model.max_length}; lower evaluation.num_fewshot"
-                )
+        asked = ((sample["doc"]["id"], *request) for sample in answered for request in sample["arguments"])
+        while batch := list(itertools.islice(asked, PROMPTS_AT_ONCE)):
+            # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
+            texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in batch]
+            for (question, _, rest), ids in zip(batch, language_model.tokenizer(texts)["input_ids"], strict=True):
+                answer = 0 if isinstance(rest, str) else rest.get("max_gen_toks", language_model.max_gen_toks)
+                if len(ids) + answer > language_model.max_length:
+                    raise UserError(
+                        f"{task}: question {question!r}: prompt and answer need {len(ids) + answer} tokens, more than "
+                        f"the model's context of {language_model.max_length}; lower evaluation.num_fewshot"
+                    )
 
 
 def _check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:

@@ -1,6 +1,7 @@
 """From a task entry to its corpus, and what identifies it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
 from benchmark.errors import UserError
-from benchmark.people import as_lines, make_people, tell
+from benchmark.people import Telling, as_lines, make_people, tell
+from tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))
 
@@ -96,3 +98,45 @@ def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file") as error:
         _load(tmp_path / "none.jsonl")
     assert str(tmp_path / "none.jsonl") in str(error.value)
+
+
+def test_where_the_name_is_repeated_every_mention_is_an_entity_and_the_last_one_before_a_fact_counts(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "people.jsonl"
+    telling = Telling(order=None, wordings=5, full_name=True)
+    path.write_text("".join(as_lines(PEOPLE, telling)), encoding="utf-8")
+    corpus = _load(path)
+    for text, person in zip(corpus.texts, PEOPLE, strict=True):
+        wholes = sorted([person.name] * 5 + list(person.facts.values()))
+        assert sorted(text.text[start:end] for start, end in text.entities) == wholes
+        assert list(text.entities) == sorted(text.entities)
+        for field, value in person.facts.items():
+            _, subject, answer = corpus.gaps[f"{person.id}:{field}"]
+            assert text.text[subject - len(person.name) : subject] == person.name
+            assert text.text.startswith(value, answer)
+            between = text.text[subject:answer]
+            if subject <= answer:
+                assert person.name not in between
+            else:
+                assert person.name not in text.text[:answer]
+
+
+def test_a_name_inside_a_fact_or_a_longer_word_is_no_mention(tmp_path: Path) -> None:
+    facts = {**PEOPLE[0].facts, "company": "Ada Moss & Sons", "university": "Ada Mossley College"}
+    ada = replace(PEOPLE[0], name="Ada Moss", facts=facts)
+    path = tmp_path / "people.jsonl"
+    path.write_text("".join(as_lines([ada, PEOPLE[1]])), encoding="utf-8")
+    corpus = _load(path)
+    text = corpus.texts[0]
+    assert text.text.count("Ada Moss") == 3
+    assert [text.text[start:end] for start, end in text.entities] == ["Ada Moss", *facts.values()]
+    assert {subject for name, subject, _ in corpus.gaps.values() if name == ada.id} == {len("Ada Moss")}
+
+
+def test_the_shipped_people_are_measured_from_their_one_mention() -> None:
+    corpus = _load()
+    for row in biography.read_people():
+        for field in biography.FIELDS:
+            assert corpus.gaps[f"{row['id']}:{field}"] == (row["id"], row["spans"]["name"][1], row["spans"][field][0])
+    assert all(len(text.entities) == 6 for text in corpus.texts)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from leaderboard import statistics
 from leaderboard.statistics import mean_interval, paired_difference, resampled_means
 
 
@@ -80,6 +81,19 @@ def test_the_same_table_gives_the_same_interval_and_another_random_stream_anothe
     values = np.random.default_rng(7).normal(size=(3, 20))
     assert mean_interval(values) == mean_interval(values.copy())
     assert mean_interval(values) != mean_interval(values, seed=1)
+
+
+@pytest.mark.parametrize("block", [1, 100, 10**9])
+def test_drawing_a_block_at_a_time_changes_no_mean(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Against the bootstrap written out, all subjects' numbers drawn at once."""
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    statistics._resamples.cache_clear()
+    totals = np.random.default_rng(9).integers(0, 6, size=(3, 23))
+    seeds = np.random.default_rng([4, 0, 3]).integers(3, size=(50, 3))
+    subjects = np.random.default_rng([4, 1, 23]).integers(23, size=(50, 23))
+    expected = [totals[np.ix_(s, c)].sum() / (5 * 3 * 23) for s, c in zip(seeds, subjects, strict=True)]
+    assert resampled_means(totals, 5, draws=50, seed=4) == pytest.approx(expected, rel=1e-12)
+    statistics._resamples.cache_clear()
 
 
 @pytest.mark.parametrize("totals", [[1.0, 2.0], [[[1.0]]]])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -164,6 +165,25 @@ def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callabl
         UserError, match=r"^biography_major: question 'person-00000:major': .* context of 160; lower eval"
     ):
         run(tiny, short.parent, tmp_path / "out", tasks=["biography_major"])
+
+
+def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "PROMPTS_AT_ONCE", 2)
+    batches: list[list[str]] = []
+
+    def tokenizer(texts: list[str]) -> dict[str, list[list[int]]]:
+        batches.append(texts)
+        return {"input_ids": [[0] * len(text) for text in texts]}
+
+    model = SimpleNamespace(tokenizer=tokenizer, max_length=8, max_gen_toks=4)
+    prompts = [("aaa", " bbbb"), ("aaaaaa", {"max_gen_toks": 2}), ("aaaa", {}), ("a", " b"), ("aaaaa", {})]
+    samples = [{"doc": {"id": f"q{i}"}, "arguments": [prompt]} for i, prompt in enumerate(prompts)]
+    evaluate._check_prompts({"t": samples[:4]}, model)
+    assert batches == [["aaa bbbb", "aaaaaa"], ["aaaa", "a b"]]
+    with pytest.raises(
+        UserError, match="^t: question 'q4': prompt and answer need 9 tokens, more than .* context of 8;"
+    ):
+        evaluate._check_prompts({"t": samples}, model)
 
 
 def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> None:
