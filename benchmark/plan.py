@@ -265,7 +265,7 @@ class _Builder:
 
 def _check_tasks(entry: Task) -> None:
     """Refuse lm-eval tasks that are unknown or cannot be ranked before hours of training, from their names alone."""
-    known = [path.stem for path in (TASKS / entry.folder).glob("*.yaml") if not path.stem.startswith("_")]
+    known = [path.stem for path in (TASKS / entry.folder).glob(f"{entry.name}*.yaml")]
     for name in entry.evaluate:
         if name not in known:
             raise UserError(f"task {entry.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")

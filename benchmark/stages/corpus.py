@@ -17,10 +17,12 @@ MARGIN = 8  # tokens left for what models and recipes put around a text
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write texts.jsonl. A text "x" that is split becomes "x/0", "x/1" and so on."""
-    texts = make_task(call.where["entry"]).load().texts
+    corpus = make_task(call.where["entry"]).load()
+    if "data" in call.params and corpus.data_hash != call.params["data"]:
+        raise UserError(f"task {call.params['task']}: its data changed while the suite ran; run the suite again")
     fits = _fits([ModelSpec.model_validate(model) for model in call.where.get("fit", [])])
     asked = call.params.get("details", [])
-    pieces = [piece for text in texts for piece in _split(text, fits)]
+    pieces = [piece for text in corpus.texts for piece in _split(text, fits)]
     write_lines(out / TEXTS, [_with_details(piece, asked) for piece in pieces])
     progress(1, 1)
 

@@ -1,0 +1,116 @@
+"""The Wikipedia tasks: paragraphs, and closed-book questions about them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
+from benchmark.errors import UserError
+from benchmark.methods.base import not_a_bool
+from benchmark.texts import Text
+
+if TYPE_CHECKING:
+    from tasks.wikipedia.wikipedia import Paragraph
+
+Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # one for each half
+
+
+class _FromHub(Task):
+    """What the tasks on a data set of the Hugging Face hub share.
+
+    Fields: `path`, files in place of the hub's (see tasks/wikipedia/README.md); `revision`, a commit of the hub's other
+    than the one in the cache, else the newest; `split`, validation if not said otherwise; `paragraphs`, how many, drawn
+    by `subset_seed`, which draws the halves, too.
+    """
+
+    folder: ClassVar[str] = "wikipedia"
+
+    path: Path | None = None
+    revision: str | None = None
+    split: str | None = None
+    paragraphs: Paragraphs | None = None
+    subset_seed: Annotated[int, BeforeValidator(not_a_bool)] = 1
+
+    def load(self) -> Corpus:
+        """Read the paragraphs; a hub's commit goes to lm-eval, so that it asks about those very ones."""
+        from tasks.wikipedia import wikipedia
+
+        source = self.name.removeprefix("wikipedia_")
+        where = self.path.expanduser().resolve() if self.path else None
+        try:
+            files = where or wikipedia.fetch(source, self.split, self.revision)
+            paragraphs = wikipedia.read_paragraphs(files, self.split, self.paragraphs, self.subset_seed)
+        except (ValueError, OSError) as error:
+            raise UserError(f"task {self.name}: {error}") from None
+        metadata: dict[str, Any] = {"subset_seed": self.subset_seed}
+        if self.split:
+            metadata["split"] = self.split
+        if where:
+            metadata[f"{self.name}_path"] = str(where)
+        else:
+            metadata[f"{self.name}_revision"] = files.name
+        return _corpus(self, paragraphs, self.paragraphs, metadata, may_redistribute=where is None)
+
+    def identity(self) -> dict[str, Any]:
+        """The options but `path` and `revision`: what these lead to is hashed itself."""
+        return {key: value for key, value in super().identity().items() if key != "revision"}
+
+
+class WikipediaSquad(_FromHub):
+    """SQuAD v1.1 (Rajpurkar et al. 2016), its questions asked without their paragraphs."""
+
+    name: Literal["wikipedia_squad"] = "wikipedia_squad"
+    split: Literal["train", "validation"] | None = None
+    evaluate: list[str] = Field(default=["wikipedia_squad"], min_length=1)
+
+
+class WikipediaPwqa(_FromHub):
+    """Question-answer pairs that a model harvested from Wikipedia (Du & Cardie 2018), the source the paper names."""
+
+    name: Literal["wikipedia_pwqa"] = "wikipedia_pwqa"
+    split: Literal["train", "validation", "test"] | None = None
+    evaluate: list[str] = Field(default=["wikipedia_pwqa"], min_length=1)
+
+
+class WikipediaMini(Task):
+    """Paragraphs and questions that come with the project. Field: `paragraphs` keeps the first so many."""
+
+    folder: ClassVar[str] = "wikipedia"
+
+    name: Literal["wikipedia_mini"] = "wikipedia_mini"
+    paragraphs: Paragraphs | None = None
+    evaluate: list[str] = Field(default=["wikipedia_mini"], min_length=1)
+
+    def load(self) -> Corpus:
+        """Read the shipped paragraphs."""
+        from tasks.wikipedia import wikipedia
+
+        try:
+            paragraphs = wikipedia.read_mini(self.paragraphs)
+        except (ValueError, OSError) as error:
+            raise UserError(f"task {self.name}: {error}") from None
+        return _corpus(self, paragraphs, self.paragraphs, {}, may_redistribute=True)
+
+
+def _corpus(
+    task: Task, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
+) -> Corpus:
+    from tasks.wikipedia import wikipedia
+
+    halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
+    for half in wikipedia.HALVES:
+        if not any(paragraph["questions"] for paragraph in paragraphs if paragraph["half"] == half):
+            raise UserError(f"task {task.name}: paragraphs: no question about the {half} half; take more of them")
+    folder = TASKS / task.folder
+    own = [folder / name for name in ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", f"{task.name}.yaml")]
+    return Corpus(
+        texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
+        halves=halves,
+        data_hash=hashlib.sha256(json.dumps(paragraphs, sort_keys=True).encode()).hexdigest(),
+        definition_hash=tree_hash([*own, wikipedia.METRICS_FILE]),
+        metadata={"half": "all", **({"paragraphs": count} if count else {}), **metadata},
+        may_redistribute=may_redistribute,
+    )
