@@ -284,7 +284,7 @@ def _range(numbers: Iterable[int]) -> tuple[int, int]:
 def _label(record: Record) -> str:
     given = record.method.parameters
     known = [f"{sign}={_short(given[name])}" for name, sign in GREEK.items() if name in given]
-    return " ".join([record.method.name, *known])
+    return " ".join([record.method.name, *known, *([given["label"]] if isinstance(given.get("label"), str) else [])])
 
 
 def _short(value: Any) -> str:
