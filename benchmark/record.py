@@ -57,12 +57,16 @@ class TaskInfo(_Strict):
 
 
 class MethodInfo(_Strict):
-    """How training texts were made. `texts` counts the training texts, originals and copies together."""
+    """How training texts were made. `texts` counts the training texts, originals and copies together.
+
+    `package` is the distribution, with its version, that the method was installed with; None for those of this project.
+    """
 
     name: str
     parameters: dict[str, Any]
     copies: int
     texts: int
+    package: str | None = None
 
 
 class TrainingInfo(_Strict):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmark.corpora import Corpus
 from benchmark.errors import UserError
+from benchmark.methods import package_of
 from benchmark.models.spec import ModelSpec
 from benchmark.plan import Cell, Plan
 from benchmark.record import (
@@ -123,7 +124,11 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
             may_redistribute=cell.corpus.may_redistribute,
         ),
         method=MethodInfo(
-            name=cell.method.name, parameters=cell.method.model_dump(mode="json"), copies=suite.copies, texts=texts
+            name=cell.method.name,
+            parameters=cell.method.recorded_parameters(),
+            copies=suite.copies,
+            texts=texts,
+            package=package_of(cell.method.name),
         ),
         seed=cell.seed,
         training=TrainingInfo(budget=cell.budget.label, recipe=cell.recipe.model_dump(mode="json"), **training),

@@ -61,13 +61,10 @@ def read_texts(path: Path) -> list[Text]:
     """
     texts: list[Text] = []
     seen: set[str] = set()
-    for number, row in _json_lines(path):
+    for number, row in json_lines(path):
         if not isinstance(row.get("id"), str) or not isinstance(row.get("text"), str) or not row["text"].strip():
             raise UserError(f'{path}:{number}: each line needs "id" and a non-empty "text", both strings')
-        try:
-            f"{row['id']}{row['text']}".encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{path}:{number}: {error.object[error.start]!a} is no character; take it out") from None
+        check_characters(f"{row['id']}{row['text']}", f"{path}:{number}")
         if row["id"] in seen:
             raise UserError(f"{path}:{number}: id {row['id']!r} stands there twice; give every text an id of its own")
         seen.add(row["id"])
@@ -83,6 +80,14 @@ def read_texts(path: Path) -> list[Text]:
     return texts
 
 
+def check_characters(text: str, where: str) -> None:
+    """Raise UserError, beginning with `where`, if the text holds half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: {error.object[error.start]!a} is no character; take it out") from None
+
+
 def write_lines(path: Path, rows: Iterable[Text] | Iterable[AugmentedText]) -> None:
     """Write texts or augmented texts, one JSON object a line, in the order given, without details that are empty."""
     with path.open("w", encoding="utf-8") as file:
@@ -95,7 +100,7 @@ def read_augmented(path: Path) -> list[AugmentedText]:
     """Read what `write_lines` wrote from augmented texts."""
     return [
         AugmentedText(row["id"], row["copy"], row["text"], tuple((s, e, v) for s, e, v in row.get("values", [])))
-        for _, row in _json_lines(path)
+        for _, row in json_lines(path)
     ]
 
 
@@ -137,7 +142,11 @@ def read_scores(path: Path) -> list[TokenScores]:
     return [TokenScores(**row) for row in pq.read_table(path).to_pylist()]
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a JSONL file with their line numbers.
+
+    Raises UserError naming the file and line if one is no JSON object, or the file cannot be read.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):

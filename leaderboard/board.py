@@ -316,7 +316,8 @@ def _label(record: Record) -> str:
     known = [f"{sign}={_short(given[name])}" for name, sign in GREEK.items() if name in given]
     others = {key: value for key, value in point(record).items() if key.rpartition(".")[2] not in GREEK}
     chosen = [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in others.items()]
-    return " ".join([record.method.name, *known, *chosen])
+    named = [given["label"]] if isinstance(given.get("label"), str) else []
+    return " ".join([record.method.name, *known, *named, *chosen])
 
 
 def _short(value: Any) -> str:

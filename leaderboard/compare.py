@@ -31,7 +31,7 @@ def conditions(record: Record) -> Facts:
 
 
 def treatment(record: Record) -> Facts:
-    """What makes a row of a table, by dotted field: the method, its parameters, the pair and how tokens were scored.
+    """What makes a row of a table, by dotted field: method, parameters, package, pair and how tokens were scored.
 
     Records with equal conditions and equal treatment differ in their seed, or in what a suite chooses over.
     """
@@ -73,7 +73,7 @@ def _all_treatment(record: Record) -> Facts:
     pair = record.pair
     return _flat(
         {
-            "method": record.method.model_dump(include={"name", "parameters", "copies"}),
+            "method": record.method.model_dump(include={"name", "parameters", "copies", "package"}),
             "pair": {
                 "name": pair and pair.name,
                 "large": pair and _weights(pair.large),

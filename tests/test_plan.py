@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.corpora.biography import Biography
 from benchmark.errors import UserError
 from benchmark.people import as_lines, make_people
 from benchmark.plan import Cell, Plan, find_device, make_plan
@@ -308,3 +309,31 @@ def test_cuda_is_refused_where_there_is_none(content: dict[str, Any]) -> None:
 def test_every_stage_call_can_be_told_to_another_machine_as_json(content: dict[str, Any]) -> None:
     for call in _plan(content).calls():
         assert json.loads(json.dumps([call.params, call.where])) == [call.params, call.where]
+
+
+@pytest.mark.parametrize(
+    ("method", "details"),
+    [
+        ("plain", None),
+        ("aeda", None),
+        ("eda", ["entities"]),
+        ("full_name", ["entities", "subject"]),
+        ("reverse", ["entities"]),
+    ],
+)
+def test_a_method_gets_the_details_it_needs_and_those_it_welcomes(
+    content: dict[str, Any], method: str, details: list[str] | None
+) -> None:
+    assert _only_cell(content | {"methods": [method]}).stages["corpus"].params.get("details") == details
+
+
+def test_what_a_task_does_not_know_is_needed_by_none_that_only_welcomes_it(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Biography, "details", frozenset({"subject"}))
+    assert "details" not in _only_cell(content | {"methods": ["eda"]}).stages["corpus"].params
+    assert _only_cell(content | {"methods": ["full_name"]}).stages["corpus"].params["details"] == ["subject"]
+    with pytest.raises(
+        ValueError, match="reverse needs the entities of every text, which task biography does not know"
+    ):
+        _only_cell(content | {"methods": ["reverse"]})

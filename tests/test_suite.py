@@ -204,6 +204,7 @@ def test_nearest_says_what_is_known_even_if_that_is_nothing() -> None:
 
 
 def test_every_method_can_stand_in_a_suite_by_its_name_alone(load: Callable[[str], Suite]) -> None:
-    suite = load(GOOD.replace("[plain]", str(sorted(METHODS))))
+    alone = sorted(set(METHODS) - {"texts"})  # which needs a path
+    suite = load(GOOD.replace("[plain]", str(alone)))
     names: list[Any] = [entry.name for entry in suite.methods]
-    assert names == sorted(METHODS)
+    assert names == alone

@@ -1,4 +1,7 @@
-"""Augmentation methods, one file each. A new file here with a named Method in it is in the registry by itself."""
+"""Augmentation methods, one file each. A new file here with a named Method in it is in the registry by itself.
+
+So is a class that an installed distribution declares as an entry point of the group `benchmark.methods`.
+"""
 
 import hashlib
 import importlib
@@ -6,6 +9,8 @@ import inspect
 import pkgutil
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import ValidationError
 
@@ -13,10 +18,38 @@ from benchmark.errors import UserError, nearest
 from benchmark.methods.base import Method
 from benchmark.texts import AugmentedText, Text, TokenScores
 
-__all__ = ["METHODS", "Method", "augment", "make_method"]
+__all__ = ["GROUP", "METHODS", "Method", "augment", "make_method", "package_of"]
+
+GROUP = "benchmark.methods"
+
+METHODS: dict[str, type[Method]]
 
 
-def _find_methods() -> dict[str, type[Method]]:
+def __getattr__(name: str) -> object:
+    # METHODS is found when first asked for: a distribution's module imports this one before its own class is there.
+    if name == "METHODS":
+        return _registry()[0]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _registry() -> tuple[dict[str, type[Method]], dict[str, str]]:
+    """Every method by its name, and of those that were installed the distribution with its version."""
+    found = _shipped()
+    packages: dict[str, str] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.value, point.name)):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution without a name"
+        method = _installed(point, package)
+        if method.name in found:
+            other = packages.get(method.name, "this project")
+            raise UserError(
+                f"{package}: a method of {other} is called {method.name!r} already; uninstall one of the two"
+            )
+        found[method.name], packages[method.name] = method, package
+    return found, packages
+
+
+def _shipped() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
@@ -30,7 +63,25 @@ def _find_methods() -> dict[str, type[Method]]:
     return found
 
 
-METHODS: dict[str, type[Method]] = _find_methods()
+def _installed(point: EntryPoint, package: str) -> type[Method]:
+    """The class that an entry point names. Raises UserError if it cannot be imported or is no method with a name."""
+    where = f"{package}: entry point {point.name} = {point.value}"
+    try:
+        value = point.load()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{where}: {type(error).__name__}: {reason}; mend or uninstall {package}") from None
+    named = inspect.isclass(value) and issubclass(value, Method) and isinstance(getattr(value, "name", None), str)
+    if not named or inspect.isabstract(value):
+        raise UserError(
+            f"{where}: not a Method with a name (see docs/add_a_method.md); name such a class or uninstall {package}"
+        )
+    return value  # type: ignore[no-any-return]
+
+
+def package_of(name: str) -> str | None:
+    """The distribution, with its version, that a method was installed with; None for those of this project."""
+    return _registry()[1].get(name)
 
 
 def make_method(name: str, parameters: Mapping[str, object]) -> Method:
@@ -38,17 +89,21 @@ def make_method(name: str, parameters: Mapping[str, object]) -> Method:
 
     Raises UserError if there is none, or if a parameter is unknown or has a value the method does not take.
     """
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; {nearest(name, list(METHODS))}")
+    methods = _registry()[0]
+    if name not in methods:
+        raise UserError(f"unknown method {name!r}; {nearest(name, list(methods))}")
     try:
-        return METHODS[name].model_validate(dict(parameters))
+        return methods[name].model_validate(dict(parameters))
     except ValidationError as error:
-        first = error.errors()[0]
-    key, known = ".".join(map(str, first["loc"])) or "parameters", list(METHODS[name].model_fields)
+        errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    key, known = ".".join(map(str, first["loc"])) or "parameters", list(methods[name].model_fields)
+    if first["type"] == "missing":
+        raise UserError(f"method {name!r}: {key}: missing; give it a value")
     if first["type"] == "extra_forbidden":
         remedy = nearest(key, known) if known else "it takes none"
         raise UserError(f"method {name!r}: unknown parameter {key!r}; {remedy}")
-    raise UserError(f"method {name!r}: {key}: {first['msg']}, not {first['input']!r}")
+    raise UserError(f"method {name!r}: {key}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}")
 
 
 def augment(
@@ -65,8 +120,11 @@ def augment(
 
     Raises:
         ValueError: the method needs tokens and there are none, or they are not those of the texts.
-        UserError: a score is not a finite number.
+        UserError: a score is not a finite number, the method does not suit the texts or the number of copies, or
+            needs details that they lack.
     """
+    method.check(texts, copies)
+    _check_details(method, texts)
     if method.needs != "nothing" and tokens is None:
         raise ValueError(f"{method.name} needs token scores")
     for text, scored in zip(texts, tokens if tokens is not None else [None] * len(texts), strict=True):
@@ -78,4 +136,13 @@ def augment(
             digest = hashlib.sha256(text.text.encode()).hexdigest()
             for copy in range(1, copies + 1):
                 rng = random.Random(f"{seed}:{digest}:{text.id}:{copy}")
-                yield AugmentedText(text.id, copy, method.augment_one(text, scored, rng))
+                yield AugmentedText(text.id, copy, method.make_copy(text, scored, rng, copy))
+
+
+def _check_details(method: Method, texts: Sequence[Text]) -> None:
+    """A text may hold no entity, but a corpus without any does not know them."""
+    for text in texts:
+        if "subject" in method.details and not text.subject:
+            raise UserError(f'text {text.id!r}: {method.name} needs its "subject"; add it to the line of the text')
+    if "entities" in method.details and not any(text.entities for text in texts):
+        raise UserError(f'{method.name} needs the "entities" of the texts, and none has any; add their offsets')

@@ -2,7 +2,8 @@
 
 import random
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -54,6 +55,7 @@ class Method(BaseModel):
             model's tokens.
         details: which further fields of Text it needs, "subject" or "entities"; a task that does not know them is
             refused.
+        welcome: which of these it makes use of where the task knows them, and does without elsewhere.
         reduction: how attention becomes scores (`received`, `released`, …), or `loss` for each token's negative
             log-likelihood in nats; None leaves that to the suite.
         matched: whether training takes the suite's number of optimizer steps. Where False it takes the same number of
@@ -68,6 +70,7 @@ class Method(BaseModel):
     name: ClassVar[str]
     needs: ClassVar[Literal["nothing", "tokens", "trained", "large", "difference"]] = "nothing"
     details: ClassVar[frozenset[str]] = frozenset()
+    welcome: ClassVar[frozenset[str]] = frozenset()
     reduction: ClassVar[str | None] = None
     matched: ClassVar[bool] = True
     originals: ClassVar[bool] = True
@@ -78,6 +81,10 @@ class Method(BaseModel):
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Make one copy of `text`, never empty; `tokens` are the text's (None where the method needs nothing)."""
 
+    def make_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> str:
+        """Make the copy of that number, 1 or higher; for most methods the number says nothing that `rng` does not."""
+        return self.augment_one(text, tokens, rng)
+
     def values(self, text: Text, tokens: TokenScores | None) -> tuple[tuple[int, int, float], ...]:
         """Numbers on character spans of the original that `training` makes use of; most methods have none."""
         return ()
@@ -85,6 +92,22 @@ class Method(BaseModel):
     def training(self) -> Training:
         """What changes in training itself; for most methods nothing."""
         return Training()
+
+    def check(self, texts: Sequence[Text], copies: int) -> None:
+        """Refuse, by a UserError, parameters that do not suit these texts or that many copies; most suit any."""
+
+    def key_parameters(self) -> dict[str, Any]:
+        """What of the parameters the texts depend on, for the keys: a file by the hash of its bytes, not its path."""
+        return self.model_dump(mode="json")
+
+    def recorded_parameters(self) -> dict[str, Any]:
+        """The parameters as a record shows them to others."""
+        return self.key_parameters()
+
+    @property
+    def varies(self) -> bool:
+        """Whether a text's copies differ by the `rng`; where not, they are all as `augment_one` makes the first."""
+        return self.makes_copies
 
     @property
     def uses_pair(self) -> bool:

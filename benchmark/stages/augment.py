@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmark.errors import UserError
 from benchmark.methods import augment, make_method
 from benchmark.stages import Progress
 from benchmark.store import StageCall
@@ -17,7 +18,11 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     from benchmark.scoring import contrast, tokens_of
 
     params = call.params
-    method = make_method(params["method"].split("@")[0], params["parameters"])
+    method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))
+    if "parameters" in call.where and method.key_parameters() != params["parameters"]:
+        raise UserError(
+            f"{method.label}: what its parameters name was changed after the suite was planned; run it again"
+        )
     texts = read_texts(inputs["corpus"] / "texts.jsonl")
     tokens: list[TokenScores] | None = None
     if method.needs == "tokens":

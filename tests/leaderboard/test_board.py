@@ -155,6 +155,7 @@ def test_suite_and_what_bounds_memory_do_not_split_a_row(tmp_path: Path, change:
     [
         {"method__parameters": {"alpha": 0.2, "beta": 0.05}},
         {"method__copies": 5},
+        {"method__package": "others 1.0"},
         {"pair": None},
         {"scoring": {"reduction": "received_strict"}},
     ],
@@ -165,6 +166,13 @@ def test_methods_that_differ_stand_in_rows_of_their_own_with_labels_of_their_own
     rows = only_table(tmp_path).rows
     assert len({row.label for row in rows}) == 2
     assert all(row.label.startswith("random_dropout α=.") for row in rows)
+
+
+def test_texts_from_files_go_by_their_labels_and_equal_labels_by_the_files_hashes(tmp_path: Path) -> None:
+    for label, first in (("one.jsonl", "a"), ("two.jsonl", "b"), ("two.jsonl", "c")):
+        write_record(tmp_path, "texts", method__parameters={"label": label, "sha256": first * 64})
+    labels = {row.label for row in only_table(tmp_path).rows}
+    assert labels == {"texts one.jsonl", "texts two.jsonl sha256=bbbbbbbb", "texts two.jsonl sha256=cccccccc"}
 
 
 def test_the_same_cell_and_seed_twice_is_refused_naming_both_files(tmp_path: Path) -> None:

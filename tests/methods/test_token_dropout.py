@@ -17,7 +17,7 @@ from tokenizers.trainers import BpeTrainer
 
 from benchmark.errors import UserError
 from benchmark.methods import METHODS, augment, make_method
-from benchmark.methods.dropout import Unit, equation_1, ranks, units, without
+from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without
 from benchmark.texts import Text, TokenScores
 
 WORDS = Text("w", "zero one two three four five six seven eight nine")
@@ -100,7 +100,7 @@ def test_two_copies_draw_their_own_numbers() -> None:
     assert len(set(copies)) > 150  # of 1,024 possible ones
 
 
-@pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if method.makes_copies))
+@pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if issubclass(method, TokenDropout)))
 def test_where_nothing_can_be_dropped_every_copy_is_the_text_itself(name: str) -> None:
     text = Text("t", "  Two spaces lead,\nand one trails. ")
     alpha = 1.0 if name == "released_random" else 0.0

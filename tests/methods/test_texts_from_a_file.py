@@ -1,0 +1,135 @@
+"""The method `texts`: which line becomes which copy, what is refused, and that no path gets about."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import runner
+from benchmark.errors import UserError
+from benchmark.methods import augment, make_method
+from benchmark.plan import Cell, make_plan
+from benchmark.record import read_record
+from benchmark.runner import run_suite
+from benchmark.stages.augment import run as run_augment
+from benchmark.texts import Text, write_lines
+from leaderboard.board import build_board, load_records
+from tests.tiny import calls_here, tiny_suite
+
+CORPUS = [Text("a", "Ada ran."), Text("b", "Ben sat.")]
+LINES = '{"id": "b", "text": "B one"}\n{"id": "a", "text": "A one"}\n\n{"id": "b", "text": "B two"}\n' * 2
+
+
+def _file(folder: Path, content: str = LINES) -> Path:
+    file = folder / "told.jsonl"
+    file.write_text(content, encoding="utf-8")
+    return file
+
+
+def _copies(path: Path, copies: int) -> list[tuple[str, int, str]]:
+    method = make_method("texts", {"path": str(path)})
+    return [(row.id, row.copy, row.text) for row in augment(method, CORPUS, None, copies, seed=1)]
+
+
+def test_copy_k_is_the_kth_line_of_its_id(tmp_path: Path) -> None:
+    assert _copies(_file(tmp_path), 2) == [
+        ("a", 0, "Ada ran."),
+        ("a", 1, "A one"),
+        ("a", 2, "A one"),
+        ("b", 0, "Ben sat."),
+        ("b", 1, "B one"),
+        ("b", 2, "B two"),
+    ]
+
+
+def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -> None:
+    made = list(augment(make_method("aeda", {}), CORPUS, None, 3, seed=1))
+    write_lines(tmp_path / "made.jsonl", made)
+    assert _copies(tmp_path / "made.jsonl", 3) == [(row.id, row.copy, row.text) for row in made]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LINES + '{"id": "c", "text": "x"}\n', r"told\.jsonl:9: id 'c' is no text of the corpus; take the line out"),
+        (LINES + '{"id": "a", "text": "x"', r"told\.jsonl:9: not JSON"),
+        (LINES + '{"id": "a"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text", both strings'),
+        (LINES + '{"id": "a", "text": " "}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
+        (LINES + '{"id": 1, "text": "x"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
+        (LINES + '["a", "x"]', r"told\.jsonl:9: expected a JSON object"),
+        (LINES + '{"id": "a", "text": "\\ud800"}', r"told\.jsonl:9: .* is no character"),
+        (LINES, r"told\.jsonl:6: id 'a' has 2 of 3 copies; add lines or ask for fewer"),
+        ('{"id": "b", "text": "x"}\n' * 3, r"told\.jsonl: id 'a' has 0 of 3 copies; add lines or ask for fewer"),
+        ("\n", r"told\.jsonl: no copy in it"),
+        ('{"id": "a", "copy": 0, "text": "x"}', r"told\.jsonl: no copy in it"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_by_its_line(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        _copies(_file(tmp_path, content), 3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_path_that_is_missing_or_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="^method 'texts': path: missing; give it a value$"):
+        make_method("texts", {})
+    with pytest.raises(UserError, match="nowhere: No such file"):
+        _copies(tmp_path / "nowhere", 1)
+    with pytest.raises(UserError, match="nowhere: No such file"):
+        make_method("texts", {"path": tmp_path / "nowhere"}).key_parameters()
+
+
+def _told(folder: Path, more: str = "") -> Path:
+    """Three lines for each of the four people of the tiny suite."""
+    folder.mkdir(exist_ok=True)
+    lines = [{"id": f"person-{i:05}", "text": f"Person {i}, told {k} times{more}."} for i in range(4) for k in range(3)]
+    return _file(folder, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _cell(model: Path, **parameters: Any) -> Cell:
+    (cell,) = make_plan(tiny_suite(model, methods=[{"name": "texts", **parameters}])).cells
+    return cell
+
+
+def test_keys_hold_the_hash_of_the_file_and_neither_its_place_nor_its_title(tmp_path: Path, tiny: Path) -> None:
+    here, there = (_cell(tiny, path=str(_told(tmp_path / name))) for name in ("here", "there"))
+    assert here.key == there.key
+    titled = _cell(tiny, path=str(tmp_path / "here" / "told.jsonl"), title="GPT")
+    assert titled.stages["evaluate"].key == here.stages["evaluate"].key
+    assert (here.method.label, titled.method.label) == ("texts told.jsonl", "texts GPT")
+    changed = _cell(tiny, path=str(_told(tmp_path / "here", " over")))
+    assert changed.stages["augment"].key != here.stages["augment"].key
+
+
+def test_a_file_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"told\.jsonl:1: id 'b' is no text of the corpus"):
+        _cell(tiny, path=str(_file(tmp_path)))
+
+
+def test_a_file_that_changed_after_planning_is_not_taken_for_what_it_was(tmp_path: Path, tiny: Path) -> None:
+    call = _cell(tiny, path=str(_told(tmp_path))).stages["augment"]
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_lines(corpus / "texts.jsonl", [Text(f"person-{i:05}", "x") for i in range(4)])
+    run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
+    _told(tmp_path, " over")
+    with pytest.raises(UserError, match=r"texts told\.jsonl: .*changed after the suite was planned; run it again"):
+        run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
+
+
+@pytest.mark.slow
+def test_record_and_board_name_the_file_and_no_path(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "run_calls", calls_here)
+    suite = tiny_suite(tiny, methods=[{"name": "texts", "path": str(_told(tmp_path / "mine"))}], budgets=[{"steps": 1}])
+    run_suite(suite, tmp_path, tmp_path / "records", plain=True)
+    (path,) = (tmp_path / "records").rglob("*.json")
+    record = read_record(path)
+    assert set(record.method.parameters) == {"label", "sha256"}
+    assert record.method.package is None
+    assert record.method.texts == 4 * 3  # the originals and two copies
+    assert str(tmp_path) not in path.read_text()
+    (table,) = build_board(load_records(tmp_path / "records")).tables
+    assert [row.label for row in table.rows] == ["texts told.jsonl"]
