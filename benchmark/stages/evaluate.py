@@ -76,11 +76,9 @@ def ask(
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
     # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-    language_model = _language_model(progress)(
-        pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
-    )
+    asked = language_model(progress)(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
     results = simple_evaluate(
-        language_model,
+        asked,
         tasks=list(tasks),
         task_manager=manager,
         num_fewshot=num_fewshot,
@@ -89,12 +87,12 @@ def ask(
     )
     if results is None:
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
-    _check_prompts(results["samples"], language_model)
-    _check_answers(results["samples"], language_model.tokenizer)
+    check_prompts(results["samples"], asked, "lower evaluation.num_fewshot")
+    _check_answers(results["samples"], asked.tokenizer)
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
 
 
-def _language_model(progress: Progress) -> Any:
+def language_model(progress: Progress) -> Any:
     """lm-eval's class for models of transformers, telling `progress` how far it is where it would show bars."""
     from lm_eval.models.huggingface import HFLM
 
@@ -123,10 +121,17 @@ def _language_model(progress: Progress) -> Any:
     return Watched
 
 
-def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any) -> None:
+def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any, remedy: str) -> None:
     """Refuse answers to prompts that lm-eval cut on the left, of which it tells in a log alone."""
     for task, answered in samples.items():
-        asked = [(sample["doc"]["id"], *request) for sample in answered for request in sample["arguments"]]
+        asked = [
+            (sample["doc"].get("id", sample["doc_id"]), *request)
+            for sample in answered
+            for request in sample["arguments"]
+            if len(request) == 2  # one alone is a text to be predicted, which lm-eval reads window by window
+        ]
+        if not asked:
+            continue
         # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
         texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in asked]
         for (question, _, rest), ids in zip(asked, language_model.tokenizer(texts)["input_ids"], strict=True):
@@ -134,7 +139,7 @@ def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any
             if needed > language_model.max_length:
                 raise UserError(
                     f"{task}: question {question!r}: prompt and answer need {needed} tokens, more than the model's "
-                    f"context of {language_model.max_length}; lower evaluation.num_fewshot"
+                    f"context of {language_model.max_length}; {remedy}"
                 )
 
 
