@@ -7,8 +7,12 @@ class UserError(Exception):
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Say what is known beside `name`, the most similar entry first: for the end of an error line."""
+    return f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none'}"
+
+
+def did_you_mean(name: str, known: "list[str] | tuple[str, ...]") -> str:
+    """Ask whether the most similar entry is meant, with a space after it; empty if none is similar."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(sorted(known)) or 'none'}"
+    return f"did you mean {close[0]!r}? " if close else ""

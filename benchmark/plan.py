@@ -15,6 +15,7 @@ from typing import Any
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.errors import UserError, nearest
 from benchmark.methods import Method, make_method
+from benchmark.retention import HubText, LmEvalTask, TextFile
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe, Suite
@@ -36,9 +37,10 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the evaluate stage, and so of everything before it, and of the names the record goes by."""
+        """Hash of the last stages, and so of everything before them, and of the names the record goes by."""
         names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget.label]
-        return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names]).encode()).hexdigest()[:24]
+        others = [self.stages[role].key for role in ("untouched", "retained") if role in self.stages]
+        return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names, *others]).encode()).hexdigest()[:24]
 
     def choice(self, over: Sequence[str]) -> list[str]:
         """Which of the record's facts the best is chosen over, of the parameters a suite names in `choose.over`."""
@@ -95,7 +97,10 @@ class Plan:
         """Every stage of every cell once, sources before what reads them."""
         found: dict[str, StageCall] = {}
         for cell in self.cells:
-            _collect(cell.stages["evaluate"], found)
+            # The untouched model comes first: it waits for nothing, and tells early that a held-out text cannot be had.
+            for role in ("untouched", "evaluate", "retained"):
+                if role in cell.stages:
+                    _collect(cell.stages[role], found)
         return list(found.values())
 
 
@@ -113,7 +118,7 @@ def make_plan(suite: Suite) -> Plan:
     used = {*suite.train, *(end for pair in suite.pairs.values() for end in (pair.large, pair.small))}
     fingerprints = {name: suite.models[name].fingerprint() for name in sorted(used)}
     device = find_device(suite.device)
-    builder = _Builder(suite, fingerprints, device)
+    builder = _Builder(suite, fingerprints, device, [entry.pinned() for entry in suite.retention])
     cells = list(builder.cells())
     if not cells:
         raise UserError(f"suite {suite.name!r}: methods: none applies to a trained model; check their 'for' lists")
@@ -151,6 +156,7 @@ class _Builder:
     suite: Suite
     fingerprints: Mapping[str, str]
     device: str
+    retention: Sequence[TextFile | HubText | LmEvalTask]
 
     def cells(self) -> Iterator[Cell]:
         for entry in self.suite.tasks:
@@ -216,6 +222,9 @@ class _Builder:
         }
         where = {"model": self._spec(trained), "metadata": corpus.metadata}
         stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
+        if self.retention:
+            stages["untouched"] = self._retain(trained, {})
+            stages["retained"] = self._retain(trained, {"trained": stages["train"]})
         return stages
 
     def _corpus(self, entry: Task, corpus: Corpus, details: frozenset[str]) -> StageCall:
@@ -247,6 +256,20 @@ class _Builder:
             params["tokenizer"] = self.fingerprints[trained]
             where["model"] = self._spec(trained)
         return self._call("augment", params, inputs, where)
+
+    def _retain(self, name: str, inputs: dict[str, StageCall]) -> StageCall:
+        params = {**self._model(name), "entries": self._entries}
+        if any(isinstance(entry, LmEvalTask) for entry in self.retention):
+            params |= {"lm_eval": version("lm_eval"), "batch_size": self.suite.evaluation.batch_size}
+        where = {
+            "model": self._spec(name),
+            "entries": [entry.model_dump(mode="json", exclude_none=True) for entry in self.retention],
+        }
+        return self._call("retain", params, inputs, where)
+
+    @cached_property
+    def _entries(self) -> list[dict[str, Any]]:
+        return [entry.identity() for entry in self.retention]
 
     def _model(self, name: str) -> dict[str, Any]:
         """What of a model the result depends on: its weights and how they are used, not where they lie."""

@@ -11,7 +11,14 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from benchmark.errors import UserError
 
@@ -85,6 +92,23 @@ class TrainingInfo(_Strict):
     notes: list[str] = []
 
 
+class RetentionInfo(_Strict):
+    """What training cost on one held-out text or lm-eval task, by `metric`.
+
+    `measured` is the suite's entry, a file as the hash of its bytes. `before` is the untouched model's value, `after`
+    the trained model's, and `forgetting` the change for the worse: above 0 the model has lost something, whichever
+    direction of the metric is the better one. `numbers` has all that was measured "before" and "after".
+    """
+
+    measured: dict[str, Any]
+    metric: str
+    higher_is_better: bool
+    before: float
+    after: float
+    forgetting: float
+    numbers: dict[str, dict[str, int | float]]
+
+
 class Environment(_Strict):
     """Code, packages and device of the training. `commit` is None outside a git checkout."""
 
@@ -122,7 +146,8 @@ class Record(_Strict):
     of combinations that the suite tries, this one among them.
 
     `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
-    its artifact. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
+    its artifact. `retention` has what the suite's entries of that name gave. `created`, `cost` and `environment` may
+    differ between two runs of one cell; all else may not.
     """
 
     schema_version: Literal[1] = 1
@@ -144,7 +169,14 @@ class Record(_Strict):
     answers: AnswersInfo
     choice: list[str] = []
     points: int = Field(default=1, ge=1)
+    retention: dict[str, RetentionInfo] = {}
     sha256: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_measured(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `retention` out where nothing is in it: such a record is written as it was before there was one."""
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if value or key != "retention"}
 
     def body_hash(self) -> str:
         """SHA-256 of the record's canonical JSON without the field `sha256` itself."""

@@ -3,8 +3,10 @@
 import itertools
 import json
 from bisect import bisect_right
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmark.corpora import Corpus
 from benchmark.errors import UserError
@@ -19,12 +21,13 @@ from benchmark.record import (
     ModelInfo,
     PairInfo,
     Record,
+    RetentionInfo,
     TaskInfo,
     TrainingInfo,
     file_hash,
     read_record,
 )
-from benchmark.store import Store, replacing, write_atomically
+from benchmark.store import StageCall, Store, replacing, write_atomically
 
 TEXTS_AT_ONCE = 1000  # whose tokens are held together while distances are counted
 
@@ -144,6 +147,32 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
         answers=answers,
         choice=cell.choice(suite.choose.over) if suite.choose else [],
         points=plan.points(cell),
+        retention=_retention(store, stages),
+    )
+
+
+def _retention(store: Store, stages: Mapping[str, StageCall]) -> dict[str, RetentionInfo]:
+    if "retained" not in stages:
+        return {}
+    before, after = (
+        json.loads((store.path(stages[role]) / "retention.json").read_text()) for role in ("untouched", "retained")
+    )
+    return {
+        entry["name"]: _change(entry, before[entry["name"]], after[entry["name"]])
+        for entry in stages["retained"].params["entries"]
+    }
+
+
+def _change(measured: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> RetentionInfo:
+    change = after["value"] - before["value"]
+    return RetentionInfo(
+        measured=measured,
+        metric=after["metric"],
+        higher_is_better=after["higher_is_better"],
+        before=before["value"],
+        after=after["value"],
+        forgetting=round(-change if after["higher_is_better"] else change, 6) + 0.0,
+        numbers={"before": before["numbers"], "after": after["numbers"]},
     )
 
 

@@ -16,6 +16,7 @@ from benchmark.errors import UserError, nearest
 from benchmark.methods import METHODS, make_method
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
+from benchmark.retention import KINDS, Retention
 
 SUITES = ROOT / "suites"
 
@@ -167,6 +168,7 @@ class Suite(_Strict):
     choose: Choose | None = None
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
+    retention: list[Retention] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
 
@@ -192,6 +194,14 @@ class Suite(_Strict):
         for i, name in enumerate(self.choose.over if self.choose else []):
             if name not in known:
                 raise ValueError(f"choose.over[{i}]: unknown parameter {name!r}; {nearest(name, sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def _retention_is_listed_once(self) -> "Suite":
+        names = [entry.name for entry in self.retention]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise ValueError(f"retention[{i}].name: {name!r} comes twice; give every entry a name of its own")
         return self
 
     @model_validator(mode="after")
@@ -279,7 +289,7 @@ def _explain(error: ValidationError) -> str:
     errors = error.errors()
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place = first["loc"]
-    if place[:1] == ("tasks",) and len(place) > 2:  # pydantic names the kind of task after its number
+    if place[:1] in (("tasks",), ("retention",)) and len(place) > 2:  # pydantic names the kind after the number
         place = (*place[:2], *place[3:])
     if place[:1] == ("recipe",):  # the number of a combination tells nobody where to look
         place = (place[0], *place[2:])
@@ -290,7 +300,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
     message = first["msg"].removeprefix("Value error, ").split(" or instance of ")[0]
-    given = "" if first["type"] in ("missing", "too_short", "value_error") else f", not {reprlib.repr(first['input'])}"
+    untold = ("missing", "too_short", "value_error", "retention_kind")
+    given = "" if first["type"] in untold else f", not {reprlib.repr(first['input'])}"
     return f"{where}: {message}{given}" if where else message
 
 
@@ -308,6 +319,8 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     }
     if location[:1] == ("tasks",):
         model: type[BaseModel] = TASK_KINDS[str(location[2])]
+    elif location[:1] == ("retention",):
+        model = KINDS[str(location[2])]
     else:
         model = rooms[str(location[0])] if location else Suite
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UserError
 from benchmark.people import FIELDS
-from benchmark.record import METRICS, Record, read_record
+from benchmark.record import METRICS, Record, RetentionInfo, read_record
 from leaderboard.answers import Answers, Tally, read_answers, tally
 from leaderboard.compare import Facts, canonical, conditions, point, treatment
 from leaderboard.statistics import Interval, mean_interval, paired_difference
@@ -29,6 +29,26 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Forgetting(_Frozen):
+    """What training cost on one held-out text or task: the change for the worse, by the metric named at the table.
+
+    `low` and `high` are the ends of the 95% interval over the seeds that measured it, None where that is one seed.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: tuple[int, ...]
+
+
+class HeldOut(_Frozen):
+    """A held-out text or task that records of a table measured, `before` being the untouched model's value."""
+
+    label: str
+    metric: str
+    before: float
+
+
 class Row(_Frozen):
     """A method's records, one per seed, put together.
 
@@ -36,6 +56,7 @@ class Row(_Frozen):
     is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
     `texts` are the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among
     `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
+    `forgetting` is by the label of the table's `held_out`.
     """
 
     label: str
@@ -54,6 +75,7 @@ class Row(_Frozen):
     seconds: float | None
     tried: int = 1
     chosen: Facts = {}
+    forgetting: dict[str, Forgetting] = {}
 
     @property
     def headline(self) -> Interval:
@@ -84,6 +106,7 @@ class BoardTable(_Frozen):
     subjects: int
     fields: tuple[str, ...]
     rows: tuple[Row, ...]
+    held_out: tuple[HeldOut, ...] = ()
 
     def is_best(self, row: Row) -> bool:
         """Whether no row of this table has a higher exact match."""
@@ -178,8 +201,9 @@ def _table(group: list[Found]) -> BoardTable:
     path, first = group[0]
     budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
     fields = _fields(first.task.name, answers[path])
+    held_out = _held_out(group)
     rows = [
-        _row(label, some, _baseline_for(some, baselines), answers, fields).model_copy(
+        _row(label, some, _baseline_for(some, baselines), answers, fields, held_out).model_copy(
             update={"tried": _tried(candidates), "chosen": point(some[0][1])}
         )
         for label, some, candidates in zip(labels, members, points, strict=True)
@@ -195,6 +219,44 @@ def _table(group: list[Found]) -> BoardTable:
         subjects=len(set(answers[path].subject)),
         fields=tuple(fields),
         rows=tuple(sorted(rows, key=lambda row: (-row.headline.mean, row.label))),
+        held_out=tuple(held_out.values()),
+    )
+
+
+def _held_out(group: list[Found]) -> dict[str, HeldOut]:
+    """What the records of a table measured beside the task, by what tells one from another, labels made unequal."""
+    found: dict[str, tuple[Facts, HeldOut]] = {}
+    for _, record in group:
+        for name, info in record.retention.items():
+            held_out = HeldOut(label=name, metric=info.metric, before=info.before)
+            found.setdefault(_measured(info), (info.measured, held_out))
+    labels = tell_apart([one.label for _, one in found.values()], [facts for facts, _ in found.values()])
+    return {
+        key: one.model_copy(update={"label": label})
+        for (key, (_, one)), label in zip(found.items(), labels, strict=True)
+    }
+
+
+def _measured(info: RetentionInfo) -> str:
+    return canonical([info.measured, info.metric, info.higher_is_better])
+
+
+def _forgetting(records: list[Record], key: str) -> Forgetting | None:
+    """The mean over the seeds that measured it, with the bootstrap interval over seeds where there are several."""
+    values = {
+        record.seed: info.forgetting
+        for record in records
+        for info in record.retention.values()
+        if _measured(info) == key
+    }
+    if not values:
+        return None
+    interval, several = mean_interval([[value] for value in values.values()]), len(values) > 1
+    return Forgetting(
+        mean=interval.mean,
+        low=interval.low if several else None,
+        high=interval.high if several else None,
+        seeds=tuple(values),
     )
 
 
@@ -231,7 +293,12 @@ def _tried(points: list[list[Found]]) -> int:
 
 
 def _row(
-    label: str, members: list[Found], baseline: list[Found], answers: dict[Path, Answers], fields: dict[str, str]
+    label: str,
+    members: list[Found],
+    baseline: list[Found],
+    answers: dict[Path, Answers],
+    fields: dict[str, str],
+    held_out: dict[str, HeldOut],
 ) -> Row:
     records = [record for _, record in members]
     first = records[0]
@@ -239,6 +306,7 @@ def _row(
     scores = {metric: _interval(tally(mine, metric)) for metric in METRICS}
     of_fields = {field: _interval(tally(mine, "exact_match", task)) for field, task in fields.items()}
     difference, difference_seeds = _difference(members, baseline, answers)
+    forgetting = {one.label: _forgetting(records, key) for key, one in held_out.items()}
     seconds = [record.cost["train"].seconds for record in records if "train" in record.cost]
     return Row(
         label=label,
@@ -255,6 +323,7 @@ def _row(
         steps=_range(record.training.steps for record in records),
         texts=_range(record.method.texts for record in records),
         seconds=sum(seconds) / len(seconds) if seconds else None,
+        forgetting={label: change for label, change in forgetting.items() if change},
     )
 
 

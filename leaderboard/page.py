@@ -9,14 +9,14 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from tabulate import tabulate
 
 from benchmark.record import METRICS
-from leaderboard.board import BASELINE, Board, BoardTable, Row, short_number
+from leaderboard.board import BASELINE, Board, BoardTable, Forgetting, Row, short_number
 from leaderboard.compare import canonical
 from leaderboard.statistics import DRAWS, Interval
 
@@ -80,6 +80,25 @@ def tried_text(row: Row) -> str:
     return f" (best of {row.tried})" if row.tried > 1 else ""
 
 
+def forgetting_text(row: Row, label: str, digits: int = 3) -> str:
+    """What a row forgot of a held-out text or task: above 0 is worse; a dash where it was not measured."""
+    change = row.forgetting.get(label)
+    if change is None:
+        return "–"
+    fewer = f" ({len(change.seeds)} of {len(row.seeds)} seeds)" if change.seeds != row.seeds else ""
+    if change.low is None or change.high is None:
+        return short_number(change.mean, digits, "+") + fewer
+    return with_interval(Interval(change.mean, change.low, change.high), digits, "+") + fewer
+
+
+def forgetting_note(table: BoardTable, name: Callable[[str], str] = str) -> str:
+    """What the columns of forgetting are: metric and value of the untouched model for each; `name` renders a label."""
+    told = ", ".join(
+        f"{name(one.label)} ({name(one.metric)}, untouched {short_number(one.before)})" for one in table.held_out
+    )
+    return f"Forgetting: the change for the worse against the untouched model, above 0 being a loss: {told}."
+
+
 def page(board: Board, folder: Path) -> str:
     """The whole board as a Markdown page that stands in `folder`; its links to records are relative to that."""
     sections = [_section(table, folder) for table in board.tables]
@@ -107,7 +126,8 @@ def compact(board: Board, link: str) -> str:
 def table_csv(board: Board, folder: Path) -> str:
     """The board as CSV, a line per row of a table; numbers have six digits, paths are relative to `folder`."""
     fields = list(dict.fromkeys(field for table in board.tables for field in table.fields))
-    lines = [_csv_line(table, row, fields, folder) for table in board.tables for row in table.rows]
+    held_out = list(dict.fromkeys((one.label, one.metric) for table in board.tables for one in table.held_out))
+    lines = [_csv_line(table, row, fields, held_out, folder) for table in board.tables for row in table.rows]
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else ["table"], lineterminator="\n")
     writer.writeheader()
@@ -138,11 +158,22 @@ def _section(table: BoardTable, folder: Path) -> str:
     facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
     return (
         f"## {markdown_text(table.title)}\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n\n"
-        f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n"
+        f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n{_forgetting(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
         f"<details><summary>Alike in this table</summary>\n\n{facts}\n\n</details>\n"
     )
+
+
+def _forgetting(table: BoardTable) -> str:
+    """The table of what was forgotten; nothing where nothing was measured."""
+    if not table.held_out:
+        return ""
+    labels = [one.label for one in table.held_out]
+    rows = [[_name(table, row), *(forgetting_text(row, label) for label in labels)] for row in table.rows]
+    headers = ["Method", *(markdown_text(label) for label in labels)]
+    note = forgetting_note(table, markdown_text)
+    return f"{note} Intervals are over seeds; with one seed there is none.\n\n{_grid(headers, rows)}\n\n"
 
 
 def _value(value: object) -> str:
@@ -183,7 +214,9 @@ def _range(ends: tuple[int, int]) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def _csv_line(table: BoardTable, row: Row, fields: Sequence[str], folder: Path) -> dict[str, str | float | int]:
+def _csv_line(
+    table: BoardTable, row: Row, fields: Sequence[str], held_out: Sequence[tuple[str, str]], folder: Path
+) -> dict[str, str | float | int]:
     line: dict[str, str | float | int] = {
         "table": _cell(table.title),
         "task": _cell(table.task),
@@ -207,6 +240,12 @@ def _csv_line(table: BoardTable, row: Row, fields: Sequence[str], folder: Path) 
     line["difference_seeds"] = " ".join(map(str, row.difference_seeds))
     for field in fields:
         line |= _ends(_cell(f"exact_match_{field}"), row.fields.get(field))
+    measured = {(one.label, one.metric) for one in table.held_out}
+    for label, metric in held_out:
+        change = row.forgetting.get(label) if (label, metric) in measured else None
+        name = _cell(f"forgetting_{label}_{metric}")
+        line |= _ends(name, change)
+        line[f"{name}_seeds"] = " ".join(map(str, change.seeds)) if change else ""
     line |= {"steps_least": row.steps[0], "steps_most": row.steps[1]}
     line |= {"texts_least": row.texts[0], "texts_most": row.texts[1]}
     line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
@@ -215,9 +254,10 @@ def _csv_line(table: BoardTable, row: Row, fields: Sequence[str], folder: Path) 
     return line
 
 
-def _ends(name: str, score: Interval | None) -> dict[str, str | float]:
+def _ends(name: str, score: Interval | Forgetting | None) -> dict[str, str | float]:
     parts = {"": "mean", "_low": "low", "_high": "high"}
-    return {name + end: "" if score is None else round(getattr(score, part), 6) for end, part in parts.items()}
+    values = {end: getattr(score, part, None) for end, part in parts.items()}
+    return {name + end: "" if value is None else round(value, 6) for end, value in values.items()}
 
 
 def _cell(text: str) -> str:

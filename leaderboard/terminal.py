@@ -6,7 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard.board import Board, BoardTable, Row, short_number
-from leaderboard.page import clean, difference_text, field_name, tried_text, with_interval
+from leaderboard.page import (
+    clean,
+    difference_text,
+    field_name,
+    forgetting_note,
+    forgetting_text,
+    tried_text,
+    with_interval,
+)
 
 
 def print_board(board: Board, console: Console) -> None:
@@ -15,6 +23,9 @@ def print_board(board: Board, console: Console) -> None:
         console.print(Text(f"\n{clean(table.title)}", style="bold"))
         console.print(_rich_table(table))
         console.print(Text(clean(table.summary())))
+        if table.held_out:
+            console.print(Text(f"\n{forgetting_note(table, clean)}"))
+            console.print(_forgetting_table(table))
     note = "Test half; 95% intervals over seeds and subjects (with one seed: over subjects)."
     console.print(Text(f"\n{note} ▲▼: the interval of Δ lies wholly on one side of 0.", style="dim"))
 
@@ -29,6 +40,17 @@ def _rich_table(table: BoardTable) -> Table:
     grid.add_column(Text("seeds"), justify="right")
     for row in table.rows:
         grid.add_row(*_cells(table, row), style="bold green" if table.is_best(row) else "")
+    return grid
+
+
+def _forgetting_table(table: BoardTable) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1), header_style="bold")
+    grid.add_column(Text("method"), max_width=24, overflow="fold")
+    for one in table.held_out:
+        grid.add_column(Text(clean(one.label)), justify="right", overflow="fold")
+    for row in table.rows:
+        numbers = [forgetting_text(row, one.label) for one in table.held_out]
+        grid.add_row(*(Text(text) for text in (clean(row.label), *numbers)))
     return grid
 
 

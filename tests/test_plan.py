@@ -1,6 +1,7 @@
 """Plans: how many cells and stages a suite gives, and what their keys depend on. No model is loaded."""
 
 import copy
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -337,3 +338,79 @@ def test_what_a_task_does_not_know_is_needed_by_none_that_only_welcomes_it(
         ValueError, match="reverse needs the entities of every text, which task biography does not know"
     ):
         _only_cell(content | {"methods": ["reverse"]})
+
+
+# --- what training cost elsewhere
+
+
+@pytest.fixture
+def held_out(content: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The suite with a held-out text and an lm-eval task."""
+    (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
+    text = {"name": "words", "text": str(tmp_path / "held_out.txt"), "tokens": 100}
+    return content | {"retention": [text, {"name": "hellaswag", "lm_eval": "hellaswag", "metric": "acc_norm"}]}
+
+
+def test_without_retention_a_cells_key_is_that_of_its_evaluation_and_its_names(content: dict[str, Any]) -> None:
+    """As it was before there was retention, so that records from then are still those of their cells."""
+    cell = _only_cell(content)
+    parts = [cell.stages["evaluate"].key, "large", "tiny", "biography", cell.method.label, "10 steps"]
+    assert cell.key == hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    assert _only_cell(content | {"retention": []}).key == cell.key
+
+
+def test_the_untouched_model_is_measured_once_for_all_its_cells(held_out: dict[str, Any]) -> None:
+    held_out |= {"train": ["large", "small"], "methods": ["plain", "random_dropout"], "seeds": [1, 2]}
+    plan = _plan(held_out)
+    counts = Counter(call.stage for call in plan.calls())
+    assert (len(plan.cells), counts["evaluate"]) == (8, 8)
+    assert counts["retain"] == 8 + 2
+    assert len({cell.stages["untouched"].key for cell in plan.cells}) == 2
+    first, *_ = plan.calls()
+    assert (first.stage, dict(first.inputs)) == ("retain", {})
+
+
+def test_what_is_measured_beside_the_task_changes_the_cell_and_no_other_stage(
+    content: dict[str, Any], held_out: dict[str, Any]
+) -> None:
+    without, with_it = _only_cell(content), _only_cell(held_out)
+    assert _keys(without).items() < _keys(with_it).items()
+    assert _keys(with_it).keys() - _keys(without).keys() == {"untouched", "retained"}
+    assert with_it.key != without.key
+    for call in _plan(held_out).calls():
+        assert json.loads(json.dumps([call.params, call.where])) == [call.params, call.where]
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        (lambda content: content["retention"][0].update(tokens=50), True),
+        (lambda content: content["retention"][0].update(context=64), True),
+        (lambda content: content["retention"][0].update(metric="bits_per_byte"), True),
+        (lambda content: content["retention"][1].update(limit=5), True),
+        (lambda content: content["retention"].pop(), True),
+        (lambda content: Path(content["retention"][0]["text"]).write_text("Other words."), True),
+        (_weights("large"), True),
+        (_dtype, True),
+        (_set(threads=2), True),
+        (_set(evaluation={"batch_size": 8}), True),
+        (_set(evaluation={"num_fewshot": 0}), False),
+        (_set(seeds=[3]), False),
+        (_weights("small"), False),
+        (_move_models, False),
+        (lambda content: content["retention"][0].update(text=shutil.move(content["retention"][0]["text"],
+         Path(content["retention"][0]["text"]).with_name("elsewhere.txt"))), False),
+    ],
+)  # fmt: skip
+def test_the_untouched_models_key_depends_on_what_is_measured_and_on_nothing_else(
+    held_out: dict[str, Any], change: Changes, changed: bool
+) -> None:
+    before = _only_cell(held_out).stages["untouched"].key
+    change(held_out)
+    assert (_only_cell(held_out).stages["untouched"].key != before) is changed
+
+
+def test_a_held_out_text_that_cannot_be_read_is_refused_before_anything_runs(held_out: dict[str, Any]) -> None:
+    held_out["retention"][0]["text"] += "x"
+    with pytest.raises(UserError, match=r"^retention words: .*held_out.txtx: No such file or directory; give the path"):
+        _plan(held_out)

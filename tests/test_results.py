@@ -202,3 +202,14 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
     monkeypatch.setattr(environment, "ROOT", tmp_path / "nowhere")
     environment._commit.cache_clear()
     assert environment._commit() == (None, None)
+
+
+def test_committed_records_from_before_retention_read_and_would_be_written_the_same() -> None:
+    paths = sorted((ROOT / "leaderboard" / "results").rglob("*.json"))
+    old = [path for path in paths if '"retention"' not in path.read_text(encoding="utf-8")]
+    assert old
+    for path in old:
+        record = read_record(path)
+        assert record.retention == {}
+        assert record.model_dump_json(indent=1) + "\n" == path.read_text(encoding="utf-8")
+        assert record.body_hash() == record.sha256

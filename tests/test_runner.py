@@ -1,5 +1,7 @@
 """A suite from end to end: what a run makes, what it leaves alone, and what a run that was cut off comes to."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -198,6 +200,65 @@ def test_a_folder_that_cannot_be_written_is_named(tiny: Path, tmp_path: Path) ->
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match=r"Permission denied; "):
         again(tiny, tmp_path)
+
+
+# --- what training cost elsewhere
+
+
+def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
+    tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
+) -> None:
+    from leaderboard.board import build_board, load_records
+
+    (tmp_path / "held_out.txt").write_text("Words that no corpus has, and a few more of them.", encoding="utf-8")
+    text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
+    task = {"name": "choice", "lm_eval": "biography_major_choice", "metric": "acc", "limit": 4}
+    outcome = again(tiny, results, retention=[text, task])
+    assert stages == {"retain": 3}, "the untouched model once, each trained model once, and nothing else anew"
+    assert len(record_files(results)) == 4, "the records of the cells without retention are still there"
+    store = Store(results / "store")
+    for cell in outcome.plan.cells:
+        record = outcome.records[cell.key]
+        before, after = (
+            json.loads((store.path(cell.stages[role]) / "retention.json").read_text())
+            for role in ("untouched", "retained")
+        )
+        assert {name: (info.before, info.after) for name, info in record.retention.items()} == {
+            name: (before[name]["value"], after[name]["value"]) for name in ("words", "choice")
+        }
+        words, choice = record.retention["words"], record.retention["choice"]
+        assert words.forgetting == pytest.approx(words.after - words.before, abs=1e-6) != 0
+        assert choice.forgetting == pytest.approx(choice.before - choice.after, abs=1e-6)
+        assert words.measured["text"] == hashlib.sha256((tmp_path / "held_out.txt").read_bytes()).hexdigest()
+        assert {"untouched", "retained"} < set(record.cost) == set(record.stages)
+        assert record.results()["retention"]["words"]["forgetting"] == words.forgetting
+        assert str(tmp_path) not in record.model_dump_json()
+    with_it = [path for path in record_files(results) if '"retention"' in path.read_text()]
+    assert len(with_it) == 2
+    board = build_board([found for found in load_records(results / "records") if found[0] in with_it])
+    assert [one.label for one in board.tables[0].held_out] == ["words", "choice"]
+    assert again(tiny, results, retention=[text, task]).made == 0
+
+
+def test_a_record_waits_for_all_that_is_measured(
+    tiny: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
+    text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
+    before = len(record_files(results))
+
+    def stop_early(store: Store, calls: list[StageCall], *rest: Any) -> None:
+        untouched, first, second = calls
+        assert not untouched.inputs and first.inputs and second.inputs
+        calls_here(store, [untouched], *rest)
+        assert len(record_files(results)) == before
+        calls_here(store, [second], *rest)
+        assert len(record_files(results)) == before + 1
+        raise UserError("the power is off")
+
+    monkeypatch.setattr(runner, "run_calls", stop_early)
+    with pytest.raises(UserError, match="the power is off"):
+        again(tiny, results, retention=[text])
 
 
 # --- the command, cut off

@@ -104,7 +104,26 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("[biography]", "[{name: biography, evaluate: []}]", ["tasks[0].evaluate: ", "at least 1"]),
         ("[biography]", "[{name: biography, people: 1}]", ["tasks[0].people: ", "2"]),
         ("[plain]", "[{1: 2, name: plain}]", ["methods[0]", "strings"]),
+        ("train:", "retention: [{name: x, txt: f}]\ntrain:", ["retention[0]: give one of text (a file), dataset"]),
+        ("train:", "retention: [{name: x, text: f, dataset: d}]\ntrain:", ["retention[0]: give one of text (a file)"]),
+        ("train:", "retention: [wikitext]\ntrain:", ["retention[0]: give one of text (a file)"]),
+        (
+            "train:",
+            "retention: [{name: x, text: f, limit: 5}]\ntrain:",
+            ["retention[0].limit: unknown key; known: con"],
+        ),
+        ("train:", "retention: [{name: x, dataset: f, colum: y}]\ntrain:", ["retention[0].colum: unkn", "'column'"]),
+        ("train:", "retention: [{name: x, lm_eval: f}]\ntrain:", ["retention[0].metric: ", "required"]),
+        ("train:", "retention: [{name: x, text: f, tokens: yes}]\ntrain:", ["retention[0].tokens: ", "number"]),
+        ("train:", "retention: [{name: x, text: f, context: 1}]\ntrain:", ["retention[0].context: ", "2"]),
+        ("train:", "retention: [{name: x, text: f, metric: acc}]\ntrain:", ["retention[0].metric: ", "'perplexity'"]),
+        ("train:", "retention: [{name: a b, text: f}]\ntrain:", ["retention[0].name: ", "pattern"]),
         # values that do not go together
+        (
+            "train:",
+            "retention: [{name: x, text: f}, {name: x, text: g}]\ntrain:",
+            ["retention[1].name: 'x' comes twice"],
+        ),
         ("{steps: 3}", "{}", ["budgets[0]: give either steps or epochs"]),
         ("{steps: 3}", "{steps: 3, epochs: 1}", ["budgets[0]: give either steps or epochs"]),
         (

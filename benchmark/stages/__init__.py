@@ -1,7 +1,8 @@
 """The stages, each a function from artifacts to an artifact: corpus → score → augment → train → evaluate.
 
-A stage's `run` reads `call.params` and the folders of `inputs`, and writes its files to `out`. Its VERSION is part of
-every key: raise it when the same inputs come to give something else.
+Where a suite asks what training cost elsewhere, retain measures the model before and after. A stage's `run` reads
+`call.params` and the folders of `inputs`, and writes its files to `out`. Its VERSION is part of every key: raise it
+when the same inputs come to give something else.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from benchmark.store import StageCall, Store
 
 Progress = Callable[[int, int], None]
 
-VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1}
+VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1, "retain": 1}
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:

@@ -78,11 +78,9 @@ def ask(
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
     # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-    language_model = _language_model(progress)(
-        pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
-    )
+    asked = language_model(progress)(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
     results = simple_evaluate(
-        language_model,
+        asked,
         tasks=list(tasks),
         task_manager=manager,
         num_fewshot=num_fewshot,
@@ -91,12 +89,12 @@ def ask(
     )
     if results is None:
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
-    _check_prompts(results["samples"], language_model)
-    _check_answers(results["samples"], language_model.tokenizer)
+    check_prompts(results["samples"], asked, "lower evaluation.num_fewshot")
+    _check_answers(results["samples"], asked.tokenizer)
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
 
 
-def _language_model(progress: Progress) -> Any:
+def language_model(progress: Progress) -> Any:
     """lm-eval's class for models of transformers, telling `progress` how far it is where it would show bars."""
     from lm_eval.models.huggingface import HFLM
 
@@ -125,10 +123,16 @@ def _language_model(progress: Progress) -> Any:
     return Watched
 
 
-def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any) -> None:
+def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any, remedy: str) -> None:
     """Refuse answers to prompts that lm-eval cut on the left, of which it tells in a log alone."""
     for task, answered in samples.items():
-        asked = ((sample["doc"]["id"], *request) for sample in answered for request in sample["arguments"])
+        # One text alone is to be predicted, which lm-eval reads window by window.
+        asked = (
+            (sample["doc"].get("id", sample["doc_id"]), *request)
+            for sample in answered
+            for request in sample["arguments"]
+            if len(request) == 2
+        )
         while batch := list(itertools.islice(asked, PROMPTS_AT_ONCE)):
             # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
             texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in batch]
@@ -137,7 +141,7 @@ def _check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any
                 if len(ids) + answer > language_model.max_length:
                     raise UserError(
                         f"{task}: question {question!r}: prompt and answer need {len(ids) + answer} tokens, more than "
-                        f"the model's context of {language_model.max_length}; lower evaluation.num_fewshot"
+                        f"the model's context of {language_model.max_length}; {remedy}"
                     )
 
 

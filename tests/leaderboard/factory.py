@@ -130,3 +130,19 @@ def _content(method: str, seed: int, people: int, rows: list[dict[str, Any]]) ->
             "threads": 1,
         },
     }
+
+
+def retention(forgetting: float, metric: str = "perplexity", **measured: Any) -> dict[str, Any]:
+    """What a record says of a held-out text that the untouched model has a perplexity of 20 on."""
+    higher = metric.startswith("acc")
+    before = 0.5 if higher else 20.0
+    after = before - forgetting if higher else before + forgetting
+    return {
+        "measured": {"name": "words", "text": "f" * 64, **measured},
+        "metric": metric,
+        "higher_is_better": higher,
+        "before": before,
+        "after": after,
+        "forgetting": forgetting,
+        "numbers": {"before": {metric: before}, "after": {metric: after}},
+    }

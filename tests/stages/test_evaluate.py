@@ -177,13 +177,13 @@ def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
 
     model = SimpleNamespace(tokenizer=tokenizer, max_length=8, max_gen_toks=4)
     prompts = [("aaa", " bbbb"), ("aaaaaa", {"max_gen_toks": 2}), ("aaaa", {}), ("a", " b"), ("aaaaa", {})]
-    samples = [{"doc": {"id": f"q{i}"}, "arguments": [prompt]} for i, prompt in enumerate(prompts)]
-    evaluate._check_prompts({"t": samples[:4]}, model)
+    samples = [{"doc": {"id": f"q{i}"}, "doc_id": i, "arguments": [prompt]} for i, prompt in enumerate(prompts)]
+    evaluate.check_prompts({"t": samples[:4]}, model, "lower it")
     assert batches == [["aaa bbbb", "aaaaaa"], ["aaaa", "a b"]]
     with pytest.raises(
         UserError, match="^t: question 'q4': prompt and answer need 9 tokens, more than .* context of 8;"
     ):
-        evaluate._check_prompts({"t": samples}, model)
+        evaluate.check_prompts({"t": samples}, model, "lower it")
 
 
 def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> None:

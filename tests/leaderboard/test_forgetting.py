@@ -1,0 +1,117 @@
+"""What training cost elsewhere, on the board: means over seeds, and shown only where it was measured."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from leaderboard.board import BoardTable, build_board, load_records
+from leaderboard.page import page, table_csv
+from leaderboard.terminal import print_board
+from tests.leaderboard.factory import retention, write_record
+
+
+def only_table(folder: Path) -> BoardTable:
+    (table,) = build_board(load_records(folder)).tables
+    return table
+
+
+def in_terminal(folder: Path) -> str:
+    output = io.StringIO()
+    print_board(build_board(load_records(folder)), Console(file=output, width=100, force_terminal=False))
+    return output.getvalue()
+
+
+def lines_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table_csv(build_board(load_records(folder)), folder))))
+
+
+def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> None:
+    for seed, change in ((1, 1.0), (2, 2.0), (3, 6.0)):
+        write_record(tmp_path, seed=seed, retention={"words": retention(change)})
+    table = only_table(tmp_path)
+    (change_of,) = (row.forgetting["words"] for row in table.rows)
+    assert (change_of.mean, change_of.seeds) == (3.0, (1, 2, 3))
+    # Of the 27 equally likely draws of three seeds one is all 1.0 and one all 6.0, both above 2.5%.
+    assert (change_of.low, change_of.high) == (1.0, 6.0)
+    assert [(one.label, one.metric, one.before) for one in table.held_out] == [("words", "perplexity", 20.0)]
+    text = page(build_board(load_records(tmp_path)), tmp_path)
+    assert "words (perplexity, untouched 20.000)" in text
+    assert "| **plain_matched** | +3.000 [+1.000, +6.000] |" in text
+    assert "+3.000 [+1.000, +6.000]" in in_terminal(tmp_path)
+    (line,) = lines_of(tmp_path)
+    told = {name: value for name, value in line.items() if name.startswith("forgetting")}
+    assert told == {
+        "forgetting_words_perplexity": "3.0",
+        "forgetting_words_perplexity_low": "1.0",
+        "forgetting_words_perplexity_high": "6.0",
+        "forgetting_words_perplexity_seeds": "1 2 3",
+    }
+
+
+def test_one_seed_is_a_bare_number(tmp_path: Path) -> None:
+    write_record(tmp_path, retention={"words": retention(-0.25)})
+    (row,) = only_table(tmp_path).rows
+    assert (row.forgetting["words"].low, row.forgetting["words"].high) == (None, None)
+    assert "| **plain_matched** |   -.250 |" in page(build_board(load_records(tmp_path)), tmp_path)
+    (line,) = lines_of(tmp_path)
+    assert (line["forgetting_words_perplexity"], line["forgetting_words_perplexity_low"]) == ("-0.25", "")
+
+
+def test_seeds_and_rows_that_did_not_measure_it_are_told(tmp_path: Path) -> None:
+    write_record(tmp_path, seed=1, retention={"words": retention(0.5)})
+    write_record(tmp_path, seed=2)
+    write_record(tmp_path, "plain", seed=1)
+    text = page(build_board(load_records(tmp_path)), tmp_path)
+    assert "+.500 (1 of 2 seeds) |" in text
+    assert "+.500 (1 of 2 seeds)" in in_terminal(tmp_path)
+    table = only_table(tmp_path)
+    assert {row.method: bool(row.forgetting) for row in table.rows} == {"plain_matched": True, "plain": False}
+
+
+def test_unlike_measurements_under_one_name_are_not_put_together(tmp_path: Path) -> None:
+    write_record(tmp_path, seed=1, retention={"words": retention(1.0, tokens=100)})
+    write_record(tmp_path, seed=2, retention={"words": retention(3.0, tokens=900)})
+    table = only_table(tmp_path)
+    (row,) = table.rows
+    assert {label: change.mean for label, change in row.forgetting.items()} == {
+        "words tokens=100": 1.0,
+        "words tokens=900": 3.0,
+    }
+
+
+def test_two_measurements_stand_side_by_side_each_with_its_metric(tmp_path: Path) -> None:
+    both = {"words": retention(1.5), "quiz": retention(0.02, "acc_norm", name="quiz")}
+    write_record(tmp_path, retention=both)
+    shown = in_terminal(tmp_path)
+    assert "words (perplexity, untouched 20.000), quiz (acc_norm, untouched .500)" in " ".join(shown.split())
+    (row,) = only_table(tmp_path).rows
+    assert row.forgetting["quiz"].mean == 0.02
+    (line,) = lines_of(tmp_path)
+    assert line["forgetting_quiz_acc_norm"] == "0.02"
+
+
+@pytest.mark.parametrize("show", [page, table_csv])
+def test_a_table_without_it_is_as_it_was(tmp_path: Path, show: Callable[..., str]) -> None:
+    write_record(tmp_path / "with", retention={"words": retention(1.0)}, name="a")
+    write_record(tmp_path / "without", name="a")
+    shown, plain = (show(build_board(load_records(tmp_path / part)), tmp_path / part) for part in ("with", "without"))
+    assert "orgetting" in shown
+    assert "orgetting" not in plain and "orgetting" not in in_terminal(tmp_path / "without")
+
+
+def test_what_was_forgotten_makes_neither_tables_nor_rows_of_its_own(tmp_path: Path) -> None:
+    write_record(tmp_path, seed=1, retention={"words": retention(1.0)})
+    write_record(tmp_path, seed=2, retention={"words": retention(1.0)})
+    write_record(tmp_path, seed=3)
+    assert [row.seeds for row in only_table(tmp_path).rows] == [(1, 2, 3)]
+
+
+def test_names_from_records_are_not_obeyed(tmp_path: Path) -> None:
+    evil = "a|b <img> [x](y) \x1b[31m"
+    write_record(tmp_path, retention={evil: retention(1.0, evil)})
+    text = page(build_board(load_records(tmp_path)), tmp_path)
+    assert "<img>" not in text and "[x](y)" not in text and "\x1b" not in text + in_terminal(tmp_path)

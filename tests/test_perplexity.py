@@ -1,0 +1,199 @@
+"""Perplexity and bits per byte against the loop of transformers' documentation and against plain forward passes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+
+from benchmark import perplexity
+from benchmark.errors import UserError
+from benchmark.models.loading import load_model, load_tokenizer
+from benchmark.models.spec import ModelSpec
+from benchmark.perplexity import measure_text
+from benchmark.texts import AugmentedText
+from tests.tiny import biographies, train, train_call
+
+TEXT = "\n\n".join(text.text for text in biographies(10)) + "\n\nGröße, 東京 and 😀."
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> Any:
+    return load_model(ModelSpec(model=str(tiny)), "cpu")
+
+
+@pytest.fixture
+def tokenizer(tiny: Path) -> Any:
+    return load_tokenizer.__wrapped__(str(tiny))  # a fresh one, which a test may change
+
+
+def naive(model: Any, ids: list[int], window: int) -> tuple[float, int]:
+    """Mean loss and number of predicted tokens, each window passed through the model alone with its labels."""
+    total, count = 0.0, 0
+    for start in range(0, len(ids), window):
+        piece = torch.tensor([ids[start : start + window]])
+        if piece.shape[1] > 1:
+            with torch.no_grad():
+                loss = model(input_ids=piece, labels=piece).loss
+            total += float(loss) * (piece.shape[1] - 1)
+            count += piece.shape[1] - 1
+    return total / count, count
+
+
+@pytest.mark.parametrize("window", [7, 64, 512])
+def test_the_perplexity_is_that_of_windows_read_one_by_one(
+    model: Any, tokenizer: Any, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perplexity, "BATCH", 300)  # several windows at once, and never a number that divides them
+    monkeypatch.setattr(perplexity, "BLOCK", 11)
+    ids = tokenizer(TEXT)["input_ids"]
+    assert len(ids) > 512
+    loss, count = naive(model, ids, window)
+    found = measure_text(model, tokenizer, TEXT, window)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert (found["tokens"], found["context"]) == (count, window)
+
+
+def test_the_bits_are_those_of_the_predicted_bytes(model: Any, tokenizer: Any) -> None:
+    """With one window all but the first token is predicted; its bytes are counted by hand."""
+    text = "Größe 東京 😀 and more."
+    first, *rest = tokenizer(text)["input_ids"]
+    found = measure_text(model, tokenizer, text, 512)
+    assert found["bytes"] == len(text.encode()) - len(tokenizer.decode([first]).encode())
+    assert found["tokens"] == len(rest)
+    nats = math.log(found["perplexity"]) * len(rest)
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / found["bytes"], rel=1e-6)
+
+
+def test_windows_leave_out_the_bytes_of_their_first_tokens_alone(model: Any, tokenizer: Any) -> None:
+    text = "plain letters, a byte each"
+    pieces = [tokenizer.decode([number]) for number in tokenizer(text)["input_ids"]]
+    expected = sum(len(piece) for place, piece in enumerate(pieces) if place % 4)
+    assert measure_text(model, tokenizer, text, 4)["bytes"] == expected
+
+
+def test_a_tokenizer_that_begins_texts_with_a_token_begins_every_window_with_it(model: Any, tokenizer: Any) -> None:
+    ids = tokenizer(TEXT)["input_ids"]
+    beginning = tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<end> $A", special_tokens=[("<end>", beginning)]
+    )
+    assert tokenizer(TEXT)["input_ids"] == [beginning, *ids]
+    windows = [[beginning, *ids[start : start + 99]] for start in range(0, len(ids), 99)]
+    losses = [naive(model, window, 100) for window in windows]
+    assert sum(count for _, count in losses) == len(ids)
+    mean = sum(loss * count for loss, count in losses) / len(ids)
+    found = measure_text(model, tokenizer, TEXT, 100)
+    assert found["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
+    assert (found["tokens"], found["bytes"]) == (len(ids), len(TEXT.encode()))
+
+
+def test_only_the_first_tokens_are_used_where_so_many_are_asked_for(model: Any, tokenizer: Any) -> None:
+    ids = tokenizer(TEXT)["input_ids"]
+    loss, count = naive(model, ids[:50], 32)
+    found = measure_text(model, tokenizer, TEXT, 32, most=50)
+    assert (found["tokens"], count) == (48, 48)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+
+
+def test_a_text_shorter_than_a_window_is_one_shorter_window(model: Any, tokenizer: Any) -> None:
+    loss, count = naive(model, tokenizer("A short text.")["input_ids"], 512)
+    found = measure_text(model, tokenizer, "A short text.", 512)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert found["tokens"] == count
+
+
+def test_a_text_of_one_token_is_refused(model: Any, tokenizer: Any) -> None:
+    assert len(tokenizer("a")["input_ids"]) == 1
+    with pytest.raises(UserError, match=r"^its text is too short: no token is left to predict; give a longer one$"):
+        measure_text(model, tokenizer, "a", 512)
+
+
+def test_a_model_gone_mad_is_refused(tiny: Path, tokenizer: Any) -> None:
+    model: Any = load_model(ModelSpec(model=str(tiny)), "cpu")
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="no finite numbers"):
+        measure_text(model, tokenizer, TEXT, 512)
+
+
+def test_an_adapter_is_part_of_the_model(tiny: Path, tokenizer: Any, tmp_path: Path) -> None:
+    from benchmark.stages.evaluate import trained_model
+
+    call = train_call(tiny, recipe={"adaptation": "lora", "learning_rate": 0.02}, budget={"steps": 5})
+    folder = train(call, [AugmentedText("a", 0, "one two three four five")], tmp_path)
+    adapted = trained_model(ModelSpec(model=str(tiny)), "cpu", folder / "model")
+    loss, _ = naive(adapted, tokenizer(TEXT)["input_ids"], 128)
+    plain, _ = naive(load_model(ModelSpec(model=str(tiny)), "cpu"), tokenizer(TEXT)["input_ids"], 128)
+    assert abs(loss - plain) > 0.001
+    assert measure_text(adapted, tokenizer, TEXT, 128)["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+
+
+def small(kind: str) -> Any:
+    """Random models of architectures that do something to the logits after their head, and one that does not."""
+    import transformers
+
+    shape: dict[str, Any] = {
+        "vocab_size": 700,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "initializer_range": 0.5,
+    }
+    extra: dict[str, dict[str, Any]] = {
+        "Gemma2": {"head_dim": 8, "final_logit_softcapping": 2.0, "sliding_window": 16},
+        "Granite": {"logits_scaling": 3.0, "embedding_multiplier": 2.0},
+        "Cohere": {"logit_scale": 0.3},
+        "Qwen3": {"head_dim": 8},
+    }
+    torch.manual_seed(0)
+    if kind == "GPT2":
+        return transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(vocab_size=700, n_embd=32, n_layer=2, n_head=4, n_positions=512)
+        ).eval()
+    if kind == "OPT":
+        return transformers.OPTForCausalLM(
+            transformers.OPTConfig(
+                vocab_size=700, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4
+            )
+        ).eval()
+    config = getattr(transformers, f"{kind}Config")(**shape, **extra[kind])
+    return getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["Gemma2", "Granite", "Cohere", "Qwen3", "GPT2", "OPT"])
+def test_what_an_architecture_does_to_its_logits_is_done_here_too(kind: str, tokenizer: Any) -> None:
+    model = small(kind)
+    loss, _ = naive(model, tokenizer(TEXT)["input_ids"], 100)
+    assert measure_text(model, tokenizer, TEXT, 100)["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+    after, _ = naive(model, tokenizer(TEXT)["input_ids"], 100)
+    assert after == loss, "the model is as it was before"
+
+
+def test_logits_of_few_positions_are_there_at_once(model: Any, tokenizer: Any) -> None:
+    rows: list[int] = []
+    hook = model.lm_head.register_forward_hook(lambda _, inputs, output: rows.append(output[..., 0].numel()))
+    try:
+        found = measure_text(model, tokenizer, TEXT, 512)
+    finally:
+        hook.remove()
+    assert max(rows) <= 256 < found["tokens"] == sum(rows)
+
+
+def test_windows_done_are_told(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perplexity, "BATCH", 64)
+    told: list[tuple[int, int]] = []
+    measure_text(model, tokenizer, TEXT, 32, most=100, progress=lambda done, of: told.append((done, of)))
+    assert told == [(2, 4), (3, 4), (4, 4)]
+
+
+def test_general_text_of_the_field_is_read(shared: Path, model: Any, tokenizer: Any) -> None:
+    text = (shared / "data" / "wikitext2" / "test.txt").read_text(encoding="utf-8")[:20_000]
+    loss, count = naive(model, tokenizer(text)["input_ids"], 512)
+    found = measure_text(model, tokenizer, text, 512)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert found["tokens"] == count
