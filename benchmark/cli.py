@@ -126,17 +126,17 @@ def score(
     texts: Annotated[Path, typer.Option(help='one {"id": …, "text": …} a line')],
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     minus: Annotated[str | None, typer.Option(help="small model whose scores are taken off")] = None,
-    reduction: Annotated[str, typer.Option(help="received, received_strict or released")] = "received",
+    reduction: Annotated[str, typer.Option(help="received, received_strict, released or loss")] = "received",
     prefix: Annotated[str, typer.Option(help="put before every text, not scored")] = "",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
-    """Score the tokens of texts by the attention they receive in a model, or in a large minus a small one."""
-    from benchmark.scoring import contrast
+    """Score the tokens of texts by received attention or by loss, in a model or in a large minus a small one."""
+    from benchmark.scoring import REDUCTIONS, contrast
     from benchmark.store import replacing
     from benchmark.texts import read_texts, write_scores
 
-    _one_of("reduction", reduction, ("received", "received_strict", "released"))
+    _one_of("reduction", reduction, REDUCTIONS)
     _writable(out)
     corpus = read_texts(texts)
     scores = _scores(model, corpus, reduction, prefix, dtype, device)
@@ -187,13 +187,18 @@ def augment(
         tokens = tokens_of(tokenizer_of(_spec(str(large))), corpus)
     elif chosen.needs != "nothing":
         reduction = chosen.reduction or "received"
-        tokens = _scores(str(large), corpus, reduction, prefix, dtype, device)
+        role = "trained" if chosen.needs == "trained" else "large"
+        tokens = _scores(str(large), corpus, reduction, prefix, dtype, device, chosen.attention(role))
         if chosen.needs == "difference":
-            tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device))
+            part = chosen.attention("small")
+            tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device, part))
     made = list(make_texts(chosen, corpus, tokens, copies, seed))
     with replacing(out) as temporary:
         write_lines(temporary, made)
     print(f"{out}: {len(made)} texts from {len(corpus)}")
+    if changes := chosen.training().model_dump(mode="json", exclude_defaults=True):
+        told = ", ".join(f"{key} {json.dumps(value)}" for key, value in changes.items())
+        print(f"{method} also changes training ({told}): these texts alone are not the method; a suite does the rest")
 
 
 @app.command()
@@ -301,7 +306,9 @@ def zoo_train(
     train(name, out, {person["name"] for person in people}, lambda line: print(line, flush=True))
 
 
-def _scores(model: str, corpus: list[Any], reduction: str, prefix: str, dtype: str, device: str) -> list[Any]:
+def _scores(
+    model: str, corpus: list[Any], reduction: str, prefix: str, dtype: str, device: str, part: Any = None
+) -> list[Any]:
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.plan import find_device
     from benchmark.scoring import score_texts
@@ -310,7 +317,7 @@ def _scores(model: str, corpus: list[Any], reduction: str, prefix: str, dtype: s
     _one_of("device", device, ("auto", "cpu", "cuda"))
     spec = _spec(model, dtype)
     return score_texts(
-        load_model(spec, find_device(device)), tokenizer_of(spec), corpus, reduction=reduction, prefix=prefix
+        load_model(spec, find_device(device)), tokenizer_of(spec), corpus, reduction=reduction, prefix=prefix, part=part
     )
 
 

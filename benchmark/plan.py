@@ -194,11 +194,11 @@ class _Builder:
     ) -> dict[str, StageCall]:
         stages = {"corpus": self._corpus(entry, corpus, method.details | (method.welcome & entry.details))}
         if pair:
-            stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method)
+            stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method, "large")
         if pair and method.needs == "difference":
-            stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method)
+            stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method, "small")
         if method.needs == "trained":
-            stages["trained"] = self._score(stages["corpus"], trained, method)
+            stages["trained"] = self._score(stages["corpus"], trained, method, "trained")
         stages["augment"] = self._augment(dict(stages), trained, method, seed)
         params = {
             **self._model(trained),
@@ -237,9 +237,11 @@ class _Builder:
             where["fit"] = [self._spec(name) for name in self.fingerprints]
         return self._call("corpus", params, {}, where)
 
-    def _score(self, corpus: StageCall, name: str, method: Method) -> StageCall:
+    def _score(self, corpus: StageCall, name: str, method: Method, role: str) -> StageCall:
         params = {**self._model(name), **self.suite.scoring.model_dump(mode="json")}
         params["reduction"] = method.reduction or params["reduction"]
+        if part := method.attention(role).model_dump(mode="json", exclude_defaults=True):
+            params["attention"] = part
         return self._call("score", params, {"corpus": corpus}, {"model": self._spec(name)})
 
     def _augment(self, inputs: dict[str, StageCall], trained: str, method: Method, seed: int) -> StageCall:

@@ -1,4 +1,4 @@
-"""Token scores of texts: how much attention each token receives, and the difference of two models' scores.
+"""Token scores of texts: how much attention each token receives, or its loss, and the difference of two models' scores.
 
 Scores live on characters. Tokens that share a character (byte-level tokenizers split an emoji or a Chinese character
 into several) are one entry here, its score the mean of theirs: so entries never overlap, and a character is never
@@ -7,8 +7,10 @@ half a token. torch is imported where a model runs, not before.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UserError, nearest
 from benchmark.texts import Text, TokenScores
@@ -17,7 +19,23 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-REDUCTIONS = ("received", "received_strict", "released")
+ATTENTION = ("received", "received_strict", "released")
+REDUCTIONS = (*ATTENTION, "loss")
+
+
+class AttentionPart(BaseModel):
+    """Which part of a model's attention scores are the mean of; the default is all of it.
+
+    Attributes:
+        depth: lowest and highest share of the depth: of n layers, layer i (from 0) is in where (i + ½) / n lies between
+            the two, so that the same numbers choose alike in models of unlike depth.
+        heads: if there are any, these (layer, head), both from 0, and no others, whatever `depth` is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    depth: tuple[float, float] = (0.0, 1.0)
+    heads: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,47 +65,60 @@ def score_texts(
     prefix: str = "",
     tokens_per_batch: int = 4096,
     progress: Callable[[int, int], None] | None = None,
+    part: AttentionPart | None = None,
 ) -> list[TokenScores]:
-    """Score every token of every text by the attention it receives in the model.
+    """Score every token of every text by the attention it receives in the model, or by its loss.
 
     The model reads each text by itself, with `prefix` in front and the special tokens that the tokenizer adds; neither
     is part of the result. A token that reaches from the prefix into the text begins at the text's first character.
 
     Args:
-        model: A causal language model; its language-model head is not run.
+        model: A causal language model; its language-model head is run for "loss" alone.
         tokenizer: The model's tokenizer, a fast one; it needs no padding token.
         texts: What to score.
-        reduction: One of REDUCTIONS, explained at `benchmark.models.attention.ReceivedAttention.scores`.
+        reduction: One of REDUCTIONS. Those of ATTENTION are explained at
+            `benchmark.models.attention.ReceivedAttention.scores`; "loss" is the token's negative log-likelihood in nats
+            given all that stands before it, the prefix too. A token that nothing stands before, as the first of a text
+            where the tokenizer adds no token in front, is read after the tokenizer's beginning token or else its end
+            token; if there is neither, its loss is 0.
         prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own.
         tokens_per_batch: Most tokens of a batch, padding included; a longer text is a batch of its own.
         progress: Called after each batch with the number of texts done and of all texts.
+        part: Which layers or heads count; all of them if None. Of no use to "loss".
 
     Returns:
         One result per text, in the order of `texts`.
 
     Raises:
         UserError: If the reduction is unknown, the tokenizer gives no offsets, a text is empty or longer than the
-            model's context, the architecture's attention cannot be read, or a score is not a finite number.
+            model's context, the architecture's attention cannot be read or lacks the part asked for, or a score is not
+            a finite number.
     """
     import torch
 
     from benchmark.models.attention import ReceivedAttention
+    from benchmark.models.loss import TokenLosses
 
     if reduction not in REDUCTIONS:
         raise UserError(f"reduction {reduction!r} is unknown; {nearest(reduction, REDUCTIONS)}")
     encoded = _encode(tokenizer, texts, prefix)
-    attention = ReceivedAttention(model, reduction)
-    decoder = attention.decoder
+    reader: ReceivedAttention | TokenLosses
+    if reduction == "loss":
+        encoded = [_with_start(one, tokenizer) for one in encoded]
+        reader = TokenLosses(model)
+    else:
+        reader = ReceivedAttention(model, reduction, part=part)
+    decoder = reader.decoder
     _check_lengths(encoded, getattr(decoder.config, "max_position_embeddings", None))
     results: dict[int, TokenScores] = {}
     was_training = decoder.training
     decoder.eval()
     try:
-        with torch.inference_mode(), attention:
+        with torch.inference_mode(), reader:
             for batch in _batches([len(one.ids) for one in encoded], tokens_per_batch):
                 ids, mask = _padded([encoded[place].ids for place in batch])
                 decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
-                for place, row in zip(batch, attention.scores().cpu(), strict=True):
+                for place, row in zip(batch, reader.scores().cpu(), strict=True):
                     results[place] = _result(encoded[place], row, decoder.dtype)
                 if progress:
                     progress(len(results), len(texts))
@@ -170,6 +201,15 @@ def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix:
         if not one.units:
             raise UserError(f"text {one.text.id!r} has no token; leave it out")
     return encoded
+
+
+def _with_start(one: _Encoded, tokenizer: "PreTrainedTokenizerBase") -> _Encoded:
+    """The text behind a beginning (or else end) token, if the first token to be scored has nothing before it."""
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if start is None or 0 not in one.units[0][2]:
+        return one
+    units = [(first, last, [place + 1 for place in places]) for first, last, places in one.units]
+    return replace(one, ids=[int(start), *one.ids], units=units)
 
 
 def _units(offsets: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int, list[int]]]:

@@ -13,7 +13,7 @@ import pytest
 from benchmark import cli, doctor
 from benchmark.plan import make_plan
 from benchmark.suite import load_suite
-from benchmark.texts import read_augmented, read_texts
+from benchmark.texts import read_augmented, read_scores, read_texts
 from tests.test_suite import GOOD
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +111,7 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
         ),
         (("augment", "random_dropout", "--texts", "{texts}", "--out", "o"), "name a model with --large"),
         (("augment", "contrastive_dropout", "--texts", "{texts}", "--out", "o", "--large", "x"), "with --small"),
+        (("augment", "selective_loss", "--texts", "{texts}", "--out", "o"), "name a model with --large"),
         (("people", "--out", "no/where.jsonl"), "the folder no does not exist"),
         (("people", "--out", "o.jsonl", "--count", "999999999"), "--count: "),
         (("people", "--out", "o.jsonl", "--order", "shufled"), "unknown field 'shufled'; did you mean 'shuffled'?"),
@@ -262,6 +263,28 @@ def test_texts_are_augmented_from_the_command_line(run: Run, here: Path) -> None
     made = read_augmented(here / "out.jsonl")
     assert [(row.id, row.copy, row.text) for row in made] == [("a", 0, "One two."), ("b", 0, "Three.")]
     assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_texts_of_a_method_that_changes_training_come_with_their_values_and_a_word(run: Run, here: Path) -> None:
+    (here / "in.jsonl").write_text('{"id": "a", "text": "Ada was born in Rome."}\n')
+    arguments = ("--texts", "in.jsonl", "--out", "out.jsonl")
+    code, out, _ = run("augment", "selective_loss", *arguments, "--large", "zoo:small", "--device", "cpu")
+    assert code == 0
+    assert out == (
+        "out.jsonl: 1 texts from 1\n"
+        'selective_loss also changes training (loss "selected", selected 0.6): these texts alone are not the method; '
+        "a suite does the rest\n"
+    )
+    (made,) = read_augmented(here / "out.jsonl")
+    code, _, _ = run(
+        "score", "zoo:small", "--reduction", "loss", "--device", "cpu", "--texts", "in.jsonl", "--out", "s"
+    )
+    (scores,) = read_scores(here / "s")
+    assert code == 0 and [(start, end) for start, end, _ in made.values] == list(
+        zip(scores.start, scores.end, strict=True)
+    )
+    assert [value for _, _, value in made.values] == pytest.approx(scores.score, rel=1e-6)
+    assert all(score > 0 for score in scores.score)
 
 
 def test_made_up_people_are_a_data_set_that_a_suite_can_take(run: Run, here: Path) -> None:

@@ -128,6 +128,26 @@ def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None
     assert cells == [("large", "plain", None), ("small", "plain", None), ("small", "contrastive_dropout", "other")]
 
 
+def test_a_method_that_looks_at_a_part_of_the_attention_has_scores_of_its_own(content: dict[str, Any]) -> None:
+    whole = _only_cell(content).stages
+    content["methods"] = [{"name": "contrastive_blend", "alpha": 0.6}]
+    default = _only_cell(content).stages
+    assert (default["large"].key, default["small"].key) == (whole["large"].key, whole["small"].key)
+    assert "attention" not in whole["large"].params
+    content["methods"] = [{"name": "contrastive_blend", "alpha": 0.6, "low": 0.5, "small_heads": "L1H2"}]
+    stages = _only_cell(content).stages
+    assert stages["large"].params["attention"] == {"depth": [0.5, 1.0]}
+    assert stages["small"].params["attention"] == {"heads": [[1, 2]]}
+    assert len({stages["large"].key, stages["small"].key, whole["large"].key, whole["small"].key}) == 4
+
+
+def test_selective_loss_scores_the_large_model_alone_and_by_its_losses(content: dict[str, Any]) -> None:
+    content["methods"] = ["selective_loss"]
+    stages = _only_cell(content).stages
+    assert "small" not in stages and stages["large"].params["reduction"] == "loss"
+    assert stages["train"].params["training"] == {"loss": "selected", "selected": 0.6}
+
+
 def _weights(name: str) -> Changes:
     def change(content: dict[str, Any]) -> None:
         (Path(content["models"][name]) / "model.safetensors").write_bytes(b"other weights")

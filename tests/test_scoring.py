@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmark.errors import UserError
-from benchmark.scoring import contrast, score_texts, tokens_of
+from benchmark.scoring import AttentionPart, contrast, score_texts, tokens_of
 from benchmark.texts import Text, TokenScores
 
 TEXTS = [
@@ -128,6 +128,76 @@ def test_progress_ends_with_all_texts(model: Any, tokenizer: Any) -> None:
 def test_released_scores_fall_with_the_position(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, TEXTS, reduction="released")[0]
     assert result.score == pytest.approx([1 / (place + 2) for place in range(len(result.token))])
+
+
+def losses_by_hand(model: Any, ids: list[int]) -> list[float]:
+    """Every token's negative log-likelihood given those before it; the first has none."""
+    with torch.no_grad():
+        chances = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    return [0.0, *(-chances[place, token].item() for place, token in enumerate(ids[1:]))]
+
+
+@pytest.mark.parametrize("budget", [1, 100, 4096])
+def test_a_loss_is_the_negative_log_likelihood_in_whatever_batch(model: Any, tokenizer: Any, budget: int) -> None:
+    for text, result in zip(TEXTS, score_texts(model, tokenizer, TEXTS, "loss", tokens_per_batch=budget), strict=True):
+        ids = tokenizer(text.text)["input_ids"]
+        assert result.score == pytest.approx(losses_by_hand(model, ids)[1:], abs=1e-5)
+        assert "".join(result.token) == text.text
+
+
+def test_the_prefix_counts_as_context_of_a_loss(model: Any, tokenizer: Any) -> None:
+    result = score_texts(model, tokenizer, TEXTS, "loss", prefix="Text: ")[2]
+    row = tokenizer("Text: " + TEXTS[2].text, return_offsets_mapping=True)
+    inside = [place for place, (_, end) in enumerate(row["offset_mapping"]) if end > len("Text: ")]
+    expected = losses_by_hand(model, row["input_ids"])
+    assert result.score == pytest.approx([expected[place] for place in inside], abs=1e-5)
+
+
+def test_losses_of_tokens_that_share_a_character_are_averaged(model: Any, tokenizer: Any) -> None:
+    result = score_texts(model, tokenizer, [EMOJI], "loss")[0]
+    row = tokenizer(EMOJI.text, return_offsets_mapping=True)
+    place = EMOJI.text.index("京")
+    parts = [k for k, (start, end) in enumerate(row["offset_mapping"]) if start <= place < end]
+    expected = losses_by_hand(model, row["input_ids"])
+    assert len(parts) == 3
+    mean = sum(expected[k] for k in parts) / 3
+    assert result.score[result.token.index("京")] == pytest.approx(mean, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("special", "start"),
+    [({"bos_token": "<s>", "eos_token": "a"}, "<s>"), ({"eos_token": "<s>"}, "<s>"), ({}, None)],
+)
+def test_a_first_token_without_another_before_it_follows_the_start_token_if_there_is_one(
+    model: Any, tokenizer: Any, special: dict[str, str], start: str | None
+) -> None:
+    bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    bare.post_processor = processors.ByteLevel(trim_offsets=False)
+    nothing_before = fast(tokenizer_object=bare, **special)
+    ids = nothing_before(TEXTS[0].text)["input_ids"]
+    result = score_texts(model, nothing_before, TEXTS, "loss")[0]
+    if start is None:
+        expected = losses_by_hand(model, ids)
+        assert result.score[0] == 0.0
+    else:
+        expected = losses_by_hand(model, [nothing_before.convert_tokens_to_ids(start), *ids])[1:]
+        assert result.score[0] > 0.1
+    assert result.score == pytest.approx(expected, abs=1e-5)
+    # With a prefix the first token of the text has something before it, and nothing is put in front.
+    ids = nothing_before("Text: " + TEXTS[0].text)["input_ids"]
+    result = score_texts(model, nothing_before, TEXTS, "loss", prefix="Text: ")[0]
+    assert result.score == pytest.approx(losses_by_hand(model, ids)[-len(result.score) :], abs=1e-5)
+
+
+def test_scores_of_chosen_heads_are_those_of_their_attention_alone(model: Any, tokenizer: Any) -> None:
+    part = AttentionPart(heads=((0, 3), (1, 0)))
+    result = score_texts(model, tokenizer, TEXTS, part=part)[0]
+    ids = tokenizer(TEXTS[0].text)["input_ids"]
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        layers = model(input_ids=torch.tensor([ids]), output_attentions=True).attentions
+    chosen = (layers[0][0, 3] + layers[1][0, 0]) / 2
+    assert result.score == pytest.approx([chosen[k:, k].mean().item() for k in range(1, len(ids))], abs=1e-5)
 
 
 def test_a_text_longer_than_the_context_is_told_with_its_id(model: Any, tokenizer: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchmark.scoring import AttentionPart
 from benchmark.texts import Text, TokenScores
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
@@ -27,12 +28,13 @@ class Training(BaseModel):
     """What a method changes in training itself; the default is training as ever.
 
     Attributes:
-        embedding_noise: α of NEFTune: embeddings get uniform noise of up to α / √(tokens × width); 0 is none.
+        embedding_noise: α of NEFTune: embeddings get uniform noise of up to α / √(row length × width); 0 is none.
         replaced: lowest and highest share of a text's input tokens that others stand for, the labels staying; each time
-            a text is read the share is drawn between the two.
+            a text is read the share is drawn between the two. The first token always stays.
         replacement: what stands for them: random tokens of the vocabulary, or one and the same mask token.
-        loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over the tokens of a batch
-            whose loss exceeds their value (a reference model's loss) most.
+        loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over the tokens of an
+            effective batch whose loss exceeds their value (a reference model's loss) most. A token that no value lies
+            on weighs 1, and has a reference loss of 0.
         selected: share of the tokens that "selected" keeps.
     """
 
@@ -92,6 +94,10 @@ class Method(BaseModel):
     def training(self) -> Training:
         """What changes in training itself; for most methods nothing."""
         return Training()
+
+    def attention(self, role: str) -> AttentionPart:
+        """Which part of a model's attention makes the scores; `role` is "large", "small" or "trained"."""
+        return AttentionPart()
 
     def check(self, texts: Sequence[Text], copies: int) -> None:
         """Refuse, by a UserError, parameters that do not suit these texts or that many copies; most suit any."""

@@ -15,7 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from benchmark.errors import UserError
-from benchmark.scoring import REDUCTIONS
+from benchmark.scoring import ATTENTION, AttentionPart
 
 NAME = "received_attention"
 
@@ -32,22 +32,29 @@ class ReceivedAttention:
 
     Args:
         model: A causal language model of transformers, with or without its head. Dropout is not applied to attention.
-        mode: One of REDUCTIONS, see `scores`.
+        mode: One of ATTENTION, see `scores`.
         block: Query rows handled at once; peak memory grows with batch × heads × block × n. "released" needs batch × n²
             floats besides, since it averages whole matrices.
+        part: Which layers or heads count; all of them if None.
 
     Raises:
-        UserError: If the model has its own attention code, or attends to what follows a token as well.
+        UserError: If the model has its own attention code, attends to what follows a token as well, or has no layer
+            in the depth that `part` asks for.
         ValueError: If `mode` is unknown.
     """
 
-    def __init__(self, model: PreTrainedModel, mode: str = "received", block: int = 256) -> None:
-        if mode not in REDUCTIONS:
-            raise ValueError(f"mode {mode!r} is none of {REDUCTIONS}")
+    def __init__(
+        self, model: PreTrainedModel, mode: str = "received", block: int = 256, part: AttentionPart | None = None
+    ) -> None:
+        if mode not in ATTENTION:
+            raise ValueError(f"mode {mode!r} is none of {ATTENTION}")
         self.block = block
         self._mode = mode
         untyped: Any = model
         self.decoder: Any = untyped.get_decoder()
+        self._part = part or AttentionPart()
+        self._layers = self._chosen_layers()
+        self._found: set[tuple[int, int]] = set()
         self._heads = 0
         self._dtype = torch.float32
         self._mask: torch.Tensor | None = None
@@ -72,6 +79,7 @@ class ReceivedAttention:
     def _begin(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forget the last pass and note which tokens of the new one are real."""
         self._heads, self._sum, self._mask = 0, None, kwargs.get("attention_mask")
+        self._found = set()
 
     def _real(self, batch: int, length: int, device: torch.device) -> torch.Tensor:
         """1.0 for real tokens and 0.0 for padding, shape (batch, n)."""
@@ -79,7 +87,23 @@ class ReceivedAttention:
             return torch.ones(batch, length, device=device)
         return self._mask.to(device, torch.float32)
 
-    def add(self, probs: torch.Tensor, start: int, length: int, dtype: torch.dtype) -> None:
+    def _chosen_layers(self) -> set[int] | None:
+        """Numbers of the layers that count, None where all do."""
+        if self._part.heads:
+            return {layer for layer, _ in self._part.heads}
+        low, high = self._part.depth
+        if (low, high) == (0, 1):
+            return None
+        count = self.decoder.config.num_hidden_layers
+        chosen = {layer for layer in range(count) if low <= (layer + 0.5) / count <= high}
+        if not chosen:
+            raise UserError(
+                f"attention from depth {low:g} to {high:g}: none of the {count} layers of "
+                f"{type(self.decoder).__name__} lies there; widen it"
+            )
+        return chosen
+
+    def add(self, probs: torch.Tensor, start: int, length: int, dtype: torch.dtype, layer: int = 0) -> None:
         """Add a block of one layer's attention.
 
         Args:
@@ -87,7 +111,14 @@ class ReceivedAttention:
             start: Position of the block's first query.
             length: n, the number of tokens of the whole pass.
             dtype: What the model computes in.
+            layer: Number of the layer, from 0.
         """
+        if self._layers is not None and layer not in self._layers:
+            return
+        if self._part.heads:
+            there = [head for number, head in self._part.heads if number == layer and head < probs.shape[1]]
+            self._found |= {(layer, head) for head in there}
+            probs = probs[:, there]
         batch, heads, rows, keys = probs.shape
         stop, self._dtype = start + rows, dtype
         self._heads += heads if start == 0 else 0
@@ -118,9 +149,18 @@ class ReceivedAttention:
         - "released": A is averaged over layers and heads in the model's dtype, then row i is summed and divided by
           i + 1, as the paper's released code does. Rows sum to 1, so this is 1 / (i + 1) up to rounding.
 
+        Only the layers and heads of `part` count.
+
         Raises:
-            UserError: If the pass came across no attention that could be read.
+            UserError: If the pass came across no attention that could be read, or not across every head of `part`.
         """
+        if missing := sorted(set(self._part.heads) - self._found):
+            config = self.decoder.config
+            names = " ".join(f"L{layer}H{head}" for layer, head in missing)
+            raise UserError(
+                f"attention heads {names}: not in this {type(self.decoder).__name__}; name heads of its "
+                f"{config.num_hidden_layers} layers with {config.num_attention_heads} heads each, counted from 0"
+            )
         if self._sum is None:
             raise UserError(f"{type(self.decoder).__name__}: {_NO_INTERFACE}")
         real = self._real(self._sum.shape[0], self._sum.shape[1], self._sum.device)
@@ -177,7 +217,7 @@ def _attend(
         # No query of the block sees a key after it, so those columns need no work.
         mask = attention_mask[:, :, start:stop, :stop]
         probs = _probabilities(query[:, :, start:stop], key[:, :, :stop], mask, scaling, softcap, s_aux)
-        accumulator.add(probs.detach(), start, length, query.dtype)
+        accumulator.add(probs.detach(), start, length, query.dtype, getattr(module, "layer_idx", 0))
         outputs.append(_grouped_matmul(probs.to(value.dtype), value[:, :, :stop]))
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 

@@ -1,10 +1,10 @@
-"""Score stage: how much attention each token of each text receives in one model."""
+"""Score stage: how much attention each token of each text receives in one model, or its loss there."""
 
 from pathlib import Path
 
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring import score_texts
+from benchmark.scoring import AttentionPart, score_texts
 from benchmark.stages import Progress
 from benchmark.store import StageCall
 from benchmark.texts import read_texts, write_scores
@@ -28,5 +28,6 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         prefix=params["prefix"],
         tokens_per_batch=params["tokens_per_batch"],
         progress=progress,
+        part=AttentionPart.model_validate(params.get("attention", {})),
     )
     write_scores(out / SCORES, scores)

@@ -5,13 +5,14 @@ import inspect
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.methods import METHODS
-from benchmark.models.loading import context_length, load_model, tokenizer_of
+from benchmark.methods.base import Training
+from benchmark.models.loading import context_length, load_config, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
 from benchmark.store import StageCall
@@ -21,6 +22,8 @@ from benchmark.texts import AugmentedText, read_augmented
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from benchmark.objective import Readings
 
 WEIGHTS, REPORT = "model", "training.json"
 IGNORE = -100  # the label that the loss leaves out
@@ -32,13 +35,20 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     import torch
     from transformers import set_seed
 
+    from benchmark.objective import Readings, substitutes, token_values
+
     params = call.params
+    training = Training.model_validate(params.get("training", {}))
     torch.set_num_threads(params["threads"])
     recipe = Recipe.model_validate(params["recipe"])
     spec = ModelSpec.model_validate(call.where["model"])
     tokenizer = tokenizer_of(spec)
     texts = read_augmented(inputs["texts"] / "augmented.jsonl")
-    sequences = encode(texts, tokenizer, recipe, context_length(spec))
+    encoded = encode(texts, tokenizer, recipe, context_length(spec))
+    long_enough = [number for number, ids in enumerate(encoded) if len(ids) > 1]  # one token alone predicts nothing
+    if not long_enough:
+        raise UserError("no training text has more than one token; there is nothing to learn from")
+    sequences = [encoded[number] for number in long_enough]
     steps = steps_for(
         Budget.model_validate(params["budget"]), params["method"], texts, params["copies"], recipe.batch_size
     )
@@ -47,14 +57,22 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     micro_batch, notes = recipe.micro_batch or recipe.batch_size, []
     if len(sequences) < len(texts):
         notes.append(f"{len(texts) - len(sequences)} texts of a single token left out: they predict nothing")
+    readings: Sequence[list[int]] | Readings = [sequences[i] for i in order]
+    if training.replaced != (0, 0) or training.loss != "mean":
+        others: list[int] = []
+        values: list[list[float]] = []
+        if training.replaced != (0, 0):
+            others, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
+            notes += note
+        if training.loss != "mean":
+            values = token_values([texts[number] for number in long_enough], sequences, tokenizer, training)
+        readings = Readings(sequences, values, order, training, others, params["seed"])
     while True:
         set_seed(params["seed"])
         model = load_model(spec, params["device"])
         model = _trainable(model, recipe, spec)
         try:
-            losses = fit(
-                model, [sequences[i] for i in order], steps, micro_batch, recipe, out / "trainer", params, progress
-            )
+            losses = fit(model, readings, steps, micro_batch, recipe, out / "trainer", params, progress)
             break
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -135,10 +153,7 @@ def encode(
                 f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
                 "shorten it or set long_texts: split in the suite"
             )
-        if len(ids) > 1:  # one token alone predicts nothing
-            sequences.append(ids)
-    if not sequences:
-        raise UserError("no training text has more than one token; there is nothing to learn from")
+        sequences.append(ids)
     return sequences
 
 
@@ -196,7 +211,7 @@ def padded(batch: Sequence[Sequence[int]], pad: int) -> "dict[str, torch.Tensor]
 
 def fit(
     model: Any,
-    sequences: list[list[int]],
+    sequences: "Sequence[list[int]] | Readings",
     steps: int,
     micro_batch: int,
     recipe: Recipe,
@@ -206,17 +221,18 @@ def fit(
 ) -> list[float]:
     """Train `model` in place on `sequences` in the order given; returns about a hundred losses from first to last.
 
+    `sequences` are token ids, or `benchmark.objective.Readings` where inputs are replaced or the loss is not the mean.
+
     Raises UserError as soon as a loss is not a finite number, or if a weight is none at the end.
     """
     import shutil
 
     import torch
-    from torch.utils.data import SequentialSampler
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainerCallback, TrainingArguments
 
-    class InOrder(Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-            return SequentialSampler(sequences)
+    from benchmark.objective import InOrder, Readings, Weighted, in_columns
+
+    training = Training.model_validate(params.get("training", {}))
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -250,20 +266,24 @@ def fit(
         log_level="error",  # of all of transformers, and it lasts beyond the training
         disable_tqdm=True,
         remove_unused_columns=False,
+        neftune_noise_alpha=training.embedding_noise or None,
         dataloader_pin_memory=not on_cpu,
         optim="adamw_torch_fused",
     )
     _ = arguments.n_gpu  # set up by now; on a machine with several GPUs it would split every micro-batch over them
     arguments._n_gpu = min(arguments._n_gpu, 1)
     pad = 0  # never attended to by a text, never a label
-    collate = in_rows if _keeps_rows_apart(model) else padded
-    trainer = InOrder(
+    lay_out: Callable[..., dict[str, torch.Tensor]] = in_rows if _keeps_rows_apart(model) else padded
+    in_readings = isinstance(sequences, Readings)
+    trainer = (InOrder if training.loss == "mean" else Weighted)(
         model=model,
         args=arguments,
         train_dataset=sequences,
-        data_collator=lambda batch: collate(batch, pad),
+        data_collator=lambda batch: in_columns(batch, pad, lay_out) if in_readings else lay_out(batch, pad),
         callbacks=[Watch()],
     )
+    if isinstance(trainer, Weighted) and training.loss == "selected":
+        trainer.selected = training.selected
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)

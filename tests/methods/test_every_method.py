@@ -94,7 +94,7 @@ def test_the_registry_is_imported_without_torch() -> None:
 def test_every_method_says_what_it_is(name: str) -> None:
     method = METHODS[name]
     assert method.__doc__
-    assert method.needs in ("nothing", "tokens", "trained", "difference")
+    assert method.needs in ("nothing", "tokens", "trained", "large", "difference")
     assert method.originals or method.makes_copies, "there would be nothing to train on"
     assert method.matched or not method.makes_copies, "only plain may take fewer steps"
 

@@ -25,6 +25,7 @@ from transformers import (
 from benchmark.errors import UserError
 from benchmark.models import attention
 from benchmark.models.attention import ReceivedAttention
+from benchmark.scoring import AttentionPart
 
 SIZES: dict[str, Any] = {
     "vocab_size": 97,
@@ -112,8 +113,15 @@ def column_means(matrices: torch.Tensor, strict: bool) -> torch.Tensor:
     return torch.stack(scores)
 
 
-def scored(model: Any, mode: str, ids: torch.Tensor, mask: torch.Tensor | None, block: int = 256) -> torch.Tensor:
-    with torch.inference_mode(), ReceivedAttention(model, mode, block) as reader:
+def scored(
+    model: Any,
+    mode: str,
+    ids: torch.Tensor,
+    mask: torch.Tensor | None,
+    block: int = 256,
+    part: AttentionPart | None = None,
+) -> torch.Tensor:
+    with torch.inference_mode(), ReceivedAttention(model, mode, block, part) as reader:
         model.model(input_ids=ids, attention_mask=mask, use_cache=False)
         return reader.scores()
 
@@ -229,3 +237,47 @@ def test_a_pass_without_readable_attention_is_refused() -> None:
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="sideways"):
         ReceivedAttention(llama(), "sideways")
+
+
+# --- a part of the attention
+
+PARTS = {
+    "upper half": (AttentionPart(depth=(0.5, 1.0)), [(1, h) for h in range(4)] + [(2, h) for h in range(4)]),
+    "first third": (AttentionPart(depth=(0.0, 0.34)), [(0, h) for h in range(4)]),
+    "heads": (AttentionPart(heads=((0, 1), (2, 0), (2, 3))), [(0, 1), (2, 0), (2, 3)]),
+    "heads before depth": (AttentionPart(depth=(0.9, 0.9), heads=((1, 2),)), [(1, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("mode", ["received", "received_strict"])
+def test_a_part_scores_as_its_stored_matrices_do(model: Any, mode: str, name: str) -> None:
+    part, heads = PARTS[name]
+    rows, ids, mask = padded("right")
+    scores = scored(model, mode, ids, mask, 4, part)
+    for row, got in zip(rows, scores, strict=True):
+        stored = eager(model, row)[0]  # layers, heads, n, n
+        chosen = torch.stack([stored[layer, head] for layer, head in heads])[:, None]
+        assert_close(got[: len(row)], column_means(chosen, mode == "received_strict"), atol=1e-5, rtol=0)
+
+
+def test_a_part_that_is_everything_gives_the_same_numbers() -> None:
+    torch.manual_seed(0)
+    model, (_, ids, mask) = llama().eval(), padded("right")
+    every = AttentionPart(heads=tuple((layer, head) for layer in range(3) for head in range(4)))
+    assert_close(scored(model, "received", ids, mask, part=every), scored(model, "received", ids, mask))
+    assert torch.equal(scored(model, "received", ids, mask, part=AttentionPart()), scored(model, "received", ids, mask))
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        (AttentionPart(depth=(0.4, 0.45)), "from depth 0.4 to 0.45: none of the 3 layers of LlamaModel lies there"),
+        (AttentionPart(heads=((0, 0), (3, 1))), "attention heads L3H1: not in this LlamaModel"),
+        (AttentionPart(heads=((0, 0), (1, 4), (2, 9))), "attention heads L1H4 L2H9: not in this LlamaModel"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused_in_one_line(part: AttentionPart, says: str) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        scored(llama(), "received", torch.tensor([[5, 6, 7]]), None, part=part)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,45 @@
+"""Contrastive dropout by the attention of chosen layers or heads."""
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from benchmark.methods.base import Alpha
+from benchmark.methods.contrastive_dropout import ContrastiveDropout
+from benchmark.scoring import AttentionPart
+
+# "L3H0 L3H1": layer and head, both from 0. (As "3.0", YAML would read them as numbers, and 3.10 as 3.1.)
+Heads = Annotated[str, Field(pattern=r"^(L\d+H\d+( L\d+H\d+)*)?$")]
+
+
+class ContrastiveBlend(ContrastiveDropout):
+    """Contrastive dropout whose scores blend a part of the attention instead of all of it (ours, from no paper).
+
+    Fields beside those of ContrastiveDropout: `low` and `high`, shares of the depth of each model (of n layers, layer i
+    from 0 is in where (i + ½) / n lies between the two); `large_heads` and `small_heads`, heads such as "L3H0 L3H1",
+    layers and heads counted from 0, that are looked at in one of the models in place of those layers.
+    """
+
+    name: ClassVar[str] = "contrastive_blend"
+
+    low: Alpha = 0.0
+    high: Alpha = 1.0
+    large_heads: Heads = ""
+    small_heads: Heads = ""
+
+    @model_validator(mode="after")
+    def _of_use(self) -> "ContrastiveBlend":
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        if self.large_heads and self.small_heads and (self.low, self.high) != (0, 1):
+            raise ValueError("low and high are of no use where both models' heads are named; leave them out")
+        return self
+
+    def attention(self, role: str) -> AttentionPart:
+        """The heads named for the model, or else the layers between low and high."""
+        named = {"large": self.large_heads, "small": self.small_heads}[role]
+        if named:
+            numbers = {(int(layer), int(head)) for layer, head in re.findall(r"L(\d+)H(\d+)", named)}
+            return AttentionPart(heads=tuple(sorted(numbers)))
+        return AttentionPart(depth=(self.low, self.high))

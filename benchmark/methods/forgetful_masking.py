@@ -1,0 +1,32 @@
+"""Masked tokens in the input while training; what is to be predicted stays."""
+
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from benchmark.methods.base import Alpha, Training
+from benchmark.methods.plain_matched import PlainMatched
+
+
+class ForgetfulMasking(PlainMatched):
+    """Forgetful causal masking (FCM, Liu et al., arXiv 2210.13432): past tokens are masked, the loss is on all tokens.
+
+    At each reading of a text a share between `low` and `high` is drawn. FCM hides the tokens from attention; here, as
+    in MEAP (Zhuang et al., ICML 2025), a mask token stands in their place. With `low` equal to `high` the share is
+    MEAP's fixed one.
+    """
+
+    name: ClassVar[str] = "forgetful_masking"
+
+    low: Alpha = 0.0
+    high: Alpha = 0.15
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "ForgetfulMasking":
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+    def training(self) -> Training:
+        """A share of mask tokens between the two."""
+        return Training(replaced=(self.low, self.high), replacement="mask")

@@ -1,0 +1,122 @@
+"""Methods that change training or scoring: what they ask of it, and the values they lay on their texts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.methods import METHODS, augment, make_method
+from benchmark.methods.base import Training
+from benchmark.scoring import AttentionPart
+from benchmark.stages import do
+from benchmark.store import Store
+from benchmark.texts import Text, TokenScores, read_augmented
+from tests.tiny import make_tiny_model, tiny_suite
+
+FOUR = Text("t", "One two, three")
+SCORES = TokenScores("t", ["One", " two", ",", " three"], [0, 3, 7, 8], [3, 7, 8, 14], [0.5, 2.0, -1.0, 1.0])
+CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "selective_loss"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "training"),
+    [
+        ("neftune", {}, Training(embedding_noise=5)),
+        ("neftune", {"noise_alpha": 15}, Training(embedding_noise=15)),
+        ("input_noise", {}, Training(replaced=(0.2, 0.2), replacement="random")),
+        ("input_noise", {"share": 0.4}, Training(replaced=(0.4, 0.4), replacement="random")),
+        ("forgetful_masking", {}, Training(replaced=(0, 0.15), replacement="mask")),
+        ("forgetful_masking", {"low": 0.2, "high": 0.2}, Training(replaced=(0.2, 0.2), replacement="mask")),
+        ("selective_loss", {}, Training(loss="selected", selected=0.6)),
+        ("selective_loss", {"share": 0.3}, Training(loss="selected", selected=0.3)),
+        ("contrastive_loss", {}, Training(loss="weighted")),
+        ("contrastive_blend", {"low": 0.5}, Training()),
+    ],
+)
+def test_what_a_method_changes_in_training(name: str, parameters: Mapping[str, object], training: Training) -> None:
+    assert make_method(name, parameters).training() == training
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_method_that_changes_training_trains_on_the_originals_for_as_many_steps_as_all(name: str) -> None:
+    assert METHODS[name].originals and not METHODS[name].makes_copies and METHODS[name].matched
+    (row,) = augment(make_method(name, {}), [FOUR], [SCORES], 5, seed=1)
+    assert (row.id, row.copy, row.text) == ("t", 0, FOUR.text)
+    assert bool(row.values) == (name in ("contrastive_loss", "selective_loss"))
+
+
+def test_the_values_of_selective_loss_are_the_reference_losses() -> None:
+    method = make_method("selective_loss", {})
+    assert (method.needs, method.reduction) == ("large", "loss")
+    assert method.values(FOUR, SCORES) == ((0, 3, 0.5), (3, 7, 2.0), (7, 8, -1.0), (8, 14, 1.0))
+
+
+def test_the_weights_of_contrastive_loss_are_the_chances_that_dropout_keeps_a_token() -> None:
+    """Ranks 2, 0, 3, 1; with α .5 and β ln 2, 1 − p(r) = 1 − .5 (1 − 2^−r) = 1, .75, .625, .5625; mean .734375."""
+    method = make_method("contrastive_loss", {"alpha": 0.5, "beta": 0.6931471805599453})
+    values = method.values(FOUR, SCORES)
+    assert [(start, end) for start, end, _ in values] == [(0, 3), (3, 7), (7, 8), (8, 14)]
+    expected = [0.625 / 0.734375, 1 / 0.734375, 0.5625 / 0.734375, 0.75 / 0.734375]
+    assert [value for _, _, value in values] == pytest.approx(expected)
+
+
+def test_the_weights_of_contrastive_loss_do_not_change_with_the_scale_of_the_scores() -> None:
+    method = make_method("contrastive_loss", {})
+    scaled = TokenScores("t", SCORES.token, SCORES.start, SCORES.end, [7 + 1000 * score for score in SCORES.score])
+    assert method.values(FOUR, scaled) == method.values(FOUR, SCORES)
+    assert {value for _, _, value in make_method("contrastive_loss", {"alpha": 0}).values(FOUR, SCORES)} == {1.0}
+
+
+def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_depth() -> None:
+    method = make_method("contrastive_blend", {"low": 0.5, "small_heads": "L10H3 L2H0"})
+    assert method.attention("large") == AttentionPart(depth=(0.5, 1.0))
+    assert method.attention("small") == AttentionPart(heads=((2, 0), (10, 3)))
+    assert make_method("contrastive_blend", {}).attention("large") == AttentionPart()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "says"),
+    [
+        ("neftune", {"noise_alpha": 0}, "noise_alpha: "),
+        ("neftune", {"noise_alpha": True}, "noise_alpha: "),
+        ("input_noise", {"share": 1.1}, "share: "),
+        ("forgetful_masking", {"low": 0.2}, "low must not be above high"),
+        ("forgetful_masking", {"high": -0.1}, "high: "),
+        ("selective_loss", {"share": "most"}, "share: "),
+        ("contrastive_blend", {"low": 0.6, "high": 0.5}, "low must not be above high"),
+        ("contrastive_blend", {"large_heads": 3.1}, "large_heads: "),
+        ("contrastive_blend", {"large_heads": "L3"}, "large_heads: "),
+        ("contrastive_blend", {"large_heads": "L3H1  L3H2"}, "large_heads: "),
+        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.5}, "of no use"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused_in_one_line(
+    name: str, parameters: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=f"^method '{name}': .*{says}") as error:
+        make_method(name, parameters)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Path) -> None:
+    from benchmark.plan import make_plan
+
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    blends = [{"name": "contrastive_blend", "low": [0.0, 0.5]}, {"name": "contrastive_blend", "large_heads": "L1H2"}]
+    suite = tiny_suite(
+        tiny,
+        models={"tiny": str(tiny), "other": str(other)},
+        pairs={"two": {"large": "tiny", "small": "other"}},
+        methods=["plain_matched", *CHANGING, *blends],
+    )
+    store, weights = Store(tmp_path / "store"), {}
+    for cell in make_plan(suite).cells:
+        call = cell.stages["train"]
+        do(store, call, lambda done, total: None)
+        weights[cell.method.label] = (store.path(call) / "model" / "model.safetensors").read_bytes()
+        rows = read_augmented(store.path(cell.stages["augment"]) / "augmented.jsonl")
+        assert any(row.values for row in rows) == (cell.method.name in ("contrastive_loss", "selective_loss"))
+    assert len(weights) == len(set(weights.values())) == 9
