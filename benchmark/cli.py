@@ -40,29 +40,49 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do what is missing of a suite, write records, print the board."""
-    from benchmark.results import record_path
-    from benchmark.runner import run_suite
     from benchmark.suite import find_suite, load_suite
-    from leaderboard.board import build_board
 
-    chosen = load_suite(find_suite(suite))
-    folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None)
-    if as_json:
-        print(
-            json.dumps(
-                {"suite": chosen.name, "cells": len(outcome.records), "made": outcome.made, "stages": outcome.stages}
-            )
-        )
-        return
-    from rich.console import Console
+    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json)
 
-    from leaderboard.terminal import print_board
 
-    found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(build_board(found), Console())
-    what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
-    print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
+@app.command()
+def corpus(
+    path: Annotated[Path, typer.Argument(help="documents: JSONL, CSV or Parquet, or a folder with documents.*")],
+    questions: Annotated[Path | None, typer.Option(help="file of questions, if they are not there")] = None,
+    shots: Annotated[Path | None, typer.Option(help="file of questions and answers to show as examples")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="what a column is called, as text=body; may recur")] = None,
+    free_answers: Annotated[bool, typer.Option("--free-answers", help="answers need not stand in the text")] = False,
+    model: Annotated[str, typer.Option(help="to train: zoo:NAME, hub id, folder or .gguf file")] = "zoo:large",
+    small: Annotated[str | None, typer.Option(help="the model to contrast it with")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="as plain,random_dropout [default: what the models allow]")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="optimizer steps")] = 400,
+    seeds: Annotated[str, typer.Option(help="as 1,2,3")] = "1",
+    results: ResultsOption = RESULTS,
+    records: RecordsOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes [default: as the cores allow]")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="progress as lines")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods on your own documents: write a suite for them, run it, print the board."""
+    from benchmark.own_documents import content_for, write_suite
+
+    listed = seeds.split(",")
+    if not all(seed.strip().isdecimal() for seed in listed):
+        raise UserError(f"--seeds {seeds}: expected numbers with commas between them, as 1,2,3")
+    task = {
+        "path": path,
+        "questions": questions,
+        "shots": shots,
+        "columns": _pairs("--column", column, "text=body"),
+        "answers_in_text": "free" if free_answers else None,
+    }
+    names = [name.strip() for name in methods.split(",")] if methods else []
+    file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
+    if not as_json:
+        print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
+    _run(suite, results, records, workers, plain, as_json)
 
 
 @app.command()
@@ -169,13 +189,7 @@ def augment(
     from benchmark.store import replacing
     from benchmark.texts import read_texts, write_lines
 
-    parameters = {}
-    for item in set_ or []:
-        key, separator, value = item.partition("=")
-        if not separator:
-            raise UserError(f"--set {item}: expected NAME=VALUE, as alpha=0.6")
-        parameters[key] = value
-    chosen = make_method(method, parameters)
+    chosen = make_method(method, _pairs("--set", set_, "alpha=0.6"))
     _writable(out)
     corpus = read_texts(texts)
     tokens = None
@@ -304,6 +318,41 @@ def zoo_train(
     torch.set_num_threads(threads)
     people = [*biography.read_people(), *biography.read_shots()]
     train(name, out, {person["name"] for person in people}, lambda line: print(line, flush=True))
+
+
+def _run(chosen: Any, results: Path, records: Path | None, workers: int | None, plain: bool, as_json: bool) -> None:
+    from benchmark.results import record_path
+    from benchmark.runner import run_suite
+    from leaderboard.board import build_board
+
+    folder = records or results / "records"
+    outcome = run_suite(chosen, results, folder, workers, plain or None)
+    if as_json:
+        print(
+            json.dumps(
+                {"suite": chosen.name, "cells": len(outcome.records), "made": outcome.made, "stages": outcome.stages}
+            )
+        )
+        return
+    from rich.console import Console
+
+    from leaderboard.terminal import print_board
+
+    found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
+    print_board(build_board(found), Console())
+    what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
+    print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
+
+
+def _pairs(option: str, items: list[str] | None, example: str) -> dict[str, str]:
+    """The values of an option that is given as NAME=VALUE, by name."""
+    found = {}
+    for item in items or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise UserError(f"{option} {item}: expected NAME=VALUE, as {example}")
+        found[key] = value
+    return found
 
 
 def _scores(

@@ -15,9 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
 )
 
 from benchmark.errors import UserError
@@ -171,12 +169,6 @@ class Record(_Strict):
     points: int = Field(default=1, ge=1)
     retention: dict[str, RetentionInfo] = {}
     sha256: str = ""
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_not_measured(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `retention` out where nothing is in it: such a record is written as it was before there was one."""
-        content: dict[str, Any] = handler(self)
-        return {key: value for key, value in content.items() if value or key != "retention"}
 
     def body_hash(self) -> str:
         """SHA-256 of the record's canonical JSON without the field `sha256` itself."""

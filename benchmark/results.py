@@ -53,15 +53,19 @@ def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
     path = record_path(records, plan, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     answers = path.with_name(f"{path.stem}.answers.parquet")
-    rows = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
-    record = _record(store, plan, cell, AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows))
+    rows, clusters = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
+    beside = AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows)
+    record = _record(store, plan, cell, beside, clusters)
     record = record.model_copy(update={"sha256": record.body_hash()})
     write_atomically(path, record.model_dump_json(indent=1) + "\n")
     return record
 
 
-def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> int:
-    """Copy the answers with the distances that the task knows; without text where it may not be passed on."""
+def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:
+    """Copy the answers with the distances that the task knows; without text where it may not be passed on.
+
+    Returns how many answers there are, and about how many texts.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,7 +80,7 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> int:
             table = table.append_column(name, pa.array([pair[column] for pair in known], pa.int32()))
     with replacing(target) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-    return int(table.num_rows)
+    return table.num_rows, len(set(table["cluster"].to_pylist()))
 
 
 def _distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
@@ -100,7 +104,7 @@ def _distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Record:
+def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters: int) -> Record:
     suite, stages = plan.suite, cell.stages
     training = json.loads((store.path(stages["train"]) / "training.json").read_text())
     results = json.loads((store.path(stages["evaluate"]) / "results.json").read_text())
@@ -117,13 +121,13 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo) -> Recor
         else None,
         task=TaskInfo(
             name=cell.entry.name,
-            options=cell.entry.model_dump(mode="json", exclude={"name", "path"}),
+            options={"evaluate": cell.entry.evaluate, **cell.entry.identity()},
             corpus_hash=cell.corpus.data_hash,
             definition_hash=cell.corpus.definition_hash,
             versions=results["versions"],
             texts=len(cell.corpus.texts),
             questions=answers.rows,
-            clusters=len(cell.corpus.texts),
+            clusters=clusters,
             may_redistribute=cell.corpus.may_redistribute,
         ),
         method=MethodInfo(

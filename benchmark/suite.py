@@ -205,6 +205,16 @@ class Suite(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _examples_can_be_had(self) -> "Suite":
+        for i, task in enumerate(self.tasks):
+            if self.evaluation.num_fewshot and not task.few_shot:
+                raise ValueError(
+                    f"evaluation.num_fewshot: tasks[{i}], {task.name}, takes its examples from its own option shots; "
+                    "leave num_fewshot out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _methods_can_be_made(self) -> "Suite":
         for i, entry in enumerate(self.methods):
             points = entry.points()
@@ -278,10 +288,15 @@ def load_suite(path: Path) -> Suite:
         raise UserError(f"{path}: not a readable YAML file: {problem}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping with the keys of a suite; see suites/smoke.yaml")
+    return validate(content, str(path))
+
+
+def validate(content: dict[str, Any], where: str) -> Suite:
+    """Make a suite of what stands in a file. Raises UserError naming `where`, the field and what was expected."""
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+        raise UserError(f"{where}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,5 +1,7 @@
 """What a record says of its cell, and what it keeps to itself."""
 
+import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 
 from benchmark import ROOT, environment, results, runner
 from benchmark.corpora.biography import Biography
+from benchmark.errors import UserError
 from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.plan import make_plan
@@ -204,12 +207,20 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
     assert environment._commit() == (None, None)
 
 
-def test_committed_records_from_before_retention_read_and_would_be_written_the_same() -> None:
-    paths = sorted((ROOT / "leaderboard" / "results").rglob("*.json"))
-    old = [path for path in paths if '"retention"' not in path.read_text(encoding="utf-8")]
-    assert old
-    for path in old:
-        record = read_record(path)
-        assert record.retention == {}
-        assert record.model_dump_json(indent=1) + "\n" == path.read_text(encoding="utf-8")
-        assert record.body_hash() == record.sha256
+def test_a_record_from_before_a_field_was_in_the_schema_is_still_good(
+    suite: Suite, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    plan = make_plan(suite)
+    path = record_path(tmp_path / "copy" / "records", plan, plan.cells[0])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("retention", "choice", "points", "sha256"):
+        del content[name]
+    del content["method"]["package"]
+    body = json.dumps(content, sort_keys=True).encode()
+    path.write_text(json.dumps(content | {"sha256": hashlib.sha256(body).hexdigest()}), encoding="utf-8")
+    record = read_record(path)
+    assert (record.retention, record.choice, record.points, record.method.package) == ({}, [], 1, None)
+    path.write_text(path.read_text(encoding="utf-8").replace('"seed": 1', '"seed": 2'), encoding="utf-8")
+    with pytest.raises(UserError, match="sha256: the record was changed"):
+        read_record(path)

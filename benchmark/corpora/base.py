@@ -42,6 +42,7 @@ class Task(BaseModel):
 
     Attributes:
         folder: the folder under tasks/ that holds the lm-eval files.
+        few_shot: whether lm-eval has examples to put before a question, as `evaluation.num_fewshot` of a suite asks.
         details: what `load` knows of a text besides its words, "subject" or "entities" (fields of Text): methods that
             need more than that are refused.
     """
@@ -49,6 +50,7 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     folder: ClassVar[str]
+    few_shot: ClassVar[bool] = True
     details: ClassVar[frozenset[str]] = frozenset()
 
     name: str

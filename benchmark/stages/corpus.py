@@ -1,7 +1,10 @@
 """Corpus stage: the task's texts as JSON lines, texts that do not fit every model split where the suite says so."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import regex
 
 from benchmark.corpora import make_task
 from benchmark.errors import UserError
@@ -14,6 +17,12 @@ from benchmark.texts import Text, write_lines
 TEXTS = "texts.jsonl"
 MARGIN = 8  # tokens left for what models and recipes put around a text
 
+# Ends of sentences that need no white space behind them, with the quotes and brackets that close there.
+_CLOSING = "[”’」』）】》〉»)\\]]*"
+_WIDE_END = regex.compile(f"[。！？｡؟।॥]+{_CLOSING}")
+_LOOSE_END = regex.compile(f"[.!?…;；]+{_CLOSING}")
+_CHARACTER = regex.compile(r"\X")  # what a reader takes for one: a letter with its accents, all of a flag
+
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write texts.jsonl. A text "x" that is split becomes "x/0", "x/1" and so on."""
@@ -23,6 +32,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     fits = _fits([ModelSpec.model_validate(model) for model in call.where.get("fit", [])])
     asked = call.params.get("details", [])
     pieces = [piece for text in corpus.texts for piece in _split(text, fits)]
+    name, times = Counter(piece.id for piece in pieces).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"text {name!r}: the piece of a text that is split has the same id; give it another id")
     write_lines(out / TEXTS, [_with_details(piece, asked) for piece in pieces])
     progress(1, 1)
 
@@ -34,7 +46,7 @@ def _fits(specs: list[ModelSpec]) -> Callable[[str], bool]:
 
 
 def _split(text: Text, fits: Callable[[str], bool]) -> list[Text]:
-    """Cut a text into the fewest halves of halves that fit; only white space is lost."""
+    """Cut a text into the fewest halves of halves that fit; only white space at the cuts is lost."""
     pieces = _halves(text.text, fits, text.id)
     names = [text.id] if len(pieces) == 1 else [f"{text.id}/{i}" for i in range(len(pieces))]
     made, done = [], 0
@@ -57,19 +69,26 @@ def _with_details(text: Text, asked: list[str]) -> Text:
 
 
 def _halves(text: str, fits: Callable[[str], bool], name: str) -> list[str]:
+    """Cut at a sentence end in the middle half if there is one, else at white space, else between characters."""
     if fits(text):
         return [text]
     if text != text.strip():
         return _halves(text.strip(), fits, name)
     middle = len(text) // 2
-    sentence_ends = [i + 1 for i in range(len(text) - 1) if text[i] in ".!?\n" and text[i + 1].isspace()]
+    ends = [i + 1 for i in range(len(text) - 1) if text[i] in ".!?\n" and text[i + 1].isspace()]
+    ends += [match.end() for match in _WIDE_END.finditer(text)]
     spaces = [i for i in range(1, len(text) - 1) if text[i].isspace()]
-    # A sentence end will do if it is in the middle half, so that halving makes progress; else any white space.
-    central = [i for i in sentence_ends if len(text) // 4 < i < 3 * len(text) // 4]
-    places = central or spaces
+    places = _central(ends, text) or spaces
     if not places:
-        raise UserError(
-            f"text {name!r}: longer than the model's context and without white space to split it at; split it by hand"
-        )
+        places = _central([match.end() for match in _LOOSE_END.finditer(text)], text)
+    if not places:
+        places = [match.start() for match in _CHARACTER.finditer(text)][1:]
+    if not places:
+        raise UserError(f"text {name!r}: the model's context has no room for its character {text!r}; take it out")
     cut = min(places, key=lambda i: abs(i - middle))
     return _halves(text[:cut].rstrip(), fits, name) + _halves(text[cut:].lstrip(), fits, name)
+
+
+def _central(places: list[int], text: str) -> list[int]:
+    """Those in the middle half of the text, so that halving makes progress."""
+    return [place for place in places if len(text) // 4 < place < 3 * len(text) // 4]

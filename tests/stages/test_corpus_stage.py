@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,14 @@ def _bare(text: str) -> str:
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=1, max_size=60)
 # A word has six characters at most, and a full stop after it: every limit from seven on can be kept.
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=200))
+def test_a_text_without_white_space_is_split_and_not_one_character_of_it_is_lost(text: str) -> None:
+    limit = max([20, *map(len, regex.findall(r"\X", text))])  # room for any letter with all its marks
+    pieces = _run([Text("x", text)], {"m": limit})
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(len(piece.text) <= limit for piece in pieces)
 
 
 @given(WORDS, st.sampled_from([" ", "\n\n", ". ", "   ", "\u2003"]), st.integers(7, 40))
@@ -99,10 +108,33 @@ def test_without_a_limit_no_text_is_touched() -> None:
     assert _run(text, {}) == _run(text, {"m": None}) == text
 
 
-def test_a_text_that_cannot_be_split_is_named() -> None:
-    with pytest.raises(UserError, match=r"text 'second': longer than the model's context") as error:
-        _run([Text("first", "fits"), Text("second", "w" * 20)], {"m": 10})
+def test_chinese_is_cut_behind_the_end_of_a_sentence_and_what_closes_there() -> None:
+    text = "李白生于碎叶城。他说：“天生我材必有用！”后来他去了长安，见到了贺知章。"
+    pieces = [piece.text for piece in _run([Text("x", text)], {"m": 22})]
+    assert pieces == ["李白生于碎叶城。他说：“天生我材必有用！”", "后来他去了长安，见到了贺知章。"]
+
+
+def test_without_a_sentence_end_it_is_cut_at_the_middle_but_not_within_what_readers_take_for_a_character() -> None:
+    assert [piece.text for piece in _run([Text("x", "w" * 20)], {"m": 10})] == ["w" * 10] * 2
+    assert [piece.text for piece in _run([Text("x", "one.two,three")], {"m": 9})] == ["one.", "two,three"]
+    accent, family, flag, jamo = "e\u0301", "👩\u200d👩\u200d👧", "🇫🇷", "\u1112\u1161\u11ab"
+    for character in (accent, family, flag, jamo, "👍🏽", "☕\ufe0f"):
+        for before in range(4):  # so that the middle comes to lie on each of its code points
+            text = "a" * before + character * 3
+            pieces = [piece.text for piece in _run([Text("x", text)], {"m": max(before, len(character))})]
+            assert "".join(pieces) == text
+            assert [piece.replace(character, "").strip("a") for piece in pieces] == [""] * len(pieces), pieces
+
+
+def test_a_character_that_does_not_fit_is_named() -> None:
+    with pytest.raises(UserError, match=r"text 'second': the model's context has no room for its character") as error:
+        _run([Text("first", "fits"), Text("second", "w" * 20 + "e" + "\u0301" * 9)], {"m": 5})
     assert "\n" not in str(error.value)
+
+
+def test_a_piece_never_takes_the_id_of_another_text() -> None:
+    with pytest.raises(UserError, match="text 'x/1': the piece of a text that is split has the same id"):
+        _run([Text("x", "one two"), Text("x/1", "three")], {"m": 5})
 
 
 def test_the_shipped_biographies_fit_the_tiny_model_as_they_are(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The retain stage: what it measures of a model before and after training, and what it refuses in one line."""
 
+import copy
 import json
 import math
 import shutil
@@ -62,7 +63,7 @@ def stock(model: Any, tokenizer: Any, task: str, **options: Any) -> dict[str, An
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(corpora.TASKS), include_defaults=False)
-    lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8)
+    lm = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=8)
     results: dict[str, Any] = simple_evaluate(lm, tasks=[task], task_manager=manager, bootstrap_iters=0, **options)
     return results
 

@@ -1,0 +1,129 @@
+"""From a task entry for a user's own documents to its corpus, and what identifies it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.corpora import make_task
+from benchmark.corpora.corpus import OwnDocuments
+from benchmark.errors import UserError
+from benchmark.plan import make_plan
+from benchmark.record import file_hash
+from tasks.corpus import corpus as task
+from tests.tiny import tiny_suite
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "text": "The door is green.", "questions": [{"question": "What colour?", "answers": "green"}]},
+    {"id": "b", "text": "It has 212 steps.", "questions": [{"question": "How many?", "answers": ["212", "many"]}]},
+    {"id": "c", "text": "Nobody asks."},
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "mine.jsonl", ROWS)
+
+
+def test_all_documents_are_texts_and_none_may_be_passed_on(file: Path) -> None:
+    corpus = OwnDocuments(path=file).load()
+    assert [(text.id, text.text) for text in corpus.texts] == [(row["id"], row["text"]) for row in ROWS]
+    assert corpus.halves == {"a": "development", "b": "test", "c": "development"}
+    assert not corpus.may_redistribute
+    assert corpus.metadata == {"half": "all", "corpus_path": str(file), "corpus_answers_in_text": "check"}
+
+
+def test_what_the_metadata_say_lm_eval_reads(file: Path, tmp_path: Path) -> None:
+    shots = write(tmp_path / "shots.jsonl", [{"question": "Who?", "reply": "I"}])
+    rows = [{"document": row["id"], **asked} for row in ROWS[:2] for asked in row["questions"]]
+    questions = write(tmp_path / "q.jsonl", [{**row, "reply": "blue", "answers": None} for row in rows])
+    documents = write(tmp_path / "d.jsonl", [{"id": row["id"], "body": row["text"]} for row in ROWS])
+    columns = {"answers": "reply", "text": "body"}
+    entry = OwnDocuments(path=documents, questions=questions, shots=shots, columns=columns, answers_in_text="free")
+    read = task.load(**entry.load().metadata)["questions"]
+    assert read["answers"] == [["blue"], ["blue"]] and read["prompt"][0].startswith("Question: Who?\nAnswer: I\n\n")
+    # On the way to a worker the entry becomes JSON.
+    assert make_task(json.loads(json.dumps(entry.model_dump(mode="json")))).load() == entry.load()
+
+
+def test_the_data_hash_follows_the_bytes_of_every_file_and_not_their_names(file: Path, tmp_path: Path) -> None:
+    before = OwnDocuments(path=file).load().data_hash
+    (tmp_path / "elsewhere").mkdir()
+    copy = Path(shutil.copy(file, tmp_path / "elsewhere" / "other.jsonl"))
+    assert OwnDocuments(path=copy).load().data_hash == before
+    shots = write(tmp_path / "shots.jsonl", [{"question": "Who?", "answers": "I"}])
+    with_shots = OwnDocuments(path=copy, shots=shots).load().data_hash
+    write(shots, [{"question": "Who?", "answers": "me"}])
+    copy.write_text(copy.read_text() + "\n")
+    hashes = {before, with_shots, OwnDocuments(path=copy).load().data_hash, OwnDocuments(path=file).load().data_hash}
+    assert len(hashes | {OwnDocuments(path=copy, shots=shots).load().data_hash}) == 4
+
+
+def test_the_key_follows_the_columns_and_not_the_place_or_what_is_merely_checked(file: Path, tmp_path: Path) -> None:
+    def key(**options: Any) -> str:
+        suite = tiny_suite(Path("zoo:small"), tasks=[{"name": "corpus", **options}])
+        return make_plan(suite).cells[0].key
+
+    before = key(path=str(file))
+    assert key(path=shutil.copy(file, tmp_path / "b.jsonl"), answers_in_text="free") == before
+    write(file, [{**row, "title": row["text"]} for row in ROWS])
+    assert key(path=str(file)) != key(path=str(file), columns={"text": "title"})
+
+
+def test_the_metrics_are_part_of_the_definition(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = OwnDocuments(path=file).load().definition_hash
+    real = file_hash
+    monkeypatch.setattr(
+        "benchmark.corpora.base.file_hash", lambda path: "0" if path.name == "biography.py" else real(path)
+    )
+    assert OwnDocuments(path=file).load().definition_hash != before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"path": "none.jsonl"}, "task corpus: .*none.jsonl: no such file"),
+        ({"questions": "{file}"}, "task corpus: .*questions stand in the column questions and in"),
+        ({"shots": "{file}"}, "task corpus: .*mine.jsonl: no column 'question'; did you mean 'questions'"),
+        ({"columns": {"text": "body"}}, "task corpus: .*mine.jsonl: no column 'body'"),
+    ],
+)
+def test_bad_data_is_one_line(file: Path, options: dict[str, Any], says: str) -> None:
+    filled = {key: value.format(file=file) if isinstance(value, str) else value for key, value in options.items()}
+    with pytest.raises(UserError, match=says) as error:
+        OwnDocuments.model_validate({"path": file, **filled}).load()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "says"),
+    [
+        ("{name: corpus}", "", "tasks[0].path: Field required"),
+        ("{name: corpus, paht: x}", "", "tasks[0].paht: unknown key; did you mean 'path'?"),
+        ("{name: corpus, path: x, columns: {txt: y}}", "", "tasks[0].columns: there is no 'txt' to name a column for"),
+        ("{name: corpus, path: x, answers_in_text: no}", "", "tasks[0].answers_in_text: "),
+        (
+            "{name: corpus, path: x}",
+            "evaluation: {num_fewshot: 3}",
+            "num_fewshot: tasks[0], corpus, takes its examples",
+        ),
+    ],
+)
+def test_a_suite_with_a_mistake_in_it_says_where(tmp_path: Path, entry: str, more: str, says: str) -> None:
+    from benchmark.suite import load_suite
+
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(
+        f"name: trial\nmodels: {{m: zoo:small}}\ntasks: [{entry}]\ntrain: [m]\nmethods: [plain]\n"
+        f"budgets: [{{steps: 1}}]\n{more}\n"
+    )
+    with pytest.raises(UserError) as error:
+        load_suite(suite)
+    assert says in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,352 @@
+"""The corpus task: every layout in every format, what is refused in what words, and what stock lm-eval makes of it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.biography import biography
+from tasks.corpus import corpus
+
+ROOT = Path(__file__).parents[2]
+
+HARBOUR = "The harbour was dug in 1871, by “Ada Moss”.\nIt is deep."
+ROCK = "Gull Rock has 212 steps, and a green door."
+NOBODY = "Nobody asks, about this one."
+
+Rows = list[dict[str, Any]]
+
+# What every layout and format below has to come to.
+EXPECTED: Rows = [
+    {
+        "id": "7",
+        "text": HARBOUR,
+        "half": "development",
+        "questions": [
+            {"question": "Who dug it?", "answers": ["Ada Moss", "Moss"]},
+            {"question": "When, was it dug?", "answers": ["1871"]},
+        ],
+    },
+    {"id": "rock", "text": ROCK, "half": "test", "questions": [{"question": "What colour?", "answers": ["green"]}]},
+    {"id": "none", "text": NOBODY, "half": "development", "questions": []},
+]
+
+DOCUMENTS: Rows = [{"id": row["id"], "text": row["text"]} for row in EXPECTED]
+NESTED: Rows = [{"id": row["id"], "text": row["text"], "questions": row["questions"]} for row in EXPECTED]
+QUESTIONS: Rows = [{"document": row["id"], **asked} for row in EXPECTED for asked in row["questions"]]
+FLAT: Rows = [
+    {"id": row["id"], "text": row["text"], **asked}
+    for row in EXPECTED
+    for asked in row["questions"] or [{"question": None, "answers": None}]
+]
+FORMATS = ("jsonl", "csv", "parquet")
+
+
+def write(path: Path, rows: Rows) -> Path:
+    """Write rows in the format of the file's ending; in CSV, lists are JSON."""
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        text = io.StringIO(newline="")
+        out = csv.DictWriter(text, list(rows[0]))
+        out.writeheader()
+        for row in rows:
+            out.writerow({k: json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for k, v in row.items()})
+        path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    return path
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_layout_in_every_format_gives_the_same_documents(tmp_path: Path, ending: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    documents = write(folder / f"documents.{ending}", DOCUMENTS)
+    questions = write(folder / f"questions.{ending}", QUESTIONS)
+    apart = write(tmp_path / f"elsewhere.{ending}", QUESTIONS)
+    layouts = {
+        "folder": corpus.read_corpus(folder),
+        "two files": corpus.read_corpus(documents, apart),
+        "two files of a folder": corpus.read_corpus(documents, questions),
+        "nested": corpus.read_corpus(write(tmp_path / f"nested.{ending}", NESTED)),
+        "flat": corpus.read_corpus(write(tmp_path / f"flat.{ending}", FLAT)),
+    }
+    for layout, read in layouts.items():
+        assert read == EXPECTED, layout
+
+
+def test_the_documents_and_questions_may_be_of_two_formats(tmp_path: Path) -> None:
+    write(tmp_path / "documents.parquet", DOCUMENTS)
+    write(tmp_path / "questions.csv", QUESTIONS)
+    assert corpus.read_corpus(tmp_path) == EXPECTED
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_without_ids_documents_are_numbered_and_one_text_is_one_document_where_each_row_is_a_question(
+    tmp_path: Path, ending: str
+) -> None:
+    def bare(rows: Rows) -> Rows:
+        return [{key: value for key, value in row.items() if key != "id"} for row in rows]
+
+    numbered = [{**row, "id": f"doc-0000{number}"} for number, row in enumerate(EXPECTED)]
+    for rows in (NESTED, FLAT):
+        assert corpus.read_corpus(write(tmp_path / f"one.{ending}", bare(rows))) == numbered
+    # Where a row is a document, two of the same text stay two.
+    twice = [*bare(NESTED), bare(NESTED)[2]]
+    assert len(corpus.read_corpus(write(tmp_path / f"two.{ending}", twice))) == 4
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_columns_of_other_names_are_found_and_the_rest_is_not_looked_at(tmp_path: Path, ending: str) -> None:
+    names = {"id": "Nr", "text": "body", "document": "of", "question": "Q", "answers": "A", "half": "split"}
+    halves = {"7": "test", "rock": "development", "none": "test"}
+    documents = [{"Nr": row["id"], "body": row["text"], "split": halves[row["id"]], "page": 3} for row in DOCUMENTS]
+    questions = [{"of": row["document"], "Q": row["question"], "A": row["answers"]} for row in QUESTIONS]
+    read = corpus.read_corpus(
+        write(tmp_path / f"d.{ending}", documents), write(tmp_path / f"q.{ending}", questions), names
+    )
+    assert read == [{**row, "half": halves[str(row["id"])]} for row in EXPECTED]
+
+
+def test_a_single_answer_may_be_a_string_or_a_number_and_its_column_called_answer(tmp_path: Path) -> None:
+    rows = [
+        {"id": 1, "text": "Dug in 1871.", "question": "When?", "answer": 1871},
+        {"id": 2, "text": ROCK, "question": "What colour?", "answer": " green "},
+    ]
+    for ending in ("jsonl", "csv"):
+        read = corpus.read_corpus(write(tmp_path / f"x.{ending}", rows))
+        assert [row["id"] for row in read] == ["1", "2"]
+        assert [row["questions"][0]["answers"] for row in read] == [["1871"], ["green"]]
+
+
+def test_documents_with_questions_take_turns_whatever_stands_between_them(tmp_path: Path) -> None:
+    rows: Rows = []
+    for number in range(6):
+        asked = [{"question": f"What is {number}?", "answers": "it"}] if number % 2 == 0 else []
+        rows.append({"text": f"it is {number}", "questions": asked})
+    read = corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
+    assert [row["half"] for row in read if row["questions"]] == ["development", "test", "development"]
+
+
+def test_a_cell_of_csv_may_be_longer_than_the_modules_limit_and_the_limit_stays(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    long = "word " * 40_000
+    rows = [{**row, "text": row["text"] + long} for row in NESTED]
+    assert corpus.read_corpus(write(tmp_path / "x.csv", rows))[0]["text"] == HARBOUR + long
+    assert csv.field_size_limit() == before
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    for ending in ("jsonl", "csv"):
+        path = write(tmp_path / f"x.{ending}", NESTED)
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert corpus.read_corpus(path) == EXPECTED
+
+
+# --- what is refused
+
+
+def change(rows: Rows, number: int, **changes: Any) -> Rows:
+    return [{**row, **changes} if place == number else row for place, row in enumerate(rows)]
+
+
+def without(rows: Rows, *columns: str) -> Rows:
+    return [{key: value for key, value in row.items() if key not in columns} for row in rows]
+
+
+def renamed(rows: Rows, old: str, new: str) -> Rows:
+    return [{new if key == old else key: value for key, value in row.items()} for row in rows]
+
+
+HALVED = [{**row, "half": "test"} for row in NESTED]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "says"),
+    [
+        ("x.jsonl", renamed(NESTED, "text", "texts"), "no column 'text'; did you mean 'texts'? known: id, questions,"),
+        ("x.csv", renamed(NESTED, "text", "body"), "no column 'text'; known: body, id, questions; name yours with col"),
+        ("x.jsonl", renamed(NESTED, "questions", "question_list"), "no column 'questions'; did you mean"),
+        ("x.jsonl", without(FLAT, "answers"), "no column 'answers'"),
+        ("x.jsonl", change(NESTED, 1, text="  "), ":2: text: expected text, "),
+        ("x.csv", change(FLAT, 1, text=""), "row 2: text: expected text, it is empty"),
+        ("x.parquet", change(NESTED, 2, text=None), "row 3: text: expected text, it is empty"),
+        ("x.jsonl", change(NESTED, 1, id=None), ":2: id: expected text, it is empty"),
+        ("x.jsonl", change(NESTED, 1, id=True), ":2: id: expected text, not 'True'"),
+        ("x.jsonl", change(NESTED, 1, id="7"), ":2: id: '7' stands there twice; give every document its own id"),
+        ("x.csv", change(FLAT, 1, text="Another"), "row 2: id: '7' stands there twice with another text or half"),
+        ("x.jsonl", change(FLAT, 2, answers=None), ":3: answers: a question without an answer"),
+        ("x.jsonl", change(FLAT, 2, answers=[]), ":3: answers: a question without an answer"),
+        ("x.jsonl", change(FLAT, 2, answers=["green", ""]), ":3: answers: expected text, it is empty"),
+        ("x.csv", change(FLAT, 2, question=""), "row 3: question: expected text, it is empty"),
+        ("x.csv", change(FLAT, 2, answers="['green']"), """row 3: answers: not JSON: """),
+        ("x.jsonl", change(FLAT, 2, answers="The."), ":3: answers: 'The.' is nothing but articles and punctuation"),
+        ("x.jsonl", change(FLAT, 1, question="Who dug it?"), ":2: question: asked of document '7' at "),
+        ("x.jsonl", change(NESTED, 1, questions=[{"question": "Who?"}]), ":2: questions[0]: answers: missing; the "),
+        ("x.jsonl", change(NESTED, 1, questions=["Who?"]), ":2: questions: expected a list of "),
+        ("x.csv", change(NESTED, 1, questions="Who?"), "row 2: questions: not JSON: "),
+        ("x.jsonl", change(NESTED, 1, questions=[]), "half: no question in the test half"),
+        ("x.jsonl", HALVED, "half: no question in the development half"),
+        ("x.jsonl", change(HALVED, 1, half="train"), ":2: half: 'train' is none of development, test"),
+        ("x.jsonl", [{**NESTED[0], "question": "Who?"}], "questions stand in the column questions and in the"),
+        ("x.jsonl", [{**row, "answer": "x"} for row in FLAT], "answers, answer: say under columns which of them"),
+        ("x.jsonl", change(FLAT, 2, answers="blue"), ":3: answers: 'blue' is not in the text of document 'rock' (1 of"),
+        ("x.tsv", NESTED, "unknown format '.tsv'; give a .jsonl, .csv, .parquet file"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_names_file_row_and_column(tmp_path: Path, name: str, rows: Rows, says: str) -> None:
+    path = tmp_path / name
+    write(path, rows)
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(path)
+    assert says in str(error.value)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        (b"", "x.jsonl", ": there is no row in it"),
+        (b"\n\n", "x.jsonl", ": there is no row in it"),
+        (b"text,question,answer\n", "x.csv", ": there is no row in it"),
+        (b"", "x.csv", ": there is no row in it"),
+        (b"", "x.parquet", ": not Parquet: "),
+        (b'{"text": "caf\xe9"}\n', "x.jsonl", ": not UTF-8: "),
+        (b"text,question,answer\ncaf\xe9,b,c\n", "x.csv", ": not UTF-8: "),
+        (b'{"text": \n', "x.jsonl", ":1: not JSON: "),
+        (b"[1]\n", "x.jsonl", ":1: expected a JSON object"),
+        (b'{"text": "\\ud800", "questions": []}\n', "x.jsonl", r":1: text: '\ud800' is no character; take it out"),
+        (b"text,question,answer\na,b,c,d\n", "x.csv", ": row 1: 4 cells, but the header has 3"),
+        (b"text,question,answer\na,b\n", "x.csv", ": row 1: 2 cells, but the header has 3"),
+        (b'text,question,answer\n"a"b,c,d\n', "x.csv", ": not CSV: "),
+        (b"text,text,answer\na,b,c\n", "x.csv", ":1: a column stands there twice"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line(tmp_path: Path, content: bytes, name: str, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}{says}") and "\n" not in str(error.value)
+
+
+def test_a_question_about_an_unknown_document_is_named_with_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path / "documents.jsonl", DOCUMENTS)
+    file = write(tmp_path / "questions.csv", change(QUESTIONS, 2, document="rocks"))
+    with pytest.raises(ValueError, match=r"csv: row 3: document: no document 'rocks'; did you mean 'rock'\? known: 7,"):
+        corpus.read_corpus(tmp_path)
+    write(file, [{**row, "half": "test"} for row in QUESTIONS])
+    with pytest.raises(ValueError, match=r"questions.csv: half: whole documents are of a half; move the column to"):
+        corpus.read_corpus(tmp_path)
+
+
+def test_a_folder_or_file_that_is_not_there_or_there_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="^corpus_path: missing"):
+        corpus.read_corpus(None)
+    with pytest.raises(ValueError, match=r"none.csv: no such file"):
+        corpus.read_corpus(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"no documents.jsonl\|.csv\|.parquet in this folder"):
+        corpus.read_corpus(tmp_path)
+    write(tmp_path / "documents.jsonl", DOCUMENTS)
+    questions = write(tmp_path / "questions.jsonl", QUESTIONS)
+    with pytest.raises(ValueError, match="is given besides; leave one of the two out"):
+        corpus.read_corpus(tmp_path, questions)
+    write(tmp_path / "documents.csv", DOCUMENTS)
+    with pytest.raises(ValueError, match="documents.csv, documents.jsonl: leave one of them in the folder"):
+        corpus.read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"txt": "body"}, "there is no 'txt' to name a column for; did you mean 'text'?"),
+        ({"half": "splitt"}, "no column 'splitt'; did you mean 'split'?"),
+        ({"id": "nr"}, "no column 'nr'; "),
+    ],
+)
+def test_a_column_that_is_named_has_to_be_there(tmp_path: Path, columns: dict[str, str], says: str) -> None:
+    path = write(tmp_path / "x.jsonl", [{**row, "split": "test"} for row in NESTED])
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(path, columns=columns)
+    assert says in str(error.value)
+
+
+def test_an_answer_need_not_stand_in_the_text_where_answers_are_free(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", change(FLAT, 2, answers=["blue"]))
+    assert corpus.read_corpus(path, answers_in_text="free")[1]["questions"][0]["answers"] == ["blue"]
+    with pytest.raises(ValueError, match="^answers_in_text: 'fre' is none of check, free"):
+        corpus.read_corpus(path, answers_in_text="fre")
+    # Compared as the metrics do, one of several is enough, and Chinese has no spaces around words.
+    rows: Rows = [
+        {"text": "李白生于碎叶城。", "question": "李白生于哪里？", "answers": ["长安", "碎叶城"]},
+        {"text": ROCK, "question": "What has it?", "answers": "THE green, door!"},
+    ]
+    assert len(corpus.read_corpus(write(path, rows))) == 2
+
+
+# --- lm-eval
+
+
+def tasks(**metadata: object) -> dict[str, Any]:
+    """Load the task as lm-eval does: task name → task."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
+    loaded: dict[str, Any] = manager.load(["corpus"])["tasks"]
+    return loaded
+
+
+def test_stock_lm_eval_asks_about_the_test_half_and_scores_as_biography_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "mine.csv", FLAT)
+    monkeypatch.chdir(tmp_path)
+    (task,) = tasks(corpus_path="mine.csv").values()
+    (question,) = task.test_docs()
+    assert question == {
+        "id": "rock:0",
+        "cluster": "rock",
+        "half": "test",
+        "prompt": "Question: What colour?\nAnswer:",
+        "question": "What colour?",
+        "answers": ["green"],
+    }
+    task.build_all_requests()
+    (request,) = task.instances
+    assert request.arguments[0] == "Question: What colour?\nAnswer:"
+    assert request.arguments[1]["max_gen_toks"] == 128
+    answers = ["The Green!", " green\nQuestion: no", "light green", ""]
+    for answer in answers:
+        assert task.process_results(question, [answer]) == biography.score_answer(question, [answer])
+    assert [task.process_results(question, [answer])["exact_match"] for answer in answers] == [1, 1, 0, 0]
+
+
+def test_both_halves_are_asked_about_where_all_is_said(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "mine.parquet", NESTED))
+    for half, ids in (("all", ["7:0", "7:1", "rock:0"]), ("development", ["7:0", "7:1"]), ("test", ["rock:0"])):
+        assert list(corpus.load(half=half, corpus_path=path, pretrained="x")["questions"]["id"]) == ids
+    with pytest.raises(ValueError, match="^half: 'both' is none of development, test, all"):
+        corpus.load(half="both", corpus_path=path)
+
+
+def test_all_shots_stand_before_every_question_and_none_may_be_asked(tmp_path: Path) -> None:
+    write(tmp_path / "documents.jsonl", DOCUMENTS)
+    write(tmp_path / "questions.jsonl", QUESTIONS)
+    shots: Rows = [
+        {"question": "Who {wrote} it?", "answers": ["I", "me"]},
+        {"question": "Why?", "answers": ["Because"]},
+    ]
+    file = write(tmp_path / "shots.csv", shots)
+    for prompt in corpus.load(half="all", corpus_path=str(tmp_path))["questions"]["prompt"]:
+        assert prompt.startswith(
+            "Question: Who {wrote} it?\nAnswer: I\n\nQuestion: Why?\nAnswer: Because\n\nQuestion: "
+        )
+        assert prompt.count("Question: ") == 3 and prompt.endswith("\nAnswer:")
+    write(file, [*shots, {"question": "What colour?", "answers": ["red"]}])
+    with pytest.raises(ValueError, match=r"shots.csv: row 3: question: 'What colour\?' is asked as well"):
+        corpus.load(corpus_path=str(tmp_path))

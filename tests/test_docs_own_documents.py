@@ -1,0 +1,57 @@
+"""docs/your_own_documents.md: its example is a corpus, and its commands run as they stand there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.corpus import corpus
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "your_own_documents.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with the page's example in it, and with what a clone of the project has that the commands name."""
+    (example,) = blocks("jsonl")
+    (tmp_path / "harbour.jsonl").write_text(example, encoding="utf-8")
+    for name in ("benchmark", "tasks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def test_the_example_is_a_corpus_with_questions_in_both_halves_and_a_document_without(here: Path) -> None:
+    documents = corpus.read_corpus(here / "harbour.jsonl")
+    assert [len(document["questions"]) for document in documents] == [2, 2, 2, 1, 0]
+    assert {document["half"] for document in documents if document["questions"]} == set(corpus.HALVES)
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_they_stand_there(here: Path) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+    }
+    outputs = {}
+    for line in "".join(blocks("sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        command = [sys.executable, "-m", program, *arguments]
+        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        outputs[f"{program} {arguments[0]}"] = done.stdout
+    assert list(outputs) == ["benchmark corpus", "benchmark plan", "benchmark run", "lm_eval --model"]
+    assert "results/corpus_harbour.yaml: the suite" in outputs["benchmark corpus"]
+    assert "4 made now" in outputs["benchmark corpus"] and "4 cells, 4 of them done" in outputs["benchmark plan"]
+    assert "nothing to do, all were there" in outputs["benchmark run"]
+    assert "|exact_match|" in outputs["lm_eval --model"]

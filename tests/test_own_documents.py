@@ -1,0 +1,181 @@
+"""From one path to a board: the suite that is written for a user's documents, and the run of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from benchmark import cli, runner
+from benchmark.errors import UserError
+from benchmark.own_documents import content_for, write_suite
+from benchmark.runner import run_suite
+from benchmark.store import Store
+from benchmark.suite import Suite, load_suite
+from benchmark.texts import read_texts
+from tests.tiny import calls_here
+
+ROOT = Path(__file__).resolve().parents[1]
+LONG = "The pier was built by Ada Moss. " + "Gulls sit on it all day long, and nobody minds them. " * 22
+ROWS = [
+    {"id": "pier", "text": LONG, "questions": [{"question": "Who built the pier?", "answers": ["Ada Moss", "Moss"]}]},
+    {
+        "id": "rock",
+        "text": "Gull Rock has 212 steps and a green door.",
+        "questions": [
+            {"question": "How many steps has Gull Rock?", "answers": "212"},
+            {"question": "What colour is its door?", "answers": "green"},
+        ],
+    },
+    {"id": "shed", "text": "The lifeboat is kept in a shed."},
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "My notes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
+    tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from leaderboard.board import build_board
+
+    monkeypatch.setattr(runner, "run_calls", calls_here)
+    content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)
+    content |= {"device": "cpu", "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4}}
+    outcome = run_suite(Suite.model_validate(content), tmp_path / "r", tmp_path / "records", workers=1, plain=True)
+    (record,) = outcome.records.values()
+
+    # The long document comes in pieces, whole but for white space, and its question stays one about the document.
+    (cell,) = outcome.plan.cells
+    store = Store(tmp_path / "r" / "store")
+    pieces = read_texts(store.path(cell.stages["corpus"]) / "texts.jsonl")
+    assert [piece.id for piece in pieces] == ["pier/0", "pier/1", "rock", "shed"]
+    assert "".join("".join(piece.text.split()) for piece in pieces[:2]) == "".join(LONG.split())
+    assert (record.task.texts, record.task.clusters, record.task.questions) == (3, 2, 3)
+
+    mine = pq.read_table(store.path(cell.stages["evaluate"]) / "answers.parquet").to_pylist()
+    asked = stock(store.path(cell.stages["train"]) / "model", tiny, file)
+    keys = ("id", "cluster", "half")
+    assert [tuple(sample["doc"][key] for key in keys) for sample in asked] == [
+        ("pier:0", "pier", "development"),
+        ("rock:0", "rock", "test"),
+        ("rock:1", "rock", "test"),
+    ]
+    assert [(row["question"], row["cluster"], row["half"], row["answer"], row["f1"]) for row in mine] == [
+        (*(sample["doc"][key] for key in keys), sample["filtered_resps"][0], sample["f1"]) for sample in asked
+    ]
+
+    # A record tells nothing of the user's documents or machine.
+    (path,) = (tmp_path / "records" / content["name"]).glob("*.json")
+    published = pq.read_table(path.with_name(record.answers.file)).to_pylist()
+    assert [row["question"] for row in published] == ["pier:0", "rock:0", "rock:1"]
+    assert all(row["answer"] is None for row in published)
+    assert str(tmp_path) not in path.read_text()
+    (table,) = build_board([(path, record)]).tables
+    assert (table.task, table.questions, table.subjects, len(table.rows)) == ("corpus", 2, 1, 1)
+
+
+def stock(weights: Path, tokenizer: Path, documents: Path) -> list[dict[str, Any]]:
+    """The samples of stock lm-eval with a model that it loads by itself."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    metadata = {"half": "all", "corpus_path": str(documents)}
+    manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
+    model = HFLM(pretrained=str(weights), tokenizer=str(tokenizer), device="cpu", dtype="float32", batch_size=8)
+    samples: list[dict[str, Any]] = simple_evaluate(model, tasks=["corpus"], task_manager=manager)["samples"]["corpus"]
+    return samples
+
+
+# --- the suite that is written
+
+
+def test_the_shipped_pair_is_compared_by_default_and_another_model_alone(file: Path, tmp_path: Path) -> None:
+    def methods(**options: Any) -> list[str]:
+        return [method.name for method in Suite.model_validate(content_for({"path": file}, **options)).methods]
+
+    baselines = ["plain", "plain_matched", "random_dropout"]
+    assert methods() == [*baselines, "contrastive_dropout"] == methods(model="zoo:small", small="zoo:large")
+    assert methods(model="zoo:small") == baselines == methods(model="some/model-of-the-hub")
+    assert methods(methods=["plain"]) == ["plain"]
+    with pytest.raises(UserError, match=r"^method 'contrastive_dropout' looks at a pair of models; .*--small"):
+        methods(model="zoo:small", methods=["contrastive_dropout"])
+    with pytest.raises(UserError, match="unknown method 'plane'; did you mean 'plain'"):
+        methods(methods=["plane"])
+
+
+def test_the_suite_says_what_was_asked_for_and_can_be_run_from_anywhere(
+    tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "free").touch()  # no value is taken for the path that it could be
+    task = {"path": Path(file.name), "questions": None, "columns": {"id": "id"}, "answers_in_text": "free"}
+    written, suite = write_suite(content_for(task, str(tiny), steps=7, seeds=(3, 4)), Path("r"))
+    assert written == Path("r") / "corpus_my_notes.yaml" and load_suite(written) == suite
+    content = yaml.safe_load(written.read_text())
+    assert content["tasks"] == [
+        {"name": "corpus", "path": str(file), "columns": {"id": "id"}, "answers_in_text": "free"}
+    ]
+    assert content["models"] == {tiny.name: str(tiny)}
+    assert (suite.seeds, suite.budgets[0].steps, suite.long_texts) == ([3, 4], 7, "split")
+
+
+def test_two_models_of_one_name_are_told_apart(tiny: Path, file: Path, tmp_path: Path) -> None:
+    other = tmp_path / tiny.name
+    other.symlink_to(tiny)
+    suite = Suite.model_validate(content_for({"path": file}, str(tiny), str(other)))
+    assert list(suite.models) == [tiny.name, f"{tiny.name}-small"]
+    assert suite.pairs[tiny.name].small == f"{tiny.name}-small"
+
+
+def test_a_suite_file_is_written_anew_until_somebody_edits_it(file: Path, tmp_path: Path) -> None:
+    written, first = write_suite(content_for({"path": file}, steps=3), tmp_path)
+    _, second = write_suite(content_for({"path": file}, steps=4), tmp_path)
+    assert first != second == load_suite(written)
+    written.write_text(written.read_text().replace("steps: 4", "steps: 5"))
+    edited = written.read_text()
+    with pytest.raises(UserError, match=r"corpus_my_notes.yaml: was changed by hand; run it with `benchmark run "):
+        write_suite(content_for({"path": file}, steps=4), tmp_path)
+    assert written.read_text() == edited
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("none.jsonl",), "none.jsonl: no such file"),
+        (("{file}", "--seeds", "1,b"), "--seeds 1,b: expected numbers with commas between them"),
+        (("{file}", "--seeds", "99999999999"), "benchmark corpus: seeds[0]: "),
+        (("{file}", "--column", "text"), "--column text: expected NAME=VALUE, as text=body"),
+        (("{file}", "--column", "text=body"), "no column 'body'"),
+        (("{file}", "--methods", "plane"), "unknown method 'plane'"),
+        (("{file}", "--model", "./none"), "model './none': no such file or folder"),
+        (("{file}", "--small", "zoo:smal"), "model 'zoo:smal': not in the zoo"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    filled = [argument.format(file=file) for argument in arguments]
+    monkeypatch.setattr(sys, "argv", ["benchmark", "corpus", *filled])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert says in err and err.count("\n") == 1
+    assert list(here.iterdir()) == []
