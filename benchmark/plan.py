@@ -33,34 +33,40 @@ class Cell:
     seed: int
     budget: Budget
     recipe: Recipe
+    over: tuple[str, ...]
     stages: Mapping[str, StageCall]
 
     @cached_property
     def key(self) -> str:
         """Hash of the last stages, and so of everything before them, and of the names the record goes by."""
         names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget.label]
-        others = [self.stages[role].key for role in ("untouched", "retained") if role in self.stages]
+        others = [self.stages[role].key for role in ("untouched", "retained", "curve") if role in self.stages]
+        others += self.choice
         return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names, *others]).encode()).hexdigest()[:24]
 
-    def choice(self, over: Sequence[str]) -> list[str]:
-        """Which of the record's facts the best is chosen over, of the parameters a suite names in `choose.over`."""
+    @property
+    def choice(self) -> list[str]:
+        """Which of the record's facts the best is chosen over, of the parameters that the suite names (`over`)."""
+        over = self.over
         parameters = [f"method.parameters.{name}" for name in over if name in type(self.method).model_fields]
         recipe = [f"training.recipe.{name}" for name in over if name in Recipe.model_fields]
         return [*parameters, *recipe, *(["training.budget"] if "budget" in over else [])]
 
-    def row(self, over: Sequence[str]) -> tuple[str, ...]:
+    @cached_property
+    def row(self) -> tuple[str, ...]:
         """What is equal for cells that are points or seeds of one row of the board."""
-        return self._facts(over, chosen=False)
+        return self._facts(chosen=False)
 
-    def point(self, over: Sequence[str]) -> tuple[str, ...]:
+    @cached_property
+    def point(self) -> tuple[str, ...]:
         """What is equal for cells that differ in their seed, or in a budget that is not chosen over."""
-        return self._facts(over, chosen=True)
+        return self._facts(chosen=True)
 
-    def _facts(self, over: Sequence[str], chosen: bool) -> tuple[str, ...]:
+    def _facts(self, chosen: bool) -> tuple[str, ...]:
         named = {**self.method.model_dump(mode="json"), **self.recipe.model_dump(mode="json")}
-        facts = [f"{name}={value}" for name, value in named.items() if (name in over) == chosen]
+        facts = [f"{name}={value}" for name, value in named.items() if (name in self.over) == chosen]
         if chosen:
-            return (*facts, *([self.budget.label] if "budget" in over else []))
+            return (*facts, *([self.budget.label] if "budget" in self.over else []))
         return (self.entry.model_dump_json(), self.trained, str(self.pair), self.method.name, *facts)
 
     @property
@@ -82,15 +88,13 @@ class Plan:
 
     def points(self, cell: Cell) -> int:
         """How many points the suite tries for the row of a cell, the cell's own among them."""
-        over = self.suite.choose.over if self.suite.choose else ()
-        return self._points[cell.row(over)] if over else 1
+        return self._points[cell.row] if self.suite.choose else 1
 
     @cached_property
     def _points(self) -> dict[tuple[str, ...], int]:
-        over = self.suite.choose.over if self.suite.choose else ()
         points: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
         for cell in self.cells:
-            points.setdefault(cell.row(over), set()).add(cell.point(over))
+            points.setdefault(cell.row, set()).add(cell.point)
         return {row: len(some) for row, some in points.items()}
 
     def calls(self) -> list[StageCall]:
@@ -98,7 +102,7 @@ class Plan:
         found: dict[str, StageCall] = {}
         for cell in self.cells:
             # The untouched model comes first: it waits for nothing, and tells early that a held-out text cannot be had.
-            for role in ("untouched", "evaluate", "retained"):
+            for role in ("untouched", "evaluate", "curve", "retained"):
                 if role in cell.stages:
                     _collect(cell.stages[role], found)
         return list(found.values())
@@ -176,10 +180,11 @@ class _Builder:
     def _cells_of(
         self, entry: Task, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
     ) -> Iterator[Cell]:
+        over = tuple(self.suite.choose.over) if self.suite.choose else ()
         for pair in pairs:
             for recipe, budget, seed in itertools.product(self.suite.recipes, self.suite.budgets, self.suite.seeds):
                 stages = self._stages(entry, corpus, trained, pair, method, recipe, budget, seed)
-                yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, stages)
+                yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, over, stages)
 
     def _stages(
         self,
@@ -210,6 +215,8 @@ class _Builder:
         }
         if training := method.training().model_dump(mode="json", exclude_defaults=True):
             params["training"] = training
+        if self.suite.curve:
+            params["checkpoints"] = sorted(set(self.suite.curve))
         stages["train"] = self._call("train", params, {"texts": stages["augment"]}, {"model": self._spec(trained)})
         params = {
             **self._model(trained),
@@ -222,6 +229,10 @@ class _Builder:
         }
         where = {"model": self._spec(trained), "metadata": corpus.metadata}
         stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
+        if self.suite.curve:
+            # Likelihoods would cost as much again at every checkpoint, and the board ranks by what is said.
+            said = [name for name in entry.evaluate if not name.endswith("_choice")]
+            stages["curve"] = self._call("curve", {**params, "tasks": said}, {"trained": stages["train"]}, where)
         if self.retention:
             stages["untouched"] = self._retain(trained, {})
             stages["retained"] = self._retain(trained, {"trained": stages["train"]})

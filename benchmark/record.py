@@ -136,6 +136,13 @@ class AnswersInfo(_Strict):
     rows: int
 
 
+class CurvePoint(_Strict):
+    """What the model knew after so many steps of its training; `scores` as those of a record."""
+
+    steps: int
+    scores: dict[str, dict[str, dict[str, float]]]
+
+
 class Record(_Strict):
     """One line of results: trained model × pair × task × method × seed.
 
@@ -144,8 +151,8 @@ class Record(_Strict):
     of combinations that the suite tries, this one among them.
 
     `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
-    its artifact. `retention` has what the suite's entries of that name gave. `created`, `cost` and `environment` may
-    differ between two runs of one cell; all else may not.
+    its artifact. `retention` has what the suite's entries of that name gave, `curve` what checkpoints gave,
+    those before the last step. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
     """
 
     schema_version: Literal[1] = 1
@@ -168,6 +175,7 @@ class Record(_Strict):
     choice: list[str] = []
     points: int = Field(default=1, ge=1)
     retention: dict[str, RetentionInfo] = {}
+    curve: list[CurvePoint] = []
     sha256: str = ""
 
     def body_hash(self) -> str:
@@ -177,16 +185,17 @@ class Record(_Strict):
     @property
     def development_score(self) -> float:
         """Exact match on the development half, the mean over lm-eval tasks; 0 where none measures it."""
-        values = [
-            metrics["development"]["exact_match"]
-            for metrics in self.scores.values()
-            if "exact_match" in metrics.get("development", {})
-        ]
-        return sum(values) / len(values) if values else 0.0
+        return mean_exact_match(self.scores, "development")
 
     def results(self) -> dict[str, Any]:
         """All that must be equal when the same cell is run twice: everything but times, memory and environment."""
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
+
+
+def mean_exact_match(scores: dict[str, dict[str, dict[str, float]]], half: str) -> float:
+    """Exact match on one half, the mean over lm-eval tasks; 0 where none measures it. `scores` as those of a record."""
+    values = [halves[half]["exact_match"] for halves in scores.values() if "exact_match" in halves.get(half, {})]
+    return sum(values) / len(values) if values else 0.0
 
 
 def _body_hash(content: dict[str, Any]) -> str:

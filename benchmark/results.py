@@ -149,9 +149,10 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         cost={role: store.cost(call) for role, call in stages.items()},
         environment=Environment.model_validate(store.environment(stages["train"])),
         answers=answers,
-        choice=cell.choice(suite.choose.over) if suite.choose else [],
+        choice=cell.choice,
         points=plan.points(cell),
         retention=_retention(store, stages),
+        curve=json.loads((store.path(stages["curve"]) / "curve.json").read_text()) if "curve" in stages else [],
     )
 
 

@@ -22,7 +22,7 @@ def searches(plan: Plan) -> Iterator[Search]:
         raise ValueError(f"suite {plan.suite.name!r} asks for no halving")
     rows: dict[Any, dict[Any, list[Cell]]] = {}
     for cell in plan.cells:
-        rows.setdefault(cell.row(choose.over), {}).setdefault(cell.point(choose.over), []).append(cell)
+        rows.setdefault(cell.row, {}).setdefault(cell.point, []).append(cell)
     for points in rows.values():
         yield _search([_rungs(cells, plan.suite) for cells in points.values()], choose.halving)
 

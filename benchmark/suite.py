@@ -150,7 +150,8 @@ class Evaluation(_Strict):
 class Suite(_Strict):
     """A validated suite file. `threads` is part of every key, since on CPU it changes the order of sums.
 
-    `recipes` are what a recipe with lists of values stands for: every combination.
+    `recipes` are what a recipe with lists of values stands for: every combination. `curve` lists the steps at which
+    questions are asked in the midst of training as well, of one and the same run.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -166,6 +167,7 @@ class Suite(_Strict):
     budgets: list[Budget] = Field(min_length=1)
     recipes: Annotated[list[Recipe], BeforeValidator(_grid)] = Field(default=[Recipe()], alias="recipe", min_length=1)
     choose: Choose | None = None
+    curve: list[Count] = []
     scoring: Scoring = Scoring()
     evaluation: Evaluation = Evaluation()
     retention: list[Retention] = []

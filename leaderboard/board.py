@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UserError
 from benchmark.people import FIELDS
-from benchmark.record import METRICS, Record, RetentionInfo, read_record
-from leaderboard.answers import Answers, Tally, read_answers, tally
+from benchmark.record import METRICS, Record, RetentionInfo, mean_exact_match, read_record
+from leaderboard.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.compare import Facts, canonical, conditions, point, treatment
 from leaderboard.statistics import Interval, mean_interval, paired_difference
 
@@ -56,7 +56,8 @@ class Row(_Frozen):
     is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
     `texts` are the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among
     `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
-    `forgetting` is by the label of the table's `held_out`.
+    `forgetting` is by the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint,
+    the mean over seeds and lm-eval tasks; the last step is among them.
     """
 
     label: str
@@ -76,6 +77,7 @@ class Row(_Frozen):
     tried: int = 1
     chosen: Facts = {}
     forgetting: dict[str, Forgetting] = {}
+    curve: dict[int, float] = {}
 
     @property
     def headline(self) -> Interval:
@@ -324,7 +326,22 @@ def _row(
         texts=_range(record.method.texts for record in records),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         forgetting={label: change for label, change in forgetting.items() if change},
+        curve=_curve(records),
     )
+
+
+def _curve(records: list[Record]) -> dict[int, float]:
+    """Exact match by step where every seed has checkpoints at the same ones; else nothing."""
+    curves = [
+        {
+            **{one.steps: mean_exact_match(one.scores, HALF) for one in record.curve},
+            record.training.steps: mean_exact_match(record.scores, HALF),
+        }
+        for record in records
+    ]
+    if len(curves[0]) == 1 or any(curve.keys() != curves[0].keys() for curve in curves):
+        return {}
+    return {step: sum(curve[step] for curve in curves) / len(curves) for step in sorted(curves[0])}
 
 
 def _difference(

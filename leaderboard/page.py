@@ -155,10 +155,11 @@ def _section(table: BoardTable, folder: Path) -> str:
     fields = [
         [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
     ]
+    per_field = f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n"
     facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
     return (
         f"## {markdown_text(table.title)}\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n\n"
-        f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n{_forgetting(table)}"
+        f"{per_field if table.fields else ''}{_forgetting(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
         f"<details><summary>Alike in this table</summary>\n\n{facts}\n\n</details>\n"
@@ -174,6 +175,20 @@ def _forgetting(table: BoardTable) -> str:
     headers = ["Method", *(markdown_text(label) for label in labels)]
     note = forgetting_note(table, markdown_text)
     return f"{note} Intervals are over seeds; with one seed there is none.\n\n{_grid(headers, rows)}\n\n"
+
+
+def _curve(table: BoardTable) -> str:
+    """The table of exact match by steps; nothing where no run was asked at its checkpoints."""
+    steps = sorted({step for row in table.rows for step in row.curve})
+    if not steps:
+        return ""
+    rows = [
+        [_name(table, row), *(short_number(row.curve[step]) if step in row.curve else "–" for step in steps)]
+        for row in table.rows
+    ]
+    headers = ["Method", *(f"{step:,}" for step in steps)]
+    note = "Exact match after so many steps of the same run, whose schedule is set for the last:"
+    return f"{note}\n\n{_grid(headers, rows)}\n\n"
 
 
 def _value(value: object) -> str:
@@ -248,6 +263,7 @@ def _csv_line(
         line[f"{name}_seeds"] = " ".join(map(str, change.seeds)) if change else ""
     line |= {"steps_least": row.steps[0], "steps_most": row.steps[1]}
     line |= {"texts_least": row.texts[0], "texts_most": row.texts[1]}
+    line["curve"] = _cell(canonical(row.curve)) if row.curve else ""
     line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
     line["conditions"] = _cell(canonical(table.conditions))
     line["records"] = _cell(" ".join(_url(_relative(path, folder)) for path in row.files))

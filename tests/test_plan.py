@@ -115,9 +115,19 @@ def test_a_cell_names_what_of_it_is_chosen_over_and_no_more(content: dict[str, A
     plan = _plan(content)
     assert len(plan.cells) == (1 + 2) * 2 * 2
     shared = ["training.recipe.learning_rate", "training.budget"]
-    assert plan.suite.choose is not None
-    told = {cell.method.name: cell.choice(plan.suite.choose.over) for cell in plan.cells}
+    told = {cell.method.name: cell.choice for cell in plan.cells}
     assert told == {"plain_matched": shared, "random_dropout": ["method.parameters.alpha", *shared]}
+
+
+def test_a_curve_asks_at_checkpoints_of_the_same_training(content: dict[str, Any]) -> None:
+    without = _only_cell(content)
+    cell = _only_cell(content | {"curve": [5, 2, 5]})
+    assert cell.stages["train"].params["checkpoints"] == [2, 5]
+    assert cell.stages["curve"].inputs["trained"].key == cell.stages["evaluate"].inputs["trained"].key
+    assert cell.stages["curve"].params["tasks"] == ["biography"]
+    assert "checkpoints" not in without.stages["train"].params and "curve" not in without.stages
+    assert cell.stages["curve"].key in {call.key for call in _plan(content | {"curve": [5, 2, 5]}).calls()}
+    assert cell.key != without.key
 
 
 def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from benchmark.store import StageCall, Store
 
 Progress = Callable[[int, int], None]
 
-VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1, "retain": 1}
+VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1, "curve": 1, "retain": 1}
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:

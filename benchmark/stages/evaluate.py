@@ -36,10 +36,15 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         num_fewshot=params["num_fewshot"],
         progress=progress,
     )
-    rows = [row for task in sorted(samples) for row in _rows(task, samples[task])]
+    rows = answer_rows(samples)
     _write_answers(out / ANSWERS, rows)
     (out / RESULTS).write_text(json.dumps({"scores": means(rows), "versions": versions}, indent=1, sort_keys=True))
     progress(1, 1)
+
+
+def answer_rows(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row per question, task by task, with ANSWER_COLUMNS as keys."""
+    return [row for task in sorted(samples) for row in _rows(task, samples[task])]
 
 
 def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:

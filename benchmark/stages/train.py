@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
     from benchmark.objective import Readings
 
-WEIGHTS, REPORT = "model", "training.json"
+WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
 IGNORE = -100  # the label that the loss leaves out
 _REMEDY = "lower recipe.learning_rate or train in float32"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write the folder model/ (a peft adapter, or whole weights) and training.json from the input "texts"."""
+    """Write the folder model/ (a peft adapter, or whole weights) and training.json from the input "texts".
+
+    At those steps before the last that the parameter "checkpoints" lists, the weights go to checkpoints/<step>/, too.
+    """
     import torch
     from transformers import set_seed
 
@@ -67,12 +70,20 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         if training.loss != "mean":
             values = token_values([texts[number] for number in long_enough], sequences, tokenizer, training)
         readings = Readings(sequences, values, order, training, others, params["seed"])
+    wanted = {step for step in params.get("checkpoints", []) if step < steps}
     while True:
         set_seed(params["seed"])
         model = load_model(spec, params["device"])
         model = _trainable(model, recipe, spec)
+
+        def step_done(done: int, total: int, model: Any = model) -> None:
+            if done in wanted:
+                _save(model, spec, out / CHECKPOINTS / str(done))
+                model.config.use_cache = False
+            progress(done, total)
+
         try:
-            losses = fit(model, readings, steps, micro_batch, recipe, out / "trainer", params, progress)
+            losses = fit(model, readings, steps, micro_batch, recipe, out / "trainer", params, step_done)
             break
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -88,7 +99,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         notes.append(
             f"out of memory: micro-batch lowered to {micro_batch}, effective batch kept at {recipe.batch_size}"
         )
-        del model
+        del model, step_done
         gc.collect()  # model, trainer and optimizer hold on to each other; before the next try they have to be gone
         torch.cuda.empty_cache()
     _save(model, spec, out / WEIGHTS)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from benchmark.errors import UserError
 from leaderboard.board import Board, BoardTable, build_board, load_records, short_number, tell_apart
+from leaderboard.page import page
 from tests.leaderboard.factory import even_chance, write_record
 
 ALPHA = {"alpha": 0.6, "beta": 0.05}
@@ -90,6 +92,25 @@ def test_records_that_were_chosen_among_stand_apart_from_those_that_were_not(tmp
     _point(tmp_path, "plain_matched", None, "400 steps", development=2, test=7)
     write_record(tmp_path)
     assert len(board_of(tmp_path).tables) == 2
+
+
+def _curve(*values: float) -> list[dict[str, Any]]:
+    """Checkpoints every 100 steps with that exact match on the test half of either of two tasks."""
+    scores = [
+        {"biography_major": {"test": {"exact_match": value}, "development": {"exact_match": 1.0}}} for value in values
+    ]
+    return [{"steps": 100 * (place + 1), "scores": told} for place, told in enumerate(scores)]
+
+
+def test_a_curve_is_the_mean_over_seeds_and_ends_with_the_last_step(tmp_path: Path) -> None:
+    write_record(tmp_path, seed=1, grade=right, curve=_curve(0.1, 0.4))
+    write_record(tmp_path, seed=2, grade=right, curve=_curve(0.3, 0.5))
+    write_record(tmp_path, "random_dropout", grade=wrong)
+    table = only_table(tmp_path)
+    assert table.rows[0].curve == pytest.approx({100: 0.2, 200: 0.45, 400: 1.0})
+    assert table.rows[1].curve == {}
+    text = page(board_of(tmp_path), tmp_path)
+    assert re.search(r"Method +\| +100 \| +200 \| +400", text) and re.search(r"\| +\.200 \| +\.450 \| +1\.000", text)
 
 
 def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Curve stage: what a model knew at the checkpoints of its training."""
+
+import gc
+import json
+from pathlib import Path
+
+from benchmark.models.loading import tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.stages import Progress
+from benchmark.stages.evaluate import answer_rows, ask, means, trained_model
+from benchmark.stages.train import CHECKPOINTS
+from benchmark.store import StageCall
+
+CURVE = "curve.json"
+
+
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
+    """Write curve.json, a list of {"steps", "scores"}, from the checkpoints of the input "trained", in their order."""
+    import torch
+
+    params = call.params
+    torch.set_num_threads(params["threads"])
+    spec = ModelSpec.model_validate(call.where["model"])
+    folders = sorted((inputs["trained"] / CHECKPOINTS).glob("*"), key=lambda folder: int(folder.name))
+    points = []
+    for number, folder in enumerate(folders):
+        samples, _ = ask(
+            trained_model(spec, params["device"], folder),
+            tokenizer_of(spec),
+            params["tasks"],
+            call.where["metadata"],
+            batch_size=params["batch_size"],
+            num_fewshot=params["num_fewshot"],
+        )
+        points.append({"steps": int(folder.name), "scores": means(answer_rows(samples))})
+        del samples
+        gc.collect()
+        progress(number + 1, len(folders))
+    (out / CURVE).write_text(json.dumps(points, indent=1, sort_keys=True))

@@ -1,0 +1,61 @@
+"""Checkpoints within a training, and what the model knew at each."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from benchmark.plan import make_plan
+from benchmark.record import read_record
+from benchmark.results import record_path
+from benchmark.runner import run_suite
+from tests.tiny import biographies, calls_here, tiny_suite, train, train_call
+
+STEADY = {"schedule": "constant", "warmup_ratio": 0.0}
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+def test_a_checkpoint_is_what_a_shorter_run_ends_with_and_changes_nothing_after_it(
+    tiny: Path, tmp_path: Path, adaptation: str
+) -> None:
+    recipe = {**STEADY, "adaptation": adaptation}
+    file = "model.safetensors" if adaptation == "full" else "adapter_model.safetensors"
+    texts = biographies(6)
+    calls = {
+        "whole": train_call(tiny, recipe=recipe, budget={"steps": 4}, checkpoints=[2, 4, 9]),
+        "plain": train_call(tiny, recipe=recipe, budget={"steps": 4}),
+        "short": train_call(tiny, recipe=recipe, budget={"steps": 2}),
+    }
+    made = {name: train(call, texts, tmp_path / name) for name, call in calls.items()}
+    assert (made["whole"] / "model" / file).read_bytes() == (made["plain"] / "model" / file).read_bytes()
+    assert [folder.name for folder in (made["whole"] / "checkpoints").iterdir()] == ["2"]
+    early, short = (
+        load_file(folder / file) for folder in (made["whole"] / "checkpoints" / "2", made["short"] / "model")
+    )
+    assert early.keys() == short.keys()
+    assert all(bool((early[name] == short[name]).all()) for name in early)
+    config = made["whole"] / "checkpoints" / "2" / "config.json"
+    assert adaptation == "lora" or json.loads(config.read_text())["use_cache"]
+
+
+def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against runs that end where the checkpoint stands."""
+    monkeypatch.setattr("benchmark.runner.run_calls", calls_here)
+
+    def record(name: str, steps: int, **more: object) -> Path:
+        recipe = {**STEADY, "adaptation": "full", "learning_rate": 0.01, "batch_size": 4}
+        suite = tiny_suite(tiny, methods=["plain_matched"], recipe=recipe, budgets=[{"steps": steps}], **more)
+        run_suite(suite, tmp_path / name, tmp_path / name / "records", plain=True)
+        plan = make_plan(suite)
+        return record_path(tmp_path / name / "records", plan, plan.cells[0])
+
+    whole = read_record(record("whole", 3, curve=[1, 2, 3]))
+    assert [point.steps for point in whole.curve] == [1, 2]
+    for point in whole.curve:
+        path = record(f"short{point.steps}", point.steps)
+        short = read_record(path)
+        assert point.scores == {"biography_major": short.scores["biography_major"]}
+        assert pq.read_table(path.with_name(short.answers.file)).num_rows
+    assert read_record(record("plain", 3)).scores == whole.scores
