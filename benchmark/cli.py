@@ -248,6 +248,22 @@ def people(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="method, task or model")],
+    name: Annotated[str, typer.Argument(help="what suites will call it")],
+    model: Annotated[str | None, typer.Option(help="of a new model: hub id, folder or .gguf file")] = None,
+) -> None:
+    """Write a new method, task or model from a template that works as it is, and say how to check it."""
+    from benchmark.new import KINDS, create
+
+    _one_of("kind", kind, KINDS)
+    files, check = create(kind, name, model)
+    for file in files:
+        print(file)
+    print(f"then: {check}")
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Say whether this machine is ready: device, memory, disk, cache, network, Docker."""
     from benchmark.doctor import examine

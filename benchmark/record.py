@@ -151,8 +151,8 @@ class Record(_Strict):
     of combinations that the suite tries, this one among them.
 
     `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
-    its artifact. `retention` has what the suite's entries of that name gave, `curve` what checkpoints gave,
-    those before the last step. `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
+    its artifact. `retention` has what the suite's entries of that name gave, `curve` what checkpoints gave (before
+    the last step). `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
     """
 
     schema_version: Literal[1] = 1

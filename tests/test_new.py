@@ -1,0 +1,95 @@
+"""What the templates write works as it is, and nothing is overwritten."""
+
+import importlib.util
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmark import ROOT
+from benchmark.errors import UserError
+from benchmark.methods import METHODS, Method
+from benchmark.new import KINDS, create
+from benchmark.suite import load_suite
+from benchmark.texts import Text
+
+
+def _module(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"written_{file.stem}", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_new_method_is_one_that_makes_copies(tmp_path: Path) -> None:
+    (file,), check = create("method", "word_soup", root=tmp_path)
+    method = _module(file).WordSoup
+    assert issubclass(method, Method) and method.name == "word_soup"
+    copies = {method().augment_one(Text("t", "one two three"), None, random.Random(seed)) for seed in range(9)}
+    assert len(copies) > 1
+    assert {tuple(sorted(copy.split())) for copy in copies} == {("one", "three", "two")}
+    assert check.startswith("python -m pytest tests/methods")
+
+
+def test_a_new_task_is_read_by_the_harness_and_by_stock_lm_eval(tmp_path: Path) -> None:
+    """In a project of its own, since a task's two parts find each other by their places."""
+    for part in ("benchmark", "tasks"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "tasks" / "biography").symlink_to(ROOT / "tasks" / "biography")
+    files, check = create("task", "landmarks", root=tmp_path)
+    assert {file.suffix for file in files} == {".py", ".yaml", ".jsonl"}
+    assert "--tasks landmarks" in check
+    told = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+import benchmark.corpora.base as base
+from pathlib import Path
+base.TASKS = Path({str(tmp_path / "tasks")!r})
+from lm_eval.tasks import TaskManager
+import importlib.util
+spec = importlib.util.spec_from_file_location("landmarks_corpus", {str(files[0])!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+corpus = module.Landmarks().load()
+print(sorted(corpus.halves.items()), corpus.may_redistribute)
+manager = TaskManager(include_path=str(base.TASKS), include_defaults=False, metadata=dict(corpus.metadata))
+task = manager.load(["landmarks"])["tasks"]["landmarks"]
+docs = list(task.test_docs())
+print([(doc["cluster"], task.doc_to_text(doc)) for doc in docs])
+print(task.process_results(docs[1], [" 9"]), task.process_results(docs[1], ["ten"]))
+"""
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    halves, questions, scores = done.stdout.strip().splitlines()[-3:]
+    assert halves == "[('text-0', 'development'), ('text-1', 'test')] True"
+    assert "Question: Who built the lighthouse of Orrin?" in questions and "text-1" in questions
+    assert scores == "{'exact_match': 1.0, 'f1': 1.0} {'exact_match': 0.0, 'f1': 0.0}"
+
+
+def test_a_new_model_is_a_suite_about_it(tmp_path: Path) -> None:
+    (file,), check = create("model", "qwen_small", "Qwen/Qwen3-0.6B-Base", root=tmp_path)
+    suite = load_suite(file)
+    assert suite.models["qwen_small"].model == "Qwen/Qwen3-0.6B-Base"
+    assert suite.train == ["qwen_small"]
+    assert check == "benchmark plan qwen_small.yaml"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["", "Word", "two words", "class", "../up", "_hidden", "1st", "a-b"])
+def test_what_cannot_be_a_name_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a name of small letters"):
+        create(kind, name, root=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="method 'plain': there is one already"):
+        create("method", "plain", root=tmp_path)
+    create("model", "mine", root=tmp_path)
+    with pytest.raises(UserError, match=r"mine.yaml: is there already"):
+        create("model", "mine", root=tmp_path)
+    assert "word_soup" not in METHODS
