@@ -1,17 +1,12 @@
 """How well a model predicts a text: perplexity per token, and bits per byte."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from benchmark.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
-
 BATCH = 4096  # tokens of the windows read at once
-BLOCK = 256  # positions whose logits are there at once: a vocabulary of 256,000 makes 262 MB of them in float32
 
 
 def measure_text(
@@ -89,50 +84,16 @@ def _nats(
     """Sum of the negative log-likelihoods (natural logarithm) of every token of the windows from place `first` on."""
     import torch
 
+    from benchmark.models.loss import TokenLosses
+
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     at_once, total, done = max(1, BATCH // context), 0.0, 0
-    with torch.inference_mode():
+    with torch.inference_mode(), TokenLosses(base) as losses:
         while done < len(windows):
             # Only the last window may be shorter than the others, and then it is a batch of its own.
-            batch = [w for w in windows[done : done + at_once] if len(w) == len(windows[done])]
-            ids = torch.tensor(batch, device=base.device)
-            found = base.get_decoder()(input_ids=ids, use_cache=False)
-            states = found.last_hidden_state[:, first - 1 : -1].flatten(0, 1)
-            targets = ids[:, first:].flatten()
-            with _head(base, type(found)) as logits_of:
-                for at in range(0, len(targets), BLOCK):
-                    wanted = targets[at : at + BLOCK]
-                    logits = logits_of(states[at : at + BLOCK], wanted).float()
-                    lost = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-                    total += float(lost.double().sum())
+            batch = [window for window in windows[done : done + at_once] if len(window) == len(windows[done])]
+            losses.decoder(input_ids=torch.tensor(batch, device=base.device), use_cache=False)
+            total += float(losses.scores()[:, first:].double().sum())
             done += len(batch)
             progress(done, len(windows))
     return total
-
-
-@contextmanager
-def _head(model: Any, output: type[Any]) -> "Iterator[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]":
-    """What a model does after its decoder: a function from states [n, width] and ids [n] to logits [n, vocabulary].
-
-    The model's own `forward` is run, with the states in the place of what its decoder would give. So what some
-    architectures do to the logits (Gemma's capping, Granite's scale) is done here too. `output` is the class of what
-    the decoder gives.
-    """
-    decoder = model.get_decoder()
-    own = decoder.__dict__.get("forward")  # there where accelerate has put a hook on it
-    given: list[torch.Tensor] = []
-
-    def logits_of(states: "torch.Tensor", ids: "torch.Tensor") -> "torch.Tensor":
-        given.append(states[None])
-        logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0]
-        if given:
-            raise UserError(f"the decoder of {type(model).__name__} cannot be told from its head; leave the entry out")
-        return logits
-
-    decoder.forward = lambda *_, **__: output(last_hidden_state=given.pop())
-    try:
-        yield logits_of
-    finally:
-        del decoder.forward
-        if own is not None:
-            decoder.forward = own

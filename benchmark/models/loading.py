@@ -155,27 +155,33 @@ def _leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
     """Take decoder layers out of a loaded model, in place, and renumber the rest for the key-value cache."""
     from torch import nn
 
-    decoder = model.get_decoder()
-    layers = getattr(decoder, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
+    decoder: Any = model.get_decoder()
+    lists = {
+        name: part
+        for name, part in decoder.named_children()
+        if isinstance(part, nn.ModuleList) and len(part) == decoder.config.num_hidden_layers
+    }
+    if len(lists) != 1:
         raise UserError(
             f"model {spec.model!r}: skip_layers: this architecture has no list of decoder layers; leave it out"
         )
+    ((name, layers),) = lists.items()
     unknown = [number for number in spec.skip_layers if not 0 <= number < len(layers)]
     if unknown or len(set(spec.skip_layers)) >= len(layers):
         raise UserError(
             f"model {spec.model!r}: skip_layers: {unknown or 'all'} of {len(layers)} layers; keep one, count from 0"
         )
     kept = [number for number in range(len(layers)) if number not in spec.skip_layers]
-    decoder.layers = nn.ModuleList(layers[number] for number in kept)
+    left = nn.ModuleList(layers[number] for number in kept)
+    setattr(decoder, name, left)
     config = decoder.config
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[number] for number in kept]
     config.num_hidden_layers = len(kept)
-    for place, layer in enumerate(decoder.layers):
+    for place, layer in enumerate(left):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = place
+                setattr(module, "layer_idx", place)  # noqa: B010  # a module's attributes are typed as modules
 
 
 def _first_line(error: Exception) -> str:

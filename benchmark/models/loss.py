@@ -7,6 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from benchmark.errors import UserError
+
 BLOCK = 2**26  # most logits at once: a quarter of a GiB in float32
 
 
@@ -71,10 +73,16 @@ class TokenLosses:
         return losses
 
     def _logits(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """float32 logits (tokens, vocabulary) of hidden states (tokens, width)."""
+        """float32 logits (tokens, vocabulary) of hidden states (tokens, width).
+
+        Raises UserError if the model's `forward` goes another way than through its decoder.
+        """
         self._block = hidden[None]
         try:
             logits: torch.Tensor = self._model(input_ids=ids[:1, :1], use_cache=False).logits
         finally:
             self._block = None
+        if logits.shape[1] != len(hidden):
+            name = type(self._model).__name__
+            raise UserError(f"the decoder of {name} cannot be told from its head, so no losses can be made with it")
         return logits[0].float()

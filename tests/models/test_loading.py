@@ -15,6 +15,8 @@ from transformers import (
     ByT5Tokenizer,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -108,7 +110,16 @@ def test_the_context_is_what_the_configuration_says(folder: Path) -> None:
     assert load_config(_spec(folder, skip_layers=[0])).num_hidden_layers == 4
 
 
-@pytest.mark.parametrize(("make", "skip"), [(_llama, [1, 3]), (_llama, [0]), (_gemma, [0]), (_gemma, [3, 1, 1])])
+def _gpt2(layers: int = 4) -> Any:
+    """Whose list of layers is called "h"."""
+    sizes: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_positions": 64}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=300, n_layer=layers, bos_token_id=1, eos_token_id=1, **sizes))
+
+
+@pytest.mark.parametrize(
+    ("make", "skip"),
+    [(_llama, [1, 3]), (_llama, [0]), (_gemma, [0]), (_gemma, [3, 1, 1]), (_gpt2, [1, 2])],
+)
 def test_leaving_out_layers_gives_the_model_built_without_them(
     folder: Path, make: Callable[..., Any], skip: list[int]
 ) -> None:
@@ -120,8 +131,8 @@ def test_leaving_out_layers_gives_the_model_built_without_them(
     weights = {}
     for name, value in whole.state_dict().items():
         parts = name.split(".")
-        if "layers" in parts:
-            place = parts.index("layers") + 1
+        if {"layers", "h"} & set(parts):
+            place = parts.index("h" if "h" in parts else "layers") + 1
             if int(parts[place]) not in kept:
                 continue
             parts[place] = str(kept.index(int(parts[place])))

@@ -1,5 +1,6 @@
 """Losses must be those of the logits that the whole model hands out for one text at a time."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from benchmark.errors import UserError
 from benchmark.models.loss import TokenLosses
 
 SIZES: dict[str, Any] = {
@@ -82,3 +84,15 @@ def test_the_losses_are_those_of_the_last_pass_and_the_hook_goes(model: Any) -> 
         found = reader.scores()
     assert_close(found, losses(model, torch.tensor([[9, 8, 7]]), None, 2**26))
     assert not reader.decoder._forward_hooks
+
+
+def test_a_model_whose_forward_goes_around_its_decoder_is_one_line(model: Any) -> None:
+    head = model.lm_head
+    with TokenLosses(model) as reader, torch.inference_mode():
+        reader.decoder(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
+        model.forward = lambda input_ids, **_: SimpleNamespace(logits=head(model.get_input_embeddings()(input_ids)))
+        try:
+            with pytest.raises(UserError, match="cannot be told from its head"):
+                reader.scores()
+        finally:
+            del model.forward
