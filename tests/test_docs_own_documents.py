@@ -30,6 +30,7 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_the_example_is_a_corpus_with_questions_in_both_halves_and_a_document_without(here: Path) -> None:
+    assert (ROOT / "docs" / "harbour.jsonl").read_text(encoding="utf-8") == blocks("jsonl")[0]
     documents = corpus.read_corpus(here / "harbour.jsonl")
     assert [len(document["questions"]) for document in documents] == [2, 2, 2, 1, 0]
     assert {document["half"] for document in documents if document["questions"]} == set(corpus.HALVES)

@@ -1,0 +1,99 @@
+"""The pages of docs/ say what works: their code is put where they say, and their commands run as they stand there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark import ROOT
+from benchmark.suite import Suite
+
+TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project to which files can be added; the zoo's weights and the data are links."""
+    here = tmp_path / "project"
+    here.mkdir()
+    leave = shutil.ignore_patterns("__pycache__", "zoo")
+    for name in ("benchmark", "tests", "scripts", "leaderboard", "suites"):
+        shutil.copytree(ROOT / name, here / name, ignore=leave)
+    (here / "benchmark" / "models" / "zoo").symlink_to(ROOT / "benchmark" / "models" / "zoo")
+    shutil.copytree(ROOT / "tasks", here / "tasks")
+    shutil.copy(ROOT / "pyproject.toml", here)
+    (here / "in.jsonl").write_text(TEXT, encoding="utf-8")
+    return here
+
+
+def run(line: str, project: Path) -> str:
+    """Run one command of a page as if the project's environment were active; returns what it printed."""
+    environment = os.environ | {
+        "PYTHONPATH": str(project),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+    }
+    line = line.replace(".venv/bin/python", "python")
+    # The entry points that are installed belong to another copy of the project.
+    line = re.sub(r"^(benchmark|lm_eval) ", r"python -m \1 ", line)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def commands(page: str) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+def test_the_page_on_methods(project: Path) -> None:
+    echo, lead = blocks("add_a_method.md", "python")
+    (project / "benchmark" / "methods" / "sentence_echo.py").write_text(echo, encoding="utf-8")
+    (project / "benchmark" / "methods" / "lead.py").write_text(lead, encoding="utf-8")
+    tests, augment = commands("add_a_method.md")
+    printed = run(f"{tests} -q -k 'sentence_echo or lead'", project)
+    assert re.search(r"\d\d passed", printed) and "failed" not in printed
+    assert "4 texts from 1" in run(augment, project)
+    assert "Botany" in (project / "out.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_on_models(project: Path) -> None:
+    printf, score, plan = commands("add_a_model.md")
+    run(printf, project)
+    assert "1 texts" in run(score.replace("PATH_OR_ID", "zoo:small"), project)
+    run("benchmark new model mine --model zoo:large", project)
+    assert "suite mine" in run(plan, project)
+
+
+@pytest.mark.slow
+def test_the_page_on_tasks_and_the_template_it_names(project: Path) -> None:
+    (stock,) = commands("add_a_task.md")
+    assert "biography_major" in run(stock.replace("zoo/large", "zoo/small"), project)
+    run("benchmark new task landmarks", project)
+    suite = (project / "suites" / "smoke.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(suite) | {"name": "mine", "tasks": ["landmarks"], "methods": ["plain"]}
+    (project / "mine.yaml").write_text(yaml.safe_dump(content | {"budgets": [{"steps": 2}]}), encoding="utf-8")
+    assert "1 made now" in run("benchmark run mine.yaml --plain", project)
+
+
+def test_the_suites_of_the_pages_are_good_ones() -> None:
+    (text,) = blocks("choose_parameters.md", "yaml")
+    rest = {"name": "mine", "models": {"m": "zoo:large"}, "pairs": {"p": {"large": "m", "small": "m"}}}
+    suite = Suite.model_validate({**rest, "tasks": ["biography"], "train": ["m"], **yaml.safe_load(text)})
+    assert suite.choose is not None and len(suite.recipes) == 2
+    points = [len(entry.points()) * len(suite.recipes) * len(suite.budgets) for entry in suite.methods]
+    assert points == [4, 36], "the numbers that the page names"
