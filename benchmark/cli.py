@@ -324,7 +324,7 @@ def zoo_train(
     out: Annotated[Path, typer.Option(help="folder to write")],
     threads: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
-    """Train a model of the tiny pair from scratch, as the shipped one was (about an hour on one core for the large)."""
+    """Train a model of the tiny pair from scratch, as the shipped one was (the large in about an hour and a half)."""
     import torch
 
     from benchmark.models.zoo.recipe import SHAPES, train

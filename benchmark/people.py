@@ -1,4 +1,4 @@
-"""Made-up people: six facts each, told in a paragraph whose field positions are known by character offsets.
+"""Made-up people: five facts each, told in a paragraph whose field positions are known by character offsets.
 
 The evaluation people (`tasks/biography/people.jsonl`) and the people that the tiny pair was trained on come from here.
 """

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from benchmark import ROOT
-from benchmark.suite import Suite
+from benchmark.corpora import TASK_KINDS
+from benchmark.methods import METHODS
+from benchmark.suite import Evaluation, Recipe, Scoring, Suite
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
 
@@ -90,7 +92,27 @@ def test_the_page_on_tasks_and_the_template_it_names(project: Path) -> None:
     assert "1 made now" in run("benchmark run mine.yaml --plain", project)
 
 
+def test_the_page_on_suites_has_every_key_and_every_method_in_its_tables() -> None:
+    page = (ROOT / "docs" / "suite_file.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_0-9.]+)`", page)) | set(
+        re.findall(r"^(\w+):", blocks("suite_file.md", "yaml")[0], re.M)
+    )
+    fields = {field.alias or name for name, field in Suite.model_fields.items()}
+    assert fields <= named
+    for room, prefix in ((Recipe, "recipe."), (Scoring, "scoring."), (Evaluation, "evaluation.")):
+        assert all(name in named or prefix + name in named for name in room.model_fields), room
+    assert set(METHODS) <= named and set(TASK_KINDS) <= named
+    for name, method in METHODS.items():
+        told = re.search(rf"^\| `{name}` \|(.*)$", page, re.M)
+        assert told, name
+        shared = {"alpha", "beta", "keep_punctuation", "dropped", "first_rank"}
+        assert all(
+            field in shared or f"`{field}`" in told[1] or "the same" in told[1] for field in method.model_fields
+        ), name
+
+
 def test_the_suites_of_the_pages_are_good_ones() -> None:
+    Suite.model_validate(yaml.safe_load(blocks("suite_file.md", "yaml")[0]))
     (text,) = blocks("choose_parameters.md", "yaml")
     rest = {"name": "mine", "models": {"m": "zoo:large"}, "pairs": {"p": {"large": "m", "small": "m"}}}
     suite = Suite.model_validate({**rest, "tasks": ["biography"], "train": ["m"], **yaml.safe_load(text)})

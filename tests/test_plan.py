@@ -140,7 +140,7 @@ def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None
 
 def test_a_method_that_looks_at_a_part_of_the_attention_has_scores_of_its_own(content: dict[str, Any]) -> None:
     whole = _only_cell(content).stages
-    content["methods"] = [{"name": "contrastive_blend", "alpha": 0.6}]
+    content["methods"] = [{"name": "contrastive_blend", "alpha": 0.6, "low": 0.0}]
     default = _only_cell(content).stages
     assert (default["large"].key, default["small"].key) == (whole["large"].key, whole["small"].key)
     assert "attention" not in whole["large"].params

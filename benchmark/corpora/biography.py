@@ -1,4 +1,4 @@
-"""The biography task: six facts about each of a number of made-up people."""
+"""The biography task: five facts about each of a number of made-up people."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal

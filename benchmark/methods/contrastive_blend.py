@@ -17,13 +17,14 @@ class ContrastiveBlend(ContrastiveDropout):
     """Contrastive dropout whose scores blend a part of the attention instead of all of it (ours, from no paper).
 
     Fields beside those of ContrastiveDropout: `low` and `high`, shares of the depth of each model (of n layers, layer i
-    from 0 is in where (i + ½) / n lies between the two); `large_heads` and `small_heads`, heads such as "L3H0 L3H1",
-    layers and heads counted from 0, that are looked at in one of the models in place of those layers.
+    from 0 is in where (i + ½) / n lies between the two; the upper half if not said otherwise); `large_heads` and
+    `small_heads`, heads such as "L3H0 L3H1", layers and heads counted from 0, that are looked at in one of the models
+    in place of those layers.
     """
 
     name: ClassVar[str] = "contrastive_blend"
 
-    low: Alpha = 0.0
+    low: Alpha = 0.5
     high: Alpha = 1.0
     large_heads: Heads = ""
     small_heads: Heads = ""
@@ -32,7 +33,7 @@ class ContrastiveBlend(ContrastiveDropout):
     def _of_use(self) -> "ContrastiveBlend":
         if self.low > self.high:
             raise ValueError("low must not be above high")
-        if self.large_heads and self.small_heads and (self.low, self.high) != (0, 1):
+        if self.large_heads and self.small_heads and (self.low, self.high) != (0.5, 1):
             raise ValueError("low and high are of no use where both models' heads are named; leave them out")
         return self
 

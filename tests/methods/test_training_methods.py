@@ -73,7 +73,10 @@ def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_d
     method = make_method("contrastive_blend", {"low": 0.5, "small_heads": "L10H3 L2H0"})
     assert method.attention("large") == AttentionPart(depth=(0.5, 1.0))
     assert method.attention("small") == AttentionPart(heads=((2, 0), (10, 3)))
-    assert make_method("contrastive_blend", {}).attention("large") == AttentionPart()
+    assert make_method("contrastive_blend", {}).attention("large") == AttentionPart(depth=(0.5, 1.0))
+    assert make_method("contrastive_blend", {"low": 0.0}).attention("large") == AttentionPart()
+    named = make_method("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H1"})
+    assert make_method("contrastive_blend", named.model_dump(mode="json")) == named
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_d
         ("contrastive_blend", {"large_heads": 3.1}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3"}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3H1  L3H2"}, "large_heads: "),
-        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.5}, "of no use"),
+        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.4}, "of no use"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused_in_one_line(
