@@ -14,11 +14,13 @@ from typing import Any
 
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.errors import UserError, nearest
-from benchmark.methods import Method, make_method
+from benchmark.methods import Method, make_method, package_of
 from benchmark.retention import HubText, LmEvalTask, TextFile
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe, Suite
+
+READABLE = 150  # letters of a record's name: file systems take 255 bytes, and more is added to it
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Cell:
         """File name of the record: readable, and unique by the end of the key."""
         parts = [self.entry.name, self.trained, self.method.label, self.budget.label, f"seed{self.seed}"]
         readable = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in part.lower()) for part in parts)
-        return f"{readable.replace('α', 'a').replace('β', 'b')}-{self.key[:8]}"
+        return f"{readable.replace('α', 'a').replace('β', 'b')[:READABLE]}-{self.key[:8]}"
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,11 @@ class _Builder:
     ) -> Iterator[Cell]:
         over = tuple(self.suite.choose.over) if self.suite.choose else ()
         for pair in pairs:
+            if method.reduction == "loss" and self._is_trained(pair, trained):
+                raise UserError(
+                    f"method {method.name!r}: {trained!r} is the large model of pair {pair!r} itself, and would be "
+                    "compared with itself; limit the method by for or pairs"
+                )
             for recipe, budget, seed in itertools.product(self.suite.recipes, self.suite.budgets, self.suite.seeds):
                 stages = self._stages(entry, corpus, trained, pair, method, recipe, budget, seed)
                 yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, over, stages)
@@ -227,7 +234,11 @@ class _Builder:
             "definition": corpus.definition_hash,
             "lm_eval": version("lm_eval"),
         }
-        where = {"model": self._spec(trained), "metadata": corpus.metadata}
+        where = {
+            "model": self._spec(trained),
+            "metadata": corpus.metadata,
+            "entry": entry.model_dump(mode="json"),
+        }
         stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
         if self.suite.curve:
             # Likelihoods would cost as much again at every checkpoint, and the board ranks by what is said.
@@ -245,12 +256,15 @@ class _Builder:
             params["details"] = sorted(details)
         if self.suite.long_texts == "split":
             params["fit"] = sorted(self.fingerprints.values())
+            params["cuts"] = 2  # raised when the same text comes to be cut elsewhere
             where["fit"] = [self._spec(name) for name in self.fingerprints]
         return self._call("corpus", params, {}, where)
 
     def _score(self, corpus: StageCall, name: str, method: Method, role: str) -> StageCall:
         params = {**self._model(name), **self.suite.scoring.model_dump(mode="json")}
         params["reduction"] = method.reduction or params["reduction"]
+        if method.reduction == "loss":
+            params["prefix"] = ""  # training reads no prefix, and its losses are what these are compared with
         if part := method.attention(role).model_dump(mode="json", exclude_defaults=True):
             params["attention"] = part
         return self._call("score", params, {"corpus": corpus}, {"model": self._spec(name)})
@@ -262,6 +276,8 @@ class _Builder:
             "copies": self.suite.copies,
             "seed": seed,
         }
+        if package := package_of(method.name):
+            params["package"] = package
         where: dict[str, Any] = {}
         if (parameters := method.model_dump(mode="json")) != params["parameters"]:
             where["parameters"] = parameters
@@ -283,6 +299,9 @@ class _Builder:
     @cached_property
     def _entries(self) -> list[dict[str, Any]]:
         return [entry.identity() for entry in self.retention]
+
+    def _is_trained(self, pair: str | None, trained: str) -> bool:
+        return pair is not None and self._model(self.suite.pairs[pair].large) == self._model(trained)
 
     def _model(self, name: str) -> dict[str, Any]:
         """What of a model the result depends on: its weights and how they are used, not where they lie."""

@@ -22,6 +22,7 @@ from benchmark.errors import UserError
 
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "exact_match", "f1", "acc", "acc_norm", "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
+SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
 METRICS = ("exact_match", "f1", "acc", "acc_norm")
 HALVES = ("development", "test")
 
@@ -48,7 +49,10 @@ class PairInfo(_Strict):
 
 
 class TaskInfo(_Strict):
-    """Corpus and questions. `may_redistribute` says whether answers may be published with the record."""
+    """Corpus and questions. `may_redistribute` says whether answers may be published with the record.
+
+    `pieces_hash` is of the texts as they were cut, where a suite splits long ones.
+    """
 
     name: str
     options: dict[str, Any]
@@ -59,6 +63,7 @@ class TaskInfo(_Strict):
     questions: int
     clusters: int
     may_redistribute: bool
+    pieces_hash: str | None = None
 
 
 class MethodInfo(_Strict):

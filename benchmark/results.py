@@ -1,9 +1,12 @@
 """From a cell's artifacts to its record, and back: which cells have a good record already."""
 
+import glob
+import hashlib
 import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.plan import Cell, Plan
 from benchmark.record import (
     DISTANCE_COLUMNS,
+    SCORING,
     AnswersInfo,
     Environment,
     MethodInfo,
@@ -28,6 +32,8 @@ from benchmark.record import (
     read_record,
 )
 from benchmark.store import StageCall, Store, replacing, write_atomically
+from benchmark.suite import Scoring
+from benchmark.texts import read_texts
 
 TEXTS_AT_ONCE = 1000  # whose tokens are held together while distances are counted
 
@@ -37,7 +43,7 @@ def record_path(records: Path, plan: Plan, cell: Cell) -> Path:
     return records / plan.suite.name / f"{cell.name}.json"
 
 
-def good_record(path: Path, cell: Cell) -> Record | None:
+def good_record(path: Path, plan: Plan, cell: Cell) -> Record | None:
     """The cell's record if it is there, unchanged and of this very cell; None means it has to be made (again)."""
     if not path.is_file():
         return None
@@ -45,7 +51,8 @@ def good_record(path: Path, cell: Cell) -> Record | None:
         record = read_record(path)
     except UserError:
         return None
-    return record if record.cell == cell.key else None
+    # The number of points is in no key: a grid that grows needs no new training, only records that tell of it.
+    return record if (record.cell, record.points) == (cell.key, plan.points(cell)) else None
 
 
 def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
@@ -58,7 +65,26 @@ def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
     record = _record(store, plan, cell, beside, clusters)
     record = record.model_copy(update={"sha256": record.body_hash()})
     write_atomically(path, record.model_dump_json(indent=1) + "\n")
+    _remove_older(path, record)
     return record
+
+
+def _remove_older(path: Path, record: Record) -> None:
+    """Remove records that this one takes the place of: the suite's of the same conditions, treatment, point and seed.
+
+    They are of an earlier version of a stage, or of a suite that measured less; a board cannot hold both.
+    """
+    from leaderboard.compare import conditions, point, treatment
+
+    def place(one: Record) -> Any:
+        return one.suite, one.seed, conditions(one), treatment(one), point(one)
+
+    for other in path.parent.glob(f"{glob.escape(path.stem[:-8])}*.json"):
+        with suppress(UserError):
+            older = read_record(other)
+            if other != path and place(older) == place(record):
+                other.unlink()
+                other.with_name(older.answers.file).unlink(missing_ok=True)
 
 
 def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:
@@ -129,6 +155,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
             questions=answers.rows,
             clusters=clusters,
             may_redistribute=cell.corpus.may_redistribute,
+            pieces_hash=_pieces_hash(store, stages["corpus"]) if suite.long_texts == "split" else None,
         ),
         method=MethodInfo(
             name=cell.method.name,
@@ -140,10 +167,7 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         seed=cell.seed,
         training=TrainingInfo(budget=cell.budget.label, recipe=cell.recipe.model_dump(mode="json"), **training),
         evaluation={key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
-        scoring={
-            **suite.scoring.model_dump(mode="json"),
-            "reduction": cell.method.reduction or suite.scoring.reduction,
-        },
+        scoring=_scoring(stages),
         scores=results["scores"],
         stages={role: call.key for role, call in stages.items()},
         cost={role: store.cost(call) for role, call in stages.items()},
@@ -154,6 +178,17 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         retention=_retention(store, stages),
         curve=json.loads((store.path(stages["curve"]) / "curve.json").read_text()) if "curve" in stages else [],
     )
+
+
+def _scoring(stages: Mapping[str, StageCall]) -> dict[str, Any]:
+    """How tokens were scored; nothing where a method looks at no scores."""
+    scored = next((stages[role] for role in SCORING if role in stages), None)
+    return {key: scored.params[key] for key in Scoring.model_fields} if scored else {}
+
+
+def _pieces_hash(store: Store, corpus: StageCall) -> str:
+    pieces = [(text.id, text.text) for text in read_texts(store.path(corpus) / "texts.jsonl")]
+    return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()
 
 
 def _retention(store: Store, stages: Mapping[str, StageCall]) -> dict[str, RetentionInfo]:

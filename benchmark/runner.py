@@ -33,7 +33,7 @@ def missing(plan: Plan, records: Path) -> tuple[dict[str, Record], list[Cell]]:
     good: dict[str, Record] = {}
     todo: list[Cell] = []
     for cell in plan.cells:
-        record = good_record(record_path(records, plan, cell), cell)
+        record = good_record(record_path(records, plan, cell), plan, cell)
         if record:
             good[cell.key] = record
         else:

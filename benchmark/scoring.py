@@ -7,7 +7,7 @@ half a token. torch is imported where a model runs, not before.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -79,8 +79,7 @@ def score_texts(
         reduction: One of REDUCTIONS. Those of ATTENTION are explained at
             `benchmark.models.attention.ReceivedAttention.scores`; "loss" is the token's negative log-likelihood in nats
             given all that stands before it, the prefix too. A token that nothing stands before, as the first of a text
-            where the tokenizer adds no token in front, is read after the tokenizer's beginning token or else its end
-            token; if there is neither, its loss is 0.
+            where the tokenizer adds no token in front, has a loss of 0.
         prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own.
         tokens_per_batch: Most tokens of a batch, padding included; a longer text is a batch of its own.
         progress: Called after each batch with the number of texts done and of all texts.
@@ -102,12 +101,7 @@ def score_texts(
     if reduction not in REDUCTIONS:
         raise UserError(f"reduction {reduction!r} is unknown; {nearest(reduction, REDUCTIONS)}")
     encoded = _encode(tokenizer, texts, prefix)
-    reader: ReceivedAttention | TokenLosses
-    if reduction == "loss":
-        encoded = [_with_start(one, tokenizer) for one in encoded]
-        reader = TokenLosses(model)
-    else:
-        reader = ReceivedAttention(model, reduction, part=part)
+    reader = TokenLosses(model) if reduction == "loss" else ReceivedAttention(model, reduction, part=part)
     decoder = reader.decoder
     _check_lengths(encoded, getattr(decoder.config, "max_position_embeddings", None))
     results: dict[int, TokenScores] = {}
@@ -201,15 +195,6 @@ def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix:
         if not one.units:
             raise UserError(f"text {one.text.id!r} has no token; leave it out")
     return encoded
-
-
-def _with_start(one: _Encoded, tokenizer: "PreTrainedTokenizerBase") -> _Encoded:
-    """The text behind a beginning (or else end) token, if the first token to be scored has nothing before it."""
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if start is None or 0 not in one.units[0][2]:
-        return one
-    units = [(first, last, [place + 1 for place in places]) for first, last, places in one.units]
-    return replace(one, ids=[int(start), *one.ids], units=units)
 
 
 def _units(offsets: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int, list[int]]]:

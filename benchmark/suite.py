@@ -192,10 +192,19 @@ class Suite(_Strict):
     def _what_is_chosen_over_is_known(self) -> "Suite":
         known = {"budget", *Recipe.model_fields}
         for entry in self.methods:
-            known.update(METHODS[entry.name].model_fields if entry.name in METHODS else {})
+            fields = METHODS[entry.name].model_fields if entry.name in METHODS else {}
+            known.update(name for name, field in fields.items() if field.annotation is not Path)
         for i, name in enumerate(self.choose.over if self.choose else []):
             if name not in known:
                 raise ValueError(f"choose.over[{i}]: unknown parameter {name!r}; {nearest(name, sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def _curve_is_within_a_run(self) -> "Suite":
+        longest = max((budget.steps or 0 for budget in self.budgets), default=0)
+        for i, step in enumerate(self.curve):
+            if step >= longest and not any(budget.epochs for budget in self.budgets):
+                raise ValueError(f"curve[{i}]: no budget goes beyond step {step}; the last step is asked at anyway")
         return self
 
     @model_validator(mode="after")

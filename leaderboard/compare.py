@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.record import METRICS, ModelInfo, Record, read_record
+from benchmark.record import METRICS, SCORING, ModelInfo, Record, read_record
 from leaderboard.answers import read_answers, tally
 from leaderboard.statistics import paired_difference
 
@@ -51,7 +51,9 @@ def _without_choice(facts: Facts, record: Record) -> Facts:
 def _all_conditions(record: Record) -> Facts:
     return _flat(
         {
-            "task": record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash", "versions"}),
+            "task": record.task.model_dump(
+                include={"name", "options", "corpus_hash", "definition_hash", "versions", "pieces_hash"}
+            ),
             "model": {"name": record.model.name, **_weights(record.model)},
             "training": record.training.model_dump(include={"budget", "recipe"}),
             "evaluation": record.evaluation,
@@ -79,7 +81,8 @@ def _all_treatment(record: Record) -> Facts:
                 "large": pair and _weights(pair.large),
                 "small": pair and _weights(pair.small),
             },
-            "scoring": record.scoring,
+            # How a suite scores says nothing about a record for which nothing was scored.
+            "scoring": record.scoring if not record.stages or record.stages.keys() & set(SCORING) else {},
         }
     )
 

@@ -130,6 +130,24 @@ def test_a_curve_asks_at_checkpoints_of_the_same_training(content: dict[str, Any
     assert cell.key != without.key
 
 
+def test_a_model_is_no_reference_for_itself(content: dict[str, Any]) -> None:
+    content["methods"] = ["selective_loss"]
+    with pytest.raises(UserError, match="'large' is the large model of pair 'tiny' itself"):
+        _plan(content)
+    content["train"] = ["small"]
+    cell = _only_cell(content | {"scoring": {"prefix": "Text: "}})
+    assert cell.stages["large"].params["prefix"] == "", "training reads none"
+
+
+def test_a_name_of_any_length_makes_a_file_name_that_can_be_written(content: dict[str, Any]) -> None:
+    heads = " ".join(f"L{layer}H0" for layer in range(60))
+    cell = _only_cell(
+        content | {"methods": [{"name": "contrastive_blend", "large_heads": heads, "small_heads": heads}]}
+    )
+    assert len(f"{cell.name}.answers.parquet".encode()) < 200
+    assert cell.name.endswith(cell.key[:8])
+
+
 def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None:
     content["pairs"]["other"] = {"large": "large", "small": "large"}
     content["train"] = ["large", "small"]
@@ -152,7 +170,7 @@ def test_a_method_that_looks_at_a_part_of_the_attention_has_scores_of_its_own(co
 
 
 def test_selective_loss_scores_the_large_model_alone_and_by_its_losses(content: dict[str, Any]) -> None:
-    content["methods"] = ["selective_loss"]
+    content |= {"methods": ["selective_loss"], "train": ["small"]}
     stages = _only_cell(content).stages
     assert "small" not in stages and stages["large"].params["reduction"] == "loss"
     assert stages["train"].params["training"] == {"loss": "selected", "selected": 0.6}
@@ -364,10 +382,11 @@ def test_what_a_task_does_not_know_is_needed_by_none_that_only_welcomes_it(
     monkeypatch.setattr(Biography, "details", frozenset({"subject"}))
     assert "details" not in _only_cell(content | {"methods": ["eda"]}).stages["corpus"].params
     assert _only_cell(content | {"methods": ["full_name"]}).stages["corpus"].params["details"] == ["subject"]
+    monkeypatch.setattr(Biography, "details", frozenset({"entities"}))
     with pytest.raises(
-        ValueError, match="reverse needs the entities of every text, which task biography does not know"
+        ValueError, match="full_name needs the subject of every text, which task biography does not know"
     ):
-        _only_cell(content | {"methods": ["reverse"]})
+        _only_cell(content | {"methods": ["full_name"]})
 
 
 # --- what training cost elsewhere

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +19,8 @@ from benchmark.corpora.biography import Biography
 from benchmark.errors import UserError
 from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
-from benchmark.plan import make_plan
-from benchmark.record import read_record
+from benchmark.plan import Plan, make_plan
+from benchmark.record import Record, read_record
 from benchmark.results import _distances, good_record, record_path, write_record
 from benchmark.runner import run_suite
 from benchmark.store import Store
@@ -58,10 +59,10 @@ def test_the_record_that_was_written_is_the_one_that_is_good(suite: Suite, folde
     plan = make_plan(suite)
     (cell,) = plan.cells
     path = record_path(folder / "records", plan, cell)
-    assert good_record(path, cell) == read_record(path)
+    assert good_record(path, plan, cell) == read_record(path)
     other = make_plan(suite.model_copy(update={"seeds": [2]})).cells[0]
-    assert good_record(path, other) is None
-    assert good_record(path.with_name("nothing.json"), cell) is None
+    assert good_record(path, plan, other) is None
+    assert good_record(path.with_name("nothing.json"), plan, cell) is None
 
 
 def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, folder: Path, tiny: Path) -> None:
@@ -205,6 +206,45 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
     monkeypatch.setattr(environment, "ROOT", tmp_path / "nowhere")
     environment._commit.cache_clear()
     assert environment._commit() == (None, None)
+
+
+def test_a_record_that_tells_of_another_number_of_points_is_written_anew(suite: Suite, folder: Path) -> None:
+    plan = make_plan(suite)
+    path = record_path(folder / "records", plan, plan.cells[0])
+    assert good_record(path, plan, plan.cells[0])
+    with patch.object(Plan, "points", lambda self, cell: 5):
+        assert good_record(path, plan, plan.cells[0]) is None
+
+
+def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
+    suite: Suite, folder: Path, tmp_path: Path
+) -> None:
+    plan, store = make_plan(suite), Store(folder / "store")
+    (cell,) = plan.cells
+    path = record_path(tmp_path, plan, cell)
+    write_record(store, plan, cell, tmp_path)
+    older = path.with_name(f"{path.stem[:-8]}00000000.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    beside = older.with_name(f"{older.stem}.answers.parquet")
+    shutil.copy(path.with_name(content["answers"]["file"]), beside)
+
+    def put(file: Path, **changes: Any) -> None:
+        record = Record.model_validate(content | changes | {"cell": "older", "sha256": ""})
+        sealed = record.model_copy(update={"sha256": record.body_hash()})
+        file.write_text(sealed.model_dump_json(), encoding="utf-8")
+
+    put(older, answers=content["answers"] | {"file": beside.name})
+    other = older.with_name(f"{path.stem[:-8]}11111111.json")
+    put(other, training=content["training"] | {"budget": "9 steps"})
+    write_record(store, plan, cell, tmp_path)
+    assert sorted(tmp_path.rglob("*.json")) == sorted([path, other])
+    assert not beside.exists() and path.with_name(content["answers"]["file"]).exists()
+
+
+def test_where_nothing_is_scored_the_record_tells_of_no_scoring(suite: Suite, folder: Path) -> None:
+    plan = make_plan(suite)
+    record = read_record(record_path(folder / "records", plan, plan.cells[0]))
+    assert record.scoring == {} and record.method.name == "plain_matched"
 
 
 def test_a_record_from_before_a_field_was_in_the_schema_is_still_good(

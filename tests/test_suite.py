@@ -66,6 +66,7 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("train:", "recipe: 7\ntrain:", ["recipe: ", "7"]),
         ("train:", "recipe: {learning_rate: []}\ntrain:", ["recipe: "]),
         ("train:", "choose: {over: [alhpa]}\ntrain:", ["choose.over[0]: unknown parameter 'alhpa'"]),
+        ("train:", "curve: [2, 3]\ntrain:", ["curve[1]: no budget goes beyond step 3"]),
         ("train:", "choose: {ovr: [budget]}\ntrain:", ["choose.ovr: unknown key", "'over'"]),
         # unknown names, with the nearest one
         ("train: [large]", "train: [larg]", ["train[0]: unknown model 'larg'", "did you mean 'large'?"]),

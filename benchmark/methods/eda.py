@@ -56,7 +56,8 @@ def _count(alpha: float, found: list[Span]) -> int:
 def _open_words(text: Text, found: list[Span]) -> list[str]:
     """The different words that may get a synonym and have one, in text order."""
     plain = [text.text[s:e] for s, e in found if not overlaps((s, e), text.entities)]
-    return [w for w in dict.fromkeys(plain) if w == w.lower() and w not in FUNCTION_WORDS and synonyms(w)]
+    ordinary = [w for w in dict.fromkeys(plain) if w == w.lower() and not any(map(str.isdigit, w))]
+    return [w for w in ordinary if w not in FUNCTION_WORDS and synonyms(w)]
 
 
 def _replace(text: Text, found: list[Span], alpha: float, rng: random.Random) -> str:

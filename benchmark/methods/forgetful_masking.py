@@ -13,7 +13,7 @@ class ForgetfulMasking(PlainMatched):
 
     At each reading of a text a share between `low` and `high` is drawn. FCM hides the tokens from attention; here, as
     in MEAP (Zhuang et al., ICML 2025), a mask token stands in their place. With `low` equal to `high` the share is
-    MEAP's fixed one.
+    fixed, as MEAP's is in pre-training (in fine-tuning it masks a second copy of each text instead).
     """
 
     name: ClassVar[str] = "forgetful_masking"

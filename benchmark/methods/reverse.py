@@ -2,10 +2,12 @@
 
 import random
 import re
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from benchmark.errors import UserError
 from benchmark.methods.base import Method, not_a_bool
 from benchmark.methods.words import Span, words
 from benchmark.texts import Text, TokenScores
@@ -18,7 +20,8 @@ class Reverse(Method):
 
     Fields: `segment`, what keeps its order: "entity", the task's entities, all else going word by word; or "random",
     runs of words, entities or not, each of a length drawn from 1 to `longest`. With "entity" the copies are all the
-    same.
+    same, and a task has to know its entities. The paper reads every text as often forwards as backwards; here it is
+    once forwards to as many times backwards as there are copies: with `copies: 1` it is as there.
 
     Punctuation goes as a word of its own. What is reversed is joined by single spaces, or by nothing if the text has no
     white space (Chinese, Japanese): there a run between entities and punctuation keeps its order, since nothing tells
@@ -26,10 +29,15 @@ class Reverse(Method):
     """
 
     name: ClassVar[str] = "reverse"
-    details: ClassVar[frozenset[str]] = frozenset({"entities"})
+    welcome: ClassVar[frozenset[str]] = frozenset({"entities"})
 
     segment: Literal["entity", "random"] = "entity"
     longest: Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)] = 25
+
+    def check(self, texts: Sequence[Text], copies: int) -> None:
+        """Refuse texts whose entities nobody knows, if they are to be kept whole."""
+        if self.segment == "entity" and not any(text.entities for text in texts):
+            raise UserError("method 'reverse': the task knows no entities of its texts; set segment: random")
 
     @property
     def varies(self) -> bool:

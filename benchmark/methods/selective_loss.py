@@ -12,7 +12,9 @@ class SelectiveLoss(PlainMatched):
     """The selective language modelling of Rho-1 (Lin et al., NeurIPS 2024), with the pair's large model as reference.
 
     Of every effective batch, training keeps the share of the tokens whose loss exceeds the reference's most: what can
-    be learned and is not yet. The reference of Rho-1 is trained on chosen texts; here it is the large model as it is.
+    be learned and is not yet. The reference of Rho-1 is trained on chosen texts; here it is the large model as it is,
+    which has to be another than the trained one. It reads the texts as training does: without a prefix, and a first
+    token that nothing stands before has no loss.
     Losses are compared token by token, so both models should have one tokenizer; else a token gets the mean reference
     loss on its characters.
     """

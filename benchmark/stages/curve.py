@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
-from benchmark.stages.evaluate import answer_rows, ask, means, trained_model
+from benchmark.stages.evaluate import answer_rows, ask, check_questions, means, trained_model
 from benchmark.stages.train import CHECKPOINTS
 from benchmark.store import StageCall
 
@@ -20,6 +20,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
     params = call.params
     torch.set_num_threads(params["threads"])
+    check_questions(call)
     spec = ModelSpec.model_validate(call.where["model"])
     folders = sorted((inputs["trained"] / CHECKPOINTS).glob("*"), key=lambda folder: int(folder.name))
     points = []

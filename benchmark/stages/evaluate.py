@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from benchmark.corpora import TASKS
+from benchmark.corpora import TASKS, make_task
 from benchmark.errors import UserError, nearest
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
@@ -25,6 +25,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
     params = call.params
     torch.set_num_threads(params["threads"])
+    check_questions(call)
     spec = ModelSpec.model_validate(call.where["model"])
     model = trained_model(spec, params["device"], inputs["trained"] / "model")
     samples, versions = ask(
@@ -40,6 +41,19 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     _write_answers(out / ANSWERS, rows)
     (out / RESULTS).write_text(json.dumps({"scores": means(rows), "versions": versions}, indent=1, sort_keys=True))
     progress(1, 1)
+
+
+def check_questions(call: StageCall) -> None:
+    """Refuse data or a definition of the task that changed since the run was planned, whose answers the key forbids.
+
+    Raises UserError saying so.
+    """
+    if "entry" not in call.where:
+        return
+    task = make_task(call.where["entry"])
+    corpus = task.load()
+    if (corpus.data_hash, corpus.definition_hash) != (call.params["data"], call.params["definition"]):
+        raise UserError(f"task {task.name}: its data or definition changed while the suite ran; run the suite again")
 
 
 def answer_rows(samples: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

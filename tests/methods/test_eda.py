@@ -25,8 +25,8 @@ def _copies(text: Text | str, count: int = 40, **alphas: float) -> list[str]:
 
 @pytest.fixture
 def dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two words with a synonym or two, in place of WordNet."""
-    known = {"big": ("huge", "large"), "dog": ("hound",)}
+    """Words with a synonym or two, in place of WordNet, which has some for numbers, too."""
+    known = {"big": ("huge", "large"), "dog": ("hound",), "2": ("two",), "88th": ("late",)}
     monkeypatch.setattr(eda, "synonyms", lambda word: known.get(word, ()))
 
 
@@ -56,7 +56,7 @@ def test_as_many_words_get_synonyms_as_alpha_says_or_as_have_any() -> None:
 
 @pytest.mark.usefixtures("dictionary")
 def test_no_name_number_or_entity_gets_a_synonym() -> None:
-    assert set(_copies("Big Dog and DOG 2 bigs.", synonyms=1)) == {"Big Dog and DOG 2 bigs."}
+    assert set(_copies("Big Dog and DOG 2 bigs, 88th.", synonyms=1)) == {"Big Dog and DOG 2 bigs, 88th."}
     hotel = Text("t", "They met at big dog, a dog inn.", entities=((12, 19),))
     assert set(_copies(hotel, synonyms=1)) == {"They met at big dog, a hound inn."}
 

@@ -51,7 +51,7 @@ def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path, monk
         plan = make_plan(suite)
         return record_path(tmp_path / name / "records", plan, plan.cells[0])
 
-    whole = read_record(record("whole", 3, curve=[1, 2, 3]))
+    whole = read_record(record("whole", 3, curve=[2, 1]))
     assert [point.steps for point in whole.curve] == [1, 2]
     for point in whole.curve:
         path = record(f"short{point.steps}", point.steps)

@@ -13,9 +13,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from benchmark.corpora.biography import Biography
 from benchmark.errors import UserError
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.people import as_lines, make_people
 from benchmark.record import ANSWER_COLUMNS
 from benchmark.stages import evaluate
 from benchmark.store import StageCall
@@ -184,6 +186,19 @@ def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
         UserError, match="^t: question 'q4': prompt and answer need 9 tokens, more than .* context of 8;"
     ):
         evaluate.check_prompts({"t": samples}, model, "lower it")
+
+
+def test_data_that_changed_since_the_plan_are_not_asked_about(tmp_path: Path) -> None:
+    file = tmp_path / "people.jsonl"
+    file.write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
+    task = Biography(path=file)
+    corpus = task.load()
+    params = {"data": corpus.data_hash, "definition": corpus.definition_hash}
+    call = StageCall("evaluate", 1, params, {}, {"entry": task.model_dump(mode="json")})
+    evaluate.check_questions(call)
+    file.write_text("".join(as_lines(make_people(4, 6))), encoding="utf-8")
+    with pytest.raises(UserError, match="task biography: its data or definition changed while the suite ran"):
+        evaluate.check_questions(call)
 
 
 def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> None:
