@@ -139,6 +139,18 @@ def test_a_model_is_no_reference_for_itself(content: dict[str, Any]) -> None:
     assert cell.stages["large"].params["prefix"] == "", "training reads none"
 
 
+def test_another_version_of_the_package_that_brought_a_method_makes_other_texts(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = _only_cell(content).stages["augment"]
+    assert "package" not in ours.params
+    keys = {ours.key}
+    for package in ("shouting 1.2", "shouting 1.3"):
+        monkeypatch.setattr("benchmark.plan.package_of", lambda name, package=package: package)
+        keys.add(_only_cell(content).stages["augment"].key)
+    assert len(keys) == 3
+
+
 def test_a_name_of_any_length_makes_a_file_name_that_can_be_written(content: dict[str, Any]) -> None:
     heads = " ".join(f"L{layer}H0" for layer in range(60))
     cell = _only_cell(

@@ -241,6 +241,13 @@ def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
     assert not beside.exists() and path.with_name(content["answers"]["file"]).exists()
 
 
+def test_the_package_that_brought_a_method_stands_in_the_record(suite: Suite, folder: Path, tmp_path: Path) -> None:
+    plan = make_plan(suite)
+    with patch("benchmark.results.package_of", {"plain_matched": "shouting 1.2"}.get):
+        record = write_record(Store(folder / "store"), plan, plan.cells[0], tmp_path)
+    assert record.method.package == "shouting 1.2"
+
+
 def test_where_nothing_is_scored_the_record_tells_of_no_scoring(suite: Suite, folder: Path) -> None:
     plan = make_plan(suite)
     record = read_record(record_path(folder / "records", plan, plan.cells[0]))

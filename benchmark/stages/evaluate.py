@@ -87,8 +87,7 @@ def ask(
     Raises UserError for a task that is not there, a prompt that the model has no room for, or an answer that is longer
     than the generation limit.
     """
-    for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet_lm_eval()
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -96,8 +95,7 @@ def ask(
     for name in tasks:
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
-    # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-    asked = language_model(progress)(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+    asked = language_model(model, tokenizer, batch_size, progress)
     results = simple_evaluate(
         asked,
         tasks=list(tasks),
@@ -113,8 +111,14 @@ def ask(
     return results["samples"], {name: str(version) for name, version in results["versions"].items()}
 
 
-def language_model(progress: Progress) -> Any:
-    """lm-eval's class for models of transformers, telling `progress` how far it is where it would show bars."""
+def quiet_lm_eval() -> None:
+    """Leave lm-eval's log to its errors: what it warns of is checked here and refused."""
+    for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def language_model(model: Any, tokenizer: Any, batch_size: int, progress: Progress) -> Any:
+    """A model as lm-eval takes it, telling `progress` how far it is where lm-eval would show bars."""
     from lm_eval.models.huggingface import HFLM
 
     class Watched(HFLM):  # type: ignore[misc]
@@ -139,7 +143,8 @@ def language_model(progress: Progress) -> Any:
             progress(self.answered, self.asked)
             return result
 
-    return Watched
+    # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
+    return Watched(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
 
 
 def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any, remedy: str) -> None:

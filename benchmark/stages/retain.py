@@ -1,6 +1,5 @@
 """Retain stage: what a model knows beside the corpus, before or after training, on held-out texts and lm-eval tasks."""
 
-import copy
 import json
 import math
 from functools import cache
@@ -14,7 +13,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.perplexity import measure_text
 from benchmark.retention import LmEvalTask, TextFile, make_entry
 from benchmark.stages import Progress
-from benchmark.stages.evaluate import check_prompts, language_model, trained_model
+from benchmark.stages.evaluate import check_prompts, language_model, quiet_lm_eval, trained_model
 from benchmark.stages.train import is_out_of_memory
 from benchmark.store import StageCall
 
@@ -95,10 +94,7 @@ class _Tasks:
         self._loaded: dict[str, Any] = {}
         if not entries:
             return
-        import logging
-
-        for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        quiet_lm_eval()
         self._manager = _manager(built_in=False)
         if any(entry.lm_eval not in self._manager.all_tasks for entry in entries):
             self._manager = _manager(built_in=True)
@@ -139,8 +135,7 @@ class _Tasks:
         """The metric by its name with the number of questions, and whether more of it is better."""
         from lm_eval.evaluator import simple_evaluate
 
-        # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-        asked = language_model(progress)(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+        asked = language_model(model, tokenizer, batch_size, progress)
         results: Any = simple_evaluate(
             asked,
             tasks=[self._loaded[entry.name]],

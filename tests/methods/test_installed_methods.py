@@ -1,6 +1,5 @@
 """Methods that other distributions bring: found through their entry points, or refused in one line."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ import pytest
 from benchmark import ROOT, methods
 from benchmark.errors import UserError
 from benchmark.methods import augment, make_method, package_of
-from benchmark.record import MethodInfo
 from benchmark.texts import Text
 
 SHOUT = '''
@@ -108,10 +106,3 @@ def test_a_distribution_can_be_imported_before_the_registry_is_asked_for(tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_the_package_stands_in_the_record_and_records_without_one_are_still_read() -> None:
-    told = {"name": "shout", "parameters": {}, "copies": 1, "texts": 2}
-    assert MethodInfo.model_validate(told).package is None
-    told["package"] = "shouting 1.2"
-    assert json.loads(MethodInfo.model_validate(told).model_dump_json())["package"] == "shouting 1.2"
