@@ -88,6 +88,11 @@ def _explained(error: Exception, call: StageCall) -> Exception:
         reason = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", "")
         where = getattr(error, "filename", None) or "results folder"
         return UserError(f"stage {call.stage}: {where}: {reason}; free it or give another folder, then run again")
+    if isinstance(error, IndexError) and "index out of range in self" in str(error):  # what torch says of embeddings
+        return UserError(
+            f"stage {call.stage}: the tokenizer gives tokens that the model has no embedding for; the two do not "
+            "belong together, or the embeddings were not resized"
+        )
     if is_out_of_memory(error):
         return UserError(
             f"stage {call.stage}: out of memory; lower evaluation.batch_size or scoring.tokens_per_batch, "

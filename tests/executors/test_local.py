@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmark.errors import UserError
 from benchmark.executors import local
@@ -94,6 +95,14 @@ def test_a_folder_that_cannot_be_written_is_named() -> None:
     told = local._explained(PermissionError(errno.EACCES, "Permission denied", "/results/store"), corpus_call())
     assert isinstance(told, UserError)
     assert str(told).startswith("stage corpus: /results/store: Permission denied; ")
+
+
+def test_tokens_without_an_embedding_are_the_users_to_mend() -> None:
+    with pytest.raises(IndexError) as error:
+        torch.nn.Embedding(3, 2)(torch.tensor([5]))
+    told = local._explained(error.value, corpus_call())
+    assert isinstance(told, UserError) and "no embedding" in str(told) and "\n" not in str(told)
+    assert not isinstance(local._explained(IndexError("list index out of range"), corpus_call()), UserError)
 
 
 def test_lack_of_memory_names_the_settings_that_help() -> None:

@@ -1,0 +1,100 @@
+"""Architectures from score to record, on random weights: those that work, and the one line of those that cannot."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from benchmark.errors import UserError
+from benchmark.runner import run_suite
+from tests.tiny import calls_here, tiny_suite
+
+pytestmark = pytest.mark.slow
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+HEADS = {**SIZES, "head_dim": 8}
+ONE_KIND = {key: value for key, value in SIZES.items() if key != "num_key_value_heads"}
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
+BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4}
+
+WORK: dict[str, tuple[str, dict[str, Any]]] = {
+    "tied embeddings": ("llama", {**SIZES, "tie_word_embeddings": True}),
+    "vocabulary of 256,000": ("gemma2", {**HEADS, "vocab_size": 256_000, "sliding_window": 64}),
+    "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 64}),
+    "qwen2": ("qwen2", SIZES),
+    "qwen3": ("qwen3", HEADS),
+    "qwen3_moe": ("qwen3_moe", {**HEADS, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}),
+    "mistral": ("mistral", {**SIZES, "sliding_window": 64}),
+    "phi3": ("phi3", SIZES),
+    "olmo2": ("olmo2", SIZES),
+    "granite": ("granite", SIZES),
+    "starcoder2": ("starcoder2", SIZES),
+    "gpt2": ("gpt2", GPT2),
+    "gpt_neox": ("gpt_neox", ONE_KIND),
+}
+CANNOT: dict[str, tuple[str, dict[str, Any]]] = {
+    "bloom": ("bloom", BLOOM),
+    "falcon": ("falcon", {key: value for key, value in ONE_KIND.items() if key != "intermediate_size"}),
+    "mamba": ("mamba", {"hidden_size": 32, "num_hidden_layers": 2}),
+}
+
+
+def _save(kind: str, sizes: dict[str, Any], tokenizer: Path, folder: Path) -> Path:
+    """A random model with a tokenizer that has an end token, and neither a beginning, a padding nor a chat template."""
+    own = AutoTokenizer.from_pretrained(tokenizer)
+    assert own.bos_token is None and own.pad_token is None and own.chat_template is None
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
+    # Some rows more than tokens, as real models have: transformers adds tokens of its own for models like Qwen.
+    config = AutoConfig.for_model(kind, **{"vocab_size": len(own) + 16, **ends, **sizes})
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    own.save_pretrained(folder)
+    return folder
+
+
+def _run(model: Path, adaptation: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two steps of contrastive dropout, the model without its second layer being the small one."""
+    monkeypatch.setattr("benchmark.runner.run_calls", calls_here)
+    suite = tiny_suite(
+        model,
+        models={"tiny": str(model), "thin": {"model": str(model), "skip_layers": [1]}},
+        pairs={"one": {"large": "tiny", "small": "thin"}},
+        methods=[{"name": "contrastive_dropout", "alpha": 0.4}],
+        recipe={"adaptation": adaptation, "learning_rate": 0.01, "batch_size": 4},
+        budgets=[{"steps": 2}],
+    )
+    (record,) = run_suite(suite, folder, folder / "records", plain=True).records.values()
+    return record
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+@pytest.mark.parametrize("name", WORK)
+def test_an_architecture_goes_from_scores_to_a_record(
+    name: str, adaptation: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, sizes = WORK[name]
+    record = _run(_save(kind, sizes, tiny, tmp_path / "model"), adaptation, tmp_path, monkeypatch)
+    assert record.training.steps == 2
+    whole = record.training.trainable_parameters == record.model.parameters
+    assert whole == (adaptation == "full")
+    assert record.scores["biography_major"]["test"].keys() == {"exact_match", "f1"}
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_an_architecture_whose_attention_cannot_be_read_is_one_line(
+    name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, sizes = CANNOT[name]
+    model = _save(kind, sizes, tiny, tmp_path / "model")
+    with pytest.raises(UserError, match="attention code of its own, which cannot be read") as error:
+        _run(model, "full", tmp_path, monkeypatch)
+    assert "\n" not in str(error.value)
