@@ -27,6 +27,8 @@ RESULTS, BOARD = Path("results"), Path("leaderboard")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
 ResultsOption = Annotated[Path, typer.Option(help="folder of artifacts and records")]
 RecordsOption = Annotated[Path | None, typer.Option(help="folder of the records [default: RESULTS/records]")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="processes [default: as the cores allow]")]
+PlainOption = Annotated[bool, typer.Option("--plain", help="progress as lines")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 
 
@@ -35,8 +37,8 @@ def run(
     suite: SuiteArgument = "smoke",
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="processes [default: as the cores allow]")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="progress as lines")] = False,
+    workers: WorkersOption = None,
+    plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do what is missing of a suite, write records, print the board."""
@@ -61,8 +63,8 @@ def corpus(
     seeds: Annotated[str, typer.Option(help="as 1,2,3")] = "1",
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="processes [default: as the cores allow]")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="progress as lines")] = False,
+    workers: WorkersOption = None,
+    plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on your own documents: write a suite for them, run it, print the board."""

@@ -2,7 +2,6 @@
 
 import math
 import random
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ from transformers import PreTrainedTokenizerFast, Trainer
 
 from benchmark.errors import UserError
 from benchmark.methods.base import Training
+from benchmark.scoring import shared_characters
 from benchmark.stages.train import IGNORE
 from benchmark.texts import AugmentedText
 
@@ -120,10 +120,10 @@ def values_at(
     starts, ends = [start for start, _, _ in spans], [end for _, end, _ in spans]
     result = []
     for start, end in tokens:
-        first, last = bisect_right(ends, start), bisect_left(starts, end)
-        shared = [(min(end, e) - max(start, s), value) for s, e, value in spans[first:last]] if start < end else []
-        chars = sum(count for count, _ in shared)
-        result.append(math.fsum(count * value for count, value in shared) / chars if chars else otherwise)
+        first, shared = shared_characters(starts, ends, start, end) if start < end else (0, [])
+        chars = sum(shared)
+        total = math.fsum(count * spans[first + k][2] for k, count in enumerate(shared))
+        result.append(total / chars if chars else otherwise)
     return result
 
 

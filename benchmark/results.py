@@ -79,10 +79,11 @@ def _remove_older(path: Path, record: Record) -> None:
     def place(one: Record) -> Any:
         return one.suite, one.seed, conditions(one), treatment(one), point(one)
 
+    taken = place(record)
     for other in path.parent.glob(f"{glob.escape(path.stem[:-8])}*.json"):
         with suppress(UserError):
             older = read_record(other)
-            if other != path and place(older) == place(record):
+            if other != path and place(older) == taken:
                 other.unlink()
                 other.with_name(older.answers.file).unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from benchmark.corpora import TASKS
-from benchmark.corpora.base import tree_hash
+from benchmark.corpora.base import FORMULAS, tree_hash
 from benchmark.errors import UserError, nearest
 from benchmark.methods.base import not_a_bool
 from benchmark.record import file_hash
@@ -163,7 +163,7 @@ class LmEvalTask(_Entry):
             file for yaml in own for file in yaml.parent.iterdir() if file.suffix in (".py", ".yaml", ".jsonl", ".csv")
         ]
         if own:
-            files.append(TASKS / "biography" / "biography.py")  # whose formulas the others load
+            files.append(FORMULAS)
         return {**super().identity(), **({"definition": tree_hash(set(files))} if own else {})}
 
 

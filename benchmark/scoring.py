@@ -158,8 +158,7 @@ def _difference(large: TokenScores, small: TokenScores) -> TokenScores:
 def _score_at(small: TokenScores, large: TokenScores, place: int) -> float:
     """The small model's score on the characters of one token of the large model."""
     start, end = large.start[place], large.end[place]
-    first, last = bisect_right(small.end, start), bisect_left(small.start, end)
-    shared = [min(end, small.end[k]) - max(start, small.start[k]) for k in range(first, last)]
+    first, shared = shared_characters(small.start, small.end, start, end)
     if shared:
         # Shares first, so that a single counterpart gives its score unrounded.
         return sum(chars / sum(shared) * small.score[first + k] for k, chars in enumerate(shared))
@@ -169,6 +168,15 @@ def _score_at(small: TokenScores, large: TokenScores, place: int) -> float:
         f"the two models' tokens cannot be aligned on text {large.id!r} at characters {start} to {end}: the small "
         "model has no token there; score the same corpus with both models"
     )
+
+
+def shared_characters(starts: Sequence[int], ends: Sequence[int], start: int, end: int) -> tuple[int, list[int]]:
+    """Which of some spans share characters with [start, end): the first one's number, and how many each shares.
+
+    The spans are in text order and do not overlap.
+    """
+    first, last = bisect_right(ends, start), bisect_left(starts, end)
+    return first, [min(end, ends[k]) - max(start, starts[k]) for k in range(first, last)]
 
 
 def _encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix: str) -> list[_Encoded]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
+from benchmark.corpora.base import FORMULAS, TASKS, Corpus, Task, tree_hash
 from benchmark.errors import UserError
 from benchmark.record import file_hash
 from benchmark.texts import Text
@@ -68,7 +68,7 @@ class OwnDocuments(Task):
             texts=[Text(document["id"], document["text"]) for document in documents],
             halves={document["id"]: document["half"] for document in documents},
             data_hash=_data_hash(files._asdict()),
-            definition_hash=tree_hash([*definition, TASKS / "biography" / "biography.py"]),  # that one has the metrics
+            definition_hash=tree_hash([*definition, FORMULAS]),
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,
         )
