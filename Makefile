@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: help benchmark test test-slow test-docker test-gpu check format image docker-results lock clean
+.PHONY: help benchmark test test-slow test-docker test-browser test-gpu check format image docker-results lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -29,6 +29,9 @@ test-slow: $(READY) ## Run the slow tests
 
 test-docker: $(READY) ## Run the tests that build and start containers
 	$(VENV)/bin/python -m pytest -m docker $(ARGS)
+
+test-browser: $(READY) ## Run the tests of the board's page (needs Chromium: apt-get install chromium)
+	$(VENV)/bin/python -m pytest -m browser $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(VENV)/bin/python -m pytest -m gpu $(ARGS)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmark.board_commands import board_commands
 from benchmark.errors import UserError, nearest
 
 app = typer.Typer(
@@ -16,14 +17,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     help=(__import__("benchmark").__doc__),
 )
-board_commands = typer.Typer(no_args_is_help=True, help="The board: built from records alone.", rich_markup_mode=None)
 zoo_commands = typer.Typer(
     no_args_is_help=True, help="The tiny pair that ships with the project.", rich_markup_mode=None
 )
 app.add_typer(board_commands, name="leaderboard")
 app.add_typer(zoo_commands, name="zoo")
 
-RESULTS, BOARD = Path("results"), Path("leaderboard")
+RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
 ResultsOption = Annotated[Path, typer.Option(help="folder of artifacts and records")]
 RecordsOption = Annotated[Path | None, typer.Option(help="folder of the records [default: RESULTS/records]")]
@@ -281,45 +281,6 @@ def doctor(as_json: JsonOption = False) -> None:
             )
 
 
-@board_commands.command("build")
-def board_build(
-    records: Annotated[Path, typer.Option(help="folder of records")] = BOARD / "results",
-    out: Annotated[Path, typer.Option(help="folder the board is written to")] = BOARD,
-    readme: Annotated[Path | None, typer.Option(help="file whose board section is written as well")] = None,
-) -> None:
-    """Build the board from records: Markdown and CSV, and the README's table."""
-    from leaderboard.build import build
-
-    build(records, out, readme or _readme(out))
-    print(f"{out}: board written")
-
-
-@board_commands.command("check")
-def board_check(
-    records: Annotated[Path, typer.Option(help="folder of records")] = BOARD / "results",
-    out: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
-    readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
-) -> None:
-    """Fail when the committed board differs from what its records give."""
-    from leaderboard.build import check
-
-    differences = check(records, out, readme or _readme(out))
-    for line in differences:
-        print(line, file=sys.stderr)
-    if differences:
-        raise typer.Exit(1)
-    print(f"{out}: the board is what its records give")
-
-
-@board_commands.command("compare")
-def board_compare(first: Path, second: Path) -> None:
-    """Say what differs between two records, and refuse if they may not stand side by side."""
-    from leaderboard.compare import compare_files
-
-    for line in compare_files(first, second):
-        print(line)
-
-
 @zoo_commands.command("train")
 def zoo_train(
     name: Annotated[str, typer.Argument(help="large or small")],
@@ -422,12 +383,6 @@ def _writable(out: Path) -> None:
         raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file to write")
-
-
-def _readme(out: Path) -> Path | None:
-    """The project's README, where the board built is the project's own."""
-    beside = out.resolve().parent / "README.md"
-    return beside if out.name == "leaderboard" and beside.is_file() else None
 
 
 def main() -> None:

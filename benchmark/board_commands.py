@@ -1,0 +1,57 @@
+"""The commands under `benchmark leaderboard`. Heavy imports stand inside them, as in cli.py."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+board_commands = typer.Typer(no_args_is_help=True, help="The board: built from records alone.", rich_markup_mode=None)
+
+BOARD = Path("leaderboard")
+RecordsFolder = Annotated[Path, typer.Option("--records", help="folder of records")]
+
+
+@board_commands.command("build")
+def board_build(
+    records: RecordsFolder = BOARD / "results",
+    out: Annotated[Path, typer.Option(help="folder the board is written to")] = BOARD,
+    readme: Annotated[Path | None, typer.Option(help="file whose board section is written as well")] = None,
+) -> None:
+    """Build the board from records: Markdown and CSV, and the README's table."""
+    from leaderboard.build import build
+
+    build(records, out, readme or _readme(out))
+    print(f"{out}: board written")
+
+
+@board_commands.command("check")
+def board_check(
+    records: RecordsFolder = BOARD / "results",
+    out: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
+    readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
+) -> None:
+    """Fail when the committed board differs from what its records give."""
+    from leaderboard.build import check
+
+    differences = check(records, out, readme or _readme(out))
+    for line in differences:
+        print(line, file=sys.stderr)
+    if differences:
+        raise typer.Exit(1)
+    print(f"{out}: the board is what its records give")
+
+
+@board_commands.command("compare")
+def board_compare(first: Path, second: Path) -> None:
+    """Say what differs between two records, and refuse if they may not stand side by side."""
+    from leaderboard.compare import compare_files
+
+    for line in compare_files(first, second):
+        print(line)
+
+
+def _readme(out: Path) -> Path | None:
+    """The project's README, where the board built is the project's own."""
+    beside = out.resolve().parent / "README.md"
+    return beside if out.name == "leaderboard" and beside.is_file() else None
