@@ -27,8 +27,8 @@ def test_a_subject_without_questions_changes_nothing() -> None:
 def test_all_wrong_or_all_right_is_the_exact_binomial_bound_over_subjects(subjects: int) -> None:
     exact = stats.binomtest(0, subjects).proportion_ci(method="exact").high
     wrong, right = mean_interval(np.zeros((3, subjects)), 5), mean_interval(np.full((3, subjects), 5), 5)
-    assert (wrong.mean, wrong.low, wrong.high) == (0, 0, pytest.approx(exact, abs=1e-8))
-    assert (right.mean, right.low, right.high) == (1, pytest.approx(1 - exact, abs=1e-8), 1)
+    assert (wrong.mean, wrong.low, right.mean, right.high) == (0, 0, 1, 1)
+    assert (wrong.high, right.low) == pytest.approx((exact, 1 - exact), abs=1e-8)
 
 
 def test_equal_values_between_the_bounds_could_be_unlike_in_a_few_subjects_either_way() -> None:

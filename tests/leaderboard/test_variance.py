@@ -57,8 +57,8 @@ def test_the_variance_is_what_means_really_vary_by() -> None:
 
 
 def test_the_variance_never_falls_below_that_of_seeds_or_subjects_alone() -> None:
-    # Both means squares are below what remains, so their sum less that would be below 0.
-    found = effects([[1, -1, 0.1], [-1, 1, 0]]).spread()
+    # Both mean squares are below what remains, so their sum less that would be below 0.
+    found = effects(np.array([[1, -1, 0.1], [-1, 1, 0]])).spread()
     assert found.of_seeds + found.of_subjects < found.of_both
     assert found.variance == pytest.approx(max(found.of_seeds, found.of_subjects) / 6)
 
