@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -32,24 +33,81 @@ def board_check(
     out: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
     readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
 ) -> None:
-    """Fail when the committed board differs from what its records give."""
+    """Fail when a committed record does not hold what it says, or the committed board is not what the records give."""
     from leaderboard.build import check
+    from leaderboard.submit import check_folder
 
-    differences = check(records, out, readme or _readme(out))
-    for line in differences:
-        print(line, file=sys.stderr)
-    if differences:
+    refused, found, unchecked = check_folder(records)
+    problems = refused or check(records, out, readme or _readme(out))
+    _tell(problems)
+    if problems:
         raise typer.Exit(1)
-    print(f"{out}: the board is what its records give")
+    _tell_unchecked(unchecked, len(found))
+    print(f"{out}: {len(found)} records hold what they say, and the board is what they give")
+
+
+@board_commands.command("submit")
+def board_submit(
+    files: Annotated[list[Path], typer.Argument(help="records (.json, answers beside them) or folders of them")],
+    records: RecordsFolder = BOARD / "results",
+) -> None:
+    """Check records and add them to the board's: all of them, or none where one is refused."""
+    from leaderboard.submit import submit
+
+    outcome = submit(files, records)
+    _tell([f"error: {line}" for line in outcome.refused])
+    if outcome.refused:
+        raise typer.Exit(2)
+    _tell_unchecked(outcome.unchecked, len(outcome.added))
+    for path in outcome.added:
+        print(path)
+    print(f"{len(outcome.added)} added; next: benchmark leaderboard build, then commit both")
 
 
 @board_commands.command("compare")
 def board_compare(first: Path, second: Path) -> None:
     """Say what differs between two records, and refuse if they may not stand side by side."""
     from leaderboard.compare import compare_files
+    from leaderboard.page import clean
 
     for line in compare_files(first, second):
-        print(line)
+        print(clean(line))
+
+
+@board_commands.command("export")
+def board_export(
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    as_format: Annotated[str, typer.Option("--format", help="csv, parquet, json or lm-eval")] = "csv",
+    records: RecordsFolder = BOARD / "results",
+) -> None:
+    """Write records and board as tables for other programs, or as lm-eval's own results."""
+    from leaderboard.export import export
+
+    paths = export(records, out, as_format)
+    print(f"{out}: {len(paths)} files")
+
+
+@board_commands.command("schema")
+def board_schema(
+    out: Annotated[Path, typer.Argument(help="folder to write")] = BOARD / "schema",
+) -> None:
+    """Write the JSON Schemas of a record and of the export as JSON."""
+    from leaderboard.export import write_schemas
+
+    for path in write_schemas(out):
+        print(path)
+
+
+def _tell(lines: list[str]) -> None:
+    """Print lines that hold names from records, without what would steer the terminal."""
+    from leaderboard.page import clean
+
+    for line in lines:
+        print(clean(" ".join(line.split())), file=sys.stderr)
+
+
+def _tell_unchecked(notes: Mapping[str, int], records: int) -> None:
+    _tell([f"not checked, of {count} of {records} records: {note}" for note, count in notes.items()])
 
 
 @board_commands.command("power")

@@ -392,7 +392,9 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        from leaderboard.page import clean  # the message may quote a file that steers terminals
+
+        print(f"error: {clean(' '.join(str(error).split()))}", file=sys.stderr)
         raise SystemExit(2) from None
     except StageFailed as error:
         print(f"error: {error}", file=sys.stderr)

@@ -64,6 +64,14 @@ class Task(BaseModel):
         Raises UserError if its data cannot be read or does not fit the options.
         """
 
+    @classmethod
+    def definition(cls) -> str | None:
+        """Hash of the lm-eval files as they are here, by which records of other questions are told apart.
+
+        None where a task gives it in its corpus alone.
+        """
+        return None
+
     def identity(self) -> dict[str, Any]:
         """What of the options texts and questions depend on besides the bytes of the data: part of every key."""
         return self.model_dump(mode="json", exclude={"name", "path", "evaluate"})

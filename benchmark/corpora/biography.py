@@ -28,6 +28,13 @@ class Biography(Task):
     people: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
     evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
 
+    @classmethod
+    def definition(cls) -> str:
+        """Hash of code, YAML files and few-shot examples."""
+        return tree_hash(
+            f for f in (TASKS / "biography").iterdir() if f.suffix in (".py", ".yaml") or f.stem == "real_people"
+        )
+
     def load(self) -> Corpus:
         """Read the people; a text's entities are its facts and every mention of the name.
 
@@ -62,9 +69,7 @@ class Biography(Task):
             ],
             halves={person["id"]: person["half"] for person in people},
             data_hash=tree_hash(_data_files(path)),
-            definition_hash=tree_hash(
-                f for f in (TASKS / "biography").iterdir() if f.suffix in (".py", ".yaml") or f.stem == "real_people"
-            ),
+            definition_hash=self.definition(),
             metadata=metadata,
             may_redistribute=biography.may_redistribute(path),
             gaps={

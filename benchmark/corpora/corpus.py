@@ -43,6 +43,12 @@ class OwnDocuments(Task):
         """The names of the columns, which say what of the files is read. Where the files lie changes nothing."""
         return {"columns": dict(sorted(self.columns.items()))}
 
+    @classmethod
+    def definition(cls) -> str:
+        """Hash of code, YAML file and formulas."""
+        own = [file for file in (TASKS / "corpus").iterdir() if file.suffix in (".py", ".yaml")]
+        return tree_hash([*own, FORMULAS])
+
     def load(self) -> Corpus:
         """Read the documents; those nobody asks about are trained on as well."""
         from tasks.corpus import corpus
@@ -63,12 +69,11 @@ class OwnDocuments(Task):
             "corpus_columns": self.columns,
             "corpus_answers_in_text": self.answers_in_text,
         }
-        definition = [file for file in (TASKS / "corpus").iterdir() if file.suffix in (".py", ".yaml")]
         return Corpus(
             texts=[Text(document["id"], document["text"]) for document in documents],
             halves={document["id"]: document["half"] for document in documents},
             data_hash=_data_hash(files._asdict()),
-            definition_hash=tree_hash([*definition, FORMULAS]),
+            definition_hash=self.definition(),
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,
         )

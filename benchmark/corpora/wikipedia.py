@@ -18,15 +18,26 @@ if TYPE_CHECKING:
 Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # one for each half
 
 
-class _FromHub(Task):
+class _Wikipedia(Task):
+    folder: ClassVar[str] = "wikipedia"
+
+    @classmethod
+    def definition(cls) -> str:
+        """Hash of code, formulas, few-shot examples, and the YAML files of this one of the tasks."""
+        from tasks.wikipedia import wikipedia
+
+        name = cls.model_fields["name"].default
+        own = [TASKS / cls.folder / file for file in ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", f"{name}.yaml")]
+        return tree_hash([*own, wikipedia.METRICS_FILE])
+
+
+class _FromHub(_Wikipedia):
     """What the tasks on a data set of the Hugging Face hub share.
 
     Fields: `path`, files in place of the hub's (see tasks/wikipedia/README.md); `revision`, a commit of the hub's other
     than the one in the cache, else the newest; `split`, validation if not said otherwise; `paragraphs`, how many, drawn
     by `subset_seed`, which draws the halves, too.
     """
-
-    folder: ClassVar[str] = "wikipedia"
 
     path: Path | None = None
     revision: str | None = None
@@ -75,10 +86,8 @@ class WikipediaPwqa(_FromHub):
     evaluate: list[str] = Field(default=["wikipedia_pwqa"], min_length=1)
 
 
-class WikipediaMini(Task):
+class WikipediaMini(_Wikipedia):
     """Paragraphs and questions that come with the project. Field: `paragraphs` keeps the first so many."""
-
-    folder: ClassVar[str] = "wikipedia"
 
     name: Literal["wikipedia_mini"] = "wikipedia_mini"
     paragraphs: Paragraphs | None = None
@@ -96,7 +105,7 @@ class WikipediaMini(Task):
 
 
 def _corpus(
-    task: Task, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
+    task: _Wikipedia, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
 ) -> Corpus:
     from tasks.wikipedia import wikipedia
 
@@ -104,13 +113,11 @@ def _corpus(
     for half in wikipedia.HALVES:
         if not any(paragraph["questions"] for paragraph in paragraphs if paragraph["half"] == half):
             raise UserError(f"task {task.name}: paragraphs: no question about the {half} half; take more of them")
-    folder = TASKS / task.folder
-    own = [folder / name for name in ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", f"{task.name}.yaml")]
     return Corpus(
         texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
         halves=halves,
         data_hash=hashlib.sha256(json.dumps(paragraphs, sort_keys=True).encode()).hexdigest(),
-        definition_hash=tree_hash([*own, wikipedia.METRICS_FILE]),
+        definition_hash=task.definition(),
         metadata={"half": "all", **({"paragraphs": count} if count else {}), **metadata},
         may_redistribute=may_redistribute,
     )

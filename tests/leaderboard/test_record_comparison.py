@@ -1,9 +1,14 @@
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmark.board_commands import board_commands
 from benchmark.errors import UserError
 from benchmark.record import read_record
+from leaderboard.board import build_board, load_records
 from leaderboard.compare import compare, compare_files
 from tests.leaderboard.factory import write_record
 
@@ -35,6 +40,48 @@ def test_unlike_records_are_refused_naming_each_field_that_differs(tmp_path: Pat
         'not comparable: task.versions.biography_company: "1.0" against "2.0"; '
         'training.budget: "400 steps" against "1600 steps"; compare records that share all of this'
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"task__corpus_hash": "0" * 64}, "task.corpus_hash"),
+        ({"task__pieces_hash": "0" * 64}, "task.pieces_hash"),
+        ({"task__options": {"people": 10}}, "task.options.people"),
+        ({"task__definition_hash": "0" * 64}, "task.definition_hash"),
+        ({"task__versions": {"biography_company": "2.0"}}, "task.versions.biography_company"),
+        ({"model__fingerprint": "0" * 40}, "model.fingerprint"),
+        ({"model__spec": {"dtype": "bfloat16"}}, "model.dtype"),
+        ({"model__spec": {"quantization": "8bit"}}, "model.quantization"),
+        ({"training__budget": "20 epochs"}, "training.budget"),
+        ({"training__recipe": {"learning_rate": 0.0005, "autocast": "bfloat16"}}, "training.recipe.autocast"),
+        ({"evaluation": {"precision": "float32", "num_fewshot": 1}}, "evaluation.num_fewshot"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_unlike_data_weights_budget_or_precision_are_refused_and_make_tables_apart(
+    tmp_path: Path, changes: dict[str, Any], field: str
+) -> None:
+    a, b = write_record(tmp_path, seed=1), write_record(tmp_path, seed=2, **changes)
+    with pytest.raises(UserError, match=f"not comparable: {re.escape(field)}: [^;]*; compare records"):
+        compare_files(a, b)
+    tables = build_board(load_records(tmp_path)).tables
+    assert [[row.files for row in table.rows] for table in tables] in ([[(a,)], [(b,)]], [[(b,)], [(a,)]])
+
+
+def test_the_place_that_weights_came_from_and_the_suite_keep_nothing_apart(tmp_path: Path) -> None:
+    a = write_record(tmp_path, model__spec={"model": "org/name", "revision": "main"})
+    b = write_record(tmp_path, seed=2, model__spec={"model": "folder", "quantization": None}, suite="other")
+    assert compare_files(a, b)[0] == "seed: 1 against 2"
+
+
+def test_values_that_steer_a_terminal_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    a = write_record(tmp_path)
+    told = {"\x1b]0;owned\x07": "\x9b31m\u202e"}
+    b = write_record(tmp_path, "random_dropout", method__parameters=told)
+    result = CliRunner().invoke(board_commands, ["compare", str(a), str(b)])
+    assert result.exit_code == 0 and "random_dropout" in result.output
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(result.output)
 
 
 def test_a_record_is_comparable_with_itself_and_differs_in_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,276 @@
+"""Records and board as flat tables for other programs.
+
+These models are the tables' only declaration: the columns of CSV and Parquet and the published JSON Schema come from
+them. Every table but the board's has the column `cell`, by which they are joined.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.record import METRICS, Record
+from leaderboard.board import BoardTable, Found, Row, build_board
+from leaderboard.page import _relative as relative
+from leaderboard.statistics import Interval as BoardInterval
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Interval(_Row):
+    """A mean with the ends of its 95% interval, None where there is none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class RecordRow(_Row):
+    """A record without its numbers that stand in tables of their own; `file` is relative to the folder of records."""
+
+    cell: str
+    suite: str
+    file: str
+    created: str
+    task: str
+    task_options: dict[str, Any]
+    task_versions: dict[str, str]
+    corpus_hash: str
+    definition_hash: str
+    pieces_hash: str | None
+    texts: int
+    questions: int
+    clusters: int
+    may_redistribute: bool
+    model: str
+    model_spec: dict[str, Any]
+    model_fingerprint: str
+    model_parameters: int | None
+    pair: str | None
+    pair_large: str | None
+    pair_large_fingerprint: str | None
+    pair_small: str | None
+    pair_small_fingerprint: str | None
+    method: str
+    method_parameters: dict[str, Any]
+    method_package: str | None
+    copies: int
+    training_texts: int
+    seed: int
+    budget: str
+    recipe: dict[str, Any]
+    steps: int
+    epochs: float
+    tokens: int
+    micro_batch: int
+    effective_batch: int
+    trainable_parameters: int
+    loss_first: float
+    loss_last: float
+    notes: list[str]
+    evaluation: dict[str, Any]
+    scoring: dict[str, Any]
+    stages: dict[str, str]
+    choice: list[str]
+    points: int
+    benchmark_version: str
+    code_hash: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    threads: int
+    sha256: str
+    answers_sha256: str
+
+
+class ScoreRow(_Row):
+    """One mean: of an lm-eval task, half and metric, after so many steps; `last` says whether training ended there."""
+
+    cell: str
+    steps: int
+    last: bool
+    task: str
+    half: str
+    metric: str
+    value: float
+
+
+class CostRow(_Row):
+    """What one stage of a cell took."""
+
+    cell: str
+    stage: str
+    seconds: float
+    peak_memory_bytes: int
+
+
+class RetentionRow(_Row):
+    """What training cost on one held-out text or task; `forgetting` above 0 is a loss."""
+
+    cell: str
+    name: str
+    metric: str
+    higher_is_better: bool
+    before: float
+    after: float
+    forgetting: float
+    measured: dict[str, Any]
+    numbers: dict[str, dict[str, float]]
+
+
+class BoardRow(_Row):
+    """A row of the board: a method's records, one per seed, put together. Numbers are those of the test half."""
+
+    table: str
+    task: str
+    model: str
+    budget: str
+    suites: list[str]
+    conditions: dict[str, Any]
+    label: str
+    method: str
+    parameters: dict[str, Any]
+    chosen: dict[str, Any]
+    tried: int
+    copies: int
+    pair: str | None
+    seeds: list[int]
+    files: list[str]
+    questions: int
+    subjects: int
+    best: bool
+    exact_match: Interval
+    f1: Interval | None
+    acc: Interval | None
+    acc_norm: Interval | None
+    difference: Interval | None
+    difference_seeds: list[int]
+    verdict: Literal["above", "below"] | None
+    fields: dict[str, Interval]
+    forgetting: dict[str, Interval]
+    curve: dict[int, float]
+    steps_least: int
+    steps_most: int
+    texts_least: int
+    texts_most: int
+    training_seconds: float | None
+
+
+class Export(_Row):
+    """All tables."""
+
+    schema_version: Literal[1] = 1
+    records: list[RecordRow]
+    scores: list[ScoreRow]
+    costs: list[CostRow]
+    retention: list[RetentionRow]
+    board: list[BoardRow]
+
+
+def make_export(found: Sequence[Found], folder: Path) -> Export:
+    """The tables of records; paths are relative to `folder`.
+
+    Raises UserError as `build_board` does.
+    """
+    return Export(
+        records=[_record(path, record, folder) for path, record in found],
+        scores=[row for _, record in found for row in _scores(record)],
+        costs=[
+            CostRow(cell=record.cell, stage=stage, **cost.model_dump())
+            for _, record in found
+            for stage, cost in record.cost.items()
+        ],
+        retention=[
+            RetentionRow(cell=record.cell, name=name, **info.model_dump())
+            for _, record in found
+            for name, info in record.retention.items()
+        ],
+        board=[_board_row(table, row, folder) for table in build_board(found).tables for row in table.rows],
+    )
+
+
+def _record(path: Path, record: Record, folder: Path) -> RecordRow:
+    task, method, training, pair = record.task, record.method, record.training, record.pair
+    return RecordRow(
+        **record.model_dump(include={"cell", "suite", "created", "seed", "evaluation", "scoring", "stages"}),
+        **record.model_dump(include={"choice", "points", "sha256"}),
+        **task.model_dump(include={"corpus_hash", "definition_hash", "pieces_hash", "texts", "questions", "clusters"}),
+        **training.model_dump(),
+        **record.environment.model_dump(),
+        file=relative(path, folder),
+        answers_sha256=record.answers.sha256,
+        task=task.name,
+        task_options=task.options,
+        task_versions=task.versions,
+        may_redistribute=task.may_redistribute,
+        model=record.model.name,
+        model_spec=record.model.spec,
+        model_fingerprint=record.model.fingerprint,
+        model_parameters=record.model.parameters,
+        pair=pair.name if pair else None,
+        pair_large=pair.large.name if pair else None,
+        pair_large_fingerprint=pair.large.fingerprint if pair else None,
+        pair_small=pair.small.name if pair else None,
+        pair_small_fingerprint=pair.small.fingerprint if pair else None,
+        method=method.name,
+        method_parameters=method.parameters,
+        method_package=method.package,
+        copies=method.copies,
+        training_texts=method.texts,
+    )
+
+
+def _scores(record: Record) -> Iterator[ScoreRow]:
+    after = [(point.steps, False, point.scores) for point in record.curve]
+    for steps, last, scores in [*after, (record.training.steps, True, record.scores)]:
+        for task, halves in scores.items():
+            for half, metrics in halves.items():
+                for metric, value in metrics.items():
+                    yield ScoreRow(
+                        cell=record.cell, steps=steps, last=last, task=task, half=half, metric=metric, value=value
+                    )
+
+
+def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
+    return BoardRow(
+        table=table.title,
+        task=table.task,
+        model=table.model,
+        budget=table.budget,
+        suites=list(table.suites),
+        conditions=table.conditions,
+        label=row.label,
+        method=row.method,
+        parameters=row.parameters,
+        chosen=row.chosen,
+        tried=row.tried,
+        copies=row.copies,
+        pair=row.pair,
+        seeds=list(row.seeds),
+        files=[relative(path, folder) for path in row.files],
+        questions=table.questions,
+        subjects=table.subjects,
+        best=table.is_best(row),
+        **{metric: _interval(row.scores.get(metric)) for metric in METRICS},  # type: ignore[arg-type]
+        difference=_interval(row.difference),
+        difference_seeds=list(row.difference_seeds),
+        verdict=row.verdict,
+        fields={field: Interval(mean=one.mean, low=one.low, high=one.high) for field, one in row.fields.items()},
+        forgetting={name: Interval(mean=one.mean, low=one.low, high=one.high) for name, one in row.forgetting.items()},
+        curve=row.curve,
+        steps_least=row.steps[0],
+        steps_most=row.steps[1],
+        texts_least=row.texts[0],
+        texts_most=row.texts[1],
+        training_seconds=row.seconds,
+    )
+
+
+def _interval(score: BoardInterval | None) -> Interval | None:
+    return None if score is None else Interval(mean=score.mean, low=score.low, high=score.high)

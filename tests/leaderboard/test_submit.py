@@ -1,0 +1,350 @@
+"""What gets onto the board and what does not. The hostile submissions are those of scripts/hostile_submissions.py."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+from typer.testing import CliRunner
+
+from benchmark import ROOT
+from benchmark.board_commands import board_commands
+from benchmark.corpora import TASK_KINDS, make_task
+from benchmark.errors import UserError
+from benchmark.people import FIELDS
+from benchmark.record import read_record
+from leaderboard import gold as gold_module
+from leaderboard import untrusted
+from leaderboard.answer_checks import _earned
+from leaderboard.board import build_board, load_records
+from leaderboard.build import build
+from leaderboard.content import examine
+from leaderboard.page import page
+from leaderboard.submit import check_folder, submit
+from leaderboard.terminal import print_board
+from scripts.hostile_submissions import HOSTILE, Draft, Hostile
+from tasks.biography import biography
+from tasks.wikipedia import wikipedia
+
+NAMES = {path.stem for path in (ROOT / "leaderboard" / "results").rglob("*.json")}
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """An empty folder to hand records in from."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def board(tmp_path: Path, given: Path) -> Path:
+    """A board with one record, that of another seed than the drafts'."""
+    records = tmp_path / "leaderboard" / "results"
+    draft = Draft(given).put("seed", 9).new_cell("9" * 24)
+    assert submit([draft.write()], records).refused == []
+    for path in given.iterdir():
+        path.unlink()
+    return records
+
+
+def tree(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_honest_record_is_accepted_and_the_board_grows_by_it(given: Path, board: Path) -> None:
+    path = Draft(given).write()
+    before = build_board(load_records(board))
+    outcome = submit([path], board)
+    assert (outcome.refused, outcome.added) == ([], [board / "tiny" / path.name])
+    assert tree(board)[board / "tiny" / path.name] == path.read_bytes()
+    after = build_board(load_records(board))
+    assert [row.seeds for table in before.tables for row in table.rows] == [(9,)]
+    assert [row.seeds for table in after.tables for row in table.rows] == [(1, 9)]
+    assert check_folder(board)[0] == []
+
+
+def test_there_are_twenty_hostile_submissions_and_more() -> None:
+    assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) >= 20
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_a_hostile_submission_is_refused_with_one_clear_line_and_nothing_is_added(
+    hostile: Hostile, given: Path, board: Path
+) -> None:
+    before, honest = tree(board), given.parent / "honest"
+    honest.mkdir()
+    other = Draft(honest).put("seed", 2).new_cell("2" * 24).write()
+    outcome = submit([other, *hostile.make(Draft(given))], board)
+    assert outcome.added == []
+    assert tree(board) == before, "an honest record handed in beside it is not added either"
+    (line,) = outcome.refused
+    assert hostile.told in line
+    assert str(given) in line, "the file is named by where it was handed in from"
+    assert re.search(r"; [a-z ]+", line), "a remedy"
+
+
+def test_the_command_refuses_on_stderr_with_exit_code_2_and_nothing_that_steers_the_terminal(
+    given: Path, board: Path
+) -> None:
+    draft = Draft(given).put("training.notes", ["\x1b[31m"])
+    draft.stem = "\x1b]0;owned\x07"
+    result = CliRunner().invoke(board_commands, ["submit", str(draft.write()), "--records", str(board)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.stderr.rstrip("\n").isprintable() or "�" in result.stderr
+    assert "\x1b" not in result.output and "\x07" not in result.output
+
+
+def test_an_error_of_any_command_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"\x1b]0;owned\x07": 1}), encoding="utf-8")
+    command = [sys.executable, "-m", "benchmark", "leaderboard", "build", "--records", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "\x1b" not in done.stderr
+
+
+def test_what_could_not_be_checked_is_said(given: Path, board: Path) -> None:
+    draft = Draft(given).put("task.corpus_hash", "0" * 64).put("task.may_redistribute", False)
+    for row in draft.rows:
+        row["answer"] = None
+    outcome = submit([draft.write()], board)
+    assert outcome.refused == []
+    assert any("whether all questions are there" in note and "00000000" in note for note in outcome.unchecked)
+
+
+def test_every_problem_of_a_submission_is_told_at_once(given: Path, board: Path) -> None:
+    first = Draft(given).put("seed", -1).write()
+    second = Draft(given).put("environment.dirty", True).new_cell("d" * 24).write()
+    lines = submit([first, second], board).refused
+    assert len(lines) == 2 and "seed" in lines[0] and "environment.dirty" in lines[1]
+
+
+def test_a_record_that_is_on_the_board_is_refused_with_what_to_do(given: Path, board: Path) -> None:
+    path = Draft(given).write()
+    submit([path], board)
+    before = tree(board)
+    (line,) = submit([path], board).refused
+    assert "is on the board" in line and "remove that first" in line
+    assert tree(board) == before
+
+
+def test_a_folder_is_handed_in_whole_and_an_empty_one_is_told(given: Path, board: Path) -> None:
+    (line,) = submit([given], board).refused
+    assert line.startswith("nothing to submit")
+    for seed in (1, 2):
+        Draft(given).put("seed", seed).new_cell(str(seed) * 24).write()
+    assert len(submit([given], board).added) == 2
+
+
+def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
+    given: Path, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [Draft(given).put("seed", seed).new_cell(str(seed) * 24).write() for seed in (1, 2)]
+    before, written, original = tree(board), [], Path.write_bytes
+
+    def fill_up(self: Path, data: bytes) -> int:
+        if board in self.parents:
+            written.append(self)
+            if len(written) == 4:
+                raise OSError(28, "No space left on device")
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(UserError, match="No space left"):
+        submit(paths, board)
+    assert tree(board) == before
+
+
+def test_a_suite_folder_that_leads_elsewhere_is_not_followed(given: Path, board: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (board / "other").symlink_to(elsewhere)
+    (line,) = submit([Draft(given).put("suite", "other").write()], board).refused
+    assert "is a link" in line
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path, tmp_path: Path) -> None:
+    evil = "|<script>alert(1)</script> ![i](http://e.x) [red]x[/red] `c` <!-- board:end -->"
+    draft = Draft(given).put("method.name", "texts").put("method.parameters", {"label": evil, "x": "=cmd()"})
+    draft.put("training.notes", [evil]).put("model.spec.model", evil).put("environment.platform", evil)
+    records = tmp_path / "results"
+    assert submit([draft.write()], records).refused == []
+    board = build_board(load_records(records))
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(page(board, tmp_path))
+    assert "<script" not in shown and "<img" not in shown and "<!--" not in shown
+    assert "alert(1)" in shown, "the label is shown"
+    output = io.StringIO()
+    print_board(board, Console(file=output, width=300, force_terminal=False))
+    assert "[red]x[/red]" in output.getvalue()
+
+
+# --- the committed records, and `check`
+
+
+def test_a_committed_record_of_each_suite_passes_alone() -> None:
+    for folder in (ROOT / "leaderboard" / "results").iterdir():
+        record, _ = examine(min(folder.glob("*.json")))
+        assert record.suite == folder.name
+
+
+@pytest.mark.slow
+def test_all_committed_records_pass() -> None:
+    refused, found, _ = check_folder(ROOT / "leaderboard" / "results")
+    assert refused == [] and len(found) == len(NAMES)
+
+
+def checked(board: Path) -> tuple[int, str]:
+    words = ["check", "--records", str(board), "--out", str(board.parent)]
+    result = CliRunner().invoke(board_commands, words)
+    return result.exit_code, result.output
+
+
+def test_check_passes_what_submit_added_once_the_board_is_built(given: Path, board: Path) -> None:
+    assert submit([Draft(given).write()], board).refused == []
+    assert checked(board)[0] == 1
+    build(board, board.parent)
+    code, output = checked(board)
+    assert code == 0 and "2 records hold what they say" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("of another suite", lambda path: path.parent.rename(path.parents[1] / "other"), "move it there"),
+        ("with a stray file", lambda path: (path.parent / "x.sh").write_text(""), "take it out"),
+        ("without its answers", lambda path: next(path.parent.glob("*.parquet")).unlink(), "no such file"),
+        ("linked", lambda path: (path.parent / "z.json").symlink_to(path), "symbolic link"),
+        ("under two names", lambda path: _again(path), "stands there 2 times"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_check_refuses_what_a_pull_request_put_there_by_hand(
+    board: Path, name: str, change: Callable[[Path], Any], told: str
+) -> None:
+    build(board, board.parent)
+    change(next(board.rglob("*.json")))
+    code, output = checked(board)
+    assert code == 1 and told in output, name
+
+
+def _again(path: Path) -> None:
+    draft = Draft(path.parent).put("seed", 9).new_cell("9" * 24)
+    draft.stem = f"again-{draft.stem}"
+    draft.write()
+
+
+def test_check_of_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(board_commands, ["check", "--records", str(tmp_path / "none")])
+    assert isinstance(result.exception, UserError) and "no such folder" in str(result.exception)
+
+
+# --- what the checks rest on
+
+
+def test_the_definition_of_every_task_is_the_one_its_corpus_names() -> None:
+    entries: list[dict[str, Any]] = [{"name": "biography"}, {"name": "wikipedia_mini"}]
+    entries += [{"name": "corpus", "path": str(ROOT / "docs" / "harbour.jsonl")}]
+    for entry in entries:
+        assert gold_module.definition(entry["name"]) == make_task(entry).load().definition_hash
+    assert all(gold_module.definition(name) for name in TASK_KINDS)
+    assert gold_module.definition("a task of one's own") is None
+
+
+def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: Path) -> None:
+    draft = Draft(given)
+    known = gold_module.gold(read_record(draft.write()))
+    assert known is not None
+    people = biography.read_people()
+    assert len(known) == len(people) * len(FIELDS) * 2
+    for field in FIELDS:
+        for row in biography.load(half="all", field=field)["questions"]:
+            question = known[f"biography_{field}", row["id"]]
+            assert (question.cluster, question.half) == (row["cluster"], row["half"])
+            assert list(question.golds) == row["answers"]
+            assert known[f"biography_{field}_choice", row["id"]].golds == ()
+
+
+@pytest.mark.parametrize("paragraphs", [None, 4])
+def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragraphs: int | None) -> None:
+    entry = {"name": "wikipedia_mini", "evaluate": ["wikipedia_mini"], "paragraphs": paragraphs}
+    _, known = gold_module._shipped(json.dumps(entry))
+    asked = wikipedia.load("mini", half="all", paragraphs=paragraphs)["questions"]
+    assert {question for _, question in known} == set(asked["id"])
+    assert all(list(known["wikipedia_mini", row["id"]].golds) == row["answers"] for row in asked)
+
+
+def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() -> None:
+    from tasks.corpus import corpus
+
+    path = str(gold_module.HARBOUR)
+    entry = {"name": "corpus", "evaluate": ["corpus"], "columns": {}, "path": path}
+    _, known = gold_module._shipped(json.dumps(entry))
+    asked = corpus.load(half="all", corpus_path=path)["questions"]
+    assert {question for _, question in known} == set(asked["id"])
+    assert all(known["corpus", row["id"]].half == row["half"] for row in asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds"),
+    [
+        (" the Maple  Steel.\nmore", ("Maple Steel", "Steel")),
+        ("maple steel works", ("Maple Steel",)),
+        ("Steel, steel", ("Steel Steel Steel",)),
+        ("", ("Oslo",)),
+        ("a", ("the",)),
+        ("Lagos", ("Oslo", "Lagos")),
+    ],
+)
+def test_what_an_answer_earns_is_what_the_task_gives_it(answer: str, golds: tuple[str, ...]) -> None:
+    told = biography.score_answer({"answers": list(golds)}, [answer])
+    assert _earned(answer, golds) == pytest.approx((told["exact_match"], told["f1"]))
+
+
+def test_an_unclosed_string_in_json_is_looked_at_once_only() -> None:
+    with pytest.raises(UserError, match="not the JSON"):
+        untrusted.parse_json(b'{"a": "' + b'\\"' * 500_000, Path("x.json"))
+
+
+def test_a_table_larger_than_the_bound_is_refused_by_what_its_footer_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"x": ["y" * 10_000] * 100}), path, use_dictionary=False)
+    assert untrusted.read_table(path).num_rows == 100
+    monkeypatch.setattr(untrusted, "MAX_TABLE_BYTES", 500_000)
+    with pytest.raises(UserError, match="unpacks to 100 rows and 1,"):
+        untrusted.read_table(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited where the system can say it")
+def test_memory_is_limited_while_a_table_is_read_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(MemoryError), untrusted._limited_memory(2**27):
+        bytearray(2**28)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert len(bytearray(2**28)) == 2**28
+
+
+def test_submitting_imports_neither_torch_nor_the_stages() -> None:
+    code = (
+        "import sys, leaderboard.submit, leaderboard.export;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'lm_eval') or 'stages' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
