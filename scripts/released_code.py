@@ -96,9 +96,11 @@ def difference_row(large: Scored, small: Scored) -> Row:
     every, signal = np.abs(np.concatenate(noise)), np.abs(np.concatenate(true))
     return {
         "mean size": float(every.mean()),
-        "mean size as the paper says": float(signal.mean()),
+        "median size": float(np.median(every)),
+        "mean size, paper": float(signal.mean()),
+        "median size, paper": float(np.median(signal)),
         "exactly 0": float((every == 0).mean()),
-        "rank correlation with the paper's": _mean(rank_correlation(a, b) for a, b in zip(noise, true, strict=True)),
+        "rank correlation with the paper": _mean(rank_correlation(a, b) for a, b in zip(noise, true, strict=True)),
         "rank correlation with position": _mean(rank_correlation(one, range(len(one))) for one in noise),
         "texts where all are equal": sum(len(set(one)) == 1 for one in noise),
     }
