@@ -9,6 +9,7 @@ import typer
 
 from benchmark.board_commands import board_commands
 from benchmark.errors import UserError, nearest
+from benchmark.paper_command import reproduce
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +23,7 @@ zoo_commands = typer.Typer(
 )
 app.add_typer(board_commands, name="leaderboard")
 app.add_typer(zoo_commands, name="zoo")
+app.command()(reproduce)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]

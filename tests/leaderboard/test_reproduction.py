@@ -1,0 +1,325 @@
+"""The paper beside our records: which records speak to it, and what the verdicts are."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import binomtest, linregress
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.people import FIELDS
+from benchmark.suite import find_suite, load_suite
+from leaderboard.board import load_records
+from leaderboard.claims import Claim, Trial, comparisons, distance
+from leaderboard.paper import Paper, read_paper
+from leaderboard.reproduction import Ours, Outcome, against, members, outcomes, parameters_text, wilson
+from leaderboard.reproduction_page import markdown, print_sections, reproduce
+from leaderboard.statistics import Interval
+from tests.leaderboard.factory import Grade, write_record
+
+GEMMA: dict[str, Any] = {"model": "google/gemma-2-2b", "revision": None, "skip_layers": [], "dtype": "bfloat16"}
+CONTRASTIVE = {"alpha": 0.6, "beta": 0.03, "keep_punctuation": True, "dropped": "delete", "first_rank": 0}
+PEOPLE_OF_THE_PAPER = "3522e7c37ae709299ba5317ae6e4803913d930b6e5951da3c8de3466e8261d1c"
+
+
+def always(value: float) -> Grade:
+    return lambda field, person, seed: value
+
+
+def gemma(folder: Path, method: str = "contrastive_dropout", **changes: Any) -> Path:
+    given: dict[str, Any] = {"model__spec": GEMMA, "method__parameters": CONTRASTIVE, **changes}
+    return write_record(folder, method, **given)
+
+
+def of_table(name: str, folder: Path) -> list[Outcome]:
+    paper = read_paper()
+    return outcomes(paper, paper.tables[name], members(load_records(folder)))
+
+
+def row(found: list[Outcome], model: str, method: str, field: str) -> Outcome:
+    (one,) = [o for o in found if (o.model, o.method, o.field) == (model, method, field)]
+    return one
+
+
+def ours(outcome: Outcome) -> Ours:
+    assert outcome.ours
+    return outcome.ours
+
+
+@pytest.mark.parametrize(("table", "numbers"), [("table1", 20), ("table2", 32), ("table3", 16)])
+def test_the_paper_has_every_model_with_scores_of_which_f1_is_never_below_exact_match(table: str, numbers: int) -> None:
+    paper = read_paper()
+    rows = paper.tables[table].rows
+    assert {one.model for one in rows} == set(paper.models)
+    pairs = [pair for one in rows for pair in one.scores.values()]
+    assert len(pairs) == numbers
+    assert all(0 <= exact <= f1 <= 1 for exact, f1 in pairs)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table3"])
+def test_each_row_of_the_paper_is_a_cell_of_the_suite_that_is_said_to_run_it(name: str) -> None:
+    paper = read_paper()
+    table = paper.tables[name]
+    suite = load_suite(find_suite(table.suite))
+    assert [task.name for task in suite.tasks] == [table.task]
+    assert {key: model.model for key, model in suite.models.items()} == {k: m.hub for k, m in paper.models.items()}
+    cells = [
+        (model, entry.name, {key: point[key] for key in ("alpha", "beta") if key in point})
+        for entry in suite.methods
+        for point in entry.points()
+        for model in entry.trained or suite.train
+        if entry.name != "plain_matched"
+    ]
+    told = [(one.model, one.method, one.parameters) for one in table.rows]
+    if name == "table1":
+        assert sorted(told) == sorted(cell for cell in cells if cell[1] == "plain")
+    else:
+        assert sorted(told, key=str) == sorted(cells, key=str)
+
+
+def test_a_row_whose_model_or_fields_are_unknown_is_refused() -> None:
+    content = read_paper().model_dump()
+    content["tables"]["table3"]["rows"][0]["model"] = "gemma-3"
+    with pytest.raises(ValueError, match="table3: gemma-3 plain: unknown model"):
+        Paper.model_validate(content)
+    content = read_paper().model_dump()
+    del content["tables"]["table2"]["rows"][0]["scores"]["company"]
+    with pytest.raises(ValueError, match="table2: gemma-2-2b plain: scores"):
+        Paper.model_validate(content)
+
+
+@pytest.mark.parametrize(("right", "of"), [(0, 100), (7, 100), (100, 100), (3, 8)])
+def test_wilsons_interval_is_that_of_scipy(right: int, of: int) -> None:
+    told = binomtest(right, of).proportion_ci(method="wilson")
+    assert wilson(right / of, of) == pytest.approx((told.low, told.high), abs=1e-12)
+
+
+def test_a_difference_puts_both_intervals_together_by_squares() -> None:
+    # Wilson at .5 of 100: .5 ± .096; worked out by hand as z / (1 + z²/100) · √(.0025 + z²/40000).
+    half = 0.09616846
+    gap = against(Interval(0.8, 0.7, 0.85), 50, 0.5, 100)
+    assert gap.mean == pytest.approx(0.3)
+    assert gap.low == pytest.approx(0.3 - math.sqrt(0.1**2 + half**2), abs=1e-6)
+    assert gap.high == pytest.approx(0.3 + math.sqrt(0.05**2 + half**2), abs=1e-6)
+
+
+def test_fifty_right_answers_of_fifty_do_not_disagree_with_a_share_of_96() -> None:
+    # Of a share of .96, fifty of fifty are right in 13 of 100 cases, though a bootstrap of them has no width.
+    gap = against(Interval(1.0, 1.0, 1.0), 50, 0.96, 100)
+    assert gap.low < 0 < gap.high
+    assert against(Interval(1.0, 1.0, 1.0), 50, 0.8, 100).low > 0
+
+
+def test_without_a_record_every_row_is_not_run_and_names_its_command(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    for name, count in (("table1", 20), ("table2", 32), ("table3", 16)):
+        found = of_table(name, tmp_path)
+        assert [o.verdict for o in found] == ["not run"] * count
+        assert {o.why for o in found} == {"no record of it"}
+        suite = "paper_table3" if name == "table3" else "paper_table2"
+        assert {o.command for o in found} == {f"benchmark run {suite} --records leaderboard/results"}
+
+
+def test_a_record_like_the_papers_row_disagrees_by_as_much_as_it_does(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        gemma(tmp_path, seed=seed, grade=always(1.0), task__corpus_hash=PEOPLE_OF_THE_PAPER)
+    one = row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "university")
+    assert one.verdict == "disagrees"
+    assert ours(one).seeds == (1, 2)
+    assert ours(one).scores["exact_match"] == Interval(1.0, 1.0, 1.0)
+    upper = binomtest(25, 100).proportion_ci(method="wilson").high
+    lower = binomtest(8, 8).proportion_ci(method="wilson").low
+    end = 0.75 - math.hypot(1 - lower, upper - 0.25)
+    assert ours(one).beyond["exact_match"] == pytest.approx(end, abs=1e-9)
+    assert f"exact match +0.750, by {end:.3f} beyond its interval" in one.why
+    assert "the paper's own people" in one.why
+
+
+def test_a_record_near_the_papers_row_agrees_and_says_what_it_is_of(tmp_path: Path) -> None:
+    # Two of eight are right: the paper has .32 and .36 for the company.
+    gemma(tmp_path, grade=lambda field, person, seed: float(person % 4 == 0))
+    one = row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "company")
+    assert one.verdict == "agrees"
+    assert ours(one).difference["exact_match"].mean == pytest.approx(0.25 - 0.32)
+    assert "other data" in one.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model__spec": {**GEMMA, "model": "google/gemma-2-2b-it"}}, "no record of it"),
+        ({"model__spec": {**GEMMA, "skip_layers": [3]}}, "no record of it"),
+        ({"model__spec": {**GEMMA, "adapter": "some/adapter"}}, "no record of it"),
+        ({"method__parameters": {**CONTRASTIVE, "alpha": 0.5}}, "with this method and its parameters"),
+        ({"method__parameters": {**CONTRASTIVE, "beta": 0.05}}, "with this method and its parameters"),
+        ({"method": "released_difference"}, "with this method and its parameters"),
+        ({"task__name": "biography_told"}, "no record of it on biography"),
+    ],
+)
+def test_what_is_unlike_in_model_method_or_task_is_not_taken_for_the_papers(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    gemma(tmp_path, **changes)
+    one = row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "university")
+    assert one.verdict == "not run"
+    assert one.why.endswith(why)
+
+
+def test_the_hub_id_in_other_letters_and_a_fingerprint_that_counts_are_the_papers_model(tmp_path: Path) -> None:
+    gemma(tmp_path / "hub", model__spec={**GEMMA, "model": "Google/Gemma-2-2B"})
+    assert row(of_table("table2", tmp_path / "hub"), "Gemma 2 2B", "contrastive_dropout", "company").ours
+    gemma(tmp_path / "local", model__spec={**GEMMA, "model": "/weights/gemma"})
+    paper = read_paper()
+    known = paper.models["gemma-2-2b"].model_copy(update={"also": ("A" * 64,)})
+    paper = paper.model_copy(update={"models": {**paper.models, "gemma-2-2b": known}})
+    found = outcomes(paper, paper.tables["table2"], members(load_records(tmp_path / "local")))
+    assert sum(o.verdict != "not run" for o in found) == 2
+
+
+def test_half_of_the_papers_people_are_other_data(tmp_path: Path) -> None:
+    gemma(tmp_path, task__corpus_hash=PEOPLE_OF_THE_PAPER, task__options={"people": 50})
+    assert "other data" in row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "company").why
+
+
+def test_parameters_are_written_without_the_zero_before_the_point() -> None:
+    assert parameters_text({"alpha": 0.6, "beta": 0.005}) == "α .6, β .005"
+    assert parameters_text({}) == "–"
+
+
+def claim(folder: Path, text: str) -> Claim:
+    paper = read_paper()
+    (found,) = [c for c in comparisons(paper, paper.tables["table2"], members(load_records(folder))) if c.text == text]
+    return found
+
+
+def test_a_claim_is_tried_on_university_and_company_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    def right(field: str, person: int, seed: int) -> float:
+        return float(field == "university" or (field == "company" and person % 2 == 0))
+
+    for seed in (1, 2):
+        write_record(tmp_path, "contrastive_dropout", seed, right, method__parameters={"alpha": 0.2})
+    for seed in (2, 3):
+        write_record(tmp_path, "plain", seed, always(0.0))
+    (trial,) = claim(tmp_path, "contrastive_dropout above plain").trials
+    assert trial.seeds == (2,)
+    assert trial.parts["university"] == Interval(1.0, 1.0, 1.0)
+    assert (trial.parts["company"].mean, trial.whole.mean) == (0.5, 0.75)
+    assert trial.verdict == "holds"
+
+
+def test_a_claim_that_the_other_way_round_is_true_does_not_hold_and_equal_methods_tell_nothing(tmp_path: Path) -> None:
+    write_record(tmp_path, "contrastive_dropout", grade=always(0.0), method__parameters={"alpha": 0.2})
+    write_record(tmp_path, "plain", grade=always(1.0))
+    write_record(tmp_path, "plain_matched", grade=always(0.0))
+    assert [t.verdict for t in claim(tmp_path, "contrastive_dropout above plain").trials] == ["does not hold"]
+    assert [t.verdict for t in claim(tmp_path, "contrastive_dropout above plain_matched").trials] == ["cannot be told"]
+    assert claim(tmp_path, "contrastive_dropout above random_dropout").trials == ()
+
+
+def test_a_method_is_set_against_the_other_one_with_its_own_alpha(tmp_path: Path) -> None:
+    for alpha in (0.2, 0.6):
+        write_record(tmp_path, "contrastive_dropout", method__parameters={"alpha": alpha, "beta": 0.03})
+        write_record(tmp_path, "random_dropout", method__parameters={"alpha": alpha})
+    pairs = [(t.label, t.other) for t in claim(tmp_path, "contrastive_dropout above random_dropout").trials]
+    assert sorted(pairs) == [
+        ("contrastive_dropout α=.2 β=.03", "random_dropout α=.2"),
+        ("contrastive_dropout α=.6 β=.03", "random_dropout α=.6"),
+    ]
+
+
+def test_records_of_unlike_conditions_are_never_set_against_each_other(tmp_path: Path) -> None:
+    write_record(tmp_path, "contrastive_dropout", method__parameters={"alpha": 0.2})
+    write_record(tmp_path, "plain", training__budget="1600 steps")
+    assert claim(tmp_path, "contrastive_dropout above plain").trials == ()
+
+
+def test_what_the_papers_own_numbers_say_of_a_claim_is_counted(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    # Contrastive minus plain in Table 2, university and company of the four models, by hand:
+    # .08 .14 · .23 .27 · -.01 .25 · .48 .30
+    backing = claim(tmp_path, "contrastive_dropout above plain").backing
+    assert backing
+    assert (backing.holds, backing.cells) == (7, 8)
+    assert backing.mean == pytest.approx(1.74 / 8)
+    assert claim(tmp_path, "contrastive_dropout above plain_matched").backing is None
+
+
+def test_the_fall_per_place_is_minus_the_slope_of_a_line_through_the_exact_matches(tmp_path: Path) -> None:
+    shares = dict(zip(FIELDS, (1.0, 1.0, 0.5, 0.5, 0.0), strict=True))
+    write_record(tmp_path, "plain", grade=lambda field, person, seed: float(person % 2 < 2 * shares[field]))
+    paper = read_paper()
+    told = distance(paper, paper.tables["table1"], members(load_records(tmp_path)))
+    (trial,) = told.trials
+    assert trial.whole.mean == pytest.approx(-linregress(range(5), list(shares.values())).slope)
+    assert [trial.parts[field].mean for field in FIELDS] == list(shares.values())
+    assert trial.verdict == "holds"
+    slopes = [-linregress(range(5), [e for e, _ in r.scores.values()]).slope for r in paper.tables["table1"].rows]
+    assert told.backing
+    assert told.backing.mean == pytest.approx(np.mean(slopes))
+    assert told.backing.holds == 4
+
+
+def test_a_verdict_follows_from_where_the_interval_lies() -> None:
+    def verdict(low: float, high: float) -> str:
+        whole = Interval((low + high) / 2, low, high)
+        return Trial(table="", data="", label="", other="", seeds=(1,), files=(), parts={}, whole=whole).verdict
+
+    told = [verdict(0.1, 0.2), verdict(0, 0.2), verdict(-0.1, 0.2), verdict(-0.1, 0), verdict(-0.2, -0.1)]
+    assert told == ["holds", "cannot be told", "cannot be told", "cannot be told", "does not hold"]
+
+
+def test_names_from_records_are_shown_and_never_obeyed(tmp_path: Path) -> None:
+    name = "<img src=x>|[a](http://b)\x1b[31m`"
+    write_record(tmp_path, "plain", model__name=name, grade=always(0.0))
+    write_record(tmp_path, "contrastive_dropout", model__name=name, method__parameters={"alpha": 0.2, "label": name})
+    gemma(tmp_path, model__name=name)
+    paper = read_paper()
+    sections, _ = reproduce(paper, ("table1", "table2", "table3"), load_records(tmp_path))
+    page = markdown(sections, paper, tmp_path)
+    assert "<img" not in page and "\x1b" not in page and "](http://b)" not in page
+    assert "&lt;img src=x&gt;" in page
+    bars = [line.replace("\\|", "").count("|") for line in page.splitlines()]
+    assert all(after in (0, before) for before, after in itertools.pairwise(bars) if before), "a cell more or less"
+    console = Console(width=200, record=True, file=(tmp_path / "screen").open("w", encoding="utf-8"))
+    print_sections(sections, console)
+    assert "\x1b" not in console.export_text()
+
+
+def test_the_command_writes_a_page_and_fails_when_it_is_not_what_records_give(tmp_path: Path) -> None:
+    records, out = tmp_path / "records", tmp_path / "reproduction.md"
+    gemma(records)
+    run = CliRunner().invoke
+    given = ["reproduce", "--records", str(records), "--out", str(out)]
+    assert run(app, given).exit_code == 0
+    page = out.read_text(encoding="utf-8")
+    assert "## Table 1" in page and "## Table 3" in page and "(records/contrastive_dropout-0000.json)" in page
+    assert run(app, [*given, "--check"]).exit_code == 0
+    out.write_text(page.replace("32 numbers", "33 numbers"), encoding="utf-8")
+    done = run(app, [*given, "--check"])
+    assert done.exit_code != 0 and "not what the records give" in str(done.exception)
+    unknown = run(app, ["reproduce", "table4", "--records", str(records)])
+    assert "table4" in str(unknown.exception) and "table1" in str(unknown.exception)
+
+
+def test_machines_get_every_row_and_trial(tmp_path: Path) -> None:
+    gemma(tmp_path)
+    write_record(tmp_path, "plain", model__spec=GEMMA)
+    done = CliRunner().invoke(app, ["reproduce", "table2", "--records", str(tmp_path), "--json"])
+    told = json.loads(done.stdout)["tables"]
+    assert list(told) == ["table2"]
+    assert [one["verdict"] for one in told["table2"]["rows"]].count("not run") == 28
+    (first, *_) = told["table2"]["claims"]
+    assert [trial["verdict"] for trial in first["trials"]] == ["cannot be told"]
+
+
+def test_the_papers_two_tables_of_plain_fine_tuning_are_set_against_each_other(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    sections, _ = reproduce(read_paper(), ("table1",), load_records(tmp_path))
+    (note,) = [note for note in sections[0].notes if "Table 2" in note]
+    assert "6 of them differ, most in LLaMA 3 8B, university: .20 here, .30 there" in note
