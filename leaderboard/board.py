@@ -54,7 +54,8 @@ class Row(_Frozen):
 
     `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match, `difference`
     is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
-    `texts` are the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among
+    `texts` are the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and
+    took. `answers` are the files beside `files`. Where a suite chose among
     `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
     `forgetting` is by the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint,
     the mean over seeds and lm-eval tasks; the last step is among them.
@@ -67,12 +68,14 @@ class Row(_Frozen):
     pair: str | None
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
+    answers: tuple[Path, ...]
     scores: dict[str, Interval]
     fields: dict[str, Interval]
     difference: Interval | None
     difference_seeds: tuple[int, ...]
     steps: tuple[int, int]
     texts: tuple[int, int]
+    tokens: float
     seconds: float | None
     tried: int = 1
     chosen: Facts = {}
@@ -318,12 +321,14 @@ def _row(
         pair=first.pair.name if first.pair else None,
         seeds=tuple(record.seed for record in records),
         files=tuple(path for path, _ in members),
+        answers=tuple(path.parent / record.answers.file for path, record in members),
         scores={metric: score for metric, score in scores.items() if score},
         fields={field: score for field, score in of_fields.items() if score},
         difference=difference,
         difference_seeds=difference_seeds,
         steps=_range(record.training.steps for record in records),
         texts=_range(record.method.texts for record in records),
+        tokens=sum(record.training.tokens for record in records) / len(records),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         forgetting={label: change for label, change in forgetting.items() if change},
         curve=_curve(records),
