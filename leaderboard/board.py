@@ -7,7 +7,7 @@ the test half. The development half is for choosing parameters, and never shown.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -17,9 +17,11 @@ from benchmark.people import FIELDS
 from benchmark.record import METRICS, Record, RetentionInfo, mean_exact_match, read_record
 from leaderboard.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.compare import Facts, canonical, conditions, point, treatment
-from leaderboard.statistics import Interval, mean_interval, paired_difference
+from leaderboard.comparisons import BASELINE as BASELINE
+from leaderboard.comparisons import Comparison as Comparison
+from leaderboard.comparisons import Contender, among_first, ranks, to_baseline, to_random
+from leaderboard.statistics import Interval, mean_interval
 
-BASELINE = "plain_matched"
 GREEK = {"alpha": "α", "beta": "β"}
 
 Found = tuple[Path, Record]
@@ -52,13 +54,15 @@ class HeldOut(_Frozen):
 class Row(_Frozen):
     """A method's records, one per seed, put together.
 
-    `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match, `difference`
-    is the exact match minus that of plain_matched over the seeds `difference_seeds`, which both have. `steps` and
-    `texts` are the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and
-    took. `answers` are the files beside `files`. Where a suite chose among
-    `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
-    `forgetting` is by the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint,
-    the mean over seeds and lm-eval tasks; the last step is among them.
+    `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match.
+    `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
+    with the same α where there is one, else the best on the development half). `rank` is 1 + the number of rows with a
+    higher exact match, and `among_first` says that the row is not told apart from the first. `steps` and `texts` are
+    the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and took.
+    `answers` are the files beside `files`. Where a suite chose among `tried`
+    points by the development half, these are the results of the best, and `chosen` says what it was. `forgetting` is by
+    the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint, the mean over seeds
+    and lm-eval tasks; the last step is among them.
     """
 
     label: str
@@ -71,12 +75,14 @@ class Row(_Frozen):
     answers: tuple[Path, ...]
     scores: dict[str, Interval]
     fields: dict[str, Interval]
-    difference: Interval | None
-    difference_seeds: tuple[int, ...]
     steps: tuple[int, int]
     texts: tuple[int, int]
     tokens: float
     seconds: float | None
+    to_baseline: Comparison | None = None
+    to_random: Comparison | None = None
+    rank: int = 1
+    among_first: bool = True
     tried: int = 1
     chosen: Facts = {}
     forgetting: dict[str, Forgetting] = {}
@@ -86,13 +92,6 @@ class Row(_Frozen):
     def headline(self) -> Interval:
         """The exact match over all fields, by which rows are ordered."""
         return self.scores["exact_match"]
-
-    @property
-    def verdict(self) -> Literal["above", "below"] | None:
-        """On which side of plain_matched the whole interval of the difference lies; None if it holds 0."""
-        if self.difference is None or self.difference.low <= 0 <= self.difference.high:
-            return None
-        return "above" if self.difference.low > 0 else "below"
 
 
 class BoardTable(_Frozen):
@@ -118,16 +117,18 @@ class BoardTable(_Frozen):
         return row.headline.mean == self.rows[0].headline.mean
 
     def summary(self, name: Callable[[str], str] = str) -> str:
-        """The best method, and those above plain_matched by a difference whose interval lies above 0.
+        """The best method, those not told apart from it, and those told to be above plain_matched.
 
         `name` renders a label for the display that the line is meant for.
         """
         best = ", ".join(name(row.label) for row in self.rows if self.is_best(row))
         line = f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."
-        if not any(row.difference for row in self.rows):
+        alike = [name(row.label) for row in self.rows if row.among_first and not self.is_best(row)]
+        line += f" Not told apart from it: {', '.join(alike)}." if alike else ""
+        if not any(row.to_baseline for row in self.rows):
             return f"{line} Nothing here to compare with {name(BASELINE)}."
-        above = ", ".join(name(row.label) for row in self.rows if row.verdict == "above")
-        return f"{line} Above {name(BASELINE)} beyond the interval: {above or 'none'}."
+        above = [name(row.label) for row in self.rows if row.to_baseline and row.to_baseline.verdict == "above"]
+        return f"{line} Above {name(BASELINE)}: {', '.join(above) or 'none'}."
 
 
 class Board(_Frozen):
@@ -202,16 +203,16 @@ def _table(group: list[Found]) -> BoardTable:
     members = [best_point(some) for some in points]
     facts = [treatment(some[0][1]) for some in members]
     labels = tell_apart([_label(some[0][1]) for some in members], facts)
-    baselines = [some for some in members if some[0][1].method.name == BASELINE]
     path, first = group[0]
     budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
     fields = _fields(first.task.name, answers[path])
     held_out = _held_out(group)
+    contenders = [_contender(*one, answers) for one in zip(labels, facts, members, strict=True)]
     rows = [
-        _row(label, some, _baseline_for(some, baselines), answers, fields, held_out).model_copy(
-            update={"tried": _tried(candidates), "chosen": point(some[0][1])}
+        _row(label, some, answers, fields, held_out).model_copy(
+            update={"tried": _tried(candidates), "chosen": point(some[0][1]), **standing}
         )
-        for label, some, candidates in zip(labels, members, points, strict=True)
+        for label, some, candidates, standing in zip(labels, members, points, _standings(contenders), strict=True)
     ]
     return BoardTable(
         title=f"{first.task.name}, {first.model.name}, {budget}",
@@ -300,7 +301,6 @@ def _tried(points: list[list[Found]]) -> int:
 def _row(
     label: str,
     members: list[Found],
-    baseline: list[Found],
     answers: dict[Path, Answers],
     fields: dict[str, str],
     held_out: dict[str, HeldOut],
@@ -310,7 +310,6 @@ def _row(
     mine = [answers[path] for path, _ in members]
     scores = {metric: _interval(tally(mine, metric)) for metric in METRICS}
     of_fields = {field: _interval(tally(mine, "exact_match", task)) for field, task in fields.items()}
-    difference, difference_seeds = _difference(members, baseline, answers)
     forgetting = {one.label: _forgetting(records, key) for key, one in held_out.items()}
     seconds = [record.cost["train"].seconds for record in records if "train" in record.cost]
     return Row(
@@ -324,8 +323,6 @@ def _row(
         answers=tuple(path.parent / record.answers.file for path, record in members),
         scores={metric: score for metric, score in scores.items() if score},
         fields={field: score for field, score in of_fields.items() if score},
-        difference=difference,
-        difference_seeds=difference_seeds,
         steps=_range(record.training.steps for record in records),
         texts=_range(record.method.texts for record in records),
         tokens=sum(record.training.tokens for record in records) / len(records),
@@ -349,28 +346,27 @@ def _curve(records: list[Record]) -> dict[int, float]:
     return {step: sum(curve[step] for curve in curves) / len(curves) for step in sorted(curves[0])}
 
 
-def _difference(
-    members: list[Found], baseline: list[Found], answers: dict[Path, Answers]
-) -> tuple[Interval | None, tuple[int, ...]]:
-    """Exact match minus the baseline's over the seeds that both have, and these seeds; None where there are none."""
-    mine, theirs = ({record.seed: answers[path] for path, record in side} for side in (members, baseline))
-    shared = tuple(sorted(mine.keys() & theirs.keys()))
-    if not shared or members is baseline:
-        return None, ()
-    a = tally([mine[seed] for seed in shared], "exact_match")
-    b = tally([theirs[seed] for seed in shared], "exact_match")
-    return (paired_difference(a[0], b[0], a[1]), shared) if a and b else (None, ())
+def _contender(label: str, facts: Facts, members: list[Found], answers: dict[Path, Answers]) -> Contender:
+    counted = tally([answers[path] for path, _ in members], "exact_match")
+    assert counted is not None  # a table without exact match is refused before
+    first = members[0][1]
+    return Contender(
+        label=label,
+        method=first.method.name,
+        alpha=first.method.parameters.get("alpha"),
+        treatment=facts,
+        development=_development_score(members),
+        seeds=tuple(record.seed for _, record in members),
+        totals=counted[0],
+        counts=counted[1],
+    )
 
 
-def _baseline_for(members: list[Found], baselines: list[list[Found]]) -> list[Found]:
-    """The plain_matched row that shares most with this one: where suites differ in pair or scoring there may be two."""
-    mine = treatment(members[0][1])
-
-    def shared(baseline: list[Found]) -> int:
-        theirs = treatment(baseline[0][1])
-        return sum(canonical(mine.get(key)) == canonical(value) for key, value in theirs.items())
-
-    return max(baselines, key=shared, default=[])
+def _standings(contenders: list[Contender]) -> list[dict[str, Any]]:
+    """How each row stands to the others, as fields of a Row."""
+    found = (to_baseline(contenders), to_random(contenders), ranks(contenders), among_first(contenders))
+    names = ("to_baseline", "to_random", "rank", "among_first")
+    return [dict(zip(names, one, strict=True)) for one in zip(*found, strict=True)]
 
 
 def _check_questions(answers: dict[Path, Answers]) -> None:

@@ -16,8 +16,9 @@ from urllib.parse import quote
 from tabulate import tabulate
 
 from benchmark.record import METRICS
-from leaderboard.board import BASELINE, Board, BoardTable, Forgetting, Row, short_number
+from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row, short_number
 from leaderboard.compare import canonical
+from leaderboard.comparisons import RANDOM
 from leaderboard.statistics import DRAWS, Interval
 
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
@@ -33,8 +34,11 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
   With two or three seeds that lie far apart they are too narrow, and where all answers are wrong (or right) they have
   no width.
 - **Δ** is the exact match minus that of `{BASELINE}`, which trains for the same number of steps on the originals alone,
-  paired by seed and subject. ▲ and ▼: the interval lies wholly above or below 0. Each is an interval of its own, not
-  adjusted for the number of methods.
+  or minus that of `{RANDOM}` (with the same α where there is one, else the best on the development half), paired by
+  seed and subject. ▲ and ▼: above or below with p < .05, adjusted by Holm's method for the number of rows compared with
+  the same one. The interval is of the one difference, not adjusted.
+- **Rank** is 1 + the number of rows with a higher exact match; ≈ marks the rows that are not told apart from the first
+  (paired tests against it, p ≥ .05 adjusted by Holm's method).
 - **Best of n**: a suite may give several values of a parameter; the one with the highest exact match on the development
   half (mean over seeds and fields) is shown, with its results on the test half.
 - **Bold** is the highest exact match of a table. **Training** is the mean seconds of a seed on the machine that did it,
@@ -68,11 +72,17 @@ def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> st
     return f"{mean} [{low}, {high}]"
 
 
-def difference_text(row: Row, digits: int = 3) -> str:
-    """The difference to plain_matched with its mark, and its number of seeds where that is not the row's own."""
-    fewer = f" ({len(row.difference_seeds)} of {len(row.seeds)} seeds)"
-    noted = fewer if row.difference and row.difference_seeds != row.seeds else ""
-    return with_interval(row.difference, digits, "+") + MARKS[row.verdict] + noted
+def difference_text(row: Row, against: Comparison | None, digits: int = 3) -> str:
+    """A difference to another row with its mark, and its number of seeds where that is not the row's own."""
+    if against is None:
+        return "–"
+    fewer = f" ({len(against.seeds)} of {len(row.seeds)} seeds)" if against.seeds != row.seeds else ""
+    return with_interval(against.interval, digits, "+") + MARKS[against.verdict] + fewer
+
+
+def rank_text(row: Row) -> str:
+    """A row's rank, with ≈ where it is not told apart from the first."""
+    return f"{row.rank} ≈" if row.among_first else f"{row.rank}"
 
 
 def tried_text(row: Row) -> str:
@@ -111,13 +121,14 @@ def compact(board: Board, link: str) -> str:
     parts = []
     for table in board.tables:
         rows = [
-            [_name(table, row), with_interval(row.headline), difference_text(row), _seed_count(row)]
+            [rank_text(row), _name(table, row), with_interval(row.headline), *_differences(row), _seed_count(row)]
             for row in table.rows
         ]
-        headers = ["Method", "Exact match", f"Δ to {BASELINE}", "Seeds"]
-        parts.append(f"**{markdown_text(table.title)}**\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n")
+        headers = ["Rank", "Method", "Exact match", f"Δ to {BASELINE}", f"Δ to {RANDOM}", "Seeds"]
+        grid = _grid(headers, rows, left=2)
+        parts.append(f"**{markdown_text(table.title)}**\n\n{grid}\n\n{table.summary(markdown_text)}\n")
     parts.append(
-        f"Test half, 95% intervals over seeds and subjects; ▲▼: the interval of Δ lies wholly on one side of 0. "
+        f"Test half, 95% intervals over seeds and subjects; ▲▼: above or below, p < .05 after Holm's correction. "
         f"Every column, the records, and how the numbers are made: [the leaderboard]({_url(link)}).\n"
     )
     return "\n".join(parts)
@@ -143,14 +154,14 @@ def field_name(field: str) -> str:
 def _section(table: BoardTable, folder: Path) -> str:
     choice = any("acc" in row.scores for row in table.rows)
     field_names = [markdown_text(field_name(field)) for field in table.fields]
-    headers = ["Method", "Exact match", "F1", *field_names]
-    headers += ["Choice"] * choice + [f"Δ to {BASELINE}", "Seeds", "Steps", "Texts", "Training"]
+    headers = ["Rank", "Method", "Exact match", "F1", *field_names, *["Choice"] * choice]
+    headers += [f"Δ to {BASELINE}", f"Δ to {RANDOM}", "Seeds", "Steps", "Texts", "Training"]
     rows = []
     for row in table.rows:
-        cells = [_name(table, row), with_interval(row.headline), with_interval(row.scores.get("f1"))]
+        cells = [rank_text(row), _name(table, row), with_interval(row.headline), with_interval(row.scores.get("f1"))]
         cells += [short_number(row.fields[field].mean) if field in row.fields else "–" for field in table.fields]
         cells += [with_interval(row.scores.get("acc"))] * choice
-        cells += [difference_text(row), _seed_links(row, folder), _range(row.steps), _range(row.texts)]
+        cells += [*_differences(row), _seed_links(row, folder), _range(row.steps), _range(row.texts)]
         rows.append([*cells, "–" if row.seconds is None else f"{row.seconds:,.0f} s"])
     fields = [
         [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
@@ -158,7 +169,7 @@ def _section(table: BoardTable, folder: Path) -> str:
     per_field = f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n"
     facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
     return (
-        f"## {markdown_text(table.title)}\n\n{_grid(headers, rows)}\n\n{table.summary(markdown_text)}\n\n"
+        f"## {markdown_text(table.title)}\n\n{_grid(headers, rows, left=2)}\n\n{table.summary(markdown_text)}\n\n"
         f"{per_field if table.fields else ''}{_forgetting(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
@@ -195,9 +206,13 @@ def _value(value: object) -> str:
     return markdown_text(value if isinstance(value, str) else canonical(value))
 
 
-def _grid(headers: list[str], rows: list[list[str]]) -> str:
-    align = ["left", *["right"] * (len(headers) - 1)]
+def _grid(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
+    align = ["left"] * left + ["right"] * (len(headers) - left)
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _differences(row: Row) -> list[str]:
+    return [difference_text(row, row.to_baseline), difference_text(row, row.to_random)]
 
 
 def _name(table: BoardTable, row: Row) -> str:
@@ -249,15 +264,15 @@ def _csv_line(
         "tried": row.tried,
         "copies": row.copies,
         "pair": _cell(row.pair or ""),
-        "best": int(table.is_best(row)),
+        "rank": row.rank,
+        "among_first": int(row.among_first),
         "seeds": " ".join(map(str, row.seeds)),
         "questions": table.questions,
         "subjects": table.subjects,
     }
     for metric in METRICS:
         line |= _ends(metric, row.scores.get(metric))
-    line |= _ends("difference", row.difference)
-    line["difference_seeds"] = " ".join(map(str, row.difference_seeds))
+    line |= _comparison("difference", row.to_baseline) | _comparison("to_random", row.to_random)
     for field in fields:
         line |= _ends(_cell(f"exact_match_{field}"), row.fields.get(field))
     measured = {(one.label, one.metric) for one in table.held_out}
@@ -273,6 +288,19 @@ def _csv_line(
     line["conditions"] = _cell(canonical(table.conditions))
     line["records"] = _cell(" ".join(record_url(path, folder) for path in row.files))
     return line
+
+
+def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]:
+    parts = (against.p, against.p_adjusted) if against else (None, None)
+    return {
+        **_ends(name, against.interval if against else None),
+        **{
+            f"{name}_{part}": "" if p is None else f"{p:.6g}"
+            for part, p in zip(("p", "p_adjusted"), parts, strict=True)
+        },
+        f"{name}_other": _cell(against.other) if against else "",
+        f"{name}_seeds": " ".join(map(str, against.seeds)) if against else "",
+    }
 
 
 def _ends(name: str, score: Interval | Forgetting | None) -> dict[str, str | float]:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leaderboard.variance import crossed
+
 DRAWS = 2000
 LEVEL = 0.95
 BLOCK = 2**18  # numbers that are drawn and multiplied at once: what a processor keeps near
@@ -38,8 +40,8 @@ def resampled_means(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS
     With a single seed it is the ordinary bootstrap over subjects (Efron & Tibshirani 1993, chapter 6).
 
     Args:
-        totals: [seeds, subjects], the sum of the values of a subject's questions under a seed.
-        counts: broadcast to [seeds, subjects], the number of these questions; 0 where there is none.
+        totals: [seeds, subjects], as of `crossed`.
+        counts: as of `crossed`.
         draws: how many means to draw.
         seed: of the random stream; equal arguments give equal draws.
 
@@ -49,7 +51,7 @@ def resampled_means(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS
     Raises:
         ValueError: if `totals` does not have two dimensions, or there is no question in it.
     """
-    table, weights = _crossed(totals, counts)
+    table, weights = crossed(totals, counts)
     of_seeds = np.concatenate(_resamples(table.shape[0], draws, seed, 0)).astype(np.float64)
     sums, sizes = [], []
     for block in _resamples(table.shape[1], draws, seed, 1):
@@ -69,7 +71,7 @@ def mean_interval(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS, 
     The ends are the 2.5% and 97.5% quantiles of `resampled_means`, which see for the arguments (Efron & Tibshirani
     1993, chapter 13). Where all values are equal there is nothing to resample, and the interval has no width.
     """
-    table, weights = _crossed(totals, counts)
+    table, weights = crossed(totals, counts)
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(resampled_means(table, weights, draws, seed), [tail, 1 - tail])
     return Interval(*(round(float(value), 9) + 0.0 for value in (table.sum() / weights.sum(), low, high)))
@@ -86,17 +88,6 @@ def paired_difference(a: ArrayLike, b: ArrayLike, counts: ArrayLike = 1, draws: 
     if first.shape != second.shape:
         raise ValueError(f"paired tables must have one shape, not {first.shape} and {second.shape}")
     return mean_interval(first - second, counts, draws, seed)
-
-
-def _crossed(totals: ArrayLike, counts: ArrayLike) -> tuple[Floats, Floats]:
-    table = np.asarray(totals, dtype=float)
-    if table.ndim != 2:
-        raise ValueError(f"expected a table [seeds, subjects], got {table.ndim} dimensions")
-    weights = np.broadcast_to(np.asarray(counts, dtype=float), table.shape)
-    asked = weights.sum(axis=0) > 0
-    if not asked.any():
-        raise ValueError("there is no question to take a mean over")
-    return table[:, asked], weights[:, asked]
 
 
 @lru_cache(maxsize=16)

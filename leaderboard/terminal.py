@@ -12,6 +12,7 @@ from leaderboard.page import (
     field_name,
     forgetting_note,
     forgetting_text,
+    rank_text,
     tried_text,
     with_interval,
 )
@@ -27,11 +28,13 @@ def print_board(board: Board, console: Console) -> None:
             console.print(Text(f"\n{forgetting_note(table, clean)}"))
             console.print(_forgetting_table(table))
     note = "Test half; 95% intervals over seeds and subjects (with one seed: over subjects)."
-    console.print(Text(f"\n{note} ▲▼: the interval of Δ lies wholly on one side of 0.", style="dim"))
+    told = "▲▼: above or below, p < .05 after Holm's correction; ≈: not told apart from the first."
+    console.print(Text(f"\n{note} {told}", style="dim"))
 
 
 def _rich_table(table: BoardTable) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
+    grid.add_column(Text("#"), justify="right", no_wrap=True)
     grid.add_column(Text("method"), max_width=24, overflow="fold")
     grid.add_column(Text("exact match"), justify="right", no_wrap=True)
     for name in ("F1", *(_abbreviated(field_name(field)) for field in table.fields)):
@@ -59,10 +62,11 @@ def _cells(table: BoardTable, row: Row) -> list[Text]:
     fields = [row.fields.get(field) for field in table.fields]
     numbers = ["–" if score is None else short_number(score.mean, 2) for score in (f1, *fields)]
     texts = [
+        rank_text(row).replace(" ", ""),
         clean(row.label) + tried_text(row),
         with_interval(row.headline, 2),
         *numbers,
-        difference_text(row, 2),
+        difference_text(row, row.to_baseline, 2),
         str(len(row.seeds)),
     ]
     return [Text(text) for text in texts]

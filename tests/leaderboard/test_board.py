@@ -70,7 +70,7 @@ def test_the_best_of_the_development_half_is_shown_with_its_results_on_the_test_
     first, second = table.rows
     assert (first.method, first.headline.mean, first.tried, first.files) == ("random_dropout", 4 / 8, 3, (best,))
     assert (second.method, second.headline.mean, second.tried) == ("plain_matched", 1 / 8, 2)
-    assert first.difference and first.difference.mean == pytest.approx(3 / 8)
+    assert first.to_baseline and first.to_baseline.interval.mean == pytest.approx(3 / 8)
     assert first.chosen == {
         "method.parameters.alpha": 0.6,
         "training.recipe.learning_rate": 0.0005,
@@ -225,27 +225,26 @@ def test_the_difference_is_to_plain_matched_over_the_seeds_of_both(tmp_path: Pat
     for seed in (2, 3):
         write_record(tmp_path, "random_dropout", seed=seed, grade=right)
     dropout, plain = only_table(tmp_path).rows
-    assert dropout.difference is not None
-    assert (dropout.difference.mean, dropout.difference_seeds, dropout.verdict) == (1.0, (2,), "above")
-    assert (plain.difference, plain.difference_seeds, plain.verdict) == (None, (), None)
+    told = dropout.to_baseline
+    assert told is not None
+    assert (told.interval.mean, told.seeds, told.other, told.verdict) == (1.0, (2,), "plain_matched", "above")
+    assert plain.to_baseline is None
 
 
 def test_a_difference_whose_interval_holds_zero_has_no_verdict(tmp_path: Path) -> None:
     write_record(tmp_path, grade=even_chance)
     write_record(tmp_path, "random_dropout", grade=lambda field, person, seed: 1 - even_chance(field, person, seed))
     dropout = next(row for row in only_table(tmp_path).rows if row.method == "random_dropout")
-    assert dropout.difference is not None
-    assert dropout.difference.low < 0 < dropout.difference.high
-    assert dropout.verdict is None
+    assert dropout.to_baseline is not None
+    assert dropout.to_baseline.interval.low < 0 < dropout.to_baseline.interval.high
+    assert dropout.to_baseline.verdict is None
 
 
 def test_the_summary_names_the_best_and_those_above_plain_matched(tmp_path: Path) -> None:
     write_record(tmp_path, grade=lambda field, person, seed: float(field == "major"))
     write_record(tmp_path, "good", grade=right)
     write_record(tmp_path, "bad", grade=wrong)
-    assert only_table(tmp_path).summary() == (
-        "Best: good (exact match 1.000). Above plain_matched beyond the interval: good."
-    )
+    assert only_table(tmp_path).summary() == ("Best: good (exact match 1.000). Above plain_matched: good.")
 
 
 def test_each_row_is_compared_with_the_plain_matched_that_shares_most_with_it(tmp_path: Path) -> None:
@@ -254,8 +253,8 @@ def test_each_row_is_compared_with_the_plain_matched_that_shares_most_with_it(tm
     write_record(tmp_path, grade=right, **other)
     write_record(tmp_path, "random_dropout", grade=right, **other)
     dropout = next(row for row in only_table(tmp_path).rows if row.method == "random_dropout")
-    assert dropout.difference is not None
-    assert dropout.difference.mean == 0
+    assert dropout.to_baseline is not None
+    assert dropout.to_baseline.interval.mean == 0
 
 
 def test_tables_of_one_task_and_model_stand_in_the_order_of_their_steps(tmp_path: Path) -> None:

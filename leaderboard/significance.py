@@ -1,0 +1,48 @@
+"""Whether a paired difference is more than chance, alone and among several.
+
+Seeds and subjects are both samples, so a difference has to stand out from what either would change by being drawn anew.
+"""
+
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+from scipy.special import stdtr
+
+from leaderboard.variance import spread
+
+LEVEL = 0.05
+
+
+def paired_p(totals: ArrayLike, counts: ArrayLike = 1) -> float | None:
+    """Two-sided p-value of a mean paired difference being 0; None where seeds and subjects are one of each.
+
+    `totals` [seeds, subjects] holds one row's totals minus the other's, `counts` the questions. The mean over its
+    standard error is held against Student's t with Satterthwaite's degrees of freedom, the test of two crossed random
+    factors (Clark 1973, "The language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12).
+    With one seed this is the paired t-test over subjects. No p-value is less than a sign test on as many subjects could
+    give, so a few that all differ alike prove no more than they can. Rounded to nine digits.
+    """
+    found = spread(totals, counts)
+    many = found.subjects if found.subjects > 1 else found.seeds
+    if many == 1:
+        return None
+    least = 2.0 ** (1 - many)
+    if found.freedom == 0:
+        return 1.0 if found.mean == 0 else round(least, 9)
+    t = abs(found.mean) / found.variance**0.5
+    return round(max(2 * float(stdtr(found.freedom, -t)), least), 9)
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """P-values adjusted for there being several (Holm 1979, Scandinavian Journal of Statistics 6); None stays None.
+
+    Declaring all below a level keeps the chance of one false claim or more under that level, however they depend on
+    each other.
+    """
+    told = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    adjusted: list[float | None] = [None] * len(values)
+    highest = 0.0
+    for rank, (value, place) in enumerate(told):
+        highest = max(highest, min(1.0, value * (len(told) - rank)))
+        adjusted[place] = highest
+    return adjusted

@@ -1,0 +1,89 @@
+"""How much a mean over a crossed table, seeds by subjects, would vary if both were drawn anew.
+
+The model is the two-way random-effects one: value = mean + seed effect + subject effect + what is particular to both.
+Where the questions per subject differ, the mean is a ratio of sums; it is linearised first (Cochran 1977, "Sampling
+Techniques", section 6.4), so that the table holds a value per seed and subject whose plain mean is the ratio.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of a crossed table and its mean squares.
+
+    `of_seeds`, `of_subjects` and `of_both` are the mean squares of the analysis of variance (between seeds, between
+    subjects, and what remains); one that there are too few seeds or subjects for is 0.
+    """
+
+    mean: float
+    seeds: int
+    subjects: int
+    of_seeds: float
+    of_subjects: float
+    of_both: float
+
+    @property
+    def variance(self) -> float:
+        """The unbiased estimate of the mean's variance, and no less than what seeds or subjects alone give.
+
+        With both random, it is (of_seeds + of_subjects - of_both) / cells. Either alone is a lower bound of what that
+        expects; taking it keeps the estimate from falling below 0.
+        """
+        both = self.of_seeds + self.of_subjects - self.of_both
+        return max(both, self.of_seeds, self.of_subjects) / (self.seeds * self.subjects)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of `variance` (Satterthwaite 1946, Biometrics Bulletin 2(6)); 0 without any spread."""
+        parts = [
+            (self.of_seeds, self.seeds - 1),
+            (self.of_subjects, self.subjects - 1),
+            (self.of_both, (self.seeds - 1) * (self.subjects - 1)),
+        ]
+        below = sum(square**2 / freedom for square, freedom in parts if freedom > 0)
+        total = self.variance * self.seeds * self.subjects
+        return total**2 / below if below > 0 else 0.0
+
+
+def spread(totals: ArrayLike, counts: ArrayLike = 1) -> Spread:
+    """The mean of a crossed table and its mean squares; `totals` and `counts` as of `crossed`."""
+    table, weights = crossed(totals, counts)
+    seeds, subjects = table.shape
+    mean = float(table.sum() / weights.sum())
+    values = (table - mean * weights) * (table.size / weights.sum())  # their mean is 0, by the meaning of `mean`
+    by_seed, by_subject = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    rest = values - by_seed - by_subject
+    return Spread(
+        mean=mean,
+        seeds=seeds,
+        subjects=subjects,
+        of_seeds=float((by_seed**2).sum()) * subjects / max(seeds - 1, 1),
+        of_subjects=float((by_subject**2).sum()) * seeds / max(subjects - 1, 1),
+        of_both=float((rest**2).sum()) / max((seeds - 1) * (subjects - 1), 1),
+    )
+
+
+def crossed(totals: ArrayLike, counts: ArrayLike = 1) -> tuple[Floats, Floats]:
+    """A crossed table and the number of questions in each of its cells, without subjects that were asked nothing.
+
+    Args:
+        totals: [seeds, subjects], the sum of the values of a subject's questions under a seed.
+        counts: broadcast to [seeds, subjects], the number of these questions; 0 where there is none.
+
+    Raises:
+        ValueError: if `totals` does not have two dimensions, or there is no question in it.
+    """
+    table = np.asarray(totals, dtype=float)
+    if table.ndim != 2:
+        raise ValueError(f"expected a table [seeds, subjects], got {table.ndim} dimensions")
+    weights = np.broadcast_to(np.asarray(counts, dtype=float), table.shape)
+    asked = weights.sum(axis=0) > 0
+    if not asked.any():
+        raise ValueError("there is no question to take a mean over")
+    return table[:, asked], weights[:, asked]
