@@ -17,6 +17,7 @@ from benchmark.people import FIELDS
 from benchmark.record import METRICS, Record, RetentionInfo, mean_exact_match, read_record
 from leaderboard.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.compare import Facts, canonical, conditions, point, treatment
+from leaderboard.distance import DistanceBin, Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.statistics import Interval, mean_interval, paired_difference
 
 BASELINE = "plain_matched"
@@ -57,7 +58,8 @@ class Row(_Frozen):
     `texts` are the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among
     `tried` points by the development half, these are the results of the best, and `chosen` says what it was.
     `forgetting` is by the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint,
-    the mean over seeds and lm-eval tasks; the last step is among them.
+    the mean over seeds and lm-eval tasks; the last step is among them. `by_distance` is the exact match by how far the
+    answer stands from the name, in bins that the rows of a table share; empty where no record of the table says.
     """
 
     label: str
@@ -78,6 +80,7 @@ class Row(_Frozen):
     chosen: Facts = {}
     forgetting: dict[str, Forgetting] = {}
     curve: dict[int, float] = {}
+    by_distance: tuple[DistanceBin, ...] = ()
 
     @property
     def headline(self) -> Interval:
@@ -204,8 +207,9 @@ def _table(group: list[Found]) -> BoardTable:
     budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
     fields = _fields(first.task.name, answers[path])
     held_out = _held_out(group)
+    distances = _distances(list(answers.values()))
     rows = [
-        _row(label, some, _baseline_for(some, baselines), answers, fields, held_out).model_copy(
+        _row(label, some, _baseline_for(some, baselines), answers, fields, held_out, distances).model_copy(
             update={"tried": _tried(candidates), "chosen": point(some[0][1])}
         )
         for label, some, candidates in zip(labels, members, points, strict=True)
@@ -301,6 +305,7 @@ def _row(
     answers: dict[Path, Answers],
     fields: dict[str, str],
     held_out: dict[str, HeldOut],
+    distances: tuple[Distances, Edges],
 ) -> Row:
     records = [record for _, record in members]
     first = records[0]
@@ -327,7 +332,15 @@ def _row(
         seconds=sum(seconds) / len(seconds) if seconds else None,
         forgetting={label: change for label, change in forgetting.items() if change},
         curve=_curve(records),
+        by_distance=by_distance(mine, *distances),
     )
+
+
+def _distances(answers: list[Answers]) -> tuple[Distances, Edges]:
+    """How far the answers of a table's questions stand from the name, and the bins of those with an exact match."""
+    known = shared_distances(answers)
+    asked = ~np.isnan(answers[0].values[METRICS.index("exact_match")])
+    return known, bin_edges(known[asked])
 
 
 def _curve(records: list[Record]) -> dict[int, float]:
