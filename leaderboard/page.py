@@ -225,9 +225,7 @@ def _seed_count(row: Row) -> str:
 
 
 def _seed_links(row: Row, folder: Path) -> str:
-    links = " ".join(
-        f"[{seed}]({record_url(path, folder)})" for seed, path in zip(row.seeds, row.files, strict=True)
-    )
+    links = " ".join(f"[{seed}]({record_url(path, folder)})" for seed, path in zip(row.seeds, row.files, strict=True))
     return f"{_seed_count(row)}: {links}"
 
 

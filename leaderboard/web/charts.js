@@ -12,15 +12,15 @@ function colour(variable) {
   return value;
 }
 
-function chartConfig(palette) {
+function chartConfig(palette, width) {
   const [ink, quiet, line] = ["ink", "quiet", "line"].map(colour);
   const font = getComputedStyle(document.body).fontFamily;
   return {
     background: null, font,
     view: { stroke: null },
     axis: { labelColor: quiet, titleColor: ink, gridColor: line, domainColor: quiet, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
-    axisY: { format: "~r", tickCount: 6 },
-    legend: { labelColor: ink, orient: "top", columns: 0, labelFontSize: 12, labelLimit: 260, symbolStrokeWidth: 2 },
+    axisYQuantitative: { format: "~r", tickCount: 6 },
+    legend: { labelColor: ink, orient: "top", columns: Math.max(1, Math.floor((width - 60) / 200)), labelFontSize: 12, labelLimit: 170, symbolStrokeWidth: 2, symbolOpacity: 1 },
     text: { color: ink, fontSize: 12 },
     rule: { color: quiet },
     range: { category: palette, symbol: ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"] },
@@ -42,11 +42,12 @@ function costChart(some) {
   const cost = state.cost || "tokens";
   const known = some.filter((row) => row[cost] !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
+  const most = Math.max(...known.map((row) => row[cost]));
   const points = known.map((row) => {
     const on = row.front.includes(cost);
     const baseline = row.method === data.baseline;
     return {
-      label: row.label, cost: row[cost], mean: row.headline[0], low: row.headline[1], high: row.headline[2], front: on,
+      label: row.label, cost: row[cost], mean: row.headline[0], low: row.headline[1], high: row.headline[2], front: on, left: row[cost] > most / 2,
       named: (on && front.length <= 8) || baseline, kind: baseline ? data.baseline : on ? "on the front" : "other",
       text: told(row, [`${COSTS[cost].toLowerCase()}: ${count(row[cost])}`, on ? "on the Pareto front" : ""].filter(Boolean)),
     };
@@ -81,15 +82,17 @@ function linesCaption(chosen, some) {
 function distanceChart(some) {
   const known = some.filter((row) => row.by_distance);
   const chosen = lineRows(known);
-  const bin = ([low, high]) => (low === high ? String(low) : `${low} to ${high}`);
+  const bin = ([low, high]) => (high < 0 ? "before it" : low === high ? String(low) : `${low}–${high}`);
+  const words = (one) => (one[1] < 0 ? "answer before the name" : `${bin(one)} tokens`);
   return known.length && {
-    id: "distance", title: "Exact match by distance from name to fact", spec: "distance",
-    points: chosen.flatMap((row) => row.by_distance.map(([low, high, score, questions], place) => ({
-      series: row.label, distance: bin([low, high]), place, mean: score[0], low: score[1], high: score[2],
-      text: told(row, [`${bin([low, high])} tokens: ${interval(score)}`, plural(questions, "question")]),
-    }))),
+    id: "distance", series: chosen.map((row) => row.label), title: "Exact match by distance from name to fact", spec: "distance",
+    points: chosen.flatMap((row) => row.by_distance.map((one) => {
+      const [low, , score, questions] = one;
+      return { series: row.label, distance: bin(one), place: low, mean: score[0], low: score[1], high: score[2],
+        text: told(row, [`${words(one)}: ${interval(score)}`, plural(questions, "question")]) };
+    })),
     caption: `How far the answer stands from the last mention of the name before it, in tokens of the trained model. ${linesCaption(chosen, known)}`,
-    table: ["Method", ...known[0].by_distance.map((one) => `${bin(one)} tokens`)],
+    table: ["Method", ...known[0].by_distance.map((one) => `${words(one)} (${plural(one[3], "question")})`)],
     lines: known.map((row) => [row.label, ...row.by_distance.map((one) => interval(one[2]))]),
   };
 }
@@ -99,7 +102,7 @@ function curveChart(some) {
   const chosen = lineRows(known);
   const steps = [...new Set(known.flatMap((row) => row.curve.map(([step]) => step)))].sort((a, b) => a - b);
   return known.length && {
-    id: "curve", title: "Exact match by steps of training", spec: "curve",
+    id: "curve", series: chosen.map((row) => row.label), title: "Exact match by steps of training", spec: "curve",
     points: chosen.flatMap((row) => row.curve.map(([step, mean]) => ({
       series: row.label, step, mean, text: told(row, [`after ${count(step)} steps: ${number(mean)}`]) }))),
     caption: `Checkpoints of the same run, whose schedule is set for the last step. ${linesCaption(chosen, known)}`,
@@ -155,7 +158,7 @@ function figure(chart) {
     make("figcaption", {}, caption), details);
 }
 
-async function embed({ id, title, caption, spec, points, palette, height, xTitle }) {
+async function embed({ id, title, caption, spec, points, palette, height, xTitle, series }) {
   const made = structuredClone(data.charts[spec]);
   const names = palette || [1, 2, 3, 4, 5, 6, 7].map((n) => `series-${n}`);
   made.description = `${title}. ${caption}`;
@@ -163,9 +166,15 @@ async function embed({ id, title, caption, spec, points, palette, height, xTitle
   if (height) made.height = height;
   for (const parameter of made.params || []) parameter.value = colour("accent");
   if (xTitle) for (const layer of made.layer) layer.encoding.x.title = xTitle;
+  // The same for every channel, so that one legend shows colour and shape, in the order of the rows.
+  for (const { encoding } of made.layer) {
+    for (const channel of ["color", "shape", "strokeDash", "xOffset"]) {
+      if (series && encoding[channel]) encoding[channel].scale = { domain: series };
+    }
+  }
   const view = await window.vegaEmbed(byId(`chart-${id}`), made, {
     mode: "vega-lite", actions: false, ast: true, defaultStyle: false, tooltip: tip,
-    renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour)),
+    renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), byId(`chart-${id}`).clientWidth),
   });
   if (byId(`chart-${id}`)) views.set(id, view);
   else view.finalize();

@@ -17,15 +17,19 @@ def chart_specs() -> dict[str, dict[str, Any]]:
     """Each chart of the page by name, ready for JSON."""
     charts = {
         "cost": cost_chart(),
-        "distance": lines_chart("distance:O", "Tokens from the name to the fact"),
-        "curve": lines_chart("step:Q", "Steps"),
+        "distance": distance_chart(),
+        "curve": curve_chart(),
         "forgetting": forgetting_chart(),
     }
     return {name: _spec(chart) for name, chart in charts.items()}
 
 
 def cost_chart() -> alt.LayerChart:
-    """Exact match against cost: `cost`, `mean`, `low`, `high`, `label`, `kind` (one of KINDS); the front as steps."""
+    """Exact match against cost: a point per row, the Pareto front as steps.
+
+    Points have `cost`, `mean`, `low`, `high`, `label`, `text`, `kind` (one of KINDS), and say whether they are on the
+    `front`, whether they are `named`, and whether to their `left`.
+    """
     base = alt.Chart(alt.NamedData(DATA)).encode(
         x=alt.X("cost:Q", title=None, axis=alt.Axis(format="~s", tickCount=6), scale=alt.Scale(nice=True)),
     )
@@ -44,31 +48,45 @@ def cost_chart() -> alt.LayerChart:
     )
     named = (
         base.transform_filter(alt.datum.named)
-        .mark_text(align="right", dx=-9, dy=-9, limit=220, aria=False)
+        .mark_text(
+            align={"expr": "datum.left ? 'right' : 'left'"},  # so that names stay inside
+            dx={"expr": "datum.left ? -9 : 9"},
+            dy=-9,
+            limit=220,
+            aria=False,
+        )
         .encode(y="mean:Q", text="label:N")
     )
     return alt.layer(whiskers, front, points, named).add_params(alt.param(name="accent", value="gray"))
 
 
-def lines_chart(x: str, title: str) -> alt.LayerChart:
-    """Exact match by `x`, a line per `series`: `mean`, `low`, `high` (the last two may be absent), `place` orders x."""
-    quantitative = x.endswith(":Q")
-    axis = alt.Axis(labelAngle=0, format="~s") if quantitative else alt.Axis(labelAngle=0)
-    sort = alt.Undefined if quantitative else alt.EncodingSortField("place", op="min")
-    base = alt.Chart(alt.NamedData(DATA)).encode(
-        x=alt.X(x, title=title, axis=axis, sort=sort),
-        color=alt.Color("series:N", title=None, sort=None),
+def distance_chart() -> alt.LayerChart:
+    """Exact match by bin of distance, a line per `series`: `distance`, `place`, `mean`, `low`, `high`, `text`."""
+    order = alt.EncodingSortField("place", op="min")
+    lines = _lines(
+        alt.X("distance:O", title="Tokens from the name to the fact", axis=alt.Axis(labelAngle=0), sort=order)
     )
-    whiskers = base.mark_rule(strokeWidth=1.5, opacity=0.55, aria=False).encode(
+    # Side by side, so that no whisker hides another.
+    return lines.encode(xOffset="series:N")
+
+
+def curve_chart() -> alt.LayerChart:
+    """Exact match by `step`, a line per `series`: `mean`, `text`."""
+    return _lines(alt.X("step:Q", title="Steps", axis=alt.Axis(format="~s", tickCount=6)), whiskers=False)
+
+
+def _lines(x: alt.X, whiskers: bool = True) -> alt.LayerChart:
+    base = alt.Chart(alt.NamedData(DATA)).encode(x=x, color=alt.Color("series:N", title=None))
+    rules = base.mark_rule(strokeWidth=1.5, opacity=0.55, aria=False).encode(
         y=alt.Y("low:Q", title="Exact match"), y2="high:Q"
     )
     lines = base.mark_line(strokeWidth=2, aria=False).encode(
-        y="mean:Q", strokeDash=alt.StrokeDash("series:N", title=None, sort=None)
+        y=alt.Y("mean:Q", title="Exact match"), strokeDash=alt.StrokeDash("series:N", title=None)
     )
     points = base.mark_point(filled=True, size=60, opacity=1, aria=False).encode(
-        y="mean:Q", shape=alt.Shape("series:N", title=None, sort=None), tooltip=["text:N"]
+        y="mean:Q", shape=alt.Shape("series:N", title=None), tooltip=["text:N"]
     )
-    return alt.layer(whiskers, lines, points)
+    return alt.layer(rules, lines, points) if whiskers else alt.layer(lines, points)
 
 
 def forgetting_chart() -> alt.LayerChart:
@@ -76,9 +94,11 @@ def forgetting_chart() -> alt.LayerChart:
     base = alt.Chart(alt.NamedData(DATA)).encode(
         y=alt.Y("label:N", title=None, sort=alt.EncodingSortField("place", op="min"), axis=alt.Axis(labelLimit=230)),
     )
-    zero = base.mark_rule(strokeDash=[4, 3], aria=False).encode(x=alt.datum(0))
+    zero = alt.Chart(alt.Data(values=[{}])).mark_rule(strokeDash=[4, 3], aria=False).encode(x=alt.datum(0))
     whiskers = base.mark_rule(strokeWidth=2, aria=False).encode(
-        x=alt.X("low:Q", title="Change for the worse"), x2="high:Q", color=alt.value({"expr": "accent"})
+        x=alt.X("low:Q", title="Change for the worse", scale=alt.Scale(padding=8)),
+        x2="high:Q",
+        color=alt.value({"expr": "accent"}),
     )
     points = base.mark_point(filled=True, size=70, opacity=1, aria=False).encode(
         x="mean:Q", color=alt.value({"expr": "accent"}), tooltip=["text:N"]

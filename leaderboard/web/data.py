@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboard.board import BASELINE, Board, BoardTable, Forgetting, Row
+from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row
 from leaderboard.compare import canonical
+from leaderboard.comparisons import RANDOM
 from leaderboard.page import clean, field_name, record_url
-from leaderboard.statistics import DRAWS, Interval
+from leaderboard.statistics import Interval
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
@@ -23,7 +24,7 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
     rows = [line for number, table in enumerate(board.tables) for line in _rows(number, table, folder)]
     data = {
         "baseline": BASELINE,
-        "draws": DRAWS,
+        "random": RANDOM,
         "tables": [_table(table) for table in board.tables],
         "rows": rows,
     }
@@ -63,7 +64,8 @@ def _rows(number: int, table: BoardTable, folder: Path) -> list[dict[str, Any]]:
 
 def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     line: dict[str, Any] = {
-        "rank": 1 + sum(other.headline.mean > row.headline.mean for other in table.rows),
+        "rank": row.rank,
+        "among_first": row.among_first,
         "label": row.label,
         "method": row.method,
         "pair": row.pair,
@@ -79,19 +81,28 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         "tokens": _number(row.tokens),
         "seconds": _number(row.seconds),
     }
-    if row.difference:
-        line["to_baseline"] = {
-            "interval": _ends(row.difference),
-            "seeds": row.difference_seeds,
-            "verdict": row.verdict,
-        }
+    for key in ("to_baseline", "to_random"):
+        if against := getattr(row, key):
+            line[key] = _comparison(against)
     if row.tried > 1:
         line |= {"tried": row.tried, "chosen": [[key, _text(value)] for key, value in row.chosen.items()]}
     if row.forgetting:
         line["forgetting"] = [_ends(row.forgetting.get(one.label)) for one in table.held_out]
     if row.curve:
         line["curve"] = [[step, _number(value)] for step, value in row.curve.items()]
+    if row.by_distance:
+        line["by_distance"] = [[one.low, one.high, _ends(one.score), one.questions] for one in row.by_distance]
     return line
+
+
+def _comparison(against: Comparison) -> dict[str, Any]:
+    return {
+        "other": against.other,
+        "interval": _ends(against.interval),
+        "seeds": against.seeds,
+        "p_adjusted": _number(against.p_adjusted),
+        "verdict": against.verdict,
+    }
 
 
 def _front(rows: Sequence[Row], cost: str) -> list[bool]:

@@ -64,12 +64,12 @@ function scoreCell(score, sign = false, verdict = null) {
 function whisker(score, most, base) {
   const [width, middle, edge] = [190, 9, 5];
   const at = (value) => (edge + (Math.min(Math.max(value, 0), most) / most) * (width - 2 * edge)).toFixed(1);
-  const line = (from, to, y1, y2, kind) => drawn("line", { x1: from, x2: to, y1, y2, class: kind });
-  const parts = [line(edge, width - edge, middle, middle, "rail")];
-  if (base) parts.push(line(at(base[0]), at(base[0]), 0, 18, "base"));
+  const path = (d, kind) => drawn("path", { d, class: kind });
+  const parts = [path(`M${edge} ${middle}H${width - edge}`, "rail")];
+  if (base) parts.push(path(`M${at(base[0])} 0V18`, "base"));
   if (score[1] !== null) {
-    parts.push(line(at(score[1]), at(score[2]), middle, middle, ""));
-    for (const end of [score[1], score[2]]) parts.push(line(at(end), at(end), middle - 4, middle + 4, ""));
+    const [low, high] = [at(score[1]), at(score[2])];
+    parts.push(path(`M${low} 5V13M${low} ${middle}H${high}M${high} 5V13`, "ends"));
   }
   parts.push(drawn("circle", { cx: at(score[0]), cy: middle, r: 4 }));
   return drawn("svg", { class: "whisker", viewBox: `0 0 ${width} 18`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);

@@ -41,13 +41,13 @@ def script_json(value: dict[str, Any]) -> str:
 
     The members of a list stand on lines of their own, so that a change of one row is a change of one line.
     """
-    lines = (f"{_json(key)}:{_lines(inner) if isinstance(inner, list) else _json(inner)}" for key, inner in value.items())
-    text = "{\n" + ",\n".join(lines) + "\n}"
+    members = (f"{_json(key)}:{_member(inner)}" for key, inner in value.items())
+    text = "{\n" + ",\n".join(members) + "\n}"
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
-def _lines(members: list[Any]) -> str:
-    return "[\n" + ",\n".join(map(_json, members)) + "\n]"
+def _member(value: Any) -> str:
+    return "[\n" + ",\n".join(map(_json, value)) + "\n]" if isinstance(value, list) else _json(value)
 
 
 def _json(value: Any) -> str:

@@ -140,6 +140,8 @@ function start() {
     draw();
   });
   addEventListener("DOMContentLoaded", redrawCharts);
+  addEventListener("resize", fitSheets);
+  fitSheets();
   readAddress();
   draw();
 }

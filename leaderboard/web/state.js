@@ -9,7 +9,7 @@ rows.forEach((row, place) => {
   row.words = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
 });
 
-const PAGE = 100;
+const PAGE = 50;
 const CHOICES = ["task", "model", "suite", "method"];
 const ALL = "*";
 const DEFAULTS = { table: "", task: "", model: "", suite: "", method: "", search: "", columns: "", sort: "", page: "1" };

@@ -17,15 +17,19 @@ function columnsFor(some, all) {
   const most = scaleEnd(some.map((row) => Math.max(row.headline[0], row.headline[2] ?? 0)));
   const base = all ? null : some[0]?.home.base;
   const columns = [
-    { id: "rank", title: "Rank", key: (row) => row.rank, rising: true, cell: (row) => [String(row.rank)] },
+    {
+      id: "rank", title: "Rank", key: (row) => row.rank, rising: true, 
+      cell: (row) => [String(row.rank), row.among_first && make("span", { class: "tag", "aria-hidden": "true" }, " ≈"),
+        row.among_first && hidden(", not told apart from the first")].filter(Boolean),
+    },
     { id: "label", title: "Method", text: true, head: true, key: (row) => row.label },
     all && { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" },
     scored("exact_match", "Exact match", "exact_match"),
     { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" },
     has((row) => row.to_baseline) && gapped("to_baseline", `Δ to ${data.baseline}`),
-    has((row) => row.to_random) && gapped("to_random", "Δ to random_dropout"),
-    has(score("f1")) && scored("f1", "F1", "f1"),
-    has(score("acc")) && scored("acc", "Choice", "acc"),
+    has((row) => row.to_random) && gapped("to_random", `Δ to ${data.random}`),
+    wide && has(score("f1")) && scored("f1", "F1", "f1"),
+    wide && has(score("acc")) && scored("acc", "Choice", "acc"),
     ...(wide && !all && some.length ? some[0].home.fields.map((field, place) => ({
       id: `field-${place}`, title: field, key: (row) => row.fields[place]?.[0], cell: (row) => scoreCell(row.fields[place]),
     })) : []),
@@ -77,7 +81,7 @@ function drawBody(columns, some) {
 
 function nameCell(row, width) {
   const open = opened.has(row.id);
-  const tags = [row.among_first && "among the first", row.tried && `best of ${row.tried}`, row.pair && `pair ${row.pair}`].filter(Boolean);
+  const tags = [row.tried && `best of ${row.tried}`, row.pair && `pair ${row.pair}`].filter(Boolean);
   const button = make("button", { type: "button", "aria-expanded": String(open), "aria-controls": `sheet-${row.id}` },
     make("span", {}, name(row.label, row.rank === 1 ? "first" : ""), tags.length ? name(` ${tags.join(", ")}`, "tag") : ""));
   button.addEventListener("click", () => {
@@ -92,13 +96,15 @@ function nameCell(row, width) {
   return make("th", { scope: "row" }, button);
 }
 
-function comparison(row, key, other) {
-  const told = row[key];
-  if (!told) return [];
-  const p = told.p_adjusted ?? null;
-  const words = [interval(told.interval, true), told.verdict, p === null ? "" : `p ${p < 0.001 ? "< .001" : number(p)} (adjusted)`];
-  return [[`Δ to ${other}`, words.filter(Boolean).join(", ")]];
+function comparison(against) {
+  if (!against) return [];
+  const p = against.p_adjusted;
+  const words = [interval(against.interval, true), against.verdict, p === null ? "" : p < 0.001 ? "p < .001" : `p = ${number(p)}`];
+  return [[`Δ to ${against.other}`, words.filter(Boolean).join(", ")]];
 }
+
+// A sheet is as wide as what can be seen of the table, and stays in view when the table is moved sideways.
+const fitSheets = () => byId("scroll").style.setProperty("--sheet", `${byId("scroll").clientWidth}px`);
 
 function sheet(row, width) {
   const link = (address, text, more) => make("a", { href: address, ...more }, text);
@@ -108,9 +114,11 @@ function sheet(row, width) {
     ["method", row.method], ["pair", row.pair || "none"], ...row.parameters, ["copies", String(row.copies)], ...(row.chosen || []),
     ["texts", range(row.texts)], ["steps", range(row.steps)], ["training tokens", count(row.tokens)],
     ["seconds", row.seconds === null ? "–" : count(row.seconds)],
-    ...comparison(row, "to_baseline", data.baseline), ...comparison(row, "to_random", "random_dropout"),
+    ...comparison(row.to_baseline), ...comparison(row.to_random),
   ]);
   const most = scaleEnd(row.fields.map((score) => (score ? Math.max(score[0], score[2] ?? 0) : 0)));
+  const others = [["f1", "F1"], ["acc", "Choice"]].flatMap(([metric, title]) => row.scores[metric]
+    ? [[title, interval(row.scores[metric])]] : []);
   const fields = row.home.fields.flatMap((field, place) => row.fields[place]
     ? [[field, interval(row.fields[place]), whisker(row.fields[place], most)]] : []);
   const lost = (row.forgetting || []).flatMap((score, place) => score
@@ -119,8 +127,8 @@ function sheet(row, width) {
   const inside = make("div", { class: "sheet" },
     part("Records and answers", records),
     fields.length ? part("Exact match by field", grid(["Field", "Mean and interval", ""], fields)) : "",
+    others.length ? part("Over all fields", grid(["Metric", "Mean and interval"], others)) : "",
     lost.length ? part("Forgetting", grid(["Held out", "Change for the worse"], lost)) : "",
     part("How it was made", treatment));
-  inside.style.setProperty("--sheet", `${byId("scroll").clientWidth}px`);
   return make("tr", { class: "details", id: `sheet-${row.id}` }, make("td", { colspan: width }, inside));
 }
