@@ -9,6 +9,7 @@ import typer
 
 from benchmark.board_commands import board_commands
 from benchmark.errors import UserError, nearest
+from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.show import show_commands
 
@@ -24,6 +25,7 @@ zoo_commands = typer.Typer(
 )
 app.add_typer(board_commands, name="leaderboard")
 app.add_typer(show_commands, name="show")
+app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 
 RESULTS = Path("results")

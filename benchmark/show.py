@@ -69,7 +69,7 @@ def _show_views(views: "Sequence[TokenView]", table: bool, as_json: bool, out: P
     names = list(dict.fromkeys(view.pair for view in views))
     if out is not None:
         folder = out.is_dir()
-        files = {out / f"{_file_name(name)}.json": [view for view in views if view.pair == name] for name in names}
+        files = {out / f"{file_name(name)}.json": [view for view in views if view.pair == name] for name in names}
         for file, some in (files if folder else {out: list(views)}).items():
             write_atomically(file, views_json(some))
             print(f"{file}: {len(some)} texts of pair {', '.join(dict.fromkeys(view.pair for view in some))}")
@@ -117,9 +117,8 @@ def _chosen_pairs(
     method: "Method",
 ) -> "list[Pair]":
     """The pairs that the options name: those of a suite, or of two models."""
-    from benchmark.plan import find_device
     from benchmark.suite import find_suite, load_suite
-    from benchmark.token_view import Pair, pairs_of
+    from benchmark.token_view import pairs_of
 
     one_of("device", device, ("auto", "cpu", "cuda"))
     if suite is not None:
@@ -135,11 +134,18 @@ def _chosen_pairs(
         raise UserError("--pair names a pair of a suite: give --suite, too, or --large and --small in its place")
     if large is None:
         raise UserError("name the models with --large and --small, or a suite that has them with --suite")
-    one_of("dtype", dtype or "float32", ("float32", "bfloat16", "float16"))
-    ends = [(name, model_spec(name, dtype or "float32")) for name in (large, small) if name is not None]
+    return [named_pair(large, small, prefix or "", dtype or "float32", device)]
+
+
+def named_pair(large: str, small: str | None, prefix: str, dtype: str, device: str) -> "Pair":
+    """The pair of two models by name, or one model alone; scored as `benchmark score` does."""
+    from benchmark.plan import find_device
+    from benchmark.token_view import Pair
+
+    one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
+    ends = [(name, model_spec(name, dtype)) for name in (large, small) if name is not None]
     name = " − ".join(name for name, _ in ends)
-    where = find_device(device)
-    return [Pair(name, ends[0], ends[1] if len(ends) > 1 else None, prefix=prefix or "", device=where)]
+    return Pair(name, ends[0], ends[1] if len(ends) > 1 else None, prefix=prefix, device=find_device(device))
 
 
 def _changed(pair: "Pair", changes: dict[str, Any]) -> "Pair":
@@ -148,7 +154,8 @@ def _changed(pair: "Pair", changes: dict[str, Any]) -> "Pair":
     return replace(pair, **changes)
 
 
-def _file_name(pair: str) -> str:
+def file_name(pair: str) -> str:
+    """A pair's name as that of a file."""
     from urllib.parse import quote
 
     return quote(pair, safe=" −").replace(" ", "_")
