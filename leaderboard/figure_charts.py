@@ -1,5 +1,6 @@
 """The charts of Figures 1 to 3 as Vega-Lite. They hold their data; vl-convert draws them without browser or network."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,17 +37,19 @@ def words(name: str) -> str:
 def accuracy_chart(lines: Sequence[Line], suite: str) -> alt.VConcatChart:
     """Figure 1: a row per table, by field on the left and by distance on the right."""
     methods = [name for name in METHODS if any(line["method"] == name for line in lines)]
+    top = math.ceil(5 * max(line["ci_high"] for line in lines)) / 5 or 1.0
     rows = []
     for table in dict.fromkeys(line["table"] for line in lines):
         mine = [line for line in lines if line["table"] == table]
-        parts = [_accuracy_part(mine, by, methods) for by in ("field", "distance")]
+        parts = [_accuracy_part(mine, by, methods, top) for by in ("field", "distance")]
         rows.append(alt.hconcat(*[part for part in parts if part]).properties(title=alt.Title(table, anchor="start")))
     seeds = sorted({line["seeds"] for line in lines})
-    told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    over = "people (one seed)" if seeds == [1] else f"{count} seeds and people"
     title = alt.Title(
         f"Exact match by where a fact stands: suite {suite}",
         subtitle=[
-            f"Test half; bars are 95% intervals over seeds ({told}) and people.",
+            f"Test half; bars are 95% intervals over {over}.",
             "Where a method has several parameters: those that are best on the development half.",
         ],
         anchor="start",
@@ -54,7 +57,7 @@ def accuracy_chart(lines: Sequence[Line], suite: str) -> alt.VConcatChart:
     return _configured(alt.vconcat(*rows, spacing=24).properties(title=title))
 
 
-def _accuracy_part(lines: Sequence[Line], by: str, methods: list[str]) -> alt.LayerChart | None:
+def _accuracy_part(lines: Sequence[Line], by: str, methods: list[str], top: float) -> alt.LayerChart | None:
     values = [{**line, "place": _place(line)} for line in lines if line["by"] == by]
     if not values:
         return None
@@ -75,13 +78,14 @@ def _accuracy_part(lines: Sequence[Line], by: str, methods: list[str]) -> alt.La
             scale=alt.Scale(domain=methods, range=[METHODS[name] for name in methods]),
         ),
     )
-    y_scale = alt.Scale(domain=[0, 1])
+    y_scale = alt.Scale(domain=[0, top])
     points = base.mark_point(filled=True, size=46, opacity=1).encode(
         y=alt.Y("exact_match:Q", title="exact match", scale=y_scale),
         shape=alt.Shape("method:N", sort=methods, title=None, scale=alt.Scale(domain=methods)),
     )
     bars = base.mark_rule(strokeWidth=1.4).encode(y=alt.Y("ci_low:Q", scale=y_scale), y2="ci_high:Q")
-    return (bars + points).properties(width=440, height=170)
+    both: alt.LayerChart = (bars + points).properties(width=440, height=170)
+    return both
 
 
 def _place(line: Line) -> str:
@@ -115,9 +119,10 @@ def attended_chart(lines: Sequence[Line], title: str, people: int) -> alt.VConca
 
 
 def _attended_cell(values: list[Line], fact: str, kinds: list[str], leftmost: bool) -> alt.Chart:
-    axis = alt.Axis(format="%", labels=leftmost, ticks=leftmost, tickCount=4)
+    # Labels that nobody sees keep the titles of all cells at one height.
+    axis = alt.Axis(format="%", labelOpacity=float(leftmost), tickOpacity=float(leftmost), tickCount=4)
     colours = alt.Scale(domain=kinds, range=[KIND_COLOURS[kind] for kind in kinds])
-    return (
+    cell: alt.Chart = (
         alt.Chart(alt.Data(values=values))
         .mark_bar(stroke="white", strokeWidth=0.4)
         .encode(
@@ -136,6 +141,7 @@ def _attended_cell(values: list[Line], fact: str, kinds: list[str], leftmost: bo
         )
         .properties(width=150, height=150, title=alt.Title(f"before the {words(fact)}", fontWeight="normal"))
     )
+    return cell
 
 
 def _configured(chart: alt.VConcatChart) -> alt.VConcatChart:

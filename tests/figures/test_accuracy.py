@@ -57,15 +57,12 @@ def test_records_that_know_no_distances_and_are_of_another_model_have_fields_alo
 
 def test_the_chart_has_the_row_that_is_best_on_the_development_half(tmp_path: Path) -> None:
     for alpha, development in ((0.2, 1), (0.6, 7)):
-        write_record(
-            tmp_path,
-            "random_dropout",
-            # People 0 to 7 are development. What is better there is worse in the test half.
-            grade=lambda field, person, seed, best=development: float(
-                person < best if person < 8 else person - 8 < 8 - best
-            ),
-            method__parameters={"alpha": alpha},
-        )
+
+        def grade(field: str, person: int, seed: int, best: int = development) -> float:
+            """Of the development half (people 0 to 7) so many are right; what is better there is worse in the test."""
+            return float(person < best if person < 8 else person - 8 < 8 - best)
+
+        write_record(tmp_path, "random_dropout", grade=grade, method__parameters={"alpha": alpha})
     write_record(tmp_path, "sentence_shuffle")
     lines = accuracy_lines(tmp_path, SUITE)
     assert {line["row"] for line in lines if line["shown"]} == {"random_dropout α=.6"}

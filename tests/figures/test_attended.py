@@ -49,6 +49,8 @@ def test_every_token_is_of_the_kind_that_a_reader_would_say() -> None:
     assert TOLD.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
     assert TOLD.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
     assert TOLD.kind(*spans[WORDS.index(" left")], "company") == "relation word"
+    # White space and punctuation are other inside of names and facts as well.
+    assert [TOLD.kind(place, place + 1, "company") for place in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
 
 
 def test_in_the_shipped_wording_each_fact_has_the_words_that_say_it() -> None:
@@ -84,7 +86,7 @@ def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens
     pair = Pair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
     second, third = attended_lines([TOLD] * 4, pair, lambda line: None)
 
-    def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, float]:
+    def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
         return {
             line["kind"]: pytest.approx(line["share"]) for line in lines if (line["of"], line["rank"]) == (of, rank)
         }
