@@ -1,5 +1,6 @@
 """The commands under `benchmark leaderboard`. Heavy imports stand inside them, as in cli.py."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -74,6 +75,24 @@ def board_compare(first: Path, second: Path) -> None:
 
     for line in compare_files(first, second):
         print(line)
+
+
+@board_commands.command("power")
+def board_power(
+    records: RecordsFolder = BOARD / "results",
+    difference: Annotated[float, typer.Option(help="in exact match, that should be told", min=1e-6, max=1)] = 0.05,
+    alpha: Annotated[float, typer.Option(help="two-sided level of one test", min=1e-6, max=0.5)] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what differences to plain_matched the board can tell, and what number of seeds or subjects would tell one."""
+    from leaderboard.board import build_board, load_records
+    from leaderboard.power import power_lines, power_tables
+
+    board = build_board(load_records(records))
+    if as_json:
+        print(json.dumps(power_lines(board, difference, alpha)))
+    else:
+        print(power_tables(board, difference, alpha))
 
 
 def _readme(out: Path) -> Path | None:

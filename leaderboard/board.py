@@ -261,7 +261,7 @@ def _forgetting(records: list[Record], key: str) -> Forgetting | None:
     }
     if not values:
         return None
-    interval, several = mean_interval([[value] for value in values.values()]), len(values) > 1
+    interval, several = mean_interval([[value] for value in values.values()], bounds=None), len(values) > 1
     return Forgetting(
         mean=interval.mean,
         low=interval.low if several else None,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from leaderboard.compare import Facts, canonical
 from leaderboard.significance import LEVEL, holm, paired_p
 from leaderboard.statistics import Interval, paired_difference
+from leaderboard.variance import Spread, effects
 
 BASELINE = "plain_matched"
 RANDOM = "random_dropout"
@@ -23,7 +24,7 @@ class Comparison(BaseModel):
 
     `interval` is the exact match of this row minus that of the row labelled `other`. `p` is two-sided, for this pair
     alone, None where it cannot be had; `p_adjusted` is Holm's, for all rows of the table that are compared with `other`
-    as the same kind of baseline.
+    as the same kind of baseline. `spread` is how the difference varies, from which power is worked out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +34,7 @@ class Comparison(BaseModel):
     seeds: tuple[int, ...]
     p: float | None
     p_adjusted: float | None
+    spread: Spread | None = None
 
     @property
     def verdict(self) -> Literal["above", "below"] | None:
@@ -118,18 +120,20 @@ def _compare(one: Contender, other: Contender | None) -> Comparison | None:
     seeds, a, b = _shared(one, other)
     if not seeds:
         return None
+    spread = effects(a - b, one.counts).spread()
     return Comparison(
         other=other.label,
         interval=paired_difference(a, b, one.counts),
         seeds=seeds,
-        p=paired_p(a - b, one.counts),
+        p=paired_p(spread),
         p_adjusted=None,
+        spread=spread,
     )
 
 
 def _p(one: Contender, other: Contender) -> float | None:
     seeds, a, b = _shared(one, other)
-    return paired_p(a - b, one.counts) if seeds else None
+    return paired_p(effects(a - b, one.counts).spread()) if seeds else None
 
 
 def _shared(one: Contender, other: Contender) -> tuple[tuple[int, ...], Floats, Floats]:

@@ -5,32 +5,34 @@ Seeds and subjects are both samples, so a difference has to stand out from what 
 
 from collections.abc import Sequence
 
-from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
-from leaderboard.variance import spread
+from leaderboard.variance import Spread
 
 LEVEL = 0.05
 
 
-def paired_p(totals: ArrayLike, counts: ArrayLike = 1) -> float | None:
+def paired_p(found: Spread) -> float | None:
     """Two-sided p-value of a mean paired difference being 0; None where seeds and subjects are one of each.
 
-    `totals` [seeds, subjects] holds one row's totals minus the other's, `counts` the questions. The mean over its
-    standard error is held against Student's t with Satterthwaite's degrees of freedom, the test of two crossed random
-    factors (Clark 1973, "The language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12).
-    With one seed this is the paired t-test over subjects. No p-value is less than a sign test on as many subjects could
-    give, so a few that all differ alike prove no more than they can. Rounded to nine digits.
+    `found` is the spread of one row's totals minus the other's. The mean over its standard error is held against
+    Student's t with Satterthwaite's degrees of freedom, the test of two crossed random factors (Clark 1973, "The
+    language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12). With one seed this is the
+    paired t-test over subjects. No p-value is less than a sign test on as many subjects could give, so a few that all
+    differ alike prove no more than they can. Rounded to nine digits.
     """
-    found = spread(totals, counts)
-    many = found.subjects if found.subjects > 1 else found.seeds
-    if many == 1:
+    least = least_p(found.seeds, found.subjects)
+    if least == 1:
         return None
-    least = 2.0 ** (1 - many)
     if found.freedom == 0:
         return 1.0 if found.mean == 0 else round(least, 9)
     t = abs(found.mean) / found.variance**0.5
     return round(max(2 * float(stdtr(found.freedom, -t)), least), 9)
+
+
+def least_p(seeds: int, subjects: int) -> float:
+    """The least p-value that so many may give: a sign test's on all subjects (on the seeds, where there is one)."""
+    return 2.0 ** (1 - (subjects if subjects > 1 else seeds))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -44,5 +46,5 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     highest = 0.0
     for rank, (value, place) in enumerate(told):
         highest = max(highest, min(1.0, value * (len(told) - rank)))
-        adjusted[place] = highest
+        adjusted[place] = round(highest, 9)
     return adjusted

@@ -1,23 +1,26 @@
 """Means and differences with intervals that account for seeds and subjects together.
 
 Every seed of a method answers the same questions about the same subjects (people, paragraphs), so the answers form a
-crossed table, seeds by subjects. Treating the answers as independent would make the intervals far too narrow.
+crossed table, seeds by subjects. Treating the answers as independent would make the intervals far too narrow. How the
+choices made here were measured stands in docs/statistics.md.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit, ndtri, stdtrit
 
-from leaderboard.variance import crossed
+from leaderboard.variance import Effects, Floats, effects
 
 DRAWS = 2000
 LEVEL = 0.95
 BLOCK = 2**18  # numbers that are drawn and multiplied at once: what a processor keeps near
 
-Floats = NDArray[np.float64]
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -32,67 +35,117 @@ class Interval:
     high: float
 
 
-def resampled_means(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Draw bootstrap means from a crossed table: seeds and subjects are resampled independently of each other.
+def resampled_deviations(found: Effects, draws: int = DRAWS, seed: int = 0) -> Floats:
+    """Draw bootstrap means less the mean: seeds and subjects are resampled, each as a whole, independently.
 
-    This is the pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)): every
-    draw weighs the cell (s, c) with the number of times seed s was drawn times the number of times subject c was drawn.
-    With a single seed it is the ordinary bootstrap over subjects (Efron & Tibshirani 1993, chapter 6).
+    Of n seeds n - 1 are drawn with replacement, each counting n / (n - 1) times, and so for subjects; that makes the
+    variance of the draws unbiased for either however few there are (Rao & Wu 1988, "Resampling inference with complex
+    survey data", Journal of the American Statistical Association 83). The deviations that both bring are added; the
+    pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1(2)) multiplies the counts instead, which counts what
+    is particular to a seed and a subject three times. Where there is one seed, subjects alone are resampled.
 
     Args:
-        totals: [seeds, subjects], as of `crossed`.
-        counts: as of `crossed`.
-        draws: how many means to draw.
+        found: the crossed table, taken apart.
+        draws: how many to draw.
         seed: of the random stream; equal arguments give equal draws.
+    """
+    total = np.zeros(draws)
+    for axis, deviations in enumerate((found.by_seed, found.by_subject)):
+        size = len(deviations)
+        if size > 1:
+            blocks = _resamples(size, draws, seed, axis)
+            total += np.concatenate([block @ deviations for block in blocks]) / (size - 1)
+    return total
 
-    Returns:
-        [draws]; NaN for a draw that happened to hold no question at all.
+
+def mean_interval(
+    totals: ArrayLike, counts: ArrayLike = 1, bounds: Bounds | None = (0.0, 1.0), draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """The mean over all questions, and its 95% bootstrap interval over seeds and subjects.
+
+    It is the symmetric bootstrap interval (Hall 1988, Journal of the Royal Statistical Society B 50(1)): the mean plus
+    and minus the standard error times the 95% quantile of the draws' absolute deviations, these measured in their own
+    standard deviation. The standard error is that of two crossed random factors; the quantile is expanded by Student's
+    t over the normal one, as Hesterberg (2015, The American Statistician 69(4)) does for small samples, with
+    Satterthwaite's degrees of freedom; and it is never below the normal one, which so few seeds that their draws take
+    two or three values would make it. Between `bounds` it is worked out on the logit scale, so no end leaves them.
+
+    Where all values are equal there is nothing to resample. What can be said then is that hardly more than a share u of
+    subjects could be unlike those seen, u being the exact binomial bound, 1 - .025^(1 / subjects) (Clopper & Pearson
+    1934, Biometrika 26), and the ends are where the mean would be with such a share at either bound. Without bounds the
+    interval then has no width.
+
+    Args:
+        totals: [seeds, subjects], the sum of the values of a subject's questions under a seed.
+        counts: broadcast to [seeds, subjects], the number of these questions; 0 where there is none.
+        bounds: the least and the greatest possible value of a question; None where there are none.
+        draws: how many bootstrap draws.
+        seed: of their random stream.
 
     Raises:
-        ValueError: if `totals` does not have two dimensions, or there is no question in it.
+        ValueError: as `crossed`, or if the mean is not within `bounds`.
     """
-    table, weights = crossed(totals, counts)
-    of_seeds = np.concatenate(_resamples(table.shape[0], draws, seed, 0)).astype(np.float64)
-    sums, sizes = [], []
-    for block in _resamples(table.shape[1], draws, seed, 1):
-        of_subjects = block.astype(np.float64)
-        sums.append(of_subjects @ table.T)
-        sizes.append(of_subjects @ weights.T)
-    numerator = (np.concatenate(sums) * of_seeds).sum(axis=1)
-    denominator = (np.concatenate(sizes) * of_seeds).sum(axis=1)
-    means = np.full(draws, np.nan)
-    np.divide(numerator, denominator, out=means, where=denominator > 0)
-    return means
+    found = effects(totals, counts)
+    if bounds and not bounds[0] - 1e-9 <= found.mean <= bounds[1] + 1e-9:
+        raise ValueError(f"a mean of {found.mean:g} is not between {bounds[0]:g} and {bounds[1]:g}")
+    if not (found.by_seed.any() or found.by_subject.any()):
+        return _interval(found.mean, *_without_spread(found, bounds))
+    spread = found.spread()
+    half = _quantile(resampled_deviations(found, draws, seed)) * math.sqrt(spread.variance)
+    half *= float(stdtrit(spread.freedom, (1 + LEVEL) / 2)) / _normal()
+    if bounds is None:
+        return _interval(found.mean, found.mean - half, found.mean + half)
+    low, high = bounds
+    share = (found.mean - low) / (high - low)
+    reach = half / (high - low) / (share * (1 - share))
+    ends = (float(expit(logit(share) + sign * reach)) for sign in (-1, 1))
+    return _interval(found.mean, *(low + (high - low) * end for end in ends))
 
 
-def mean_interval(totals: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """The mean over all questions, and its 95% percentile-bootstrap interval over seeds and subjects.
-
-    The ends are the 2.5% and 97.5% quantiles of `resampled_means`, which see for the arguments (Efron & Tibshirani
-    1993, chapter 13). Where all values are equal there is nothing to resample, and the interval has no width.
-    """
-    table, weights = crossed(totals, counts)
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(resampled_means(table, weights, draws, seed), [tail, 1 - tail])
-    return Interval(*(round(float(value), 9) + 0.0 for value in (table.sum() / weights.sum(), low, high)))
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike, counts: ArrayLike = 1, draws: int = DRAWS, seed: int = 0) -> Interval:
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    counts: ArrayLike = 1,
+    bounds: Bounds | None = (-1.0, 1.0),
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
     """The mean of a minus b with its interval, where both answered the same questions under the same seeds.
 
-    `a` and `b` are totals [seeds, subjects] as in `resampled_means`. Each draw takes the same seeds and subjects for
-    both, so what makes a subject hard for both cancels (Efron & Tibshirani 1993, section 8.3). Raises ValueError if
-    their shapes differ.
+    `a` and `b` are totals [seeds, subjects], and `bounds` those of a difference. Each draw takes the same seeds and
+    subjects for both, so what makes a subject hard for both cancels (Efron & Tibshirani 1993, section 8.3). Raises
+    ValueError if their shapes differ.
     """
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if first.shape != second.shape:
         raise ValueError(f"paired tables must have one shape, not {first.shape} and {second.shape}")
-    return mean_interval(first - second, counts, draws, seed)
+    return mean_interval(first - second, counts, bounds, draws, seed)
+
+
+def _interval(mean: float, low: float, high: float) -> Interval:
+    return Interval(*(round(value, 9) + 0.0 for value in (mean, low, high)))
+
+
+def _quantile(deviations: Floats) -> float:
+    """The 95% quantile of absolute deviations in units of their standard deviation, and no less than the normal one."""
+    size = float(np.sqrt((deviations**2).mean()))
+    return max(float(np.quantile(np.abs(deviations), LEVEL)) / size, _normal())
+
+
+def _normal() -> float:
+    return float(ndtri((1 + LEVEL) / 2))
+
+
+def _without_spread(found: Effects, bounds: Bounds | None) -> Bounds:
+    if bounds is None:
+        return found.mean, found.mean
+    share = 1 - ((1 - LEVEL) / 2) ** (1 / len(found.by_subject))
+    return found.mean - share * (found.mean - bounds[0]), found.mean + share * (bounds[1] - found.mean)
 
 
 @lru_cache(maxsize=16)
 def _resamples(size: int, draws: int, seed: int, axis: int) -> list[NDArray[np.unsignedinteger[Any]]]:
-    """[draws, size] in blocks of rows: how often each of `size` things comes up when `size` are drawn with replacement.
+    """[draws, size] in blocks of rows: how often each of `size` comes up when size - 1 are drawn with replacement.
 
     With many subjects the numbers are many: they are drawn a block at a time and kept as the smallest whole numbers
     that hold them.
@@ -102,7 +155,7 @@ def _resamples(size: int, draws: int, seed: int, axis: int) -> list[NDArray[np.u
     blocks = []
     for done in range(0, draws, rows):
         height = min(rows, draws - done)
-        picks = rng.integers(size, size=(height, size))
+        picks = rng.integers(size, size=(height, size - 1))
         picks += size * np.arange(height)[:, None]
         times = np.bincount(picks.ravel(), minlength=height * size).reshape(height, size)
         blocks.append(times.astype(np.min_scalar_type(times.max())))

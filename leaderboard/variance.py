@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NOTHING = 1e-12  # a deviation below this is what rounding leaves of equal values
+
 Floats = NDArray[np.float64]
 
 
@@ -51,22 +53,36 @@ class Spread:
         return total**2 / below if below > 0 else 0.0
 
 
-def spread(totals: ArrayLike, counts: ArrayLike = 1) -> Spread:
-    """The mean of a crossed table and its mean squares; `totals` and `counts` as of `crossed`."""
+@dataclass(frozen=True)
+class Effects:
+    """A crossed table taken apart: mean, deviations [seeds] and [subjects] from it, `rest` [seeds, subjects]."""
+
+    mean: float
+    by_seed: Floats
+    by_subject: Floats
+    rest: Floats
+
+    def spread(self) -> Spread:
+        """The mean squares."""
+        seeds, subjects = self.rest.shape
+        return Spread(
+            mean=self.mean,
+            seeds=seeds,
+            subjects=subjects,
+            of_seeds=float((self.by_seed**2).sum()) * subjects / max(seeds - 1, 1),
+            of_subjects=float((self.by_subject**2).sum()) * seeds / max(subjects - 1, 1),
+            of_both=float((self.rest**2).sum()) / max((seeds - 1) * (subjects - 1), 1),
+        )
+
+
+def effects(totals: ArrayLike, counts: ArrayLike = 1) -> Effects:
+    """Take a crossed table apart; `totals` and `counts` as of `crossed`."""
     table, weights = crossed(totals, counts)
-    seeds, subjects = table.shape
     mean = float(table.sum() / weights.sum())
-    values = (table - mean * weights) * (table.size / weights.sum())  # their mean is 0, by the meaning of `mean`
-    by_seed, by_subject = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
-    rest = values - by_seed - by_subject
-    return Spread(
-        mean=mean,
-        seeds=seeds,
-        subjects=subjects,
-        of_seeds=float((by_seed**2).sum()) * subjects / max(seeds - 1, 1),
-        of_subjects=float((by_subject**2).sum()) * seeds / max(subjects - 1, 1),
-        of_both=float((rest**2).sum()) / max((seeds - 1) * (subjects - 1), 1),
-    )
+    values = (table - mean * weights) * (table.size / weights.sum())
+    values[np.abs(values) < NOTHING] = 0.0
+    by_seed, by_subject = values.mean(axis=1), values.mean(axis=0)
+    return Effects(mean, by_seed, by_subject, values - by_seed[:, None] - by_subject)
 
 
 def crossed(totals: ArrayLike, counts: ArrayLike = 1) -> tuple[Floats, Floats]:

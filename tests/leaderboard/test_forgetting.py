@@ -35,19 +35,20 @@ def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> No
     table = only_table(tmp_path)
     (change_of,) = (row.forgetting["words"] for row in table.rows)
     assert (change_of.mean, change_of.seeds) == (3.0, (1, 2, 3))
-    # Of the 27 equally likely draws of three seeds one is all 1.0 and one all 6.0, both above 2.5%.
-    assert (change_of.low, change_of.high) == (1.0, 6.0)
+    # Student's interval: a standard error of √(7 / 3), and the 97.5% quantile of two degrees of freedom, 4.303.
+    assert (change_of.low, change_of.high) == pytest.approx((3 - 6.572, 3 + 6.572), abs=0.15)
+    low, high = float(change_of.low or 0), float(change_of.high or 0)
     assert [(one.label, one.metric, one.before) for one in table.held_out] == [("words", "perplexity", 20.0)]
     text = page(build_board(load_records(tmp_path)), tmp_path)
     assert "words (perplexity, untouched 20.000)" in text
-    assert "| **plain_matched** | +3.000 [+1.000, +6.000] |" in text
-    assert "+3.000 [+1.000, +6.000]" in in_terminal(tmp_path)
+    assert f"| **plain_matched** | +3.000 [{low:+.3f}, {high:+.3f}] |" in text
+    assert f"+3.000 [{low:+.3f}, {high:+.3f}]" in in_terminal(tmp_path)
     (line,) = lines_of(tmp_path)
     told = {name: value for name, value in line.items() if name.startswith("forgetting")}
     assert told == {
         "forgetting_words_perplexity": "3.0",
-        "forgetting_words_perplexity_low": "1.0",
-        "forgetting_words_perplexity_high": "6.0",
+        "forgetting_words_perplexity_low": str(round(low, 6)),
+        "forgetting_words_perplexity_high": str(round(high, 6)),
         "forgetting_words_perplexity_seeds": "1 2 3",
     }
 
