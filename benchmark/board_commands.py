@@ -20,7 +20,7 @@ def board_build(
     out: Annotated[Path, typer.Option(help="folder the board is written to")] = BOARD,
     readme: Annotated[Path | None, typer.Option(help="file whose board section is written as well")] = None,
 ) -> None:
-    """Build the board from records: Markdown and CSV, and the README's table."""
+    """Build the board from records: Markdown, CSV and a web page, and the README's table."""
     from leaderboard.build import build
 
     build(records, out, readme or _readme(out))
@@ -62,6 +62,31 @@ def board_submit(
     for path in outcome.added:
         print(path)
     print(f"{len(outcome.added)} added; next: benchmark leaderboard build, then commit both")
+
+
+@board_commands.command("serve")
+def board_serve(
+    folder: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
+    records: Annotated[
+        Path | None, typer.Option(help="build the board of these records first; without any, serve the shipped one")
+    ] = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free")] = 8000,
+) -> None:
+    """Serve the board's page and its records, to this machine alone unless --host says otherwise."""
+    from benchmark import ROOT
+    from leaderboard.build import build
+    from leaderboard.web.serve import serve
+
+    if records is None:
+        records = folder
+    elif any(records.rglob("*.json")):
+        build(records, folder)
+        print(f"{folder}: board written", flush=True)
+    else:
+        folder = records = ROOT / "leaderboard"
+        print("no record there yet: this is the board that ships with the project", flush=True)
+    serve(folder, records, host, port, lambda address: print(f"{address} (Ctrl-C ends it)", flush=True))
 
 
 @board_commands.command("compare")

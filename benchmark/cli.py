@@ -9,7 +9,10 @@ import typer
 
 from benchmark.board_commands import board_commands
 from benchmark.errors import UserError, nearest
+from benchmark.figure_commands import figures
+from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
+from benchmark.show import show_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +25,8 @@ zoo_commands = typer.Typer(
     no_args_is_help=True, help="The tiny pair that ships with the project.", rich_markup_mode=None
 )
 app.add_typer(board_commands, name="leaderboard")
+app.add_typer(show_commands, name="show")
+app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 
@@ -79,7 +84,7 @@ def corpus(
         "path": path,
         "questions": questions,
         "shots": shots,
-        "columns": _pairs("--column", column, "text=body"),
+        "columns": named_values("--column", column, "text=body"),
         "answers_in_text": "free" if free_answers else None,
     }
     names = [name.strip() for name in methods.split(",")] if methods else []
@@ -160,8 +165,8 @@ def score(
     from benchmark.store import replacing
     from benchmark.texts import read_texts, write_scores
 
-    _one_of("reduction", reduction, REDUCTIONS)
-    _writable(out)
+    one_of("reduction", reduction, REDUCTIONS)
+    writable(out)
     corpus = read_texts(texts)
     scores = _scores(model, corpus, reduction, prefix, dtype, device)
     if minus:
@@ -193,8 +198,8 @@ def augment(
     from benchmark.store import replacing
     from benchmark.texts import read_texts, write_lines
 
-    chosen = make_method(method, _pairs("--set", set_, "alpha=0.6"))
-    _writable(out)
+    chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
+    writable(out)
     corpus = read_texts(texts)
     tokens = None
     if chosen.needs != "nothing" and not large:
@@ -202,7 +207,7 @@ def augment(
     if chosen.needs == "difference" and not small:
         raise UserError(f"method {method!r} contrasts two models: name the other one with --small")
     if chosen.needs == "tokens":
-        tokens = tokens_of(tokenizer_of(_spec(str(large))), corpus)
+        tokens = tokens_of(tokenizer_of(model_spec(str(large))), corpus)
     elif chosen.needs != "nothing":
         reduction = chosen.reduction or "received"
         role = "trained" if chosen.needs == "trained" else "large"
@@ -237,9 +242,9 @@ def people(
     from benchmark.store import replacing
     from tasks.biography import biography
 
-    _one_of("names", names, ("pronouns", "full"))
+    one_of("names", names, ("pronouns", "full"))
     telling = Telling(_fields_in_order(order), wordings, names == "full", seed)
-    _writable(out)
+    writable(out)
     shots = {person["name"] for person in biography.read_shots()}
     shipped = {person["name"] for person in biography.read_people()}
     trained_on = {person.name for person in make_people(*TRAINED_ON, shots | shipped)}
@@ -260,7 +265,7 @@ def new(
     """Write a new method, task or model from a template that works as it is, and say how to check it."""
     from benchmark.new import KINDS, create
 
-    _one_of("kind", kind, KINDS)
+    one_of("kind", kind, KINDS)
     files, check = create(kind, name, model)
     for file in files:
         print(file)
@@ -295,7 +300,7 @@ def zoo_train(
     from benchmark.models.zoo.recipe import SHAPES, train
     from tasks.biography import biography
 
-    _one_of("model of the pair", name, tuple(SHAPES))
+    one_of("model of the pair", name, tuple(SHAPES))
     torch.set_num_threads(threads)
     people = [*biography.read_people(), *biography.read_shots()]
     train(name, out, {person["name"] for person in people}, lambda line: print(line, flush=True))
@@ -325,17 +330,6 @@ def _run(chosen: Any, results: Path, records: Path | None, workers: int | None, 
     print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
 
 
-def _pairs(option: str, items: list[str] | None, example: str) -> dict[str, str]:
-    """The values of an option that is given as NAME=VALUE, by name."""
-    found = {}
-    for item in items or []:
-        key, separator, value = item.partition("=")
-        if not separator:
-            raise UserError(f"{option} {item}: expected NAME=VALUE, as {example}")
-        found[key] = value
-    return found
-
-
 def _scores(
     model: str, corpus: list[Any], reduction: str, prefix: str, dtype: str, device: str, part: Any = None
 ) -> list[Any]:
@@ -343,25 +337,12 @@ def _scores(
     from benchmark.plan import find_device
     from benchmark.scoring import score_texts
 
-    _one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    spec = _spec(model, dtype)
+    one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
+    one_of("device", device, ("auto", "cpu", "cuda"))
+    spec = model_spec(model, dtype)
     return score_texts(
         load_model(spec, find_device(device)), tokenizer_of(spec), corpus, reduction=reduction, prefix=prefix, part=part
     )
-
-
-def _spec(model: str, dtype: str = "float32") -> Any:
-    from benchmark.models.spec import ModelSpec
-
-    if not model:
-        raise UserError("model: its name is empty; give zoo:NAME, a hub id, a folder or a .gguf file")
-    return ModelSpec(model=model, dtype=dtype)  # type: ignore[arg-type]
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
 
 
 def _fields_in_order(words: str) -> tuple[str, ...] | None:
@@ -378,13 +359,6 @@ def _fields_in_order(words: str) -> tuple[str, ...] | None:
     if sorted(order) != sorted(FIELDS):
         raise UserError(f"--order {words}: every field has to stand there once: {', '.join(FIELDS)}")
     return order
-
-
-def _writable(out: Path) -> None:
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; give the name of a file to write")
 
 
 def main() -> None:

@@ -101,8 +101,8 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[i
         column = table.schema.get_field_index("answer")
         table = table.set_column(column, "answer", pa.nulls(table.num_rows, pa.string()))
     if cell.corpus.gaps:
-        distances = _distances(cell.corpus, plan.suite.models[cell.trained])
-        known = [distances.get(question, (None, None)) for question in table["question"].to_pylist()]
+        far = distances(cell.corpus, plan.suite.models[cell.trained])
+        known = [far.get(question, (None, None)) for question in table["question"].to_pylist()]
         for column, name in enumerate(DISTANCE_COLUMNS):
             table = table.append_column(name, pa.array([pair[column] for pair in known], pa.int32()))
     with replacing(target) as temporary:
@@ -110,7 +110,7 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[i
     return table.num_rows, len(set(table["cluster"].to_pylist()))
 
 
-def _distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
+def distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """Per question the characters and the model's tokens from the end of the subject's name to the answer."""
     from benchmark.models.loading import tokenizer_of
 

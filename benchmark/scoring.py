@@ -56,6 +56,13 @@ class _Encoded:
             score=[sum(scores[place] for place in places) / len(places) for _, _, places in self.units],
         )
 
+    def last_before(self, place: int) -> int:
+        """Number of the last entry before a character that is not white space alone; −1 if there is none."""
+        before = [
+            n for n, (start, end, _) in enumerate(self.units) if end <= place and self.text.text[start:end].strip()
+        ]
+        return before[-1] if before else -1
+
 
 def score_texts(
     model: "PreTrainedModel",
@@ -119,6 +126,63 @@ def score_texts(
     finally:
         decoder.train(was_training)
     return [results[place] for place in range(len(texts))]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one query of a text attends to: the text's tokens with the shares of its attention, 0 for those after it.
+
+    `query` is its own number among the tokens; `first` says whether token 0 stood at the model's first position, which
+    draws attention whatever stands there.
+    """
+
+    tokens: TokenScores
+    query: int
+    first: bool
+
+
+def looks_before(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[Text],
+    places: Sequence[Sequence[int]],
+    prefix: str = "",
+    tokens_per_batch: int = 4096,
+) -> list[list[Look | None]]:
+    """For some characters of each text: what the last token before that place attends to, mean of layers and heads.
+
+    It is the last one that ends there or earlier and is not white space alone; None if there is none. Texts are read as
+    in `score_texts`, which see for the other arguments and for what is raised; `places` has an entry per text.
+    """
+    import torch
+
+    from benchmark.models.attention import ReceivedAttention
+
+    encoded = _encode(tokenizer, texts, prefix)
+    reader = ReceivedAttention(model)
+    _check_lengths(encoded, getattr(reader.decoder.config, "max_position_embeddings", None))
+    queries = [[one.last_before(place) for place in some] for one, some in zip(encoded, places, strict=True)]
+    results: dict[int, list[Look | None]] = {}
+    was_training = reader.decoder.training
+    reader.decoder.eval()
+    try:
+        with torch.inference_mode(), reader:
+            for batch in _batches([len(one.ids) for one in encoded], tokens_per_batch):
+                ids, mask = (each.to(reader.decoder.device) for each in _padded([encoded[n].ids for n in batch]))
+                reader.watch([[encoded[n].units[query][2][-1] for query in queries[n] if query >= 0] for n in batch])
+                reader.decoder(input_ids=ids, attention_mask=mask, use_cache=False)
+                rows = iter(reader.rows().cpu())
+                for n in batch:
+                    one, first = encoded[n], 0 in encoded[n].units[0][2]
+                    results[n] = [
+                        Look(_result(one, next(rows)[: len(one.ids)], reader.decoder.dtype), query, first)
+                        if query >= 0
+                        else None
+                        for query in queries[n]
+                    ]
+    finally:
+        reader.decoder.train(was_training)
+    return [results[number] for number in range(len(texts))]
 
 
 def tokens_of(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text]) -> list[TokenScores]:

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
-from benchmark.record import METRICS, Record
+from benchmark.record import DISTANCE_COLUMNS, METRICS, Record
 
 HALF = "test"
+DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
 Tally = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -22,13 +23,15 @@ class Answers:
     """What one record answered in the test half, sorted by lm-eval task and question.
 
     `task`, `question` and `subject` are [questions] strings; `values` is [metrics, questions] in the order of METRICS,
-    NaN where a metric is not measured.
+    NaN where a metric is not measured. `distance` is [questions], the tokens from the subject's name to the answer, NaN
+    where the record does not say.
     """
 
     task: NDArray[Any]
     question: NDArray[Any]
     subject: NDArray[Any]
     values: NDArray[np.float64]
+    distance: NDArray[np.float64]
 
     def asks_the_same_as(self, other: "Answers") -> bool:
         """Whether both hold the same questions of the same tasks and subjects, measured by the same metrics."""
@@ -48,9 +51,13 @@ def read_answers(path: Path, record: Record) -> Answers:
     """
     file = path.parent / record.answers.file
     try:
-        whole = pq.ParquetFile(file).read(columns=["question", "task", "cluster", "half", *METRICS])
+        stored = pq.ParquetFile(file)
+        distances = [DISTANCE] if DISTANCE in stored.schema_arrow.names else []
+        whole = stored.read(columns=["question", "task", "cluster", "half", *METRICS, *distances])
         table = whole.filter(pc.equal(whole["half"], HALF)).sort_by([("task", "ascending"), ("question", "ascending")])
         values = np.stack([table[metric].cast(pa.float64()).to_numpy() for metric in METRICS])
+        unknown = np.full(table.num_rows, np.nan)
+        distance = table[DISTANCE].cast(pa.float64()).to_numpy() if distances else unknown
     except (pa.ArrowException, KeyError) as error:
         raise UserError(f"{file}: not a table of answers ({_line(error)}); run the suite again") from None
     if whole.num_rows != record.answers.rows:
@@ -60,21 +67,25 @@ def read_answers(path: Path, record: Record) -> Answers:
         raise UserError(f"{file}: half: no question of the {HALF} half, which the board is made of")
     if ((task[1:] == task[:-1]) & (question[1:] == question[:-1])).any():
         raise UserError(f"{file}: question: the same question stands there twice; run the suite again to make it anew")
-    answers = Answers(task, question, subject, values)
+    answers = Answers(task, question, subject, values, distance)
     _check_scores(path, record, answers)
     return answers
 
 
-def tally(answers: list[Answers], metric: str, task: str | None = None) -> Tally | None:
+def tally(
+    answers: list[Answers], metric: str, task: str | None = None, among: NDArray[np.bool_] | None = None
+) -> Tally | None:
     """Sum answers per seed and subject: the totals [seeds, subjects] and the counts [subjects] of their questions.
 
-    `answers` has one entry per seed, all asking the same. `task` limits the sum to one lm-eval task. None if `metric`
-    is not measured there.
+    `answers` has one entry per seed, all asking the same. `task` limits the sum to one lm-eval task, `among` to
+    the questions where it is true. None if `metric` is not measured there.
     """
     first, row = answers[0], METRICS.index(metric)
     asked = ~np.isnan(first.values[row])
     if task is not None:
         asked &= first.task == task
+    if among is not None:
+        asked &= among
     if not asked.any():
         return None
     subjects, code = np.unique(first.subject[asked].astype(str), return_inverse=True)

@@ -20,6 +20,7 @@ from leaderboard.compare import Facts, canonical, conditions, point, treatment
 from leaderboard.comparisons import BASELINE as BASELINE
 from leaderboard.comparisons import Comparison as Comparison
 from leaderboard.comparisons import Contender, among_first, ranks, to_baseline, to_random
+from leaderboard.distance import DistanceBin, Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.statistics import Interval, mean_interval
 
 GREEK = {"alpha": "α", "beta": "β"}
@@ -58,10 +59,12 @@ class Row(_Frozen):
     `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
     with the same α where there is one, else the best on the development half). `rank` is 1 + the number of rows with a
     higher exact match, and `among_first` says that the row is not told apart from the first. `steps` and `texts` are
-    the least and the most over the seeds; `seconds` is the mean time of training. Where a suite chose among `tried`
-    points by the development half, these are the results of the best, and `chosen` says what it was. `forgetting` is by
-    the label of the table's `held_out`. `curve` maps steps to the exact match of that checkpoint, the mean over seeds
-    and lm-eval tasks; the last step is among them.
+    the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and took.
+    `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
+    the results of the best, and `chosen` says what it was. `forgetting` is by the label of the table's `held_out`.
+    `curve` maps steps to the exact match of that checkpoint, the mean over seeds and lm-eval tasks; the last step is
+    among them. `by_distance` is the exact match by how far the answer stands from the name, in bins that the rows of a
+    table share; empty where no record of the table says.
     """
 
     label: str
@@ -71,10 +74,12 @@ class Row(_Frozen):
     pair: str | None
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
+    answers: tuple[Path, ...]
     scores: dict[str, Interval]
     fields: dict[str, Interval]
     steps: tuple[int, int]
     texts: tuple[int, int]
+    tokens: float
     seconds: float | None
     to_baseline: Comparison | None = None
     to_random: Comparison | None = None
@@ -84,6 +89,7 @@ class Row(_Frozen):
     chosen: Facts = {}
     forgetting: dict[str, Forgetting] = {}
     curve: dict[int, float] = {}
+    by_distance: tuple[DistanceBin, ...] = ()
 
     @property
     def headline(self) -> Interval:
@@ -204,9 +210,10 @@ def _table(group: list[Found]) -> BoardTable:
     budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
     fields = _fields(first.task.name, answers[path])
     held_out = _held_out(group)
+    distances = _distances(list(answers.values()))
     contenders = [_contender(*one, answers) for one in zip(labels, facts, members, strict=True)]
     rows = [
-        _row(label, some, answers, fields, held_out).model_copy(
+        _row(label, some, answers, fields, held_out, distances).model_copy(
             update={"tried": _tried(candidates), "chosen": point(some[0][1]), **standing}
         )
         for label, some, candidates, standing in zip(labels, members, points, _standings(contenders), strict=True)
@@ -301,6 +308,7 @@ def _row(
     answers: dict[Path, Answers],
     fields: dict[str, str],
     held_out: dict[str, HeldOut],
+    distances: tuple[Distances, Edges],
 ) -> Row:
     records = [record for _, record in members]
     first = records[0]
@@ -317,14 +325,24 @@ def _row(
         pair=first.pair.name if first.pair else None,
         seeds=tuple(record.seed for record in records),
         files=tuple(path for path, _ in members),
+        answers=tuple(path.parent / record.answers.file for path, record in members),
         scores={metric: score for metric, score in scores.items() if score},
         fields={field: score for field, score in of_fields.items() if score},
         steps=_range(record.training.steps for record in records),
         texts=_range(record.method.texts for record in records),
+        tokens=sum(record.training.tokens for record in records) / len(records),
         seconds=sum(seconds) / len(seconds) if seconds else None,
         forgetting={label: change for label, change in forgetting.items() if change},
         curve=_curve(records),
+        by_distance=by_distance(mine, *distances),
     )
+
+
+def _distances(answers: list[Answers]) -> tuple[Distances, Edges]:
+    """How far the answers of a table's questions stand from the name, and the bins of those with an exact match."""
+    known = shared_distances(answers)
+    asked = ~np.isnan(answers[0].values[METRICS.index("exact_match")])
+    return known, bin_edges(known[asked])
 
 
 def _curve(records: list[Record]) -> dict[int, float]:

@@ -9,6 +9,7 @@ from benchmark.errors import UserError, nearest
 from benchmark.store import write_atomically
 from leaderboard.board import Board, build_board, load_records
 from leaderboard.page import clean, compact, page, table_csv
+from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 
@@ -16,7 +17,7 @@ BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 def build(
     records_folder: Path, out_folder: Path, readme: Path | None = None, readme_suites: Sequence[str] | None = None
 ) -> Board:
-    """Write README.md and board.csv into `out_folder`, and a compact board between the marks of `readme`.
+    """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
 
     Nothing is written unless all of it can be made. `readme_suites` limits the compact board to tables that hold a
     record of these suites. Returns the board. Raises UserError if a record is not valid or may not stand beside
@@ -53,7 +54,11 @@ def _render(
     records_folder: Path, out_folder: Path, readme: Path | None, readme_suites: Sequence[str] | None
 ) -> tuple[Board, dict[Path, str]]:
     board = build_board(load_records(records_folder))
-    files = {out_folder / "README.md": page(board, out_folder), out_folder / "board.csv": table_csv(board, out_folder)}
+    files = {
+        out_folder / "README.md": page(board, out_folder),
+        out_folder / "board.csv": table_csv(board, out_folder),
+        out_folder / "index.html": html_page(board, out_folder),
+    }
     if readme is not None:
         chosen = board if readme_suites is None else _of_suites(board, readme_suites)
         files[readme] = _between_marks(readme, compact(chosen, _link(readme, out_folder)))

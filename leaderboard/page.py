@@ -225,14 +225,17 @@ def _seed_count(row: Row) -> str:
 
 
 def _seed_links(row: Row, folder: Path) -> str:
-    links = " ".join(
-        f"[{seed}]({_url(_relative(path, folder))})" for seed, path in zip(row.seeds, row.files, strict=True)
-    )
+    links = " ".join(f"[{seed}]({record_url(path, folder)})" for seed, path in zip(row.seeds, row.files, strict=True))
     return f"{_seed_count(row)}: {links}"
 
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def record_url(path: Path, folder: Path) -> str:
+    """The address of a file as a link from a page in `folder`: relative, and never one with a scheme or host."""
+    return _url(_relative(path, folder))
 
 
 def _url(path: str) -> str:
@@ -281,7 +284,7 @@ def _csv_line(
     line["curve"] = _cell(canonical(row.curve)) if row.curve else ""
     line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
     line["conditions"] = _cell(canonical(table.conditions))
-    line["records"] = _cell(" ".join(_url(_relative(path, folder)) for path in row.files))
+    line["records"] = _cell(" ".join(record_url(path, folder) for path in row.files))
     return line
 
 

@@ -21,7 +21,7 @@ from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.plan import Plan, make_plan
 from benchmark.record import Record, read_record
-from benchmark.results import _distances, good_record, record_path, write_record
+from benchmark.results import distances, good_record, record_path, write_record
 from benchmark.runner import run_suite
 from benchmark.store import Store
 from benchmark.suite import Suite
@@ -86,7 +86,7 @@ def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, fo
 def test_a_fact_before_the_name_has_a_distance_below_zero(tiny: Path) -> None:
     corpus = replace(Biography(people=2).load(), texts=[Text("t", "In Lagos, Ada Moss grew up.")])
     corpus = replace(corpus, gaps={"t:birth_city": ("t", 18, 3)})
-    ((characters, tokens),) = _distances(corpus, ModelSpec(model=str(tiny))).values()
+    ((characters, tokens),) = distances(corpus, ModelSpec(model=str(tiny))).values()
     assert characters == -15
     assert tokens < -2
 
@@ -101,7 +101,7 @@ def test_distances_are_those_of_counting_one_by_one(tiny: Path, monkeypatch: pyt
         for number in range(10):
             gaps[f"{text.id}:{number}"] = (text.id, rng.randrange(len(text.text)), rng.randrange(len(text.text)))
     corpus = replace(shipped, gaps=gaps)
-    found = _distances(corpus, ModelSpec(model=str(tiny)))
+    found = distances(corpus, ModelSpec(model=str(tiny)))
     tokenizer = load_tokenizer(str(tiny))
     texts = {text.id: text.text for text in corpus.texts}
     for question, (name, subject, answer) in gaps.items():

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmark.errors import UserError
-from benchmark.scoring import AttentionPart, contrast, score_texts, tokens_of
+from benchmark.scoring import AttentionPart, contrast, looks_before, score_texts, tokens_of
 from benchmark.texts import Text, TokenScores
 
 TEXTS = [
@@ -187,6 +187,38 @@ def test_scores_of_chosen_heads_are_those_of_their_attention_alone(model: Any, t
         layers = model(input_ids=torch.tensor([ids]), output_attentions=True).attentions
     chosen = (layers[0][0, 3] + layers[1][0, 0]) / 2
     assert result.score == pytest.approx([chosen[k:, k].mean().item() for k in range(1, len(ids))], abs=1e-5)
+
+
+@pytest.mark.parametrize("budget", [1, 4096])
+def test_looks_are_the_rows_of_the_last_token_before_each_place(model: Any, tokenizer: Any, budget: int) -> None:
+    places = [[17, 26], [], [30], [0, 3]]  # before "born", before "London"; of "Ada" before and behind it
+    looks = looks_before(model, tokenizer, TEXTS, places, prefix="So ", tokens_per_batch=budget)
+    model.set_attn_implementation("eager")
+    assert looks[1] == []
+    assert looks[3][0] is None
+    for text, some, found in zip(TEXTS, places, looks, strict=True):
+        row = tokenizer("So " + text.text, return_offsets_mapping=True)
+        with torch.no_grad():
+            ids = torch.tensor([row["input_ids"]])
+            matrices = torch.cat(model(input_ids=ids, output_attentions=True).attentions).mean(dim=(0, 1))
+        within = [number for number, (_, end) in enumerate(row["offset_mapping"]) if end > 3]
+        for place, look in zip(some, found, strict=True):
+            if look is None:
+                continue
+            query = max(n for n in within if row["offset_mapping"][n][1] - 3 <= place)
+            assert look.tokens.score == pytest.approx(matrices[query, within].tolist(), abs=1e-6)
+            assert within[look.query] == query
+            assert not look.first
+
+
+def test_without_a_token_in_front_the_first_one_is_told_and_white_space_asks_nothing(model: Any) -> None:
+    letters: dict[str, int] = {letter: number for number, letter in enumerate("abc ")}
+    plain = Tokenizer(models.WordLevel(letters, unk_token="a"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    ((look,),) = looks_before(model, fast(tokenizer_object=plain), [Text("t", "ab  c")], [[4]])
+    assert look
+    assert look.first
+    assert look.tokens.token[look.query] == "b"
 
 
 def test_a_text_longer_than_the_context_is_told_with_its_id(model: Any, tokenizer: Any) -> None:

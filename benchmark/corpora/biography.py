@@ -51,7 +51,7 @@ class Biography(Task):
             if self.people > len(people):
                 raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
             people = people[: self.people]
-        mentions = {person["id"]: _mentions(person) for person in people}
+        mentions = {person["id"]: mentions_of(person) for person in people}
         metadata: dict[str, Any] = {"half": "all"}
         if path:
             metadata["biography_path"] = str(path)
@@ -81,7 +81,7 @@ class Biography(Task):
         )
 
 
-def _mentions(person: "biography.Person") -> list[tuple[int, int]]:
+def mentions_of(person: "biography.Person") -> list[tuple[int, int]]:
     """Where the name stands: the marked place first, then wherever else it stands whole and outside of the facts."""
     text, name = person["text"], person["name"]
     found = [person["spans"]["name"]]

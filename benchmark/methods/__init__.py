@@ -18,7 +18,7 @@ from benchmark.errors import UserError, nearest
 from benchmark.methods.base import Method
 from benchmark.texts import AugmentedText, Text, TokenScores
 
-__all__ = ["GROUP", "METHODS", "Method", "augment", "make_method", "package_of"]
+__all__ = ["GROUP", "METHODS", "Method", "augment", "make_method", "package_of", "stream"]
 
 GROUP = "benchmark.methods"
 
@@ -133,10 +133,14 @@ def augment(
         if method.originals:
             yield AugmentedText(text.id, 0, text.text, method.values(text, scored))
         if method.makes_copies:
-            digest = hashlib.sha256(text.text.encode()).hexdigest()
             for copy in range(1, copies + 1):
-                rng = random.Random(f"{seed}:{digest}:{text.id}:{copy}")
-                yield AugmentedText(text.id, copy, method.make_copy(text, scored, rng, copy))
+                yield AugmentedText(text.id, copy, method.make_copy(text, scored, stream(seed, text, copy), copy))
+
+
+def stream(seed: int, text: Text, copy: int) -> random.Random:
+    """The random stream that a copy of a text is made from."""
+    digest = hashlib.sha256(text.text.encode()).hexdigest()
+    return random.Random(f"{seed}:{digest}:{text.id}:{copy}")
 
 
 def _check_details(method: Method, texts: Sequence[Text]) -> None:

@@ -83,27 +83,39 @@ def equation_1(rank: int, alpha: float, beta: float) -> float:
     return -alpha * math.expm1(-beta * rank)
 
 
+def taken_out(text: str, every: Sequence[Unit], dropped: Set[int]) -> Set[int]:
+    """Those of the units numbered `dropped` that leave the text.
+
+    They are all of them, unless nothing readable would be left: then the unit with the highest score among those that
+    can be read stays, and a text with no readable unit stays whole.
+    """
+    if not dropped or _cut(text, every, dropped, "blank").strip():
+        return dropped
+    readable = [number for number in dropped if text[every[number].start : every[number].end].strip()]
+    if not readable:
+        return frozenset()
+    return dropped - {min(readable, key=lambda number: (-every[number].score, number))}
+
+
 def without(text: str, every: Sequence[Unit], dropped: Set[int], how: Literal["delete", "blank"]) -> str:
     """Take the units whose numbers are `dropped` out of the text: delete their characters, or make each a space.
 
-    Deletion bares no white space at the ends of the text. If nothing readable would be left, the unit with the highest
-    score among those that can be read stays.
+    Deletion bares no white space at the ends of the text. Something readable is always left, see `taken_out`.
     """
-    if not dropped:
+    left = taken_out(text, every, dropped)
+    if not left:
         return text
+    result = _cut(text, every, left, how)
+    return result.strip() if how == "delete" else result
+
+
+def _cut(text: str, every: Sequence[Unit], dropped: Set[int], how: Literal["delete", "blank"]) -> str:
     result, position = "", 0
     for number in sorted(dropped):
         unit = every[number]
         result += text[position : unit.start] + (" " * (unit.end - unit.start) if how == "blank" else "")
         position = unit.end
-    result += text[position:]
-    if not result.strip():
-        readable = [number for number in dropped if text[every[number].start : every[number].end].strip()]
-        if not readable:
-            return text
-        best = min(readable, key=lambda number: (-every[number].score, number))
-        return without(text, every, dropped - {best}, how)
-    return result.strip() if how == "delete" else result
+    return result + text[position:]
 
 
 class TokenDropout(Method):
@@ -121,18 +133,27 @@ class TokenDropout(Method):
     def chances(self, scores: Sequence[float]) -> list[float]:
         """Probability of being dropped for every unit, from the units' scores in text order."""
 
-    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Drop units of `text`. One number is drawn per unit, kept or not, so that options do not shift the stream."""
+    def fates(self, text: Text, tokens: TokenScores | None) -> list[tuple[Unit, float]]:
+        """The units of `text`, each with its probability of being dropped: 0 for what this method never drops."""
         if tokens is None:
             raise ValueError(f"{self.name} needs the tokens of text {text.id!r}")
-        every = units(text, tokens)
-        draws = [rng.random() for _ in every]
-        dropped = {
-            number
-            for number, chance in enumerate(self.chances([unit.score for unit in every]))
-            if draws[number] < chance and not self._keeps(text.text[every[number].start : every[number].end])
-        }
-        return without(text.text, every, dropped, self.dropped)
+        every = units(text, self.ranked(text, tokens))
+        chances = self.chances([unit.score for unit in every])
+        kept = [self._keeps(text.text[unit.start : unit.end]) for unit in every]
+        return [(unit, 0.0 if keep else chance) for unit, keep, chance in zip(every, kept, chances, strict=True)]
+
+    def ranked(self, text: Text, tokens: TokenScores) -> TokenScores:
+        """The tokens with the scores that count; those that it was given, if a method does not say otherwise."""
+        return tokens
+
+    def drawn(self, fates: Sequence[tuple[Unit, float]], rng: random.Random) -> set[int]:
+        """Draw which units are dropped. One number per unit, kept or not, so that options do not shift the stream."""
+        return {number for number, (_, chance) in enumerate(fates) if rng.random() < chance}
+
+    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
+        """Drop units of `text`."""
+        fates = self.fates(text, tokens)
+        return without(text.text, [unit for unit, _ in fates], self.drawn(fates, rng), self.dropped)
 
     def _keeps(self, surface: str) -> bool:
         return self.keep_punctuation and surface.strip() in PUNCTUATION

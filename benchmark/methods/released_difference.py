@@ -26,8 +26,6 @@ class ReleasedDifference(RankedDropout):
     beta: Beta = 0.03
     dropped: Literal["delete", "blank"] = "blank"
 
-    def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Drop tokens of `text`; all its copies share the order of equal scores, as they share one sort as released."""
-        if tokens is not None:
-            tokens = break_ties(tokens, random.Random(f"ties:{text.id}:{text.text}"))
-        return super().augment_one(text, tokens, rng)
+    def ranked(self, text: Text, tokens: TokenScores) -> TokenScores:
+        """The order of equal scores is drawn; all copies of `text` share it, as they share one sort as released."""
+        return break_ties(tokens, random.Random(f"ties:{text.id}:{text.text}"))

@@ -6,6 +6,7 @@ block's probabilities, takes the block's output and column sums from them, and l
 transformers' attention interface work as they are, with grouped heads, soft-capping, sliding windows and sinks.
 """
 
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
@@ -59,6 +60,8 @@ class ReceivedAttention:
         self._dtype = torch.float32
         self._mask: torch.Tensor | None = None
         self._sum: torch.Tensor | None = None
+        self._watched: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._rows: torch.Tensor | None = None
 
     def __enter__(self) -> Self:
         self._previous: str = self.decoder.config._attn_implementation
@@ -78,7 +81,7 @@ class ReceivedAttention:
 
     def _begin(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forget the last pass and note which tokens of the new one are real."""
-        self._heads, self._sum, self._mask = 0, None, kwargs.get("attention_mask")
+        self._heads, self._sum, self._rows, self._mask = 0, None, None, kwargs.get("attention_mask")
         self._found = set()
 
     def _real(self, batch: int, length: int, device: torch.device) -> torch.Tensor:
@@ -122,6 +125,8 @@ class ReceivedAttention:
         batch, heads, rows, keys = probs.shape
         stop, self._dtype = start + rows, dtype
         self._heads += heads if start == 0 else 0
+        if self._watched is not None:
+            self._add_rows(probs, start, length)
         released = self._mode == "released"
         if self._sum is None:
             self._sum = probs.new_zeros((batch, length, length) if released else (batch, length))
@@ -137,6 +142,34 @@ class ReceivedAttention:
         if self._mode == "received_strict":
             own = probs.diagonal(offset=start, dim1=-2, dim2=-1).sum(dim=1) * real
             self._sum[:, start:stop] -= own.to(self._sum.device)
+
+    def watch(self, queries: Sequence[Sequence[int]]) -> None:
+        """Have the next passes keep what some queries attend to: their positions, for every text of the batch."""
+        texts = [text for text, places in enumerate(queries) for _ in places]
+        places = [place for some in queries for place in some]
+        self._watched = (torch.tensor(texts, dtype=torch.long), torch.tensor(places, dtype=torch.long))
+
+    def _add_rows(self, probs: torch.Tensor, start: int, length: int) -> None:
+        assert self._watched is not None
+        texts, places = (each.to(probs.device) for each in self._watched)
+        if self._rows is None:
+            self._rows = probs.new_zeros((len(places), length))
+        inside = (places >= start) & (places < start + probs.shape[2])
+        # Queries before the heads: two indices with a slice between them put what they pick in front.
+        picked = probs[texts[inside], :, places[inside] - start].sum(dim=1)
+        self._rows[inside, : probs.shape[3]] += picked.to(self._rows.device)
+
+    def rows(self) -> torch.Tensor:
+        """What the queries of `watch` attended to in the last pass, one after the other, float32 (queries, n).
+
+        Row q has the mean of A[q, j] over layers and heads for every key j; keys after q have 0.
+
+        Raises:
+            UserError: If the pass came across no attention that could be read.
+        """
+        if self._rows is None:
+            raise UserError(f"{type(self.decoder).__name__}: {_NO_INTERFACE}")
+        return self._rows / self._heads
 
     def scores(self) -> torch.Tensor:
         """Scores of the last forward pass, float32 of shape (batch, n); padding has 0.

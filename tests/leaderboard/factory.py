@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.people import FIELDS
-from benchmark.record import ANSWER_COLUMNS, HALVES, METRICS, Record, file_hash
+from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, file_hash
 
 Grade = Callable[[str, int, int], float]  # field, person, seed → probability or value of an exact match
+Distance = Callable[[str, int], int | None]  # field, person → tokens from the name to the fact
 
 
 def even_chance(field: str, person: int, seed: int) -> float:
@@ -28,11 +29,13 @@ def write_record(
     people: int = 8,
     with_choice: bool = True,
     name: str | None = None,
+    distance: Distance | None = None,
     **changes: Any,
 ) -> Path:
     """Write a record and its answers: `people` of the development half, then as many of the test half.
 
-    `grade` gives every exact match, the F1 with it and, if `with_choice`, the accuracy. `changes` replaces fields of
+    `grade` gives every exact match, the F1 with it and, if `with_choice`, the accuracy; `distance` how far the fact
+    stands from the name, which the answers do not say without it. `changes` replaces fields of
     the record by dotted name with __ for the dot, such as task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,12 @@ def write_record(
     rows = _rows(seed, grade, people, with_choice)
     answers = folder / f"{name}.answers.parquet"
     schema = pa.schema([(c, pa.float32() if c in METRICS else pa.string()) for c in ANSWER_COLUMNS])
-    pq.write_table(pa.table({c: [row[c] for row in rows] for c in ANSWER_COLUMNS}, schema=schema), answers)
+    table = pa.table({c: [row[c] for row in rows] for c in ANSWER_COLUMNS}, schema=schema)
+    if distance:
+        tokens = [distance(*_asked(row["question"])) for row in rows]
+        for column in DISTANCE_COLUMNS:
+            table = table.append_column(column, pa.array(tokens, pa.int32()))
+    pq.write_table(table, answers)
     content = _content(method, seed, people, rows)
     content["answers"] = {"file": answers.name, "sha256": file_hash(answers), "rows": len(rows)}
     for key, value in changes.items():
@@ -66,6 +74,12 @@ def _rows(seed: int, grade: Grade, people: int, choice: bool) -> list[dict[str, 
             if choice:
                 rows.append(row | {"task": f"biography_{field}_choice", "acc": value, "acc_norm": value})
     return rows
+
+
+def _asked(question: str) -> tuple[str, int]:
+    """The field and the number of the person that a question is about."""
+    person, field = question.split("-")
+    return field, int(person.removeprefix("p"))
 
 
 def _scores(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -42,7 +42,8 @@ def check_in(house: Path) -> list[str]:
 
 
 def contents(house: Path) -> list[bytes]:
-    return [(house / name).read_bytes() for name in ("README.md", "leaderboard/README.md", "leaderboard/board.csv")]
+    names = ("README.md", "leaderboard/README.md", "leaderboard/board.csv", "leaderboard/index.html")
+    return [(house / name).read_bytes() for name in names]
 
 
 def test_building_twice_gives_the_same_bytes_and_the_check_is_content(house: Path) -> None:
@@ -51,7 +52,8 @@ def test_building_twice_gives_the_same_bytes_and_the_check_is_content(house: Pat
     build_in(house)
     assert contents(house) == first
     assert check_in(house) == []
-    assert sorted(path.name for path in (house / "leaderboard").iterdir()) == ["README.md", "board.csv", "results"]
+    there = sorted(path.name for path in (house / "leaderboard").iterdir())
+    assert there == ["README.md", "board.csv", "index.html", "results"]
 
 
 def test_the_board_is_the_same_wherever_the_house_stands(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +64,9 @@ def test_the_board_is_the_same_wherever_the_house_stands(house: Path, monkeypatc
     assert contents(house) == first
 
 
-@pytest.mark.parametrize("name", ["README.md", "leaderboard/README.md", "leaderboard/board.csv"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "leaderboard/README.md", "leaderboard/board.csv", "leaderboard/index.html"]
+)
 def test_the_check_names_the_file_and_line_of_an_edited_number(house: Path, name: str) -> None:
     build_in(house)
     path = house / name
@@ -79,7 +83,7 @@ def test_the_check_notices_a_missing_file_and_a_new_record(house: Path) -> None:
     (house / "leaderboard" / "board.csv").unlink()
     assert len(check_in(house)) == 1
     write_record(house / "leaderboard" / "results", seed=3)
-    assert len(check_in(house)) == 3
+    assert len(check_in(house)) == 4
 
 
 def test_the_check_refuses_a_record_changed_by_hand(house: Path) -> None:

@@ -145,6 +145,29 @@ def test_the_models_output_is_that_of_its_own_attention(model: Any) -> None:
         assert_close(got[: len(row)], eager(model, row)[1], atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("block", [4, 256])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_watched_queries_give_the_rows_of_stored_matrices_and_leave_the_scores_as_they_are(
+    model: Any, side: str, block: int
+) -> None:
+    rows, ids, mask = padded(side)
+    shifts = [0 if side == "right" else ids.shape[1] - len(row) for row in rows]
+    queries = [[22, 3, 3], [0, 8], [], [16]]  # in any order, twice, none, the first and the last
+    with torch.inference_mode(), ReceivedAttention(model, block=block) as reader:
+        reader.watch([[shift + place for place in some] for shift, some in zip(shifts, queries, strict=True)])
+        model.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        found, scores = iter(reader.rows()), reader.scores()
+    for row, shift, some in zip(rows, shifts, queries, strict=True):
+        matrices = eager(model, row)[0]
+        for place in some:
+            got = next(found)
+            assert_close(got[shift : shift + len(row)], matrices[:, :, place].mean(dim=(0, 1)), atol=1e-5, rtol=0)
+            assert not got[:shift].any()
+            assert not got[shift + place + 1 :].any()
+    assert next(found, None) is None
+    assert torch.equal(scores, scored(model, "received", ids, mask, block))
+
+
 @pytest.mark.parametrize("mode", ["received", "received_strict", "released"])
 @pytest.mark.parametrize("block", [1, 4, 22, 23])
 def test_the_block_size_does_not_matter(model: Any, mode: str, block: int) -> None:

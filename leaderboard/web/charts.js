@@ -1,0 +1,181 @@
+// The charts, drawn by Vega-Lite from the rows that are shown, each with a sentence and a table that say the same.
+
+const LINES = 6;
+const LABELS = 40;
+const views = new Map();
+
+function colour(variable) {
+  const probe = byId("tip");
+  probe.style.color = `var(--${variable})`;
+  const value = getComputedStyle(probe).color;
+  probe.style.color = "";
+  return value;
+}
+
+function chartConfig(palette, width) {
+  const [ink, quiet, line] = ["ink", "quiet", "line"].map(colour);
+  const font = getComputedStyle(document.body).fontFamily;
+  return {
+    background: null, font,
+    view: { stroke: null },
+    axis: { labelColor: quiet, titleColor: ink, gridColor: line, domainColor: quiet, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+    axisYQuantitative: { format: "~r", tickCount: 6 },
+    legend: { labelColor: ink, orient: "top", columns: Math.max(1, Math.floor((width - 60) / 200)), labelFontSize: 12, labelLimit: 170, symbolStrokeWidth: 2, symbolOpacity: 1 },
+    text: { color: ink, fontSize: 12 },
+    rule: { color: quiet },
+    range: { category: palette, symbol: ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"] },
+  };
+}
+
+function tip(_, event, __, value) {
+  const box = byId("tip");
+  box.hidden = !value;
+  if (!value) return;
+  box.textContent = typeof value === "object" ? String(value.text ?? "") : String(value);
+  box.style.left = `${Math.min(event.clientX + 12, innerWidth - box.offsetWidth - 8)}px`;
+  box.style.top = `${Math.max(8, event.clientY - box.offsetHeight - 10)}px`;
+}
+
+const told = (row, more) => [row.label, `exact match ${interval(row.headline)}`, ...more].join("\n");
+
+function costChart(some) {
+  const cost = state.cost || "tokens";
+  const known = some.filter((row) => row[cost] !== null);
+  const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
+  const most = Math.max(...known.map((row) => row[cost]));
+  const points = known.map((row) => {
+    const on = row.front.includes(cost);
+    const baseline = row.method === data.baseline;
+    return {
+      label: row.label, cost: row[cost], mean: row.headline[0], low: row.headline[1], high: row.headline[2], front: on, left: row[cost] > most / 2,
+      named: (on && front.length <= 8) || baseline, kind: baseline ? data.baseline : on ? "on the front" : "other",
+      text: told(row, [`${COSTS[cost].toLowerCase()}: ${count(row[cost])}`, on ? "on the Pareto front" : ""].filter(Boolean)),
+    };
+  });
+  const choice = make("label", {}, "Cost", make("select", { id: "cost" },
+    ...Object.entries(COSTS).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
+  choice.lastChild.addEventListener("change", (event) => {
+    state.cost = event.target.value;
+    drawCharts(some, true);
+    byId("cost").focus();
+  });
+  const names = front.map((row) => `${row.label} (${number(row.headline[0])} at ${short(row[cost])})`);
+  return {
+    id: "cost", title: "Exact match against cost", control: choice, points, spec: "cost",
+    palette: ["series-1", "series-2", "series-6"], xTitle: COSTS[cost],
+    caption: `On the Pareto front, where no row is at least as good in both and better in one: ${names.join(", ") || "none"}.`,
+    table: ["Method", "Exact match", COSTS[cost], "On the front"],
+    lines: known.map((row) => [row.label, interval(row.headline), count(row[cost]), row.front.includes(cost) ? "yes" : "no"]),
+  };
+}
+
+// The rows that have lines: the first of those shown, and plain_matched.
+function lineRows(some) {
+  const first = some.slice(0, LINES);
+  return [...first, ...some.filter((row) => row.method === data.baseline && !first.includes(row)).slice(0, 1)];
+}
+
+function linesCaption(chosen, some) {
+  return chosen.length < some.length ? `The first ${plural(LINES, "row")} of ${some.length} and ${data.baseline}; filter the table for others.` : "";
+}
+
+function distanceChart(some) {
+  const known = some.filter((row) => row.by_distance);
+  const chosen = lineRows(known);
+  const bin = ([low, high]) => (high < 0 ? "before it" : low === high ? String(low) : `${low}–${high}`);
+  const words = (one) => (one[1] < 0 ? "answer before the name" : `${bin(one)} tokens`);
+  return known.length && {
+    id: "distance", series: chosen.map((row) => row.label), title: "Exact match by distance from name to fact", spec: "distance",
+    points: chosen.flatMap((row) => row.by_distance.map((one) => {
+      const [low, , score, questions] = one;
+      return { series: row.label, distance: bin(one), place: low, mean: score[0], low: score[1], high: score[2],
+        text: told(row, [`${words(one)}: ${interval(score)}`, plural(questions, "question")]) };
+    })),
+    caption: `How far the answer stands from the last mention of the name before it, in tokens of the trained model. ${linesCaption(chosen, known)}`,
+    table: ["Method", ...known[0].by_distance.map((one) => `${words(one)} (${plural(one[3], "question")})`)],
+    lines: known.map((row) => [row.label, ...row.by_distance.map((one) => interval(one[2]))]),
+  };
+}
+
+function curveChart(some) {
+  const known = some.filter((row) => row.curve);
+  const chosen = lineRows(known);
+  const steps = [...new Set(known.flatMap((row) => row.curve.map(([step]) => step)))].sort((a, b) => a - b);
+  return known.length && {
+    id: "curve", series: chosen.map((row) => row.label), title: "Exact match by steps of training", spec: "curve",
+    points: chosen.flatMap((row) => row.curve.map(([step, mean]) => ({
+      series: row.label, step, mean, text: told(row, [`after ${count(step)} steps: ${number(mean)}`]) }))),
+    caption: `Checkpoints of the same run, whose schedule is set for the last step. ${linesCaption(chosen, known)}`,
+    table: ["Method", ...steps.map(count)],
+    lines: known.map((row) => [row.label, ...steps.map((step) => number(row.curve.find(([at]) => at === step)?.[1]))]),
+  };
+}
+
+function forgettingCharts(some) {
+  const heldOut = some.length ? some[0].home.held_out : [];
+  return heldOut.map((one, place) => {
+    const known = some.filter((row) => row.forgetting && row.forgetting[place]);
+    const chosen = known.slice(0, LABELS);
+    return known.length && {
+      id: `forgetting-${place}`, title: `Forgetting: ${one.label}`, spec: "forgetting", height: 60 + 24 * chosen.length,
+      points: chosen.map((row, order) => {
+        const [mean, low, high] = row.forgetting[place];
+        return { label: row.label, place: order, mean, low, high, text: told(row, [`change for the worse ${interval([mean, low, high], true)}`]) };
+      }),
+      caption: `${one.metric}, ${number(one.before)} untouched; right of 0 is a loss.` +
+        (chosen.length < known.length ? ` The first ${LABELS} of ${known.length} rows; filter the table for others.` : ""),
+      table: ["Method", `Change of ${one.metric} for the worse`],
+      lines: known.map((row) => [row.label, interval(row.forgetting[place], true)]),
+    };
+  });
+}
+
+function drawCharts(some) {
+  const one = shownTable();
+  const note = !some.length ? "No row fits these filters."
+    : state.table === ALL && !one ? "Choose one table to see its charts: rows of different tables cannot be compared." : "";
+  byId("charts-note").textContent = note;
+  byId("charts-note").hidden = !note;
+  for (const view of views.values()) view.finalize();
+  views.clear();
+  const inOrder = [...some].sort((a, b) => a.id - b.id);
+  const charts = note ? [] : [costChart(inOrder), distanceChart(inOrder), ...forgettingCharts(inOrder), curveChart(inOrder)].filter(Boolean);
+  byId("figures").replaceChildren(...charts.map(figure));
+  for (const chart of charts) embed(chart);
+}
+
+function figure(chart) {
+  const { id, title, caption, control, table, lines } = chart;
+  const details = make("details", {}, make("summary", {}, "Its numbers"));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) {
+      details.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": `title-${id}` }, grid(table, lines)));
+    }
+  });
+  return make("figure", { id: `figure-${id}`, "aria-labelledby": `title-${id}` },
+    make("div", { class: "title" }, make("h3", { id: `title-${id}`, class: "name" }, title), control || ""),
+    make("div", { class: "chart", id: `chart-${id}` }),
+    make("figcaption", {}, caption), details);
+}
+
+async function embed({ id, title, caption, spec, points, palette, height, xTitle, series }) {
+  const made = structuredClone(data.charts[spec]);
+  const names = palette || [1, 2, 3, 4, 5, 6, 7].map((n) => `series-${n}`);
+  made.description = `${title}. ${caption}`;
+  made.datasets = { points };
+  if (height) made.height = height;
+  for (const parameter of made.params || []) parameter.value = colour("accent");
+  if (xTitle) for (const layer of made.layer) layer.encoding.x.title = xTitle;
+  // The same for every channel, so that one legend shows colour and shape, in the order of the rows.
+  for (const { encoding } of made.layer) {
+    for (const channel of ["color", "shape", "strokeDash", "xOffset"]) {
+      if (series && encoding[channel]) encoding[channel].scale = { domain: series };
+    }
+  }
+  const view = await window.vegaEmbed(byId(`chart-${id}`), made, {
+    mode: "vega-lite", actions: false, ast: true, defaultStyle: false, tooltip: tip,
+    renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), byId(`chart-${id}`).clientWidth),
+  });
+  if (byId(`chart-${id}`)) views.set(id, view);
+  else view.finalize();
+}

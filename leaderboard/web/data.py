@@ -1,0 +1,137 @@
+"""What the page shows, as plain values for its script: the tables, and the rows of all of them.
+
+Names come from records that anybody may hand in. Here they lose what steers a terminal or the direction of writing; the
+script then puts them into the page as text and never as markup.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row
+from leaderboard.compare import canonical
+from leaderboard.comparisons import RANDOM
+from leaderboard.page import clean, field_name, record_url
+from leaderboard.statistics import Interval
+from leaderboard.web.pareto import pareto_front
+
+COSTS = ("tokens", "seconds")
+DIGITS = 6
+
+
+def page_data(board: Board, folder: Path) -> dict[str, Any]:
+    """Tables and rows of the board; links are relative to `folder`, where the page stands."""
+    rows = [line for number, table in enumerate(board.tables) for line in _rows(number, table, folder)]
+    data = {
+        "baseline": BASELINE,
+        "random": RANDOM,
+        "tables": [_table(table) for table in board.tables],
+        "rows": rows,
+    }
+    cleaned: dict[str, Any] = _cleaned(data)
+    return cleaned
+
+
+def _table(table: BoardTable) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "task": table.task,
+        "model": table.model,
+        "budget": table.budget,
+        "suites": table.suites,
+        "questions": table.questions,
+        "subjects": table.subjects,
+        "fields": [field_name(field) for field in table.fields],
+        "held_out": [
+            {"label": one.label, "metric": one.metric, "before": _number(one.before)} for one in table.held_out
+        ],
+        "conditions": [[key, _text(value)] for key, value in table.conditions.items() if value is not None],
+        "summary": table.summary(),
+    }
+
+
+def _rows(number: int, table: BoardTable, folder: Path) -> list[dict[str, Any]]:
+    fronts = {cost: _front(table.rows, cost) for cost in COSTS}
+    return [
+        {
+            "table": number,
+            **_row(table, row, folder),
+            "front": [cost for cost in COSTS if fronts[cost][place]],
+        }
+        for place, row in enumerate(table.rows)
+    ]
+
+
+def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "rank": row.rank,
+        "among_first": row.among_first,
+        "label": row.label,
+        "method": row.method,
+        "pair": row.pair,
+        "copies": row.copies,
+        "parameters": [[key, _text(value)] for key, value in row.parameters.items() if value is not None],
+        "seeds": row.seeds,
+        "records": [record_url(path, folder) for path in row.files],
+        "answers": [record_url(path, folder) for path in row.answers],
+        "scores": {metric: _ends(score) for metric, score in row.scores.items()},
+        "fields": [_ends(row.fields.get(field)) for field in table.fields],
+        "steps": row.steps,
+        "texts": row.texts,
+        "tokens": _number(row.tokens),
+        "seconds": _number(row.seconds),
+    }
+    for key in ("to_baseline", "to_random"):
+        if against := getattr(row, key):
+            line[key] = _comparison(against)
+    if row.tried > 1:
+        line |= {"tried": row.tried, "chosen": [[key, _text(value)] for key, value in row.chosen.items()]}
+    if row.forgetting:
+        line["forgetting"] = [_ends(row.forgetting.get(one.label)) for one in table.held_out]
+    if row.curve:
+        line["curve"] = [[step, _number(value)] for step, value in row.curve.items()]
+    if row.by_distance:
+        line["by_distance"] = [[one.low, one.high, _ends(one.score), one.questions] for one in row.by_distance]
+    return line
+
+
+def _comparison(against: Comparison) -> dict[str, Any]:
+    return {
+        "other": against.other,
+        "interval": _ends(against.interval),
+        "seeds": against.seeds,
+        "p_adjusted": _number(against.p_adjusted),
+        "verdict": against.verdict,
+    }
+
+
+def _front(rows: Sequence[Row], cost: str) -> list[bool]:
+    """The Pareto front of a table by exact match and one cost; a row of unknown cost is not on it."""
+    known = [(place, value) for place, row in enumerate(rows) if (value := getattr(row, cost)) is not None]
+    front = [False] * len(rows)
+    chosen = pareto_front([(value, rows[place].headline.mean) for place, value in known])
+    for (place, _), on_it in zip(known, chosen, strict=True):
+        front[place] = on_it
+    return front
+
+
+def _ends(score: Interval | Forgetting | None) -> list[float | None] | None:
+    """A mean and the ends of its interval; None where there is none."""
+    return score and [_number(value) for value in (score.mean, score.low, score.high)]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else round(float(value), DIGITS)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else canonical(value)
+
+
+def _cleaned(value: Any) -> Any:
+    """The same with every text cleaned of letters that steer; keys are this module's own."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {key: _cleaned(inner) for key, inner in value.items()}
+    return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,65 @@
+// What is shown: filters, order and page, kept in the address after the # so that a view can be linked.
+
+const data = JSON.parse(byId("data").textContent);
+const { tables, rows } = data;
+rows.forEach((row, place) => {
+  row.id = place;
+  row.home = tables[row.table];
+  row.headline = row.scores.exact_match;
+  row.words = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
+});
+
+const PAGE = 50;
+const CHOICES = ["task", "model", "suite", "method"];
+const ALL = "*";
+const DEFAULTS = { table: "", task: "", model: "", suite: "", method: "", search: "", columns: "", sort: "", page: "1" };
+let state = { ...DEFAULTS };
+const opened = new Set();
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  state = { ...DEFAULTS };
+  for (const key of Object.keys(DEFAULTS)) if (given.has(key)) state[key] = given.get(key);
+}
+
+function writeAddress() {
+  const changed = Object.entries(state).filter(([key, value]) => value !== DEFAULTS[key]);
+  const hash = new URLSearchParams(changed).toString();
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+}
+
+const fits = (table) =>
+  (!state.task || table.task === state.task) &&
+  (!state.model || table.model === state.model) &&
+  (!state.suite || table.suites.includes(state.suite));
+
+// The one table that is shown, or null where all that fit the filters are.
+function shownTable() {
+  const fitting = tables.filter(fits);
+  if (state.table === ALL) return fitting.length === 1 ? fitting[0] : null;
+  return fitting.find((table) => table.title === state.table) || fitting[0] || null;
+}
+
+function shownRows() {
+  const one = shownTable();
+  const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = state.table === ALL;
+  return rows.filter((row) =>
+    (all ? fits(row.home) : row.home === one) &&
+    (!state.method || row.method === state.method) &&
+    words.every((word) => row.words.includes(word)));
+}
+
+// Sorted copies: absent values stand last whichever the direction, equal ones keep the order of the board.
+function sorted(some, column, descending) {
+  if (!column) return some;
+  const keyed = some.map((row) => [column.key(row), row]);
+  const lost = (value) => value === null || value === undefined;
+  const text = new Intl.Collator("en", { numeric: true });
+  const compare = column.text ? (a, b) => text.compare(a, b) : (a, b) => a - b;
+  keyed.sort(([a, first], [b, second]) => {
+    if (lost(a) || lost(b)) return lost(a) - lost(b) || first.id - second.id;
+    return (descending ? compare(b, a) : compare(a, b)) || first.id - second.id;
+  });
+  return keyed.map(([, row]) => row);
+}

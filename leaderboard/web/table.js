@@ -1,0 +1,134 @@
+// The table: its columns, head, rows, pages, and the sheet that opens under a row.
+
+const gap = (row, to) => row[to] && row[to].interval;
+const exists = (some, test) => some.some(test);
+
+function columnsFor(some, all) {
+  const has = (test) => exists(some, test);
+  const wide = Boolean(state.columns);
+  const score = (metric) => (row) => row.scores[metric];
+  const scored = (id, title, metric) => ({
+    id, title, key: (row) => score(metric)(row)?.[0], cell: (row) => scoreCell(score(metric)(row)),
+  });
+  const gapped = (id, title) => ({
+    id, title, key: (row) => gap(row, id)?.[0],
+    cell: (row) => [...scoreCell(gap(row, id), true, row[id]?.verdict), row[id] && fewer(row, row[id].seeds)],
+  });
+  const most = scaleEnd(some.map((row) => Math.max(row.headline[0], row.headline[2] ?? 0)));
+  const base = all ? null : some[0]?.home.base;
+  const columns = [
+    {
+      id: "rank", title: "Rank", key: (row) => row.rank, rising: true, 
+      cell: (row) => [String(row.rank), row.among_first && make("span", { class: "tag", "aria-hidden": "true" }, " ≈"),
+        row.among_first && hidden(", not told apart from the first")].filter(Boolean),
+    },
+    { id: "label", title: "Method", text: true, head: true, key: (row) => row.label },
+    all && { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" },
+    scored("exact_match", "Exact match", "exact_match"),
+    { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" },
+    has((row) => row.to_baseline) && gapped("to_baseline", `Δ to ${data.baseline}`),
+    has((row) => row.to_random) && gapped("to_random", `Δ to ${data.random}`),
+    wide && has(score("f1")) && scored("f1", "F1", "f1"),
+    wide && has(score("acc")) && scored("acc", "Choice", "acc"),
+    ...(wide && !all && some.length ? some[0].home.fields.map((field, place) => ({
+      id: `field-${place}`, title: field, key: (row) => row.fields[place]?.[0], cell: (row) => scoreCell(row.fields[place]),
+    })) : []),
+    {
+      id: "tokens", title: COSTS.tokens, key: (row) => row.tokens, rising: true,
+      cell: (row) => [short(row.tokens), row.front.includes("tokens") && make("span", { class: "tag", "aria-hidden": "true" }, " ◆"),
+        row.front.includes("tokens") && hidden(" on the Pareto front")].filter(Boolean),
+    },
+    wide && { id: "seconds", title: COSTS.seconds, key: (row) => row.seconds, rising: true, cell: (row) => [row.seconds === null ? "–" : count(row.seconds)] },
+    wide && { id: "steps", title: "Steps", key: (row) => row.steps[1], rising: true, cell: (row) => [range(row.steps)] },
+    wide && { id: "texts", title: "Texts", key: (row) => row.texts[1], rising: true, cell: (row) => [range(row.texts)] },
+    {
+      id: "seeds", title: "Seeds", key: (row) => row.seeds.length, kind: "seeds",
+      cell: (row) => row.seeds.flatMap((seed, place) => [
+        make("a", { href: row.records[place], "aria-label": `Record of seed ${seed}` }, String(seed)), " "]),
+    },
+  ];
+  return columns.filter(Boolean);
+}
+
+const fewer = (row, seeds) =>
+  seeds.length === row.seeds.length ? "" : make("span", { class: "tag" }, ` ${seeds.length} of ${row.seeds.length} seeds`);
+
+function drawHead(columns, order) {
+  const cells = columns.map((column) => {
+    const kind = `${column.text || column.kind === "text" ? "text" : ""} ${column.head ? "label" : ""}`;
+    if (!column.key) {
+      return make("td", { class: kind }, make("span", { class: "scale", "aria-hidden": "true" },
+        make("span", {}, "0"), make("span", {}, number(column.most, false, column.most < 0.1 ? 2 : 1))));
+    }
+    const mine = order.column === column;
+    const button = make("button", { type: "button", id: `sort-${column.id}`, click: () => sortBy(column) }, column.title,
+      make("span", { class: "arrow", "aria-hidden": "true" }, mine ? (order.descending ? " ▾" : " ▴") : ""));
+    return make("th", { scope: "col", class: kind, "aria-sort": mine ? (order.descending ? "descending" : "ascending") : "none" }, button);
+  });
+  byId("head").replaceChildren(make("tr", {}, ...cells));
+}
+
+function drawBody(columns, some) {
+  const lines = some.flatMap((row) => {
+    const line = make("tr", { class: "row" }, ...columns.map((column) => column.head
+      ? nameCell(row, columns.length)
+      : make("td", { class: column.kind || (column.text ? "text" : null) }, ...column.cell(row))));
+    return opened.has(row.id) ? [line, sheet(row, columns.length)] : [line];
+  });
+  if (!lines.length) lines.push(make("tr", {}, make("td", { class: "text", colspan: columns.length }, "No row fits these filters.")));
+  byId("body").replaceChildren(...lines);
+}
+
+function nameCell(row, width) {
+  const open = opened.has(row.id);
+  const tags = [row.tried && `best of ${row.tried}`, row.pair && `pair ${row.pair}`].filter(Boolean);
+  const button = make("button", { type: "button", "aria-expanded": String(open), "aria-controls": `sheet-${row.id}` },
+    make("span", {}, name(row.label, row.rank === 1 ? "first" : ""), tags.length ? name(` ${tags.join(", ")}`, "tag") : ""));
+  button.addEventListener("click", () => {
+    const line = button.closest("tr");
+    if (opened.delete(row.id)) line.nextSibling.remove();
+    else {
+      opened.add(row.id);
+      line.after(sheet(row, width));
+    }
+    button.setAttribute("aria-expanded", String(opened.has(row.id)));
+  });
+  return make("th", { scope: "row" }, button);
+}
+
+function comparison(against) {
+  if (!against) return [];
+  const p = against.p_adjusted;
+  const words = [interval(against.interval, true), against.verdict, p === null ? "" : p < 0.001 ? "p < .001" : `p = ${number(p)}`];
+  return [[`Δ to ${against.other}`, words.filter(Boolean).join(", ")]];
+}
+
+// A sheet is as wide as what can be seen of the table, and stays in view when the table is moved sideways.
+const fitSheets = () => byId("scroll").style.setProperty("--sheet", `${byId("scroll").clientWidth}px`);
+
+function sheet(row, width) {
+  const link = (address, text, more) => make("a", { href: address, ...more }, text);
+  const records = grid(["Seed", "Record", "Answers"], row.seeds.map((seed, place) => [
+    String(seed), link(row.records[place], "record"), link(row.answers[place], "answers (Parquet)", { download: true })]));
+  const treatment = facts(make("dl", { class: "facts" }), [
+    ["method", row.method], ["pair", row.pair || "none"], ...row.parameters, ["copies", String(row.copies)], ...(row.chosen || []),
+    ["texts", range(row.texts)], ["steps", range(row.steps)], ["training tokens", count(row.tokens)],
+    ["seconds", row.seconds === null ? "–" : count(row.seconds)],
+    ...comparison(row.to_baseline), ...comparison(row.to_random),
+  ]);
+  const most = scaleEnd(row.fields.map((score) => (score ? Math.max(score[0], score[2] ?? 0) : 0)));
+  const others = [["f1", "F1"], ["acc", "Choice"]].flatMap(([metric, title]) => row.scores[metric]
+    ? [[title, interval(row.scores[metric])]] : []);
+  const fields = row.home.fields.flatMap((field, place) => row.fields[place]
+    ? [[field, interval(row.fields[place]), whisker(row.fields[place], most)]] : []);
+  const lost = (row.forgetting || []).flatMap((score, place) => score
+    ? [[row.home.held_out[place].label, interval(score, true)]] : []);
+  const part = (title, body) => make("div", {}, make("h3", {}, title), body);
+  const inside = make("div", { class: "sheet" },
+    part("Records and answers", records),
+    fields.length ? part("Exact match by field", grid(["Field", "Mean and interval", ""], fields)) : "",
+    others.length ? part("Over all fields", grid(["Metric", "Mean and interval"], others)) : "",
+    lost.length ? part("Forgetting", grid(["Held out", "Change for the worse"], lost)) : "",
+    part("How it was made", treatment));
+  return make("tr", { class: "details", id: `sheet-${row.id}` }, make("td", { colspan: width }, inside));
+}

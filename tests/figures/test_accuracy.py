@@ -1,0 +1,95 @@
+"""Figure 1's numbers from records, and distances for records from before they were recorded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.figures.accuracy import _from_the_task, accuracy_lines
+from benchmark.models.loading import tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.people import FIELDS
+from benchmark.record import read_record
+from benchmark.suite import find_suite, load_suite
+from leaderboard.answers import read_answers
+from tasks.biography import biography
+from tests.conftest import ROOT
+from tests.leaderboard.factory import write_record
+
+SUITE = load_suite(find_suite("tiny"))
+
+
+def nearer_is_better(field: str, person: int, seed: int) -> float:
+    return float(FIELDS.index(field) < 3)
+
+
+def test_a_line_tells_the_exact_match_of_every_field_and_of_every_bin(tmp_path: Path) -> None:
+    write_record(tmp_path, grade=nearer_is_better, distance=lambda field, person: 5 * FIELDS.index(field))
+    lines = accuracy_lines(tmp_path, SUITE)
+    fields = [line for line in lines if line["by"] == "field"]
+    assert [(line["field"], line["tokens"], line["exact_match"]) for line in fields] == [
+        ("birth_date", 0, 1),
+        ("birth_city", 5, 1),
+        ("university", 10, 1),
+        ("major", 15, 0),
+        ("company", 20, 0),
+    ]
+    bins = [line for line in lines if line["by"] == "distance"]
+    assert [(line["low"], line["high"], line["exact_match"]) for line in bins] == [
+        (0, 0, 1),
+        (5, 5, 1),
+        (10, 10, 1),
+        (15, 15, 0),
+        (20, 20, 0),
+    ]
+    assert {line["questions"] for line in lines} == {8}
+    assert {line["distances"] for line in lines} == {"records"}
+
+
+def test_records_that_know_no_distances_and_are_of_another_model_have_fields_alone(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    lines = accuracy_lines(tmp_path, SUITE)
+    assert {line["by"] for line in lines} == {"field"}
+    assert {line["tokens"] for line in lines} == {None}
+    assert {line["distances"] for line in lines} == {""}
+
+
+def test_the_chart_has_the_row_that_is_best_on_the_development_half(tmp_path: Path) -> None:
+    for alpha, development in ((0.2, 1), (0.6, 7)):
+
+        def grade(field: str, person: int, seed: int, best: int = development) -> float:
+            """Of the development half (people 0 to 7) so many are right; what is better there is worse in the test."""
+            return float(person < best if person < 8 else person - 8 < 8 - best)
+
+        write_record(tmp_path, "random_dropout", grade=grade, method__parameters={"alpha": alpha})
+    write_record(tmp_path, "sentence_shuffle")
+    lines = accuracy_lines(tmp_path, SUITE)
+    assert {line["row"] for line in lines if line["shown"]} == {"random_dropout α=.6"}
+    assert len({line["row"] for line in lines}) == 3
+
+
+def test_a_suite_without_records_is_refused(tmp_path: Path) -> None:
+    write_record(tmp_path, suite="another")
+    with pytest.raises(UserError, match="benchmark run tiny"):
+        accuracy_lines(tmp_path, SUITE)
+
+
+def test_distances_of_older_records_are_counted_in_the_suites_texts_with_the_suites_model() -> None:
+    path = next(iter(sorted((ROOT / "leaderboard/results/tiny").glob("*tiny_large-plain_matched*seed1*.json"))))
+    record = read_record(path)
+    answers = read_answers(path, record)
+    found = _from_the_task(answers, record, SUITE)
+    tokenizer = tokenizer_of(ModelSpec(model="zoo:large"))
+    people = {person["id"]: person for person in biography.read_people()}
+    for number in range(0, len(answers.question), 37):
+        name, field = answers.question[number].split(":")
+        if np.isnan(found[number]):
+            assert field not in FIELDS, answers.question[number]
+            continue
+        text, spans = people[name]["text"], people[name]["spans"]
+        between = tokenizer(text[spans["name"][1] : spans[field][0]].rstrip(), add_special_tokens=False)
+        assert found[number] == len(between["input_ids"]), answers.question[number]
+    assert np.isfinite(found[~np.isnan(answers.values[0])]).all()
+    other = record.model_copy(update={"model": record.model.model_copy(update={"fingerprint": "other"})})
+    assert np.isnan(_from_the_task(answers, other, SUITE)).all()

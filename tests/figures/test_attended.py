@@ -1,0 +1,123 @@
+"""Figures 2 and 3: what kind a token is, and shares by rank, against what is counted by hand."""
+
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.figures import attended
+from benchmark.figures.attended import Told, attended_lines, biographies, ranked
+from benchmark.models.spec import ModelSpec
+from benchmark.people import FIELDS, make_people, tell
+from benchmark.scoring import Look
+from benchmark.suite import Suite
+from benchmark.texts import Text, TokenScores
+from benchmark.token_view import Pair
+from tests.tiny import tiny_suite
+
+TEXT = "Ana Lee was born on May 1, 1990. She spent her years in St. Paul, USA. She left for Ana Lee Ltd."
+WORDS = ["Ana", " Lee", " was", " born", " on", " May", " 1,", " 1990", ".", " She", " spent", " her", " years", " in"]
+WORDS += [" St.", " Paul,", " USA", ".", " She", " left", " for", " Ana", " Lee", " Ltd", "."]
+KINDS_AT_CITY = ["name"] * 2 + ["other", "earlier relation word", "other"] + ["birth_date"] * 3 + ["other"]
+KINDS_AT_CITY += ["other", "relation word", "other", "relation word", "other"] + ["birth_city"] * 3 + ["other"]
+KINDS_AT_CITY += ["other", "earlier relation word", "other", "company", "company", "company", "other"]
+
+
+def span(words: str) -> tuple[int, int]:
+    start = TEXT.rindex(words)
+    return start, start + len(words)
+
+
+TOLD = Told(
+    Text("a", TEXT),
+    ((0, 7),),
+    {"birth_date": span("May 1, 1990"), "birth_city": span("St. Paul, USA"), "company": span("Ana Lee Ltd")},
+)
+
+
+def tokens(scores: list[float]) -> TokenScores:
+    assert "".join(WORDS) == TEXT
+    ends = [sum(map(len, WORDS[: number + 1])) for number in range(len(WORDS))]
+    return TokenScores("a", WORDS, [0, *ends[:-1]], ends, scores)
+
+
+def test_every_token_is_of_the_kind_that_a_reader_would_say() -> None:
+    shown = tokens([0.0] * len(WORDS))
+    spans = list(zip(shown.start, shown.end, strict=True))
+    assert [TOLD.kind(start, end, "birth_city") for start, end in spans] == KINDS_AT_CITY
+    # Before the birth date its own words are the relation; and the full stop of "St." ends no sentence.
+    assert TOLD.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
+    assert TOLD.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
+    assert TOLD.kind(*spans[WORDS.index(" left")], "company") == "relation word"
+    # White space and punctuation are other inside of names and facts as well.
+    assert [TOLD.kind(place, place + 1, "company") for place in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
+
+
+def test_in_the_shipped_wording_each_fact_has_the_words_that_say_it() -> None:
+    (person,) = make_people(1, 3)
+    told = tell(person)
+    facts = {field: told.spans[field] for field in FIELDS}
+    whole = Told(Text("p", told.text), (told.spans["name"],), facts)
+    found = {}
+    for field in FIELDS:
+        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in told.text]
+        spans = [(told.text.index(word), told.text.index(word) + len(word)) for word in words]
+        found[field] = [w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"]
+    assert found == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
+
+
+def test_ranks_go_up_to_the_query_and_leave_out_the_first_position() -> None:
+    shown = tokens([0.9, 0.1, 0.3, 0.3, 0.2, 5.0] + [0.0] * 19)
+    assert ranked(Look(shown, query=4, first=False)) == [0, 2, 3, 4, 1]
+    assert ranked(Look(shown, query=4, first=True)) == [2, 3, 4, 1]
+
+
+def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(*scores: float) -> Look:
+        return Look(tokens([*scores] + [0.0] * (len(WORDS) - len(scores))), query=4, first=False)
+
+    # Four people, of whom three have looks for the birth date only; name, name, other, relation word, other.
+    large = [look(5, 4, 3, 2, 1), look(1, 2, 3, 5, 4), look(5, 4, 1, 3, 2), None]
+    small = [look(5, 0, 0, 0, 0), look(0, 0, 0, 9, 0), look(0, 0, 0, 0, 0), None]
+    looks = iter([[[one, None, None] for one in some] for some in (large, small)])
+    monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
+    pair = Pair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
+    second, third = attended_lines([TOLD] * 4, pair, lambda line: None)
+
+    def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
+        return {
+            line["kind"]: pytest.approx(line["share"]) for line in lines if (line["of"], line["rank"]) == (of, rank)
+        }
+
+    assert share(second, "big", 1) == {"name": 2 / 3, "relation word": 1 / 3}
+    assert share(second, "big", 2) == {"name": 2 / 3, "other": 1 / 3}
+    assert share(second, "big", 3) == {"other": 2 / 3, "relation word": 1 / 3}
+    # Large minus small: 0 4 3 2 1, then 1 2 3 −4 4, then 5 4 1 3 2.
+    assert share(third, "big − little", 1) == {"name": 2 / 3, "other": 1 / 3}
+    assert share(third, "big − little", 2) == {"other": 2 / 3, "name": 1 / 3}
+    assert share(third, "big − little", 5) == {"name": 1 / 3, "relation word": 1 / 3, "other": 1 / 3}
+    assert {line["people"] for line in (*second, *third)} == {3}
+    assert {line["fact"] for line in (*second, *third)} == {"birth_date"}
+    for line in second:
+        assert line["ci_low"] <= line["share"] <= line["ci_high"]
+
+
+def test_the_suites_people_are_taken_and_a_suite_without_any_is_refused(tiny: Any) -> None:
+    suite = tiny_suite(tiny)
+    people = biographies(suite)
+    assert len(people) == 4
+    assert all(told.text.text[slice(*told.facts["major"])][0].isupper() for told in people)
+    other = Suite.model_validate(
+        {
+            "name": "other",
+            "models": {"tiny": str(tiny)},
+            "tasks": ["wikipedia_mini"],
+            "train": ["tiny"],
+            "methods": ["plain"],
+            "budgets": [{"steps": 1}],
+        }
+    )
+    with pytest.raises(UserError, match="biography"):
+        biographies(other)

@@ -1,0 +1,127 @@
+"""The files of a figure, and the command."""
+
+import csv
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vl_convert
+
+from benchmark import cli
+from benchmark.figures.write import packed, write_figure
+from leaderboard.figure_charts import accuracy_chart, attended_chart
+from tests.leaderboard.factory import write_record
+from tests.tiny import make_tiny_model
+
+SHARES = [
+    {"of": of, "fact": fact, "rank": rank, "kind": kind, "share": 0.5, "people": 2}
+    for of in ("big", "little")
+    for fact in ("birth_date", "major")
+    for rank in (1, 2)
+    for kind in ("name", "other")
+]
+BAR = {"mark": "bar", "data": {"values": [{"a": 1}]}, "encoding": {"x": {"field": "a", "type": "quantitative"}}}
+
+
+def test_the_numbers_lie_beside_the_chart_and_the_same_ones_give_the_same_bytes(tmp_path: Path) -> None:
+    files = write_figure(tmp_path, "fig2-p", SHARES, attended_chart(SHARES, "What & why", 2))
+    assert [file.name for file in files] == ["fig2-p.csv", "fig2-p.svg", "fig2-p.png"]
+    with files[0].open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{key: str(value) for key, value in line.items()} for line in SHARES]
+    svg = files[1].read_text(encoding="utf-8")
+    for words in ("What &amp; why", "big", "little", "before the birth date", "before the major", "Share of 2 people"):
+        assert words in svg
+    before = [file.read_bytes() for file in files]
+    write_figure(tmp_path, "fig2-p", SHARES, attended_chart(SHARES, "What & why", 2))
+    assert [file.read_bytes() for file in files] == before
+
+
+def pixels(png: bytes) -> tuple[list[bytes], bytes]:
+    """Every chunk's type with its checksum confirmed, and the pixels with their filter bytes."""
+    place, kinds, data = 8, [], b""
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        kind, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length]) == (zlib.crc32(kind + body),)
+        kinds.append(kind)
+        data += body if kind == b"IDAT" else b""
+        place += 12 + length
+    return list(dict.fromkeys(kinds)), zlib.decompress(data)
+
+
+def test_a_packed_picture_is_the_same_picture_in_fewer_bytes() -> None:
+    png = vl_convert.vegalite_to_png(BAR)
+    small = packed(png)
+    assert pixels(small) == pixels(png)
+    assert len(small) < len(png)
+    assert small[:8] == png[:8]
+
+
+def test_figure_1_of_two_tables_names_both_and_the_methods(tmp_path: Path) -> None:
+    from benchmark.figures.accuracy import accuracy_lines
+    from benchmark.suite import find_suite, load_suite
+
+    for steps in (400, 1600):
+        for method in ("plain", "contrastive_dropout"):
+            write_record(
+                tmp_path, method, training__budget=f"{steps} steps", distance=lambda field, person: 3 + person % 9
+            )
+    lines = accuracy_lines(tmp_path, load_suite(find_suite("tiny")))
+    svg = vl_convert.vegalite_to_svg(accuracy_chart(lines, "tiny").to_dict())
+    for words in ("400 steps", "1600 steps", "contrastive_dropout", "birth date", "distance from the name in tokens"):
+        assert words in svg
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["benchmark", "figures", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(str(end.code or 0))
+    return 0
+
+
+def test_two_models_by_name_give_figures_2_and_3(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmark.figures import attended
+
+    monkeypatch.chdir(tmp_path)
+    some = attended.biographies(None)[:5]
+    monkeypatch.setattr(attended, "biographies", lambda suite: some)
+    make_tiny_model(tmp_path / "other", seed=1)
+    assert run(monkeypatch, "--large", str(tiny), "--small", "other", "--out", "figures") == 0
+    made = sorted(file.name[:4] + file.suffix for file in Path("figures").iterdir())
+    assert made == ["fig2.csv", "fig2.png", "fig2.svg", "fig3.csv", "fig3.png", "fig3.svg"]
+    for line in capsys.readouterr().out.strip().splitlines():
+        assert all(Path(name).is_file() for name in line.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["4"], "figure '4'"),
+        (["--large", "zoo:large", "--suite", "tiny"], "--large"),
+        (["1", "--large", "zoo:large"], "Figure 1"),
+        (["--small", "zoo:small"], "--large"),
+        (["3", "--large", "zoo:large"], "--small"),
+        (["1", "--records", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[Any],
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert told in error
+    assert "\n" not in error

@@ -1,0 +1,349 @@
+"""The board's page in Chromium, opened from disk: what a reader sees, hears and can do there."""
+
+import itertools
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from leaderboard.build import build
+from tests.leaderboard.factory import retention, write_record
+
+pytestmark = pytest.mark.browser
+
+METHODS = ("plain_matched", "plain", "random_dropout", "attention_dropout", "contrastive_dropout", "eda")
+EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> [x](javascript:window.hacked=3)"
+MANY = 120  # rows of the other table, more than two pages
+
+
+def skill(method: int) -> Callable[[str, int, int], float]:
+    return lambda field, person, seed: float(zlib.crc32(f"{field}{person}{seed}{method}".encode()) % 7 < method)
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two tables: one with everything measured and hostile names in it, one with many rows."""
+    folder = tmp_path_factory.mktemp("board")
+    results = folder / "results"
+    for place, method in enumerate(METHODS):
+        for seed in (1, 2):
+            write_record(
+                results,
+                method,
+                seed=seed,
+                grade=skill(place),
+                distance=lambda field, person: 5 * person + len(field),
+                method__parameters={"alpha": 0.2} if method == "random_dropout" else {},
+                training__tokens=1000 * (10 - place),
+                retention={"words": retention(0.1 * place + 0.01 * seed)},
+                curve=[{"steps": 100, "scores": {"biography": {"test": {"exact_match": 0.1}}}}],
+            )
+    write_record(results, "evil", name="javascript:window.hacked=4", method__parameters={"label": EVIL}, suite=EVIL)
+    for i in range(MANY):
+        write_record(results, "eda", grade=skill(i % 7), people=2, training__budget="9 steps", method__copies=i)
+    build(results, folder)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium; nothing is downloaded."""
+    found = shutil.which("chromium")
+    if not found:
+        pytest.fail("these tests need Chromium (apt-get install chromium); leave them out with -m 'not browser'")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that was opened, with all it asked for and complained about."""
+
+    def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
+        self.page: Page = browser.new_page(**settings)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(address)
+        self.page.wait_for_selector("#body tr.row")
+
+    def column(self, number: int) -> list[str]:
+        """The texts of a column of the table, the name of a row being one."""
+        return self.page.locator(f"#body tr.row > :nth-child({number})").all_inner_texts()
+
+    def names(self) -> list[str]:
+        return self.page.locator("#body tr.row th .name:first-child").all_inner_texts()
+
+
+@pytest.fixture
+def visit(board: Path, chromium: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens the page, at what stands after the # of its address."""
+    opened: list[Visit] = []
+
+    def open_page(view: str = "table=biography, tiny-large, 400 steps", **settings: Any) -> Visit:
+        opened.append(Visit(chromium, f"{board.as_uri()}#{view}", **settings))
+        return opened[-1]
+
+    yield open_page
+    for one in opened:
+        one.page.close()
+
+
+def number(text: str) -> float:
+    return float(text.split()[0])
+
+
+def test_hostile_names_are_shown_and_nothing_runs_leaves_or_complains(visit: Callable[..., Visit]) -> None:
+    seen = visit(viewport={"width": 1280, "height": 3000})
+    seen.page.wait_for_selector("#figures svg")
+    assert any(EVIL in name for name in seen.names())
+    for button in seen.page.locator("#body th button").all():
+        button.click()
+    for name in ("suite", "method", "table"):
+        for value in seen.page.locator(f"#{name} option").evaluate_all("some => some.map(one => one.value)"):
+            seen.page.select_option(f"#{name}", value)
+        seen.page.click("#reset")
+    seen.page.select_option("#table", label="biography, tiny-large, 400 steps")
+    seen.page.hover("#chart-cost svg path[aria-hidden] >> nth=-1", force=True)
+    seen.page.wait_for_timeout(300)
+    assert seen.page.evaluate("window.hacked") is None
+    assert seen.page.locator("img, iframe, object").count() == 0
+    hrefs = seen.page.locator("a").evaluate_all("all => all.map(a => a.protocol)")
+    assert set(hrefs) == {"file:"}
+    assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []
+    assert len(seen.requests) == 1
+    assert seen.complaints == []
+
+
+def test_markup_that_got_in_could_do_nothing(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    seen.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hacked=1>')")
+    seen.page.evaluate("""() => {
+        const script = document.createElement('script');
+        script.textContent = 'window.hacked = 2';
+        document.body.append(script);
+    }""")
+    with pytest.raises(Exception, match="Content Security Policy|unsafe-eval"):
+        seen.page.evaluate("() => new Promise((_, no) => { try { eval('1') } catch (error) { no(error) } })")
+    seen.page.wait_for_timeout(200)
+    assert seen.page.evaluate("window.hacked") is None
+    assert seen.complaints, "the browser should have said what it forbade"
+
+
+def test_a_heading_sorts_and_says_so(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    page = seen.page
+    heads = page.locator("#head th")
+    assert set(heads.evaluate_all("all => all.map(th => th.ariaSort)")) == {"none"}
+    texts = page.locator("#head td, #head th").all_inner_texts()
+    place = 1 + next(i for i, text in enumerate(texts) if text.startswith("Exact match"))
+    for press, way in ((1, "descending"), (2, "ascending")):
+        page.get_by_role("button", name="Exact match").click()
+        values = [number(text) for text in seen.column(place)]
+        assert values == sorted(values, reverse=press == 1) and len(set(values)) > 3
+        assert page.locator("th:has(#sort-exact_match)").get_attribute("aria-sort") == way
+        assert way in page.locator("#status").inner_text()
+    page.click("#sort-label")
+    assert seen.names() == sorted(seen.names())
+    page.click("#sort-to_baseline")
+    assert seen.column(1 + next(i for i, text in enumerate(texts) if text.startswith("Δ to plain")))[-1].strip() == "–"
+
+
+def test_filters_leave_what_fits_and_the_address_brings_the_view_back(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    page = seen.page
+    page.select_option("#method", "eda")
+    assert [name.split()[0] for name in seen.names()] == ["eda"]
+    page.select_option("#table", "*")
+    assert page.locator("#heading").inner_text() == "All tables"
+    page.click("#sort-rank")
+    page.click("#next")
+    there, shown = page.url, seen.names()
+    assert "page 2 of 3" in page.locator("#count").inner_text()
+    again = visit(there.partition("#")[2])
+    assert again.names() == shown
+    assert again.page.input_value("#method") == "eda"
+    again.page.click("#reset")
+    again.page.select_option("#table", label="biography, tiny-large, 400 steps")
+    again.page.fill("#search", "DROPOUT contrast")
+    assert again.names() == ["contrastive_dropout"]
+    again.page.fill("#search", "no such thing")
+    assert "No row fits" in again.page.locator("#body").inner_text()
+    assert "No row fits" in again.page.locator("#charts-note").inner_text()
+
+
+def test_all_of_it_can_be_done_with_the_keyboard(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    page = seen.page
+
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+
+    page.keyboard.press("Tab")
+    assert focused() == "skip"
+    page.keyboard.press("Enter")
+    assert focused() == "main"
+    order = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        order.append(focused())
+        if order[-1] == "sort-exact_match":
+            break
+    assert order[:3] == ["table", "task", "model"] and "scroll" in order
+    page.keyboard.press("Enter")
+    assert focused() == "sort-exact_match", "the focus stays where it was"
+    assert page.locator("th:has(#sort-exact_match)").get_attribute("aria-sort") == "descending"
+    button = page.locator("#body th button").first
+    button.focus()
+    page.keyboard.press("Space")
+    assert button.get_attribute("aria-expanded") == "true"
+    sheet = page.locator(f"#{button.get_attribute('aria-controls')}")
+    assert sheet.is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"\.json$"))
+
+
+def test_a_row_leads_to_its_records_and_answers(visit: Callable[..., Visit], board: Path) -> None:
+    seen = visit()
+    seen.page.locator("#body th button").first.click()
+    links = seen.page.locator("tr.details a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    assert len(links) == 4  # two seeds, a record and answers each
+    assert all((board.parent / link).is_file() for link in links)
+    assert sorted({Path(link).suffix for link in links}) == [".json", ".parquet"]
+
+
+def test_everything_has_a_name_and_ids_are_used_once(visit: Callable[..., Visit]) -> None:
+    seen = visit("table=biography, tiny-large, 400 steps&columns=1")
+    page = seen.page
+    page.wait_for_selector("#figures svg")
+    page.locator("#body th button").first.click()
+    assert (
+        page.evaluate("""() => {
+        const ids = [...document.querySelectorAll('[id]')].map(one => one.id);
+        return ids.filter((id, place) => ids.indexOf(id) !== place);
+    }""")
+        == []
+    )
+    for kind in ("button", "link", "combobox", "searchbox", "checkbox", "region"):
+        for element in page.get_by_role(kind).all():  # type: ignore[arg-type]
+            snapshot = element.aria_snapshot().splitlines()[0]
+            assert re.search(rf'{kind} "[^"]+"', snapshot), snapshot
+    broken = page.evaluate("""() => [...document.querySelectorAll('[aria-controls], [aria-labelledby]')]
+        .flatMap(one => [
+            one.getAttribute('aria-labelledby'), one.ariaExpanded === 'true' && one.getAttribute('aria-controls')])
+        .filter(id => id && !document.getElementById(id))""")
+    assert broken == []
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("h1").count() == 1
+    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(h => +h.tagName[1])")
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    described = page.locator("#figures [role=graphics-document]")
+    charts = page.locator("#figures figure").count()
+    assert charts == 4, "cost, distance, forgetting and steps"
+    labels = described.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert len(labels) == charts and all(len(label) > 40 for label in labels)
+
+
+CONTRAST = """() => {
+  const light = text => {
+    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const low = [];
+  for (const element of document.querySelectorAll('main *, header *, footer *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest('svg') || element.disabled || !element.getClientRects().length) continue;
+    const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) low.push(`${element.tagName} ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(visit: Callable[..., Visit], scheme: str) -> None:
+    seen = visit(color_scheme=scheme)
+    seen.page.locator("#body th button").first.click()
+    ground = seen.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+    assert seen.page.evaluate(CONTRAST) == []
+
+
+def test_the_colours_can_be_chosen_against_the_system_and_charts_follow(visit: Callable[..., Visit]) -> None:
+    seen = visit(color_scheme="light")
+    page = seen.page
+    page.wait_for_selector("#chart-cost svg text")
+
+    def label() -> str:
+        return str(page.locator("#chart-cost .role-axis-label text").first.evaluate("one => one.getAttribute('fill')"))
+
+    assert label() == "rgb(87, 96, 106)"
+    page.select_option("#theme", "dark")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(230, 233, 237)"
+    page.wait_for_function(
+        "document.querySelector('#chart-cost .role-axis-label text')?.getAttribute('fill') === 'rgb(164, 174, 185)'"
+    )
+
+
+@pytest.mark.parametrize("width", [360, 390, 768])
+def test_on_a_small_screen_the_table_moves_and_the_page_does_not(visit: Callable[..., Visit], width: int) -> None:
+    seen = visit(viewport={"width": width, "height": 740}, is_mobile=True, has_touch=True)
+    page = seen.page
+    page.wait_for_selector("#figures svg")
+    page.locator("#body th button").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    before = page.locator("#body tr.row th").first.bounding_box()
+    page.evaluate("document.getElementById('scroll').scrollLeft = 400")
+    after = page.locator("#body tr.row th").first.bounding_box()
+    assert before and after and 0 <= after["x"] <= before["x"], "the names stay in view"
+    small = page.locator("#filters select, #filters input[type=search], #filters button").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().height).filter(height => height < 24)"
+    )
+    assert small == []
+
+
+def test_charts_are_of_one_table_and_their_numbers_can_be_read(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    page = seen.page
+    page.wait_for_selector("#figures svg")
+    page.locator("#figure-cost summary").click()
+    lines = page.locator("#figure-cost tbody tr")
+    assert lines.count() == len(METHODS) + 1
+    page.locator("#cost").select_option("seconds")
+    assert page.evaluate("document.activeElement.id") == "cost"
+    page.wait_for_selector("#chart-cost svg")
+    assert "Seconds of training" in page.locator("#chart-cost").inner_text()
+    page.select_option("#table", "*")
+    assert "Choose one table" in page.locator("#charts-note").inner_text()
+    assert page.locator("figure").count() == 0
+
+
+def test_rows_beyond_a_page_are_on_the_next(visit: Callable[..., Visit]) -> None:
+    seen = visit("table=biography, tiny-large, 9 steps")
+    page = seen.page
+    assert seen.page.locator("#body tr.row").count() == 50
+    assert f"1 to 50 of {MANY}" in page.locator("#count").inner_text()
+    page.click("#next")
+    page.click("#next")
+    assert page.locator("#body tr.row").count() == MANY - 100
+    assert page.locator("#next").is_disabled()
+    page.click("#sort-label")
+    assert "1 to 50" in page.locator("#count").inner_text()

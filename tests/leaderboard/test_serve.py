@@ -1,0 +1,136 @@
+"""`benchmark leaderboard serve`: what it hands out, and what it does not."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmark import ROOT
+from benchmark.errors import UserError
+from leaderboard.build import build
+from leaderboard.web.serve import BoardServer
+from tests.leaderboard.factory import write_record
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder as compose.yaml has it: records and their board side by side, artifacts of stages beside them."""
+    folder = tmp_path / "results"
+    write_record(folder / "records" / "tiny", name="one")
+    build(folder / "records", folder / "board")
+    (folder / "store").mkdir()
+    (folder / "store" / "secret.json").write_text("{}", encoding="utf-8")
+    (folder / "board" / "notes.py").write_text("", encoding="utf-8")
+    (folder / "board" / ".hidden.json").write_text("{}", encoding="utf-8")
+    (folder / "board" / "way.json").symlink_to(folder / "store" / "secret.json")
+    return folder
+
+
+@pytest.fixture
+def server(results: Path) -> Iterator[BoardServer]:
+    """A server of it on a free port."""
+    with BoardServer(results / "board", results / "records", "127.0.0.1", 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def ask(server: BoardServer, path: str, method: str = "GET", host: str = "127.0.0.1") -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
+
+
+def test_the_page_its_records_and_answers_are_handed_out(server: BoardServer, results: Path) -> None:
+    status, headers, _ = ask(server, "/")
+    assert (status, headers["location"]) == (302, "/board/index.html")
+    status, headers, body = ask(server, "/board/index.html")
+    assert (status, body) == (200, (results / "board" / "index.html").read_bytes())
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "frame-ancestors 'none'"
+    status, headers, body = ask(server, "/records/tiny/one.json")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert body == (results / "records" / "tiny" / "one.json").read_bytes()
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert ask(server, "/records/tiny/one.answers.parquet")[2][:4] == b"PAR1"
+    status, headers, body = ask(server, "/board/index.html", "HEAD")
+    assert (status, body) == (200, b"") and int(headers["content-length"]) > 100_000
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/board",
+        "/board/",
+        "/records/",
+        "/store/secret.json",
+        "/board/../store/secret.json",
+        "/board/%2e%2e/store/secret.json",
+        "/board/way.json",
+        "/board/notes.py",
+        "/board/.hidden.json",
+        "//etc/passwd",
+        "/board/%00.json",
+        "/board/" + "a" * 300 + ".json",
+    ],
+)
+def test_nothing_else_is_handed_out_and_no_folder_is_listed(server: BoardServer, path: str) -> None:
+    assert ask(server, path)[0] == 404
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(server: BoardServer) -> None:
+    assert ask(server, "/board/index.html", host="evil.example:8000")[0] == 403
+    assert ask(server, "/board/index.html", host="localhost:8000")[0] == 200
+    assert ask(server, "/board/index.html", host="[::1]:8000")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_nothing_can_be_changed(server: BoardServer, method: str) -> None:
+    assert ask(server, "/board/index.html", method)[0] == 501
+
+
+def test_a_board_inside_which_the_records_lie_is_at_the_root(tmp_path: Path) -> None:
+    write_record(tmp_path / "results", name="one")
+    build(tmp_path / "results", tmp_path)
+    with BoardServer(tmp_path, tmp_path, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert b"<h1>Leaderboard</h1>" in ask(server, "/")[2]
+        assert ask(server, "/results/one.json")[0] == 200
+        server.shutdown()
+
+
+def test_a_folder_without_a_page_and_a_taken_port_are_told_in_a_line(server: BoardServer, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="benchmark leaderboard build"):
+        BoardServer(tmp_path, tmp_path, "127.0.0.1", 0)
+    folder = server.open[0]
+    with pytest.raises(UserError, match="--port"):
+        BoardServer(folder, folder, "127.0.0.1", server.server_address[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_builds_says_where_and_ends_when_told_to(results: Path, stop: signal.Signals) -> None:
+    (results / "board" / "index.html").unlink()
+    command = [sys.executable, "-m", "benchmark", "leaderboard", "serve", "--port", "0"]
+    command += ["--records", str(results / "records"), "--folder", str(results / "board")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == f"{results / 'board'}: board written\n"
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(stop)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""

@@ -1,0 +1,70 @@
+"""The token view of the page in a browser: what it shows, by pointer and by keys, and that names stay text."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.leaderboard.test_tokens import VIEW
+
+pytestmark = pytest.mark.browser
+CHROMIUM = "/usr/bin/chromium"
+EMOJI = {  # offsets count characters: the emoji is one of them, and two for the script
+    **VIEW,
+    "id": "<img src=x onerror=fail()>",
+    "text": "🙂 was\u202eborn.",
+    "tokens": [{**VIEW["tokens"][0], "end": 1}, {**VIEW["tokens"][1], "start": 1, "end": 5}],
+    "copies": [{"text": "🙂", "kept": [True, False]}],
+}
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    folder = ROOT / "leaderboard" / "web"
+    script, style = ((folder / name).read_text(encoding="utf-8") for name in ("tokens.js", "tokens.css"))
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.set_content(f"<!doctype html><style>{style}</style><div id=views></div><script>{script}</script>")
+        views = json.dumps([VIEW, EMOJI])
+        opened.evaluate(f"renderTokenViews(document.getElementById('views'), {views})")
+        yield opened
+        browser.close()
+
+
+def test_a_token_tells_its_numbers_by_keys_and_by_pointer(page: Any) -> None:
+    page.select_option("select >> nth=0", "0")
+    page.focus(".tokens-text .tokens-token >> nth=0")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text(".tokens-told") == "“ was”: difference −0.125, large 0.125, small 0.250, keep 0.500"
+    page.keyboard.press("End")
+    assert page.inner_text(".tokens-told").startswith("“born.”")
+    page.hover(".tokens-text .tokens-token >> nth=0")
+    assert page.inner_text(".tokens-told").startswith("“Ana”: difference 0.250")
+    assert page.locator(".tokens-text [tabindex='0']").count() == 1
+
+
+def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: Any) -> None:
+    page.select_option("select >> nth=0", "0")
+    page.select_option("select >> nth=1", "difference")
+    strengths = "nodes => nodes.map(node => node.className.slice(-3) + node.style.getPropertyValue('--level'))"
+    tokens = page.locator(".tokens-text .tokens-token")
+    assert [name.replace("igh", "+").replace("low", "-") for name in tokens.evaluate_all(strengths)] == [
+        "+100%",
+        "-50%",
+        "+0%",
+    ]
+    page.select_option("select >> nth=1", "keep")
+    assert [name[3:] for name in tokens.evaluate_all(strengths)] == ["100%", "50%", "75%"]
+    assert page.locator(".tokens-copies del").all_inner_texts() == [" was"]
+    assert page.locator(".tokens-numbers tbody tr").count() == 3
+
+
+def test_names_are_text_and_offsets_count_characters(page: Any) -> None:
+    page.select_option("select >> nth=0", "1")
+    assert page.locator("#views img").count() == 0
+    assert page.locator(".tokens-text .tokens-token").all_inner_texts() == ["🙂", " was"]
+    assert page.inner_text(".tokens-text") == "🙂 was�born."
