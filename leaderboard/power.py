@@ -50,6 +50,7 @@ def components(found: Spread) -> Components:
 def power(parts: Components, difference: float, seeds: int, subjects: int, alpha: float = LEVEL) -> float:
     """The chance that the paired test tells a true difference with so many seeds and subjects.
 
+    Of the two readings of the error the one with less power counts, which is a little more than both together have.
     With one seed it is about that seed's difference. Raises ValueError for several seeds where `parts` comes from one,
     or if there is no spread at all.
     """
@@ -67,10 +68,9 @@ def power(parts: Components, difference: float, seeds: int, subjects: int, alpha
         raise ValueError("all differences are equal: there is no spread that power could be worked out from")
     if least_p(seeds, subjects) >= alpha:
         return 0.0
-    critical = float(stdtrit(expected.freedom, 1 - alpha / 2))
-    shift = abs(difference) / math.sqrt(expected.variance)
-    below = [float(nctdtr(expected.freedom, shift, end)) for end in (critical, -critical)]
-    return 1 - below[0] + (0.0 if math.isnan(below[1]) else below[1])
+    return min(
+        _chance(abs(difference) / math.sqrt(variance), freedom, alpha) for variance, freedom in expected.readings
+    )
 
 
 def smallest_difference(parts: Components, seeds: int, subjects: int, alpha: float = LEVEL) -> float | None:
@@ -147,6 +147,13 @@ def _cells(line: dict[str, Any]) -> list[str]:
     told = "> 1" if line["told"] is None else short_number(line["told"])
     counts = ("–" if line[name] is None else f"{line[name]:,}" for name in ("seeds_needed", "subjects_needed"))
     return [*now, told, *counts]
+
+
+def _chance(shift: float, freedom: float, alpha: float) -> float:
+    """The chance that a noncentral t lies beyond the ends of Student's at level `alpha`."""
+    critical = float(stdtrit(freedom, 1 - alpha / 2))
+    upper, lower = (float(nctdtr(freedom, shift, end)) for end in (critical, -critical))
+    return 1 - upper + (0.0 if math.isnan(lower) else lower)  # so little lies below that it underflows
 
 
 def _least(chance: Callable[[int], float]) -> int | None:

@@ -17,17 +17,18 @@ def paired_p(found: Spread) -> float | None:
 
     `found` is the spread of one row's totals minus the other's. The mean over its standard error is held against
     Student's t with Satterthwaite's degrees of freedom, the test of two crossed random factors (Clark 1973, "The
-    language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12). With one seed this is the
-    paired t-test over subjects. No p-value is less than a sign test on as many subjects could give, so a few that all
+    language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12). With several seeds a t-test
+    over their means has to agree: the greater p-value counts. With one seed this is the paired t-test over subjects. No
+    p-value is less than a sign test on as many subjects could give, so a few that all
     differ alike prove no more than they can. Rounded to nine digits.
     """
     least = least_p(found.seeds, found.subjects)
     if least == 1:
         return None
-    if found.freedom == 0:
+    if not found.readings:
         return 1.0 if found.mean == 0 else round(least, 9)
-    t = abs(found.mean) / found.variance**0.5
-    return round(max(2 * float(stdtr(found.freedom, -t)), least), 9)
+    tails = [float(stdtr(freedom, -abs(found.mean) / variance**0.5)) for variance, freedom in found.readings]
+    return round(max(2 * max(tails), least), 9)
 
 
 def least_p(seeds: int, subjects: int) -> float:

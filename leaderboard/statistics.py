@@ -65,10 +65,10 @@ def mean_interval(
 
     It is the symmetric bootstrap interval (Hall 1988, Journal of the Royal Statistical Society B 50(1)): the mean plus
     and minus the standard error times the 95% quantile of the draws' absolute deviations, these measured in their own
-    standard deviation. The standard error is that of two crossed random factors; the quantile is expanded by Student's
-    t over the normal one, as Hesterberg (2015, The American Statistician 69(4)) does for small samples, with
-    Satterthwaite's degrees of freedom; and it is never below the normal one, which so few seeds that their draws take
-    two or three values would make it. Between `bounds` it is worked out on the logit scale, so no end leaves them.
+    standard deviation. That quantile is expanded by Student's t over the normal one, as Hesterberg (2015, The American
+    Statistician 69(4)) does for small samples, and never below the normal one, which so few seeds that their draws take
+    two or three values would make it. Standard error and degrees of freedom are the `readings` of the spread, of which
+    the wider counts. Between `bounds` it is worked out on the logit scale, so no end leaves them.
 
     Where all values are equal there is nothing to resample. What can be said then is that hardly more than a share u of
     subjects could be unlike those seen, u being the exact binomial bound, 1 - .025^(1 / subjects) (Clopper & Pearson
@@ -90,9 +90,8 @@ def mean_interval(
         raise ValueError(f"a mean of {found.mean:g} is not between {bounds[0]:g} and {bounds[1]:g}")
     if not (found.by_seed.any() or found.by_subject.any()):
         return _interval(found.mean, *_without_spread(found, bounds))
-    spread = found.spread()
-    half = _quantile(resampled_deviations(found, draws, seed)) * math.sqrt(spread.variance)
-    half *= float(stdtrit(spread.freedom, (1 + LEVEL) / 2)) / _normal()
+    half = _quantile(resampled_deviations(found, draws, seed)) / _normal()
+    half *= max(math.sqrt(part) * float(stdtrit(free, (1 + LEVEL) / 2)) for part, free in found.spread().readings)
     if bounds is None:
         return _interval(found.mean, found.mean - half, found.mean + half)
     low, high = bounds

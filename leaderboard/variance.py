@@ -52,6 +52,16 @@ class Spread:
         total = self.variance * self.seeds * self.subjects
         return total**2 / below if below > 0 else 0.0
 
+    @property
+    def readings(self) -> list[tuple[float, float]]:
+        """The ways to read the mean's error, as variance and degrees of freedom: a claim has to hold in each.
+
+        One is `variance` with `freedom`. Satterthwaite's are too many where few seeds happen to lie close together;
+        so with several seeds their means alone are the other, as of a plain sample with `seeds` - 1 degrees.
+        """
+        alone = (self.of_seeds / (self.seeds * self.subjects), float(self.seeds - 1))
+        return [one for one in ((self.variance, self.freedom), alone) if min(one) > 0]
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -80,8 +90,9 @@ def effects(totals: ArrayLike, counts: ArrayLike = 1) -> Effects:
     table, weights = crossed(totals, counts)
     mean = float(table.sum() / weights.sum())
     values = (table - mean * weights) * (table.size / weights.sum())
-    values[np.abs(values) < NOTHING] = 0.0
     by_seed, by_subject = values.mean(axis=1), values.mean(axis=0)
+    for part in (values, by_seed, by_subject):
+        part[np.abs(part) < NOTHING] = 0.0
     return Effects(mean, by_seed, by_subject, values - by_seed[:, None] - by_subject)
 
 

@@ -21,14 +21,30 @@ def test_one_seed_is_the_paired_t_test_of_scipy_over_subjects_and_one_subject_th
     assert p_of(np.expand_dims(a - b, axis)) == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=1e-9)
 
 
-def test_several_seeds_are_a_t_test_with_satterthwaites_degrees_of_freedom() -> None:
-    # The table of test_variance.py: mean 4, variance 2, 12² / 70 degrees of freedom.
-    assert p_of([[2, 3, 4], [2, 5, 8]]) == pytest.approx(0.25)  # what three subjects can give at the least
-    wide = np.array([[2.0, 3, 4, 2, 3, 4, 2, 3, 4], [2, 5, 8, 2, 5, 8, 2, 5, 8]]) - 2.5
-    seeds, subjects, both = 9 * 2 / 1, 2 * 3 * 8 / 8, 3 * 4 / 8
-    freedom = (seeds + subjects - both) ** 2 / (seeds**2 / 1 + subjects**2 / 8 + both**2 / 8)
-    t = 1.5 / ((seeds + subjects - both) / 18) ** 0.5
-    assert p_of(wide) == pytest.approx(2 * stats.t.sf(t, freedom), abs=1e-9)
+def quasi_f(rows: list[list[float]]) -> float:
+    """The two-sided p-value with Satterthwaite's degrees of freedom, the mean squares from plain loops."""
+    seeds, subjects = len(rows), len(rows[0])
+    mean = sum(map(sum, rows)) / (seeds * subjects)
+    by_seed = [sum(row) / subjects for row in rows]
+    by_subject = [sum(column) / seeds for column in zip(*rows, strict=True)]
+    a = subjects * sum((one - mean) ** 2 for one in by_seed) / (seeds - 1)
+    b = seeds * sum((one - mean) ** 2 for one in by_subject) / (subjects - 1)
+    rest = [rows[s][p] - by_seed[s] - by_subject[p] + mean for s in range(seeds) for p in range(subjects)]
+    r = sum(one**2 for one in rest) / ((seeds - 1) * (subjects - 1))
+    total = max(a + b - r, a, b)
+    freedom = total**2 / (a**2 / (seeds - 1) + b**2 / (subjects - 1) + r**2 / ((seeds - 1) * (subjects - 1)))
+    return float(2 * stats.t.sf(abs(mean) / (total / (seeds * subjects)) ** 0.5, freedom))
+
+
+@pytest.mark.parametrize(("mean", "of_seeds", "larger"), [(0.4, 0.05, "both"), (2.0, 0.4, "seeds")])
+def test_several_seeds_have_the_greater_p_value_of_both_factors_and_of_the_seeds_alone(
+    mean: float, of_seeds: float, larger: str
+) -> None:
+    rng = np.random.default_rng(3)
+    table = mean + of_seeds * rng.normal(size=(4, 1)) + rng.normal(size=30) + rng.normal(size=(4, 30)) / 9
+    values = {"both": quasi_f(table.tolist()), "seeds": stats.ttest_1samp(table.mean(axis=1), 0).pvalue}
+    assert max(values, key=lambda name: values[name]) == larger
+    assert p_of(table) == pytest.approx(values[larger], abs=1e-9)
 
 
 def test_which_one_is_taken_from_the_other_does_not_matter() -> None:
