@@ -1,5 +1,6 @@
 """The commands under `benchmark show`. Heavy imports stand inside them, as in cli.py."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,11 +67,11 @@ def _show_views(views: "Sequence[TokenView]", table: bool, as_json: bool, out: P
     from benchmark.store import write_atomically
     from leaderboard.tokens import views_json
 
-    names = list(dict.fromkeys(view.pair for view in views))
     if out is not None:
-        folder = out.is_dir()
-        files = {out / f"{file_name(name)}.json": [view for view in views if view.pair == name] for name in names}
-        for file, some in (files if folder else {out: list(views)}).items():
+        files: dict[Path, list[TokenView]] = {}
+        for view in views:
+            files.setdefault(out / f"{file_name(view.pair)}.json" if out.is_dir() else out, []).append(view)
+        for file, some in files.items():
             write_atomically(file, views_json(some))
             print(f"{file}: {len(some)} texts of pair {', '.join(dict.fromkeys(view.pair for view in some))}")
     elif as_json:
@@ -156,6 +157,4 @@ def _changed(pair: "Pair", changes: dict[str, Any]) -> "Pair":
 
 def file_name(pair: str) -> str:
     """A pair's name as that of a file."""
-    from urllib.parse import quote
-
-    return quote(pair, safe=" −").replace(" ", "_")
+    return re.sub(r"[^\w.-]+", "-", pair.replace("−", "minus"))

@@ -92,6 +92,15 @@ def test_the_page_on_tasks_and_the_template_it_names(project: Path) -> None:
     assert "1 made now" in run("benchmark run mine.yaml --plain", project)
 
 
+@pytest.mark.slow
+def test_the_page_on_figures(project: Path) -> None:
+    figures, tokens = commands("figures.md")
+    run(figures, project)
+    made = {file.name for file in (project / "figures").iterdir()}
+    assert made == {f"fig{n}-zoo-large-minus-zoo-small.{kind}" for n in (2, 3) for kind in ("csv", "svg", "png")}
+    assert " born" in run(tokens, project)
+
+
 def test_the_page_on_suites_has_every_key_and_every_method_in_its_tables() -> None:
     page = (ROOT / "docs" / "suite_file.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z_0-9.]+)`", page)) | set(

@@ -132,6 +132,12 @@ def test_the_command_shows_what_the_models_score(
     assert _run(monkeypatch, *common, "--out", str(tmp_path / "views.json")) == 0
     assert [view.id for view in read_views(tmp_path / "views.json")] == ["x", "y"]
     assert "2 texts" in capsys.readouterr().out
+    (tmp_path / "views").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert _run(monkeypatch, *common[:2], "--large", str(tiny), "--method", "plain", "--out", "views") == 0
+    (file,) = (tmp_path / "views").iterdir()
+    assert file.suffix == ".json"
+    assert "/" not in file.stem
     assert TokenView.model_validate(found).prefix == "So: "
 
 

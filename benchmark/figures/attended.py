@@ -37,8 +37,8 @@ class Told:
         A token without a letter or digit is other, wherever it stands: white space and full stops draw much attention,
         whatever they are part of. What touches a mention of the name is name, what touches a fact is that field. A
         relation word is any other word with letters that is no function word (benchmark/methods/function_words.py),
-        such as "born" or "studied"; it belongs to the fact in whose sentence it stands, and is an earlier one if that is
-        not the fact in question. The rest is other, too: pronouns, prepositions.
+        such as "born" or "studied"; it belongs to the fact in whose sentence it stands, and is an earlier one if that
+        is not the fact in question. The rest is other, too: pronouns, prepositions.
         """
         if not any(map(str.isalnum, self.text.text[start:end])):
             return OTHER
