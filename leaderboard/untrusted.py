@@ -4,6 +4,7 @@ Every refusal is a UserError of one line: file, field, what is wrong, what to do
 """
 
 import json
+import math
 import os
 import re
 import stat
@@ -25,7 +26,7 @@ MAX_ROWS = 1_000_000
 MAX_DEPTH = 32
 MAX_TEXT = 4_000  # characters of a string in a record
 MAX_NAME = 200  # bytes of a file name without what comes after the stem
-MAX_NUMBER = 2**53  # whole numbers up to here are the same in JSON, in doubles and in spreadsheets
+MAX_INTEGER = 2**53  # whole numbers up to here are the same in JSON, in doubles and in spreadsheets
 
 AGAIN = "run the suite again to make the record anew"
 
@@ -81,8 +82,10 @@ def check_values(content: dict[str, Any], path: Path) -> None:
     for where, value in _leaves(content):
         if isinstance(value, str):
             _check_text(path, where, value)
-        elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # so written, it refuses NaN as well
-            raise UserError(f"{path}: {where}: {str(value)[:40]} is not a number from -2^53 to 2^53; {AGAIN}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{path}: {where}: {value} is not a finite number; {AGAIN}")
+        elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise UserError(f"{path}: {where}: {str(value)[:40]} is beyond 2^53; {AGAIN}")
 
 
 def check_stem(path: Path, stem: str) -> None:

@@ -292,12 +292,13 @@ HOSTILE = (
     _content("an endless loss", "not the JSON of a record: Infinity is no number", "training.loss_last", float("inf")),
     _text(
         "a number too large for a double",
-        "cost.corpus.seconds: inf is not",
+        "cost.corpus.seconds: inf is not a finite",
         lambda text: text.replace('"seconds": ', '"seconds": 1e999, "x": ', 1).replace('"x": ', '"y": '),
     ),
     _content(
         "a training that took less than no time", "cost.train.seconds: -5.0 is less than 0", "cost.train.seconds", -5
     ),
+    _content("a number larger than a table can hold", "training.tokens: 1000", "training.tokens", 10**30),
     _content("made next century", "has not come yet", "created", "2126-01-01T00:00:00+00:00"),
     _content("made from code that was never committed", "environment.dirty", "environment.dirty", True),
     _content("another version of the questions", "task.definition_hash:", "task.definition_hash", "0" * 64),

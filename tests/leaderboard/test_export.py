@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -144,6 +145,20 @@ def test_the_command_says_what_it_wrote(records: Path, tmp_path: Path) -> None:
     words = ["export", str(tmp_path / "out"), "--format", "json", "--records", str(records)]
     result = CliRunner().invoke(board_commands, words)
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'out'}: 1 files\n")
+
+
+def test_the_page_s_commands_run_as_they_stand_there(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^benchmark leaderboard (export .*)$", text, re.M)
+    (tmp_path / "leaderboard").mkdir()
+    records.rename(tmp_path / "leaderboard" / "results")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        assert CliRunner().invoke(board_commands, line.split()).exit_code == 0
+    told = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert told == {path.stem for path in Path("out/csv").iterdir()} == set(TABLES)
 
 
 # --- lm-eval's layout
