@@ -172,10 +172,12 @@ async function embed({ id, title, caption, spec, points, palette, height, xTitle
       if (series && encoding[channel]) encoding[channel].scale = { domain: series };
     }
   }
-  const view = await window.vegaEmbed(byId(`chart-${id}`), made, {
-    mode: "vega-lite", actions: false, ast: true, defaultStyle: false, tooltip: tip,
-    renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), byId(`chart-${id}`).clientWidth),
+  const place = byId(`chart-${id}`);
+  const view = await window.vegaEmbed(place, made, {
+    mode: "vega-lite", renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), place.clientWidth),
+    ast: true, actions: false, defaultStyle: false, tooltip: tip,
+    logLevel: 1, // errors: that a layer has no points is no news
   });
-  if (byId(`chart-${id}`)) views.set(id, view);
+  if (place.isConnected) views.set(id, view);
   else view.finalize();
 }

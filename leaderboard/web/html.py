@@ -13,24 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.board import Board
+from leaderboard.tokens import read_folder
 from leaderboard.web.data import page_data
 
 HERE = Path(__file__).parent
-SCRIPTS = ("dom.js", "state.js", "table.js", "charts.js", "main.js")
+STYLES = ("page.css", "tokens.css")
+SCRIPTS = ("dom.js", "state.js", "table.js", "charts.js", "tokens.js", "main.js")
 
 
 def html_page(board: Board, folder: Path) -> str:
-    """The whole board as an HTML page that stands in `folder`; its links to records are relative to that."""
+    """The whole board as an HTML page that stands in `folder`; its links to records are relative to that.
+
+    The token views are those of the folder `tokens` there; none if it is absent. Raises UserError if one is not valid.
+    """
     from leaderboard.web.charts import chart_specs
 
-    style = (HERE / "page.css").read_text(encoding="utf-8")
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     script = _alone("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS))
+    views = [view.model_dump(mode="json") for some in read_folder(folder / "tokens").values() for view in some]
     parts = {
         "policy": _policy([script, _library()], style),
         "style": style,
         "script": script,
         "library": _library(),
-        "data": script_json(page_data(board, folder) | {"charts": chart_specs()}),
+        "data": script_json(page_data(board, folder) | {"views": views, "charts": chart_specs()}),
     }
     template = (HERE / "template.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)

@@ -140,6 +140,8 @@ function start() {
     draw();
   });
   addEventListener("DOMContentLoaded", redrawCharts);
+  byId("tokens").hidden = !data.views.length;
+  renderTokenViews(byId("views"), data.views);
   addEventListener("resize", fitSheets);
   fitSheets();
   readAddress();
