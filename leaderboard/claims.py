@@ -122,7 +122,7 @@ def distance(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> Claim:
                 seeds=one.row.seeds,
                 files=one.row.files,
                 parts={field: score for field, score in scores.items() if score},
-                whole=mean_interval(falls),
+                whole=mean_interval(falls, bounds=None),
             )
         )
     return Claim(
@@ -201,6 +201,4 @@ def _difference(mine: list[Answers], theirs: list[Answers], tasks: list[str]) ->
 
 def _tally(answers: list[Answers], tasks: list[str]) -> Tally | None:
     """As `tally`, of several lm-eval tasks together."""
-    asked = np.isin(answers[0].task.astype(str), tasks)
-    some = [Answers(a.task[asked], a.question[asked], a.subject[asked], a.values[:, asked]) for a in answers]
-    return tally(some, "exact_match") if asked.any() else None
+    return tally(answers, "exact_match", among=np.isin(answers[0].task.astype(str), tasks))

@@ -17,7 +17,7 @@ from benchmark.store import replacing, write_atomically
 from leaderboard.board import load_records
 from leaderboard.compare import canonical
 from leaderboard.lm_eval_layout import write_lm_eval
-from leaderboard.page import _cell as csv_cell
+from leaderboard.page import csv_cell
 from leaderboard.tables import Export, Interval, make_export
 
 FORMATS = ("csv", "parquet", "json", "lm-eval")
@@ -131,7 +131,7 @@ def _flat_rows(tables: Export, name: str) -> Iterator[list[Any]]:
             value = getattr(row, column)
             if field.annotation in (Interval, Interval | None):
                 flat += [None] * 3 if value is None else [value.mean, value.low, value.high]
-            elif isinstance(value, dict | list):
+            elif isinstance(value, dict | list | BaseModel):
                 flat.append(canonical(row.model_dump(mode="json", include={column})[column]))
             else:
                 flat.append(value)

@@ -229,13 +229,14 @@ def _seed_links(row: Row, folder: Path) -> str:
     return f"{_seed_count(row)}: {links}"
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative(path: Path, folder: Path) -> str:
+    """A path as it is seen from a folder, with slashes."""
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def record_url(path: Path, folder: Path) -> str:
     """The address of a file as a link from a page in `folder`: relative, and never one with a scheme or host."""
-    return _url(_relative(path, folder))
+    return _url(relative(path, folder))
 
 
 def _url(path: str) -> str:
@@ -251,17 +252,17 @@ def _csv_line(
     table: BoardTable, row: Row, fields: Sequence[str], held_out: Sequence[tuple[str, str]], folder: Path
 ) -> dict[str, str | float | int]:
     line: dict[str, str | float | int] = {
-        "table": _cell(table.title),
-        "task": _cell(table.task),
-        "model": _cell(table.model),
-        "budget": _cell(table.budget),
-        "suites": _cell(" ".join(table.suites)),
-        "method": _cell(row.method),
-        "label": _cell(row.label),
-        "parameters": _cell(canonical(row.parameters)),
+        "table": csv_cell(table.title),
+        "task": csv_cell(table.task),
+        "model": csv_cell(table.model),
+        "budget": csv_cell(table.budget),
+        "suites": csv_cell(" ".join(table.suites)),
+        "method": csv_cell(row.method),
+        "label": csv_cell(row.label),
+        "parameters": csv_cell(canonical(row.parameters)),
         "tried": row.tried,
         "copies": row.copies,
-        "pair": _cell(row.pair or ""),
+        "pair": csv_cell(row.pair or ""),
         "rank": row.rank,
         "among_first": int(row.among_first),
         "seeds": " ".join(map(str, row.seeds)),
@@ -272,19 +273,19 @@ def _csv_line(
         line |= _ends(metric, row.scores.get(metric))
     line |= _comparison("difference", row.to_baseline) | _comparison("to_random", row.to_random)
     for field in fields:
-        line |= _ends(_cell(f"exact_match_{field}"), row.fields.get(field))
+        line |= _ends(csv_cell(f"exact_match_{field}"), row.fields.get(field))
     measured = {(one.label, one.metric) for one in table.held_out}
     for label, metric in held_out:
         change = row.forgetting.get(label) if (label, metric) in measured else None
-        name = _cell(f"forgetting_{label}_{metric}")
+        name = csv_cell(f"forgetting_{label}_{metric}")
         line |= _ends(name, change)
         line[f"{name}_seeds"] = " ".join(map(str, change.seeds)) if change else ""
     line |= {"steps_least": row.steps[0], "steps_most": row.steps[1]}
     line |= {"texts_least": row.texts[0], "texts_most": row.texts[1]}
-    line["curve"] = _cell(canonical(row.curve)) if row.curve else ""
+    line["curve"] = csv_cell(canonical(row.curve)) if row.curve else ""
     line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
-    line["conditions"] = _cell(canonical(table.conditions))
-    line["records"] = _cell(" ".join(record_url(path, folder) for path in row.files))
+    line["conditions"] = csv_cell(canonical(table.conditions))
+    line["records"] = csv_cell(" ".join(record_url(path, folder) for path in row.files))
     return line
 
 
@@ -296,7 +297,7 @@ def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]
             f"{name}_{part}": "" if p is None else f"{p:.6g}"
             for part, p in zip(("p", "p_adjusted"), parts, strict=True)
         },
-        f"{name}_other": _cell(against.other) if against else "",
+        f"{name}_other": csv_cell(against.other) if against else "",
         f"{name}_seeds": " ".join(map(str, against.seeds)) if against else "",
     }
 
@@ -307,6 +308,6 @@ def _ends(name: str, score: Interval | Forgetting | None) -> dict[str, str | flo
     return {name + end: "" if value is None else round(value, 6) for end, value in values.items()}
 
 
-def _cell(text: str) -> str:
+def csv_cell(text: str) -> str:
     """Text for a cell; what a spreadsheet would run as a formula gets a quote in front."""
     return f"'{clean(text)}" if text.startswith(("=", "+", "-", "@")) else clean(text)

@@ -21,13 +21,12 @@ PAPER_METRICS = ("exact_match", "f1")
 METHODS = ("plain", "random_dropout", "attention_dropout", "contrastive_dropout")
 RULE = """\
 A row agrees where 0 lies in the 95% interval of ours minus the paper's, for exact match and for F1; else it \
-disagrees. The ends of that interval are m − p − √((m − L)² + (h − p)²) and m − p + √((H − m)² + (p − l)²): m with \
-[L, H] is ours, the bootstrap over seeds and subjects (where all our answers are alike it has no width, and Wilson's \
-interval at our number of subjects stands in); p with [l, h] is the paper's value with Wilson's binomial interval at \
-the number of questions that the paper asked per field (as many as ours where it does not say), since it gives no \
-interval of its own. An F1 varies no more than a share of the same mean, so for F1 the rule is on the safe side. What \
-has no interval cannot be in it: the paper's one seed, and that its value is the best of its grid on the very \
-questions it reports."""
+disagrees. The ends of that interval are m − p − √((m − L)² + (h − p)²) and m − p + √((H − m)² + (p − l)²): m with [L, \
+H] is ours, over seeds and subjects as everywhere on the board (docs/statistics.md); p with [l, h] is the paper's \
+value with Wilson's binomial interval at the number of questions that the paper asked per field (as many as ours where \
+it does not say), since it gives no interval of its own. An F1 varies no more than a share of the same mean, so for F1 \
+the rule is on the safe side. What has no interval cannot be in it: the paper's one seed, and that its value is the \
+best of its grid on the very questions it reports."""
 
 
 class _Frozen(BaseModel):
@@ -51,10 +50,6 @@ class Member:
     def questions(self, task: str) -> int:
         """How many questions of one lm-eval task each seed answered."""
         return int((self.answers[0].task == task).sum())
-
-    def subjects(self, task: str) -> int:
-        """How many people or paragraphs these questions are about."""
-        return len(set(self.answers[0].subject[self.answers[0].task == task]))
 
 
 class Ours(_Frozen):
@@ -124,16 +119,15 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def against(ours: Interval, subjects: int, paper: float, questions: int) -> Interval:
-    """Ours, of so many subjects, minus the paper's, of so many questions, with an interval made of both: see RULE.
+def against(ours: Interval, paper: float, questions: int) -> Interval:
+    """Ours minus the paper's, of so many questions, with an interval made of both: see RULE.
 
     The two intervals are put together by squaring and adding (Newcombe 1998, Statistics in Medicine 17, 873-890,
     method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
     """
     low, high = wilson(paper, questions)
-    our_low, our_high = wilson(ours.mean, subjects) if ours.low == ours.high else (ours.low, ours.high)
     gap = ours.mean - paper
-    ends = gap - math.hypot(ours.mean - our_low, high - paper), gap + math.hypot(our_high - ours.mean, paper - low)
+    ends = gap - math.hypot(ours.mean - ours.low, high - paper), gap + math.hypot(ours.high - ours.mean, paper - low)
     return Interval(*(round(value, 9) + 0.0 for value in (gap, *ends)))
 
 
@@ -195,9 +189,7 @@ def _ours(paper: Paper, table: PaperTable, field: str, values: dict[str, float],
         seeds=one.row.seeds,
         files=one.row.files,
         scores=scores,
-        difference={
-            metric: against(score, one.subjects(task), values[metric], questions) for metric, score in scores.items()
-        },
+        difference={metric: against(score, values[metric], questions) for metric, score in scores.items()},
     )
 
 

@@ -121,8 +121,8 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
 def _rules() -> str:
     return (
         f"**Verdicts on numbers.** {RULE}\n\n**Verdicts on claims.** {CLAIM_RULE}\n\nOur numbers are of the test half, "
-        f"with 95% intervals of {DRAWS:,} bootstrap draws over seeds and subjects (people or paragraphs); where all "
-        "answers are wrong an interval has no width. Written mean [low, high]; pairs are exact match / F1.\n"
+        f"with 95% intervals of {DRAWS:,} bootstrap draws over seeds and subjects (people or paragraphs). "
+        "Written mean [low, high]; pairs are exact match / F1.\n"
     )
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.record import METRICS, Record
 from leaderboard.board import BoardTable, Found, Row, build_board
-from leaderboard.page import _relative as relative
+from leaderboard.comparisons import Comparison as BoardComparison
+from leaderboard.page import relative
 from leaderboard.statistics import Interval as BoardInterval
 
 
@@ -26,6 +27,26 @@ class Interval(_Row):
     mean: float
     low: float | None
     high: float | None
+
+
+class Comparison(_Row):
+    """Exact match minus that of the row labelled `other`, on the seeds that both have; `p_adjusted` is Holm's."""
+
+    other: str
+    difference: Interval
+    seeds: list[int]
+    p: float | None
+    p_adjusted: float | None
+    verdict: Literal["above", "below"] | None
+
+
+class DistanceRow(_Row):
+    """Exact match of the questions whose answer stands `low` to `high` tokens from the name."""
+
+    low: int
+    high: int
+    questions: int
+    exact_match: Interval
 
 
 class RecordRow(_Row):
@@ -149,12 +170,15 @@ class BoardRow(_Row):
     f1: Interval | None
     acc: Interval | None
     acc_norm: Interval | None
-    difference: Interval | None
-    difference_seeds: list[int]
-    verdict: Literal["above", "below"] | None
+    rank: int
+    among_first: bool
+    to_baseline: Comparison | None
+    to_random: Comparison | None
     fields: dict[str, Interval]
     forgetting: dict[str, Interval]
     curve: dict[int, float]
+    by_distance: list[DistanceRow]
+    tokens: float
     steps_least: int
     steps_most: int
     texts_least: int
@@ -257,13 +281,19 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
         questions=table.questions,
         subjects=table.subjects,
         best=table.is_best(row),
-        **{metric: _interval(row.scores.get(metric)) for metric in METRICS},  # type: ignore[arg-type]
-        difference=_interval(row.difference),
-        difference_seeds=list(row.difference_seeds),
-        verdict=row.verdict,
-        fields={field: Interval(mean=one.mean, low=one.low, high=one.high) for field, one in row.fields.items()},
+        **{metric: _interval(row.scores[metric]) if metric in row.scores else None for metric in METRICS},  # type: ignore[arg-type]
+        rank=row.rank,
+        among_first=row.among_first,
+        to_baseline=_comparison(row.to_baseline),
+        to_random=_comparison(row.to_random),
+        fields={field: _interval(one) for field, one in row.fields.items()},
         forgetting={name: Interval(mean=one.mean, low=one.low, high=one.high) for name, one in row.forgetting.items()},
         curve=row.curve,
+        by_distance=[
+            DistanceRow(low=one.low, high=one.high, questions=one.questions, exact_match=_interval(one.score))
+            for one in row.by_distance
+        ],
+        tokens=row.tokens,
         steps_least=row.steps[0],
         steps_most=row.steps[1],
         texts_least=row.texts[0],
@@ -272,5 +302,18 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
     )
 
 
-def _interval(score: BoardInterval | None) -> Interval | None:
-    return None if score is None else Interval(mean=score.mean, low=score.low, high=score.high)
+def _interval(score: BoardInterval) -> Interval:
+    return Interval(mean=score.mean, low=score.low, high=score.high)
+
+
+def _comparison(found: BoardComparison | None) -> Comparison | None:
+    if found is None:
+        return None
+    return Comparison(
+        other=found.other,
+        difference=_interval(found.interval),
+        seeds=list(found.seeds),
+        p=found.p,
+        p_adjusted=found.p_adjusted,
+        verdict=found.verdict,
+    )

@@ -20,7 +20,7 @@ from leaderboard.claims import Claim, Trial, comparisons, distance
 from leaderboard.paper import Paper, read_paper
 from leaderboard.reproduction import Ours, Outcome, against, members, outcomes, parameters_text, wilson
 from leaderboard.reproduction_page import markdown, print_sections, reproduce
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Interval, mean_interval
 from tests.leaderboard.factory import Grade, write_record
 
 GEMMA: dict[str, Any] = {"model": "google/gemma-2-2b", "revision": None, "skip_layers": [], "dtype": "bfloat16"}
@@ -103,17 +103,17 @@ def test_wilsons_interval_is_that_of_scipy(right: int, of: int) -> None:
 def test_a_difference_puts_both_intervals_together_by_squares() -> None:
     # Wilson at .5 of 100: .5 ± .096; worked out by hand as z / (1 + z²/100) · √(.0025 + z²/40000).
     half = 0.09616846
-    gap = against(Interval(0.8, 0.7, 0.85), 50, 0.5, 100)
+    gap = against(Interval(0.8, 0.7, 0.85), 0.5, 100)
     assert gap.mean == pytest.approx(0.3)
     assert gap.low == pytest.approx(0.3 - math.sqrt(0.1**2 + half**2), abs=1e-6)
     assert gap.high == pytest.approx(0.3 + math.sqrt(0.05**2 + half**2), abs=1e-6)
 
 
 def test_fifty_right_answers_of_fifty_do_not_disagree_with_a_share_of_96() -> None:
-    # Of a share of .96, fifty of fifty are right in 13 of 100 cases, though a bootstrap of them has no width.
-    gap = against(Interval(1.0, 1.0, 1.0), 50, 0.96, 100)
-    assert gap.low < 0 < gap.high
-    assert against(Interval(1.0, 1.0, 1.0), 50, 0.8, 100).low > 0
+    # Of a share of .96, fifty of fifty are right in 13 of 100 cases.
+    ours = mean_interval([[1.0] * 50])
+    assert against(ours, 0.96, 100).low < 0 < against(ours, 0.96, 100).high
+    assert against(ours, 0.8, 100).low > 0
 
 
 def test_without_a_record_every_row_is_not_run_and_names_its_command(tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_a_record_like_the_papers_row_disagrees_by_as_much_as_it_does(tmp_path: 
     one = row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "university")
     assert one.verdict == "disagrees"
     assert ours(one).seeds == (1, 2)
-    assert ours(one).scores["exact_match"] == Interval(1.0, 1.0, 1.0)
+    lower = binomtest(8, 8).proportion_ci(method="exact").low
+    assert ours(one).scores["exact_match"] == Interval(1.0, round(lower, 9), 1.0)
     upper = binomtest(25, 100).proportion_ci(method="wilson").high
-    lower = binomtest(8, 8).proportion_ci(method="wilson").low
     end = 0.75 - math.hypot(1 - lower, upper - 0.25)
     assert ours(one).beyond["exact_match"] == pytest.approx(end, abs=1e-9)
     assert f"exact match +0.750, by {end:.3f} beyond its interval" in one.why
@@ -208,7 +208,9 @@ def test_a_claim_is_tried_on_university_and_company_over_the_seeds_that_both_hav
         write_record(tmp_path, "plain", seed, always(0.0))
     (trial,) = claim(tmp_path, "contrastive_dropout above plain").trials
     assert trial.seeds == (2,)
-    assert trial.parts["university"] == Interval(1.0, 1.0, 1.0)
+    # All eight people alike: as far as a share of the exact binomial bound could be at the other end, -1.
+    unlike = binomtest(0, 8).proportion_ci(method="exact").high
+    assert trial.parts["university"] == Interval(1.0, round(1 - 2 * unlike, 9), 1.0)
     assert (trial.parts["company"].mean, trial.whole.mean) == (0.5, 0.75)
     assert trial.verdict == "holds"
 
