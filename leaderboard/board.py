@@ -64,7 +64,8 @@ class Row(_Frozen):
     the results of the best, and `chosen` says what it was. `forgetting` is by the label of the table's `held_out`.
     `curve` maps steps to the exact match of that checkpoint, the mean over seeds and lm-eval tasks; the last step is
     among them. `by_distance` is the exact match by how far the answer stands from the name, in bins that the rows of a
-    table share; empty where no record of the table says.
+    table share; empty where no record of the table says. `development` is the exact match of the development half, for
+    choosing among rows, no result.
     """
 
     label: str
@@ -90,6 +91,7 @@ class Row(_Frozen):
     forgetting: dict[str, Forgetting] = {}
     curve: dict[int, float] = {}
     by_distance: tuple[DistanceBin, ...] = ()
+    development: float = 0.0
 
     @property
     def headline(self) -> Interval:
@@ -118,6 +120,13 @@ class BoardTable(_Frozen):
     def is_best(self, row: Row) -> bool:
         """Whether no row of this table has a higher exact match."""
         return row.headline.mean == self.rows[0].headline.mean
+
+    def best_of_methods(self) -> dict[str, Row]:
+        """Every method's row with the highest exact match on the development half, of those with most seeds."""
+        found: dict[str, Row] = {}
+        for row in sorted(self.rows, key=lambda row: (-len(row.seeds), -row.development, row.label)):
+            found.setdefault(row.method, row)
+        return found
 
     def summary(self, name: Callable[[str], str] = str) -> str:
         """The best method, those not told apart from it, and those told to be above plain_matched.
@@ -334,6 +343,7 @@ def _row(
         seconds=sum(seconds) / len(seconds) if seconds else None,
         forgetting={label: change for label, change in forgetting.items() if change},
         curve=_curve(records),
+        development=_development_score(members),
         by_distance=by_distance(mine, *distances),
     )
 

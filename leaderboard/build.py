@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmark.errors import UserError, nearest
 from benchmark.store import write_atomically
 from leaderboard.board import Board, build_board, load_records
-from leaderboard.page import clean, compact, page, table_csv
+from leaderboard.page import clean, page, table_csv
+from leaderboard.summary import compact
 from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"

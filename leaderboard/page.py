@@ -1,4 +1,4 @@
-"""The board as Markdown (a full page, a compact section for a README) and as CSV.
+"""The board as Markdown and as CSV.
 
 Names come from records that anybody may hand in, so they are text to be shown and never markup to be obeyed.
 """
@@ -116,24 +116,6 @@ def page(board: Board, folder: Path) -> str:
     return "\n".join([head, *sections])
 
 
-def compact(board: Board, link: str) -> str:
-    """Exact match and difference of every table, for a README; `link` leads from there to the whole page."""
-    parts = []
-    for table in board.tables:
-        rows = [
-            [rank_text(row), _name(table, row), with_interval(row.headline), *_differences(row), _seed_count(row)]
-            for row in table.rows
-        ]
-        headers = ["Rank", "Method", "Exact match", f"Δ to {BASELINE}", f"Δ to {RANDOM}", "Seeds"]
-        grid = _grid(headers, rows, left=2)
-        parts.append(f"**{markdown_text(table.title)}**\n\n{grid}\n\n{table.summary(markdown_text)}\n")
-    parts.append(
-        f"Test half, 95% intervals over seeds and subjects; ▲▼: above or below, p < .05 after Holm's correction. "
-        f"Every column, the records, and how the numbers are made: [the leaderboard]({_url(link)}).\n"
-    )
-    return "\n".join(parts)
-
-
 def table_csv(board: Board, folder: Path) -> str:
     """The board as CSV, a line per row of a table; numbers have six digits, paths are relative to `folder`."""
     fields = list(dict.fromkeys(field for table in board.tables for field in table.fields))
@@ -166,10 +148,10 @@ def _section(table: BoardTable, folder: Path) -> str:
     fields = [
         [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
     ]
-    per_field = f"Exact match per field with its interval:\n\n{_grid(['Method', *field_names], fields)}\n\n"
+    per_field = f"Exact match per field with its interval:\n\n{grid(['Method', *field_names], fields)}\n\n"
     facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
     return (
-        f"## {markdown_text(table.title)}\n\n{_grid(headers, rows, left=2)}\n\n{table.summary(markdown_text)}\n\n"
+        f"## {markdown_text(table.title)}\n\n{grid(headers, rows, left=2)}\n\n{table.summary(markdown_text)}\n\n"
         f"{per_field if table.fields else ''}{_forgetting(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
@@ -185,7 +167,7 @@ def _forgetting(table: BoardTable) -> str:
     rows = [[_name(table, row), *(forgetting_text(row, label) for label in labels)] for row in table.rows]
     headers = ["Method", *(markdown_text(label) for label in labels)]
     note = forgetting_note(table, markdown_text)
-    return f"{note} Intervals are over seeds; with one seed there is none.\n\n{_grid(headers, rows)}\n\n"
+    return f"{note} Intervals are over seeds; with one seed there is none.\n\n{grid(headers, rows)}\n\n"
 
 
 def _curve(table: BoardTable) -> str:
@@ -199,14 +181,15 @@ def _curve(table: BoardTable) -> str:
     ]
     headers = ["Method", *(f"{step:,}" for step in steps)]
     note = "Exact match after so many steps of the same run, whose schedule is set for the last:"
-    return f"{note}\n\n{_grid(headers, rows)}\n\n"
+    return f"{note}\n\n{grid(headers, rows)}\n\n"
 
 
 def _value(value: object) -> str:
     return markdown_text(value if isinstance(value, str) else canonical(value))
 
 
-def _grid(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
+def grid(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
+    """A Markdown table whose first `left` columns are set to the left."""
     align = ["left"] * left + ["right"] * (len(headers) - left)
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
@@ -236,10 +219,11 @@ def relative(path: Path, folder: Path) -> str:
 
 def record_url(path: Path, folder: Path) -> str:
     """The address of a file as a link from a page in `folder`: relative, and never one with a scheme or host."""
-    return _url(relative(path, folder))
+    return url(relative(path, folder))
 
 
-def _url(path: str) -> str:
+def url(path: str) -> str:
+    """A path as the address of a link."""
     return quote(path, errors="surrogateescape")
 
 

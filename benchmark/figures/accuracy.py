@@ -1,6 +1,5 @@
 """Figure 1: how well facts are remembered by where they stand, from records."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,6 @@ def accuracy_lines(folder: Path, suite: Suite) -> list[Line]:
     return [line for table in build_board(found).tables for line in _of_table(table, records, suite)]
 
 
-def _shown(rows: Sequence[Row], records: dict[Path, Record]) -> set[str]:
-    """Labels of the rows that the chart has: of every method of SHOWN the best by the development half."""
-
-    def development(row: Row) -> float:
-        return sum(records[path].development_score for path in row.files) / len(row.files)
-
-    best: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: (-development(row), row.label)):
-        best.setdefault(row.method, row)
-    return {row.label for method, row in best.items() if method in SHOWN}
-
-
 def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> list[Line]:
     answers = {path: read_answers(path, records[path]) for row in table.rows for path in row.files}
     first = next(iter(answers))
@@ -57,7 +44,7 @@ def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> l
     asked = ~np.isnan(answers[first].values[0])
     edges = bin_edges(known[asked])
     lines: list[Line] = []
-    shown = _shown(table.rows, records)
+    shown = {row.label for method, row in table.best_of_methods().items() if method in SHOWN}
     for row in table.rows:
         told = {"shown": row.label in shown, "distances": "" if np.isnan(known).all() else source}
         about = _about(table, row) | told

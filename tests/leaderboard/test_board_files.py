@@ -29,7 +29,7 @@ def house(tmp_path: Path) -> Path:
         write_record(results, seed=seed)
         for method in ("contrastive_dropout", "released_difference"):
             write_record(results, method, seed=seed, method__parameters={"alpha": 0.65, "beta": 0.005})
-    (tmp_path / "README.md").write_text(f"# House\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text(f"# House\n{BEGIN}\nof before\n{END}\nafter\n", encoding="utf-8")
     return tmp_path
 
 
@@ -71,7 +71,7 @@ def test_the_check_names_the_file_and_line_of_an_edited_number(house: Path, name
     build_in(house)
     path = house / name
     lines = path.read_text(encoding="utf-8").split("\n")
-    number = next(i for i, line in enumerate(lines) if "contrastive" in line and re.search(r"\.\d\d\d", line))
+    number = next(i for i, line in enumerate(lines) if "released" in line and re.search(r"\.\d\d\d", line))
     lines[number] = re.sub(r"\.(\d)\d\d", r".\g<1>xx", lines[number], count=1)
     path.write_text("\n".join(lines), encoding="utf-8")
     (problem,) = check_in(house)
@@ -97,9 +97,9 @@ def test_the_check_refuses_a_record_changed_by_hand(house: Path) -> None:
 def test_the_readme_keeps_all_that_is_not_between_the_marks(house: Path) -> None:
     build_in(house)
     text = (house / "README.md").read_text(encoding="utf-8")
-    assert text.startswith(f"# House\n{BEGIN}\n**biography, tiny-large, 400 steps**\n")
+    assert text.startswith(f"# House\n{BEGIN}\n| Exact match ")
     assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
+    assert "of before" not in text
     assert "(leaderboard/README.md)" in text
 
 

@@ -1,0 +1,46 @@
+"""The board in one table, for a README: a line per table of the board, a column per method of the paper."""
+
+from leaderboard.board import Board, BoardTable, Row
+from leaderboard.comparisons import BASELINE, RANDOM
+from leaderboard.page import MARKS, grid, markdown_text, url, with_interval
+
+METHODS = ("plain", BASELINE, RANDOM, "attention_dropout", "contrastive_dropout")
+
+
+def compact(board: Board, link: str) -> str:
+    """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page."""
+    best = [table.best_of_methods() for table in board.tables]
+    shown = [method for method in METHODS if any(method in rows for rows in best)]
+    lines = []
+    for table, rows in zip(board.tables, best, strict=True):
+        cells = [_cell(table, rows.get(method)) for method in shown]
+        lines.append([markdown_text(table.title), *cells, _others(table, rows)])
+    headers = ["Exact match", *(markdown_text(method) for method in shown), "best of the others"]
+    kept = len(headers) if any(line[-1] != "–" for line in lines) else -1
+    return (
+        f"{grid([*headers][:kept], [line[:kept] for line in lines])}\n\n"
+        "Test half, 95% intervals over seeds and subjects. Of a method's several parameters, those that are best on "
+        f"the development half. **Bold**: the highest of a line. ▲▼: above or below {markdown_text(BASELINE)}, p < .05 "
+        "after Holm's correction. Every row and column, the records, and how the numbers are made: "
+        f"[the leaderboard]({url(link)}).\n"
+    )
+
+
+def _others(table: BoardTable, rows: dict[str, Row]) -> str:
+    """The best, by the development half, of the methods that have no column."""
+    others = [row for method, row in rows.items() if method not in METHODS]
+    best = max(others, key=lambda row: row.development, default=None)
+    return "–" if best is None else f"{markdown_text(best.method)} {_cell(table, best)}"
+
+
+def _cell(table: BoardTable, row: Row | None) -> str:
+    if row is None:
+        return "–"
+    score = with_interval(row.headline)
+    told = [f"**{score}**" if table.is_best(row) else score]
+    told += [MARKS[row.to_baseline.verdict].strip()] if row.to_baseline and row.to_baseline.verdict else []
+    given = row.label.removeprefix(row.method).strip()
+    told += [markdown_text(given)] if given else []
+    most = max(len(other.seeds) for other in table.rows)
+    told += [f"({len(row.seeds)} of {most} seeds)"] if len(row.seeds) < most else []
+    return " ".join(told)
