@@ -12,6 +12,8 @@ KINDS = ("on the front", "plain_matched", "other")
 ON_FRONT, BASELINE, OTHER = KINDS
 DATA = "points"
 
+Chart = alt.LayerChart | alt.FacetChart  # as altair types what it lays over each other
+
 
 def chart_specs() -> dict[str, dict[str, Any]]:
     """Each chart of the page by name, ready for JSON."""
@@ -24,7 +26,7 @@ def chart_specs() -> dict[str, dict[str, Any]]:
     return {name: _spec(chart) for name, chart in charts.items()}
 
 
-def cost_chart() -> alt.LayerChart:
+def cost_chart() -> Chart:
     """Exact match against cost: a point per row, the Pareto front as steps.
 
     Points have `cost`, `mean`, `low`, `high`, `label`, `text`, `kind` (one of KINDS), and say whether they are on the
@@ -60,7 +62,7 @@ def cost_chart() -> alt.LayerChart:
     return alt.layer(whiskers, front, points, named).add_params(alt.param(name="accent", value="gray"))
 
 
-def distance_chart() -> alt.LayerChart:
+def distance_chart() -> Chart:
     """Exact match by bin of distance, a line per `series`: `distance`, `place`, `mean`, `low`, `high`, `text`."""
     order = alt.EncodingSortField("place", op="min")
     lines = _lines(
@@ -70,12 +72,12 @@ def distance_chart() -> alt.LayerChart:
     return lines.encode(xOffset="series:N")
 
 
-def curve_chart() -> alt.LayerChart:
+def curve_chart() -> Chart:
     """Exact match by `step`, a line per `series`: `mean`, `text`."""
     return _lines(alt.X("step:Q", title="Steps", axis=alt.Axis(format="~s", tickCount=6)), whiskers=False)
 
 
-def _lines(x: alt.X, whiskers: bool = True) -> alt.LayerChart:
+def _lines(x: alt.X, whiskers: bool = True) -> Chart:
     base = alt.Chart(alt.NamedData(DATA)).encode(x=x, color=alt.Color("series:N", title=None))
     rules = base.mark_rule(strokeWidth=1.5, opacity=0.55, aria=False).encode(
         y=alt.Y("low:Q", title="Exact match"), y2="high:Q"
@@ -89,7 +91,7 @@ def _lines(x: alt.X, whiskers: bool = True) -> alt.LayerChart:
     return alt.layer(rules, lines, points) if whiskers else alt.layer(lines, points)
 
 
-def forgetting_chart() -> alt.LayerChart:
+def forgetting_chart() -> Chart:
     """The change for the worse on one held-out text or task, a line per `label`: `mean`, `low`, `high`, `place`."""
     base = alt.Chart(alt.NamedData(DATA)).encode(
         y=alt.Y("label:N", title=None, sort=alt.EncodingSortField("place", op="min"), axis=alt.Axis(labelLimit=230)),
@@ -106,6 +108,6 @@ def forgetting_chart() -> alt.LayerChart:
     return alt.layer(zero, whiskers, points).add_params(alt.param(name="accent", value="gray"))
 
 
-def _spec(chart: alt.LayerChart) -> dict[str, Any]:
+def _spec(chart: Chart) -> dict[str, Any]:
     spec: dict[str, Any] = chart.properties(width="container", height=320).to_dict()
     return {key: value for key, value in spec.items() if key not in ("$schema", "config")}

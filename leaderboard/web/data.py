@@ -117,7 +117,9 @@ def _front(rows: Sequence[Row], cost: str) -> list[bool]:
 
 def _ends(score: Interval | Forgetting | None) -> list[float | None] | None:
     """A mean and the ends of its interval; None where there is none."""
-    return score and [_number(value) for value in (score.mean, score.low, score.high)]
+    if score is None:
+        return None
+    return [_number(value) for value in (score.mean, score.low, score.high)]
 
 
 def _number(value: float | None) -> float | None:

@@ -21,7 +21,9 @@ function drawn(tag, attributes, ...children) {
   return element;
 }
 
-const name = (text, more = "") => make("span", { class: `name ${more}` }, text);
+// A name, which may be broken after each of its underscores.
+const name = (text, more = "") => make("span", { class: `name ${more}` },
+  ...text.split(/(?<=_)/).flatMap((part, place) => (place ? [make("wbr"), part] : [part])));
 const hidden = (text) => make("span", { class: "hidden" }, text);
 
 // .392 and -.050, as the board's other pages write them.
@@ -71,7 +73,7 @@ function whisker(score, most, base) {
     const [low, high] = [at(score[1]), at(score[2])];
     parts.push(path(`M${low} 5V13M${low} ${middle}H${high}M${high} 5V13`, "ends"));
   }
-  parts.push(drawn("circle", { cx: at(score[0]), cy: middle, r: 4 }));
+  parts.push(path(`M${at(score[0])} ${middle}h0`, "mean"));
   return drawn("svg", { class: "whisker", viewBox: `0 0 ${width} 18`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
 }
 

@@ -34,7 +34,7 @@ class BoardServer(ThreadingHTTPServer):
     def __init__(self, folder: Path, records: Path, host: str, port: int) -> None:
         self.open = (folder.resolve(), records.resolve())
         self.root = Path(os.path.commonpath(self.open))
-        self.names = {host, "localhost"}
+        self.host = host
         if not (folder / PAGE).is_file():
             raise UserError(f"{folder / PAGE}: is missing; benchmark leaderboard build makes it")
         try:
@@ -51,8 +51,8 @@ class BoardServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Where a browser on this machine finds the page."""
-        host, port = self.server_address[:2]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"http://{host}:{self.server_port}/"
 
     def knows(self, host: str) -> bool:
         """Whether a Host header is this server's: an IP address, localhost or its own name.
@@ -63,7 +63,7 @@ class BoardServer(ThreadingHTTPServer):
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name in self.names
+            return name in (self.host, "localhost")
         return True
 
     def find(self, path: str) -> Path | None:

@@ -236,7 +236,7 @@ def test_everything_has_a_name_and_ids_are_used_once(visit: Callable[..., Visit]
         == []
     )
     for kind in ("button", "link", "combobox", "searchbox", "checkbox", "region"):
-        for element in page.get_by_role(kind).all():  # type: ignore[arg-type]
+        for element in page.get_by_role(kind).all():
             snapshot = element.aria_snapshot().splitlines()[0]
             assert re.search(rf'{kind} "[^"]+"', snapshot), snapshot
     broken = page.evaluate("""() => [...document.querySelectorAll('[aria-controls], [aria-labelledby]')]
