@@ -2,9 +2,11 @@
 
 const data = JSON.parse(byId("data").textContent);
 const { tables, rows } = data;
+tables.forEach((table) => { table.records = 0; });
 rows.forEach((row, place) => {
   row.id = place;
   row.home = tables[row.table];
+  row.home.records += row.records.length;
   row.headline = row.scores.exact_match;
   row.words = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
 });
@@ -33,11 +35,12 @@ const fits = (table) =>
   (!state.model || table.model === state.model) &&
   (!state.suite || table.suites.includes(state.suite));
 
-// The one table that is shown, or null where all that fit the filters are.
+// The one table that is shown (of no choice, that with most records), or null where all that fit the filters are.
 function shownTable() {
   const fitting = tables.filter(fits);
   if (state.table === ALL) return fitting.length === 1 ? fitting[0] : null;
-  return fitting.find((table) => table.title === state.table) || fitting[0] || null;
+  const most = Math.max(...fitting.map((table) => table.records));
+  return fitting.find((table) => table.title === state.table) || fitting.find((table) => table.records === most) || null;
 }
 
 function shownRows() {

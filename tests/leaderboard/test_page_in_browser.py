@@ -2,14 +2,13 @@
 
 import itertools
 import re
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from leaderboard.build import build
 from tests.leaderboard.factory import retention, write_record
@@ -48,18 +47,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_record(results, "eda", grade=skill(i % 7), people=2, training__budget="9 steps", method__copies=i)
     build(results, folder)
     return folder / "index.html"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; nothing is downloaded."""
-    found = shutil.which("chromium")
-    if not found:
-        pytest.fail("these tests need Chromium (apt-get install chromium); leave them out with -m 'not browser'")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found)
-        yield browser
-        browser.close()
 
 
 class Visit:

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import ROOT
 from tests.leaderboard.test_tokens import VIEW
 
 pytestmark = pytest.mark.browser
-CHROMIUM = "/usr/bin/chromium"
 EMOJI = {  # offsets count characters: the emoji is one of them, and two for the script
     **VIEW,
     "id": "<img src=x onerror=fail()>",
@@ -21,21 +20,18 @@ EMOJI = {  # offsets count characters: the emoji is one of them, and two for the
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
+def page(chromium: Browser) -> Iterator[Page]:
     folder = ROOT / "leaderboard" / "web"
     script, style = ((folder / name).read_text(encoding="utf-8") for name in ("tokens.js", "tokens.css"))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.set_content(f"<!doctype html><style>{style}</style><div id=views></div><script>{script}</script>")
-        views = json.dumps([VIEW, EMOJI])
-        opened.evaluate(f"renderTokenViews(document.getElementById('views'), {views})")
-        yield opened
-        browser.close()
+    opened = chromium.new_page()
+    opened.set_content(f"<!doctype html><style>{style}</style><div id=views></div><script>{script}</script>")
+    views = json.dumps([VIEW, EMOJI])
+    opened.evaluate(f"renderTokenViews(document.getElementById('views'), {views})")
+    yield opened
+    opened.close()
 
 
-def test_a_token_tells_its_numbers_by_keys_and_by_pointer(page: Any) -> None:
+def test_a_token_tells_its_numbers_by_keys_and_by_pointer(page: Page) -> None:
     page.select_option("select >> nth=0", "0")
     page.focus(".tokens-text .tokens-token >> nth=0")
     page.keyboard.press("ArrowRight")
@@ -47,7 +43,7 @@ def test_a_token_tells_its_numbers_by_keys_and_by_pointer(page: Any) -> None:
     assert page.locator(".tokens-text [tabindex='0']").count() == 1
 
 
-def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: Any) -> None:
+def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: Page) -> None:
     page.select_option("select >> nth=0", "0")
     page.select_option("select >> nth=1", "difference")
     strengths = "nodes => nodes.map(node => node.className.slice(-3) + node.style.getPropertyValue('--level'))"
@@ -63,7 +59,7 @@ def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: 
     assert page.locator(".tokens-numbers tbody tr").count() == 3
 
 
-def test_names_are_text_and_offsets_count_characters(page: Any) -> None:
+def test_names_are_text_and_offsets_count_characters(page: Page) -> None:
     page.select_option("select >> nth=0", "1")
     assert page.locator("#views img").count() == 0
     assert page.locator(".tokens-text .tokens-token").all_inner_texts() == ["🙂", " was"]
