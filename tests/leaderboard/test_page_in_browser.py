@@ -50,7 +50,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index.html"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright allows one at a time
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium; nothing is downloaded."""
     found = shutil.which("chromium")
