@@ -5,6 +5,7 @@ the test half. The development half is for choosing parameters, and never shown.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def short_number(value: float, digits: int = 3, sign: str = "") -> str:
 def tell_apart(labels: Sequence[str], facts: Sequence[Facts]) -> list[str]:
     """Make equal labels unequal by adding the facts in which their owners differ, no more of them than it takes."""
     told = list(labels)
-    for label in {label for label in labels if labels.count(label) > 1}:
+    for label in [label for label, times in Counter(labels).items() if times > 1]:
         members = [i for i, other in enumerate(labels) if other == label]
         for key in dict.fromkeys(key for i in members for key in facts[i]):
             if len({told[i] for i in members}) == len(members):

@@ -1,5 +1,6 @@
 """The rows of a table against each other: paired differences, p-values for their number, ranks."""
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -78,7 +79,8 @@ def to_random(contenders: Sequence[Contender]) -> list[Comparison | None]:
     That is the one with the same α where there is one, else the best on the development half.
     """
     randoms = [one for one in contenders if one.method == RANDOM]
-    best = [one for one in randoms if one.development == max(other.development for other in randoms)]
+    most = max((one.development for one in randoms), default=0)
+    best = [one for one in randoms if one.development == most]
 
     def opponent(one: Contender) -> Contender | None:
         same = [other for other in randoms if one.alpha is not None and other.alpha == one.alpha]
@@ -90,7 +92,8 @@ def to_random(contenders: Sequence[Contender]) -> list[Comparison | None]:
 def ranks(contenders: Sequence[Contender]) -> list[int]:
     """1 + the number of rows with a higher mean."""
     means = [one.mean for one in contenders]
-    return [1 + sum(other > mean for other in means) for mean in means]
+    rising = sorted(means)
+    return [1 + len(rising) - bisect.bisect_right(rising, mean) for mean in means]
 
 
 def among_first(contenders: Sequence[Contender]) -> list[bool]:

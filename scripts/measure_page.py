@@ -19,7 +19,7 @@ from leaderboard.web.html import html_page
 from scripts.browser import chromium
 from tests.leaderboard.factory import write_record
 
-METHODS = ("plain_matched", "random_dropout", "attention_dropout", "contrastive_dropout", "neftune", "eda", "texts")
+METHODS = ("random_dropout", "attention_dropout", "contrastive_dropout", "neftune", "eda", "texts")
 
 # From the click to the frame that shows its result; the clicks in turn sort by each column, down and up.
 SORTING = """async () => {

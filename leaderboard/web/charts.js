@@ -42,7 +42,7 @@ function costChart(some) {
   const cost = state.cost || "tokens";
   const known = some.filter((row) => row[cost] !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
-  const most = Math.max(...known.map((row) => row[cost]));
+  const most = known.reduce((a, row) => Math.max(a, row[cost]), 0);
   const points = known.map((row) => {
     const on = row.front.includes(cost);
     const baseline = row.method === data.baseline;

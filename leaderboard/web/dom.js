@@ -79,7 +79,7 @@ function whisker(score, most, base) {
 
 // The least of 0.1, 0.2, 0.5, 1 and so on that no value exceeds.
 function scaleEnd(values) {
-  const most = Math.max(0.01, ...values);
+  const most = values.reduce((a, b) => Math.max(a, b), 0.01);
   for (const end of [0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8]) if (most <= end) return end;
   return Math.max(1, most);
 }

@@ -56,10 +56,11 @@ function shownRows() {
 // Sorted copies: absent values stand last whichever the direction, equal ones keep the order of the board.
 function sorted(some, column, descending) {
   if (!column) return some;
-  const keyed = some.map((row) => [column.key(row), row]);
+  // Text is compared by its letters, with numbers in it by their size; a collator would take ten times as long.
+  const keyOf = column.text ? (row) => column.key(row).replace(/\d+/g, (digits) => digits.padStart(8, "0")) : column.key;
+  const keyed = some.map((row) => [keyOf(row), row]);
   const lost = (value) => value === null || value === undefined;
-  const text = new Intl.Collator("en", { numeric: true });
-  const compare = column.text ? (a, b) => text.compare(a, b) : (a, b) => a - b;
+  const compare = column.text ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => a - b;
   keyed.sort(([a, first], [b, second]) => {
     if (lost(a) || lost(b)) return lost(a) - lost(b) || first.id - second.id;
     return (descending ? compare(b, a) : compare(a, b)) || first.id - second.id;
