@@ -72,6 +72,7 @@ ENV PATH=/opt/dev/bin:${PATH} PYTHONPATH=/opt/dev HYPOTHESIS_STORAGE_DIRECTORY=/
 COPY --from=dev-dependencies /opt/dev /opt/dev
 COPY --chmod=755 . .
 ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
+CMD ["-n", "auto", "--maxprocesses", "4"]
 
 
 FROM runtime AS benchmark

@@ -21,8 +21,8 @@ $(READY): $(LOCKS)
 benchmark: $(READY) ## Run a suite (SUITE=smoke), write records to results/, print the board
 	$(VENV)/bin/benchmark run $(SUITE) $(ARGS)
 
-test: $(READY) ## Run the fast tests (ARGS="-n auto": on all cores)
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(READY) ## Run the fast tests, on up to four cores (ARGS="-n 0": in one process)
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 test-slow: $(READY) ## Run the slow tests
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
