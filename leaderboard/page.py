@@ -31,8 +31,8 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
   **Choice** is the share of questions where the true value is likelier than those of other people.
 - **Intervals** (95%) come from {DRAWS:,} bootstrap draws that resample the seeds and the subjects (people or
   paragraphs), each as a whole, and are widened for their small number by Student's t. With one seed they are over
-  subjects only and say nothing of other seeds; with two they are still somewhat narrow. Where all answers are wrong (or
-  right) they are the exact bound that so many subjects give. `docs/statistics.md` has formulas and measurements.
+  subjects only, as are the tests, and say nothing of other seeds. Where all answers are wrong (or right) they are the
+  exact bound that so many subjects give. `docs/statistics.md` has formulas, and how often they were found to be right.
 - **Δ** is the exact match minus that of `{BASELINE}`, which trains for the same number of steps on the originals alone,
   or minus that of `{RANDOM}` (with the same α where there is one, else the best on the development half), paired by
   seed and subject. ▲ and ▼: above or below with p < .05, adjusted by Holm's method for the number of rows compared with
