@@ -39,7 +39,8 @@ def reproduce(
     elif not out:
         from rich.console import Console
 
-        print_sections(sections, Console())
+        # Into a file or a pipe, wide enough that no name is cut.
+        print_sections(sections, Console(width=None if sys.stdout.isatty() else 160))
 
 
 def _write_or_check(out: Path, page: str, check: bool) -> None:

@@ -58,7 +58,7 @@ class Row(_Frozen):
 
     `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match.
     `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
-    with the same α where there is one, else the best on the development half). `rank` is 1 + the number of rows with a
+    that drops with the same probability where there is one, else the best on the development half). `rank` is 1 + the number of rows with a
     higher exact match, and `among_first` says that the row is not told apart from the first. `steps` and `texts` are
     the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and took.
     `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
@@ -377,13 +377,20 @@ def _contender(label: str, facts: Facts, members: list[Found], answers: dict[Pat
     return Contender(
         label=label,
         method=first.method.name,
-        alpha=first.method.parameters.get("alpha"),
+        alpha=_dropping(first),
         treatment=facts,
         development=_development_score(members),
         seeds=tuple(record.seed for _, record in members),
         totals=counted[0],
         counts=counted[1],
     )
+
+
+def _dropping(record: Record) -> float | None:
+    """The highest probability of dropping a token, where a method has one; released_random's α is that of keeping it."""
+    alpha = record.method.parameters.get("alpha")
+    kept = record.method.name == "released_random"
+    return round(1 - alpha, 9) if kept and isinstance(alpha, float) else alpha
 
 
 def _standings(contenders: list[Contender]) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def to_baseline(contenders: Sequence[Contender]) -> list[Comparison | None]:
 def to_random(contenders: Sequence[Contender]) -> list[Comparison | None]:
     """Each one against random_dropout.
 
-    That is the one with the same α where there is one, else the best on the development half.
+    That is the one with the same probability of dropping where there is one, else the best on the development half.
     """
     randoms = [one for one in contenders if one.method == RANDOM]
     most = max((one.development for one in randoms), default=0)
