@@ -66,7 +66,9 @@ def board_submit(
 
 @board_commands.command("serve")
 def board_serve(
-    folder: Annotated[Path, typer.Option(help="folder of the board")] = BOARD,
+    folder: Annotated[
+        Path | None, typer.Option(help="folder of the board [default: leaderboard, or board beside the RECORDS]")
+    ] = None,
     records: Annotated[
         Path | None, typer.Option(help="build the board of these records first; without any, serve the shipped one")
     ] = None,
@@ -78,19 +80,23 @@ def board_serve(
     from leaderboard.build import build
     from leaderboard.web.serve import serve
 
+    folder = folder or (records.parent / "board" if records else BOARD)
     if records is None:
         records = folder
     elif any(records.rglob("*.json")):
         build(records, folder)
         print(f"{folder}: board written", flush=True)
     else:
+        print(f"{records}: no record there yet; this is the board that ships with the project", flush=True)
         folder = records = ROOT / "leaderboard"
-        print("no record there yet: this is the board that ships with the project", flush=True)
     serve(folder, records, host, port, lambda address: print(f"{address} (Ctrl-C ends it)", flush=True))
 
 
 @board_commands.command("compare")
-def board_compare(first: Path, second: Path) -> None:
+def board_compare(
+    first: Annotated[Path, typer.Argument(help="a record, NAME.json")],
+    second: Annotated[Path, typer.Argument(help="the record that it is compared with")],
+) -> None:
     """Say what differs between two records, and refuse if they may not stand side by side."""
     from leaderboard.compare import compare_files
     from leaderboard.page import clean

@@ -1,5 +1,6 @@
 """The commands. Heavy imports stand inside them, so that `benchmark --help` answers at once."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -31,6 +32,10 @@ app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 
 RESULTS = Path("results")
+# Of the system's errors, those that a path of the user's or a full disk makes.
+MISTAKES = {
+    errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG
+}  # fmt: skip
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
 ResultsOption = Annotated[Path, typer.Option(help="folder of artifacts and records")]
 RecordsOption = Annotated[Path | None, typer.Option(help="folder of the records [default: RESULTS/records]")]
@@ -183,12 +188,12 @@ def augment(
     out: Annotated[Path, typer.Option(help="JSON lines to write")],
     large: Annotated[str | None, typer.Option(help="the large model, or the one whose own scores are used")] = None,
     small: Annotated[str | None, typer.Option(help="the small model of the pair")] = None,
-    copies: Annotated[int, typer.Option(min=1)] = 10,
-    seed: int = 1,
+    copies: Annotated[int, typer.Option(min=1, help="of every text, beside the original")] = 10,
+    seed: Annotated[int, typer.Option(help="of what is drawn")] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter, as alpha=0.6; may come again")] = None,
-    prefix: str = "",
-    dtype: str = "float32",
-    device: str = "auto",
+    prefix: Annotated[str, typer.Option(help="put before every text, not scored")] = "",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Write the training texts that a method makes of a corpus."""
     from benchmark.methods import augment as make_texts
@@ -376,7 +381,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        if error.errno not in (13, 28, 30):
+        if error.errno not in MISTAKES:
             raise
         print(f"error: {error.filename or 'disk'}: {error.strerror}; free it or give another folder", file=sys.stderr)
         raise SystemExit(2) from None

@@ -38,6 +38,7 @@ def figures(
         raise UserError("--large: Figure 1 and --suite take their models from a suite; leave them or --large out")
     if small and not large:
         raise UserError("--small: name the large model, too, with --large")
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is told before the models read
     loaded = None if large else load_suite(find_suite(suite or "tiny"))
     if "1" in chosen and loaded is not None:
         from benchmark.figures.accuracy import accuracy_lines

@@ -12,7 +12,6 @@ from benchmark.errors import UserError, nearest
 from benchmark.options import model_spec, named_values, one_of
 
 if TYPE_CHECKING:
-    from benchmark.methods import Method
     from benchmark.texts import Text
     from benchmark.token_view import Pair
     from leaderboard.tokens import TokenView
@@ -58,7 +57,7 @@ def tokens(
         raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
     sources, corpus = _texts(text, texts, id_ or [], suite is not None)
-    found = _chosen_pairs(large, small, suite, pair, prefix, dtype, device, chosen)
+    found = _chosen_pairs(large, small, suite, pair, prefix, dtype, device)
     views = [view for one in found for view in make_views(corpus, one, chosen, copies, seed, sources)]
     _show_views(views, table, as_json, out)
 
@@ -115,9 +114,9 @@ def _chosen_pairs(
     prefix: str | None,
     dtype: str | None,
     device: str,
-    method: "Method",
 ) -> "list[Pair]":
     """The pairs that the options name: those of a suite, or of two models."""
+    from benchmark.plan import find_device
     from benchmark.suite import find_suite, load_suite
     from benchmark.token_view import pairs_of
 
@@ -130,6 +129,7 @@ def _chosen_pairs(
         if pair is not None and pair not in (names := [one.name for one in found]):
             raise UserError(f"--pair {pair}: not in suite {suite}; {nearest(pair, names)}")
         changes: dict[str, Any] = {} if prefix is None else {"prefix": prefix}
+        changes |= {} if device == "auto" else {"device": find_device(device)}
         return [_changed(one, changes) for one in found if pair in (None, one.name)]
     if pair is not None:
         raise UserError("--pair names a pair of a suite: give --suite, too, or --large and --small in its place")

@@ -89,7 +89,7 @@ def _check_texts(record: Record, table: pa.Table) -> None:
         raise ValueError(f"answer: {longest:,} characters, more than {MAX_ANSWER:,}")
 
 
-def check_gold(record: Record, table: pa.Table, known: Gold) -> None:
+def check_gold(table: pa.Table, known: Gold) -> None:
     """The questions are all those of the task and no others; what was written earns what is said."""
     keys = list(zip(table["task"].to_pylist(), table["question"].to_pylist(), strict=True))
     there = set(keys)

@@ -4,6 +4,7 @@ Every display (Markdown, CSV, terminal) shows the one Board made here, and every
 the test half. The development half is for choosing parameters, and never shown.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -58,9 +59,10 @@ class Row(_Frozen):
 
     `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match.
     `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
-    that drops with the same probability where there is one, else the best on the development half). `rank` is 1 + the number of rows with a
-    higher exact match, and `among_first` says that the row is not told apart from the first. `steps` and `texts` are
-    the least and the most over the seeds; `tokens` and `seconds` are the means of what training read and took.
+    that drops with the same probability where there is one, else the best on the development half). `rank` is 1 + the
+    number of rows with a higher exact match, and `among_first` says that the row is not told apart from the first.
+    `steps` and `texts` are the least and the most over the seeds; `tokens` and `seconds` are the means of what training
+    read and took.
     `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
     the results of the best, and `chosen` says what it was. `forgetting` is by the label of the table's `held_out`.
     `curve` maps steps to the exact match of that checkpoint, the mean over seeds and lm-eval tasks; the last step is
@@ -149,10 +151,6 @@ class Board(_Frozen):
 
     tables: tuple[BoardTable, ...]
 
-    def of_suites(self, suites: Sequence[str]) -> "Board":
-        """The tables that hold a record of one of these suites."""
-        return Board(tables=tuple(table for table in self.tables if set(suites) & set(table.suites)))
-
 
 def load_records(folder: Path) -> list[Found]:
     """Read and verify every `*.json` in a folder tree as a record, in the order of their paths.
@@ -202,6 +200,10 @@ def tell_apart(labels: Sequence[str], facts: Sequence[Facts]) -> list[str]:
                 for i in members:
                     if facts[i].get(key) is not None:
                         told[i] += f" {key.rpartition('.')[2]}={_short(facts[i][key])}"
+        # What differs beyond what a label shows of it is told by a hash.
+        if len({told[i] for i in members}) < len(members):
+            for i in members:
+                told[i] += f" #{hashlib.sha256(canonical(facts[i]).encode()).hexdigest()[:6]}"
     return told
 
 
@@ -249,7 +251,8 @@ def _held_out(group: list[Found]) -> dict[str, HeldOut]:
     for _, record in group:
         for name, info in record.retention.items():
             held_out = HeldOut(label=name, metric=info.metric, before=info.before)
-            found.setdefault(_measured(info), (info.measured, held_out))
+            facts = {**info.measured, "metric": info.metric, "higher_is_better": info.higher_is_better}
+            found.setdefault(_measured(info), (facts, held_out))
     labels = tell_apart([one.label for _, one in found.values()], [facts for facts, _ in found.values()])
     return {
         key: one.model_copy(update={"label": label})
@@ -387,7 +390,7 @@ def _contender(label: str, facts: Facts, members: list[Found], answers: dict[Pat
 
 
 def _dropping(record: Record) -> float | None:
-    """The highest probability of dropping a token, where a method has one; released_random's α is that of keeping it."""
+    """The highest probability of dropping a token, where a method has one; released_random's α is that of keeping."""
     alpha = record.method.parameters.get("alpha")
     kept = record.method.name == "released_random"
     return round(1 - alpha, 9) if kept and isinstance(alpha, float) else alpha

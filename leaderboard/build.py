@@ -1,30 +1,25 @@
 """Write the board's files from the records, and check that they still are what the records give."""
 
 import itertools
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError
 from benchmark.store import write_atomically
 from leaderboard.board import Board, build_board, load_records
-from leaderboard.page import clean, page, table_csv
+from leaderboard.page import clean, page, relative, table_csv
 from leaderboard.summary import compact
 from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 
 
-def build(
-    records_folder: Path, out_folder: Path, readme: Path | None = None, readme_suites: Sequence[str] | None = None
-) -> Board:
+def build(records_folder: Path, out_folder: Path, readme: Path | None = None) -> Board:
     """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
 
-    Nothing is written unless all of it can be made. `readme_suites` limits the compact board to tables that hold a
-    record of these suites. Returns the board. Raises UserError if a record is not valid or may not stand beside
-    another, if the marks are not in `readme`, if a suite has no record, or if a file cannot be written.
+    Nothing is written unless all of it can be made. Returns the board. Raises UserError if a record is not valid or may
+    not stand beside another, if the marks are not in `readme`, or if a file cannot be written.
     """
-    board, files = _render(records_folder, out_folder, readme, readme_suites)
+    board, files = _render(records_folder, out_folder, readme)
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,14 +29,12 @@ def build(
     return board
 
 
-def check(
-    records_folder: Path, out_folder: Path, readme: Path | None = None, readme_suites: Sequence[str] | None = None
-) -> list[str]:
+def check(records_folder: Path, out_folder: Path, readme: Path | None = None) -> list[str]:
     """Make the files of `build` anew in memory and say how those on disk differ: a line per file, none if all is well.
 
     Raises UserError as `build` does, so a record changed by hand is refused by name.
     """
-    _, files = _render(records_folder, out_folder, readme, readme_suites)
+    _, files = _render(records_folder, out_folder, readme)
     problems = []
     for path, text in files.items():
         if not path.is_file():
@@ -51,9 +44,7 @@ def check(
     return problems
 
 
-def _render(
-    records_folder: Path, out_folder: Path, readme: Path | None, readme_suites: Sequence[str] | None
-) -> tuple[Board, dict[Path, str]]:
+def _render(records_folder: Path, out_folder: Path, readme: Path | None) -> tuple[Board, dict[Path, str]]:
     board = build_board(load_records(records_folder))
     files = {
         out_folder / "README.md": page(board, out_folder),
@@ -61,21 +52,8 @@ def _render(
         out_folder / "index.html": html_page(board, out_folder),
     }
     if readme is not None:
-        chosen = board if readme_suites is None else _of_suites(board, readme_suites)
-        files[readme] = _between_marks(readme, compact(chosen, _link(readme, out_folder)))
+        files[readme] = _between_marks(readme, compact(board, relative(out_folder / "README.md", readme.parent)))
     return board, files
-
-
-def _of_suites(board: Board, suites: Sequence[str]) -> Board:
-    known = sorted({suite for table in board.tables for suite in table.suites})
-    for suite in suites:
-        if suite not in known:
-            raise UserError(f"suite {suite!r}: no record of it; {nearest(suite, known)}")
-    return board.of_suites(suites)
-
-
-def _link(readme: Path, out_folder: Path) -> str:
-    return Path(os.path.relpath(out_folder / "README.md", readme.parent)).as_posix()
 
 
 def _between_marks(readme: Path, text: str) -> str:

@@ -31,8 +31,9 @@ COMPARISONS = (
 CLAIM_RULE = """\
 A claim is a difference in exact match that should be above 0, paired by seed and subject. It holds where the whole \
 95% interval lies above 0, does not hold where the whole interval lies below 0, and else cannot be told. Each \
-interval is one of its own, not adjusted for how many there are, and with one seed it is over subjects alone. A \
-method is set against the row of the other one that has most parameters in common with it, α first."""
+interval is one of its own, not adjusted for how many there are, and with one seed it is over subjects alone and says \
+nothing of other seeds. A method is set against the row of the other one with the same α, or else against its best on \
+the development half."""
 
 
 class _Frozen(BaseModel):
@@ -122,7 +123,7 @@ def distance(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> Claim:
                 seeds=one.row.seeds,
                 files=one.row.files,
                 parts={field: score for field, score in scores.items() if score},
-                whole=mean_interval(falls, bounds=None),
+                whole=mean_interval(falls, bounds=(-_most(len(tallies)), _most(len(tallies)))),
             )
         )
     return Claim(
@@ -130,6 +131,11 @@ def distance(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> Claim:
         backing=_count(backing),
         trials=tuple(trials),
     )
+
+
+def _most(places: int) -> float:
+    """The greatest fall that there can be over so many places: all right before the middle and all wrong after it."""
+    return float(_fall(np.array([float(2 * place < places - 1) for place in range(places)])))
 
 
 def _fall(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,15 +161,21 @@ def _count(gaps: Sequence[float | NDArray[np.float64]]) -> Backing | None:
 
 
 def _nearest(one: Member, others: Sequence[Member]) -> Member:
-    """The row that has most in common with this one: α, then most parameters; of equal ones the first by its label."""
+    """The row to compare with, as the board does: the same α where there is one, else the best on the development half.
+
+    Of several, the one with most parameters in common, then the first by its label.
+    """
     mine = one.row.parameters
+    same = [other for other in others if "alpha" in mine and other.row.parameters.get("alpha") == mine["alpha"]]
+    most = max(other.row.development for other in others)
 
-    def alike(other: Member) -> tuple[bool, int]:
-        theirs = other.row.parameters
-        shared = sum(key in theirs and theirs[key] == value for key, value in mine.items())
-        return mine.get("alpha") == theirs.get("alpha"), shared
+    def alike(other: Member) -> int:
+        return sum(other.row.parameters.get(key) == value for key, value in mine.items())
 
-    return max(sorted(others, key=lambda other: other.row.label), key=alike)
+    return max(
+        sorted(same or [other for other in others if other.row.development == most], key=lambda other: other.row.label),
+        key=alike,
+    )
 
 
 def _trial(paper: Paper, table: PaperTable, one: Member, other: Member) -> list[Trial]:

@@ -109,11 +109,14 @@ def among_first(contenders: Sequence[Contender]) -> list[bool]:
 
 def _against(contenders: Sequence[Contender], others: Sequence[Contender | None]) -> list[Comparison | None]:
     made = [_compare(one, other) for one, other in zip(contenders, others, strict=True)]
-    for label in {one.other for one in made if one}:
-        places = [place for place, one in enumerate(made) if one and one.other == label]
-        for place, value in zip(places, holm([one.p for one in made if one and one.other == label]), strict=True):
-            one = made[place]
-            made[place] = one and one.model_copy(update={"p_adjusted": value})
+    families: dict[int, list[int]] = {}
+    for place, other in enumerate(others):
+        if made[place]:
+            families.setdefault(id(other), []).append(place)
+    for places in families.values():
+        some = [one for place in places if (one := made[place])]
+        for place, one, value in zip(places, some, holm([one.p for one in some]), strict=True):
+            made[place] = one.model_copy(update={"p_adjusted": value})
     return made
 
 

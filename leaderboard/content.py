@@ -64,7 +64,7 @@ def examine(path: Path) -> tuple[Record, list[str]]:
     try:
         check_table(record, table)
         if known is not None:
-            check_gold(record, table, known)
+            check_gold(table, known)
     except ValueError as error:
         raise UserError(f"{answers}: {error}; {AGAIN}") from None
     try:

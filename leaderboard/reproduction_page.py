@@ -1,11 +1,9 @@
 """The reproduction as Markdown, in a terminal and as JSON."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from rich import box
 from rich.console import Console
@@ -15,7 +13,7 @@ from tabulate import tabulate
 
 from leaderboard.board import BASELINE, Found, short_number
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
-from leaderboard.page import clean, field_name, markdown_text, with_interval
+from leaderboard.page import clean, field_name, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (
     METHODS,
@@ -149,7 +147,7 @@ def _section(paper: Paper, name: str, found: list[Outcome], rows: Sequence[Membe
             _summary(claims),
             _trials(table, claims),
         ),
-        commands=(*commands, f"benchmark reproduce {name}") if commands else (),
+        commands=(*commands, "benchmark reproduce --out docs/reproduction.md") if commands else (),
     )
 
 
@@ -258,8 +256,7 @@ def _markdown_grid(grid: Grid, folder: Path) -> str:
 
 
 def _links(files: Sequence[Path], folder: Path) -> str:
-    paths = (Path(os.path.relpath(path, folder)).as_posix() for path in files)
-    return " ".join(f"[{n}]({quote(path, errors='surrogateescape')})" for n, path in enumerate(paths, start=1)) or "–"
+    return " ".join(f"[{n}]({record_url(path, folder)})" for n, path in enumerate(files, start=1)) or "–"
 
 
 def _rich_grid(grid: Grid) -> Table:

@@ -17,7 +17,7 @@ from scipy.special import expit, logit, ndtri, stdtrit
 from leaderboard.variance import Effects, Floats, effects
 
 DRAWS = 2000
-LEVEL = 0.95
+CONFIDENCE = 0.95
 BLOCK = 2**18  # numbers that are drawn and multiplied at once: what a processor keeps near
 
 Bounds = tuple[float, float]
@@ -91,7 +91,7 @@ def mean_interval(
     if not (found.by_seed.any() or found.by_subject.any()):
         return _interval(found.mean, *_without_spread(found, bounds))
     half = _quantile(resampled_deviations(found, draws, seed)) / _normal()
-    half *= max(math.sqrt(part) * float(stdtrit(free, (1 + LEVEL) / 2)) for part, free in found.spread().readings)
+    half *= max(math.sqrt(part) * float(stdtrit(free, (1 + CONFIDENCE) / 2)) for part, free in found.spread().readings)
     if bounds is None:
         return _interval(found.mean, found.mean - half, found.mean + half)
     low, high = bounds
@@ -128,17 +128,17 @@ def _interval(mean: float, low: float, high: float) -> Interval:
 def _quantile(deviations: Floats) -> float:
     """The 95% quantile of absolute deviations in units of their standard deviation, and no less than the normal one."""
     size = float(np.sqrt((deviations**2).mean()))
-    return max(float(np.quantile(np.abs(deviations), LEVEL)) / size, _normal())
+    return max(float(np.quantile(np.abs(deviations), CONFIDENCE)) / size, _normal())
 
 
 def _normal() -> float:
-    return float(ndtri((1 + LEVEL) / 2))
+    return float(ndtri((1 + CONFIDENCE) / 2))
 
 
 def _without_spread(found: Effects, bounds: Bounds | None) -> Bounds:
     if bounds is None:
         return found.mean, found.mean
-    share = 1 - ((1 - LEVEL) / 2) ** (1 / len(found.by_subject))
+    share = 1 - ((1 - CONFIDENCE) / 2) ** (1 / len(found.by_subject))
     return found.mean - share * (found.mean - bounds[0]), found.mean + share * (bounds[1] - found.mean)
 
 

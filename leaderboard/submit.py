@@ -100,6 +100,11 @@ def _records_in(files: Sequence[Path], refused: list[str]) -> list[Path]:
     """The records among files and in folders; what is neither record nor answers is refused, as are links."""
     found: list[Path] = []
     for file in files:
+        try:
+            file.lstat()
+        except OSError as error:
+            refused.append(f"{file}: {error.strerror}; give a record's .json, or a folder of them")
+            continue
         if file.is_symlink():
             refused.append(f"{file}: is a symbolic link; hand in the file or folder itself")
         elif not file.is_dir():
@@ -171,6 +176,8 @@ def _check_among(path: Path, record: Record, staged: dict[Path, Record]) -> None
     for other, known in staged.items():
         if known.cell == record.cell:
             raise UserError(f"{path}: cell: {record.cell} is also that of {other}; hand in one of the two")
+        if (known.suite.casefold(), other.name.casefold()) == (record.suite.casefold(), path.name.casefold()):
+            raise UserError(f"{path}: file name: {other} would have the same place; hand in one of the two")
 
 
 def _as_given(message: str, sources: dict[Path, Path]) -> str:

@@ -235,6 +235,14 @@ def _same_seed_twice(draft: Draft) -> list[Path]:
     return [draft.write(), draft.new_cell("f" * 24).write()]
 
 
+def _one_place_twice(draft: Draft) -> list[Path]:
+    """Two cells that begin alike, from two folders: their files would have one name on the board."""
+    first = draft.write()
+    draft.folder = draft.folder / "other"
+    draft.folder.mkdir()
+    return [first, draft.put("seed", 77).new_cell(draft.content["cell"][:8] + "f" * 16).write()]
+
+
 def _paper_hash(draft: Draft) -> list[Path]:
     """A corpus that nobody has: questions cannot be held against it, but its answers may not be published either."""
     return [draft.put("task.corpus_hash", "0" * 64).write()]
@@ -312,6 +320,7 @@ HOSTILE = (
     Hostile("a column of one's own", "are not those of a record's answers", _another_column),
     Hostile("one cell under two names", "is also that of", _same_cell_twice),
     Hostile("one seed under two keys", "the same cell and seed twice", _same_seed_twice),
+    Hostile("two cells whose files would have one name", "would have the same place", _one_place_twice),
 )
 
 

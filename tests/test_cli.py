@@ -176,7 +176,10 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     assert "the same command goes on from there" in err and "Traceback" not in err
 
 
-@pytest.mark.parametrize(("errno", "says"), [(28, "No space left on device"), (13, "Permission denied")])
+@pytest.mark.parametrize(
+    ("errno", "says"),
+    [(28, "No space left on device"), (13, "Permission denied"), (20, "Not a directory"), (36, "File name too long")],
+)
 def test_a_full_or_closed_disk_is_one_line(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, says: str
 ) -> None:

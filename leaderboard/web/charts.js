@@ -39,7 +39,7 @@ function tip(_, event, __, value) {
 const told = (row, more) => [row.label, `exact match ${interval(row.headline)}`, ...more].join("\n");
 
 function costChart(some) {
-  const cost = state.cost || "tokens";
+  const cost = Object.hasOwn(COSTS, state.cost) ? state.cost : "tokens";
   const known = some.filter((row) => row[cost] !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
   const most = known.reduce((a, row) => Math.max(a, row[cost]), 0);
@@ -56,7 +56,8 @@ function costChart(some) {
     ...Object.entries(COSTS).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
   choice.lastChild.addEventListener("change", (event) => {
     state.cost = event.target.value;
-    drawCharts(some, true);
+    writeAddress();
+    drawCharts(some);
     byId("cost").focus();
   });
   const names = front.map((row) => `${row.label} (${number(row.headline[0])} at ${short(row[cost])})`);

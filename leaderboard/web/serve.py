@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import signal
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -59,12 +60,20 @@ class BoardServer(ThreadingHTTPServer):
 
         Any other name is one that somebody's page made lead here, so as to read what only this machine should see.
         """
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # no host that there could be
+            return False
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name in (self.host, "localhost")
+            return name in (self.host.lower(), "localhost")
         return True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over a browser that hung up; anything else is told as usual."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def find(self, path: str) -> Path | None:
         """The file that the path of a request asks for; None if it is not one that may be read here."""
@@ -87,7 +96,11 @@ class _Handler(SimpleHTTPRequestHandler):
         if not self.server.knows(self.headers.get("Host", "")):
             self.send_error(HTTPStatus.FORBIDDEN, "Not a name of this server")
             return None
-        path = urlsplit(self.path).path
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST, "Not an address")
+            return None
         if path == "/" and self.server.home != f"/{PAGE}":
             self.send_response(HTTPStatus.FOUND)
             self.send_header("Location", self.server.home)

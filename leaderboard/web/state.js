@@ -14,7 +14,7 @@ rows.forEach((row, place) => {
 const PAGE = 50;
 const CHOICES = ["task", "model", "suite", "method"];
 const ALL = "*";
-const DEFAULTS = { table: "", task: "", model: "", suite: "", method: "", search: "", columns: "", sort: "", page: "1" };
+const DEFAULTS = { table: "", task: "", model: "", suite: "", method: "", search: "", columns: "", cost: "", sort: "", page: "1" };
 let state = { ...DEFAULTS };
 const opened = new Set();
 

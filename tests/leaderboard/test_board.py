@@ -9,7 +9,7 @@ import pytest
 from benchmark.errors import UserError
 from leaderboard.board import Board, BoardTable, build_board, load_records, short_number, tell_apart
 from leaderboard.page import page
-from tests.leaderboard.factory import even_chance, write_record
+from tests.leaderboard.factory import even_chance, retention, write_record
 
 ALPHA = {"alpha": 0.6, "beta": 0.05}
 
@@ -263,10 +263,29 @@ def test_tables_of_one_task_and_model_stand_in_the_order_of_their_steps(tmp_path
     assert [table.budget for table in board_of(tmp_path).tables] == ["400 steps", "1600 steps"]
 
 
-def test_a_board_can_be_limited_to_suites(tmp_path: Path) -> None:
-    write_record(tmp_path, suite="smoke", task__corpus_hash="0" * 64)
-    write_record(tmp_path, suite="tiny")
-    assert [table.suites for table in board_of(tmp_path).of_suites(["tiny"]).tables] == [("tiny",)]
+def test_the_alpha_of_released_random_is_that_of_keeping(tmp_path: Path) -> None:
+    write_record(tmp_path, "random_dropout", method__parameters={"alpha": 0.2})
+    write_record(tmp_path, "random_dropout", method__parameters={"alpha": 0.8})
+    write_record(tmp_path, "released_random", method__parameters={"alpha": 0.2})
+    released = next(row for row in only_table(tmp_path).rows if row.method == "released_random")
+    assert released.to_random is not None
+    assert released.to_random.other == "random_dropout α=.8"
+
+
+def test_labels_that_differ_beyond_what_is_shown_are_told_apart(tmp_path: Path) -> None:
+    for end in "ab":
+        write_record(tmp_path, "texts", method__parameters={"prompt": "x" * 45 + end})
+    first, second = (row.label for row in only_table(tmp_path).rows)
+    assert first != second
+
+
+def test_what_was_forgotten_by_another_metric_is_kept_apart(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain", retention={"words": retention(0.1)})
+    write_record(tmp_path, "plain_matched", retention={"words": {**retention(0.2), "metric": "bits_per_byte"}})
+    assert {row.method: [one.mean for one in row.forgetting.values()] for row in only_table(tmp_path).rows} == {
+        "plain": [0.1],
+        "plain_matched": [0.2],
+    }
 
 
 def test_a_tampered_record_is_refused_by_name(tmp_path: Path) -> None:

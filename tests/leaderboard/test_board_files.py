@@ -33,8 +33,8 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build_in(house: Path, suites: list[str] | None = None) -> None:
-    build(house / "leaderboard" / "results", house / "leaderboard", house / "README.md", suites)
+def build_in(house: Path) -> None:
+    build(house / "leaderboard" / "results", house / "leaderboard", house / "README.md")
 
 
 def check_in(house: Path) -> list[str]:
@@ -110,15 +110,6 @@ def test_a_readme_without_one_pair_of_marks_is_refused_and_nothing_is_written(ho
         build_in(house)
     assert not (house / "leaderboard" / "README.md").exists()
     assert (house / "README.md").read_text(encoding="utf-8") == text
-
-
-def test_the_readme_can_be_limited_to_suites_and_an_unknown_one_is_told(house: Path) -> None:
-    write_record(house / "leaderboard" / "results", suite="smoke", training__budget="9 steps")
-    build_in(house, ["tiny"])
-    assert "9 steps" in (house / "leaderboard" / "README.md").read_text(encoding="utf-8")
-    assert "9 steps" not in (house / "README.md").read_text(encoding="utf-8")
-    with pytest.raises(UserError, match="did you mean 'tiny'"):
-        build_in(house, ["tinny"])
 
 
 def test_every_number_leads_to_its_records(house: Path) -> None:

@@ -325,3 +325,19 @@ def test_the_papers_two_tables_of_plain_fine_tuning_are_set_against_each_other(t
     sections, _ = reproduce(read_paper(), ("table1",), load_records(tmp_path))
     (note,) = [note for note in sections[0].notes if "Table 2" in note]
     assert "6 of them differ, most in LLaMA 3 8B, university: .20 here, .30 there" in note
+
+
+def test_without_an_equal_alpha_the_other_method_s_best_of_the_development_half_is_taken(tmp_path: Path) -> None:
+    write_record(tmp_path, "contrastive_dropout", grade=always(0.0), method__parameters={"alpha": 0.6})
+    write_record(tmp_path, "random_dropout", grade=always(0.0), method__parameters={"alpha": 0.3})
+    write_record(tmp_path, "random_dropout", grade=always(1.0), method__parameters={"alpha": 0.5})
+    (trial,) = claim(tmp_path, "contrastive_dropout above random_dropout").trials
+    assert trial.other == "random_dropout α=.5"
+
+
+def test_one_person_s_fall_with_the_distance_tells_nothing(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain", grade=lambda field, person, seed: float(field == "birth_date"), people=1)
+    paper = read_paper()
+    (trial,) = distance(paper, paper.tables["table1"], members(load_records(tmp_path))).trials
+    assert trial.whole.mean == pytest.approx(0.2)
+    assert trial.verdict == "cannot be told"

@@ -95,6 +95,18 @@ def test_a_name_that_was_made_to_lead_here_is_refused(server: BoardServer) -> No
     assert ask(server, "/board/index.html", host="[::1]:8000")[0] == 200
 
 
+def test_what_is_no_host_and_no_address_is_refused_and_a_browser_that_hung_up_passed_over(
+    server: BoardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(server, "/board/index.html", host="[")[0] == 403
+    assert ask(server, "http://[/")[0] == 400
+    try:
+        raise BrokenPipeError
+    except BrokenPipeError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_nothing_can_be_changed(server: BoardServer, method: str) -> None:
     assert ask(server, "/board/index.html", method)[0] == 501
