@@ -258,3 +258,25 @@ def test_unequal_released_differences_keep_their_order() -> None:
     text = Text("t", "a b c d")
     tokens = TokenScores("t", list("abcd"), [0, 2, 4, 6], [1, 3, 5, 7], [0.1, 0.1, 0.3, 0.2])
     assert [copy.text.strip() for copy in augment(method, [text], [tokens], 2, seed=1)] == ["c", "c"]
+
+
+def test_random_ranks_are_drawn_once_per_text_and_each_place_is_as_likely_the_first() -> None:
+    method = make_method("random_rank_dropout", {"alpha": 1.0, "beta": 50.0, "keep_punctuation": False})
+    kept: Counter[str] = Counter()
+    for number in range(400):
+        text = Text(f"t{number}", "a b c d e f g h")
+        tokens = _tokens(text, scores=[float(place) for place in range(8)])  # of which it takes no notice
+        original, *copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
+        assert original == text.text.split()
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        kept.update(copies[0])
+    assert all(25 < kept[letter] < 80 for letter in "abcdefgh")  # 50 each; 6.6 is the standard deviation
+
+
+def test_random_ranks_drop_as_many_tokens_as_contrastive_dropout() -> None:
+    text = Text("t", " ".join(f"w{number}" for number in range(60)))
+    tokens = _tokens(text, scores=[float(place) for place in range(60)])
+    expected = sum(0.6 * (1 - math.exp(-0.03 * rank)) for rank in range(60))
+    for name in ("random_rank_dropout", "contrastive_dropout"):
+        copies = _copies(name, {}, text, tokens, 2000)
+        assert 60 - sum(len(copy.split()) for copy in copies) / 2000 == pytest.approx(expected, abs=0.4)
