@@ -34,7 +34,12 @@ def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 def writable(out: Path) -> None:
     """Raise UserError if a file cannot be written there: before the work, and not after it."""
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
+    in_a_folder(out)
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file to write")
+
+
+def in_a_folder(out: Path) -> None:
+    """Raise UserError if the folder that a file or folder is to be written in does not exist."""
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.errors import UserError, nearest
-from benchmark.options import model_spec, named_values, one_of
+from benchmark.options import in_a_folder, model_spec, named_values, one_of
 
 if TYPE_CHECKING:
     from benchmark.texts import Text
@@ -53,8 +53,8 @@ def tokens(
     from benchmark.methods import make_method
     from benchmark.token_view import make_views
 
-    if out and not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
+    if out:
+        in_a_folder(out)
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
     sources, corpus = _texts(text, texts, id_ or [], suite is not None)
     found = _chosen_pairs(large, small, suite, pair, prefix, dtype, device)

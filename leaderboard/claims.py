@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from leaderboard.answers import Answers, Tally, tally
 from leaderboard.board import BASELINE
+from leaderboard.comparisons import best_on_development, with_alpha
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import Member, data_of
 from leaderboard.statistics import Interval, mean_interval, paired_difference
@@ -165,17 +166,12 @@ def _nearest(one: Member, others: Sequence[Member]) -> Member:
 
     Of several, the one with most parameters in common, then the first by its label.
     """
-    mine = one.row.parameters
-    same = [other for other in others if "alpha" in mine and other.row.parameters.get("alpha") == mine["alpha"]]
-    most = max(other.row.development for other in others)
 
     def alike(other: Member) -> int:
-        return sum(other.row.parameters.get(key) == value for key, value in mine.items())
+        return sum(other.row.parameters.get(key) == value for key, value in one.row.parameters.items())
 
-    return max(
-        sorted(same or [other for other in others if other.row.development == most], key=lambda other: other.row.label),
-        key=alike,
-    )
+    found = with_alpha(one.alpha, others) or best_on_development(others)
+    return max(sorted(found, key=lambda other: other.row.label), key=alike)
 
 
 def _trial(paper: Paper, table: PaperTable, one: Member, other: Member) -> list[Trial]:

@@ -3,7 +3,7 @@
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from leaderboard.variance import Spread, effects
 
 BASELINE = "plain_matched"
 RANDOM = "random_dropout"
+PAPER_METHODS = ("plain", BASELINE, RANDOM, "attention_dropout", "contrastive_dropout")  # and its matched control
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +44,21 @@ class Comparison(BaseModel):
         if self.p_adjusted is None or self.p_adjusted >= LEVEL or self.interval.mean == 0:
             return None
         return "above" if self.interval.mean > 0 else "below"
+
+
+class Candidate(Protocol):
+    """What it takes of a row to choose the one to compare with."""
+
+    @property
+    def alpha(self) -> Any:
+        """The highest probability of dropping a token; None where the method has none."""
+
+    @property
+    def development(self) -> float:
+        """The exact match on the development half."""
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 @dataclass(frozen=True)
@@ -79,14 +95,23 @@ def to_random(contenders: Sequence[Contender]) -> list[Comparison | None]:
     That is the one with the same probability of dropping where there is one, else the best on the development half.
     """
     randoms = [one for one in contenders if one.method == RANDOM]
-    most = max((one.development for one in randoms), default=0)
-    best = [one for one in randoms if one.development == most]
+    best = best_on_development(randoms)
 
     def opponent(one: Contender) -> Contender | None:
-        same = [other for other in randoms if one.alpha is not None and other.alpha == one.alpha]
-        return None if one.method == RANDOM else _closest(one, same or best)
+        return None if one.method == RANDOM else _closest(one, with_alpha(one.alpha, randoms) or best)
 
     return _against(contenders, [opponent(one) for one in contenders])
+
+
+def with_alpha(alpha: Any, others: Sequence[C]) -> list[C]:
+    """Those with this α: what a row is compared with, of a method's several, where there are any."""
+    return [other for other in others if alpha is not None and other.alpha == alpha]
+
+
+def best_on_development(others: Sequence[C]) -> list[C]:
+    """Those that are best on the development half: what a row is compared with where none has its α."""
+    most = max((other.development for other in others), default=0)
+    return [other for other in others if other.development == most]
 
 
 def ranks(contenders: Sequence[Contender]) -> list[int]:

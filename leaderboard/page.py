@@ -20,6 +20,7 @@ from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgettin
 from leaderboard.compare import canonical
 from leaderboard.comparisons import RANDOM
 from leaderboard.statistics import DRAWS, Interval
+from leaderboard.untrusted import STEERING
 
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
 
@@ -49,8 +50,7 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
 
 def clean(text: str) -> str:
     """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
-    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    return "".join("�" if unicodedata.category(letter) in hidden else letter for letter in text)
+    return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
 def markdown_text(text: str) -> str:

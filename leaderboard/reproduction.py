@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,10 +15,9 @@ from benchmark.record import ModelInfo, Record
 from leaderboard.answers import Answers, read_answers, tally
 from leaderboard.board import BoardTable, Found, Row, build_board
 from leaderboard.paper import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
-from leaderboard.statistics import Interval, mean_interval
+from leaderboard.statistics import Interval, mean_interval, normal_quantile
 
 PAPER_METRICS = ("exact_match", "f1")
-METHODS = ("plain", "random_dropout", "attention_dropout", "contrastive_dropout")
 RULE = """\
 A row agrees where 0 lies in the 95% interval of ours minus the paper's, for exact match and for F1; else it \
 disagrees. The ends of that interval are m − p − √((m − L)² + (h − p)²) and m − p + √((H − m)² + (p − l)²): m with [L, \
@@ -41,6 +40,16 @@ class Member:
     row: Row
     records: tuple[Record, ...]
     answers: tuple[Answers, ...]
+
+    @property
+    def alpha(self) -> Any:
+        """The α of the row's method; None where it has none."""
+        return self.row.parameters.get("alpha")
+
+    @property
+    def development(self) -> float:
+        """The row's exact match on the development half."""
+        return self.row.development
 
     def score(self, metric: str, task: str) -> Interval | None:
         """A metric of one lm-eval task, with its interval over seeds and subjects; None if it is not measured."""
@@ -113,7 +122,7 @@ def outcomes(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Ou
 
 def wilson(share: float, count: int) -> tuple[float, float]:
     """The 95% score interval of a share seen in `count` questions (Wilson 1927, JASA 22, 209-212)."""
-    z = 1.959963984540054
+    z = normal_quantile()
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)

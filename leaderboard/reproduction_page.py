@@ -13,10 +13,10 @@ from tabulate import tabulate
 
 from leaderboard.board import BASELINE, Found, short_number
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
+from leaderboard.comparisons import PAPER_METHODS
 from leaderboard.page import clean, field_name, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (
-    METHODS,
     PAPER_METRICS,
     RULE,
     Member,
@@ -125,7 +125,7 @@ def _rules() -> str:
 
 
 def _is_shown(one: Member, plain_alone: bool) -> bool:
-    return one.row.method in (("plain", BASELINE) if plain_alone else (*METHODS, BASELINE))
+    return one.row.method in (("plain", BASELINE) if plain_alone else PAPER_METHODS)
 
 
 def _section(paper: Paper, name: str, found: list[Outcome], rows: Sequence[Member], claims: Sequence[Claim]) -> Section:

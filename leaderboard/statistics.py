@@ -90,7 +90,7 @@ def mean_interval(
         raise ValueError(f"a mean of {found.mean:g} is not between {bounds[0]:g} and {bounds[1]:g}")
     if not (found.by_seed.any() or found.by_subject.any()):
         return _interval(found.mean, *_without_spread(found, bounds))
-    half = _quantile(resampled_deviations(found, draws, seed)) / _normal()
+    half = _quantile(resampled_deviations(found, draws, seed)) / normal_quantile()
     half *= max(math.sqrt(part) * float(stdtrit(free, (1 + CONFIDENCE) / 2)) for part, free in found.spread().readings)
     if bounds is None:
         return _interval(found.mean, found.mean - half, found.mean + half)
@@ -128,10 +128,11 @@ def _interval(mean: float, low: float, high: float) -> Interval:
 def _quantile(deviations: Floats) -> float:
     """The 95% quantile of absolute deviations in units of their standard deviation, and no less than the normal one."""
     size = float(np.sqrt((deviations**2).mean()))
-    return max(float(np.quantile(np.abs(deviations), CONFIDENCE)) / size, _normal())
+    return max(float(np.quantile(np.abs(deviations), CONFIDENCE)) / size, normal_quantile())
 
 
-def _normal() -> float:
+def normal_quantile() -> float:
+    """How many standard deviations a 95% interval reaches to either side where all is normal."""
     return float(ndtri((1 + CONFIDENCE) / 2))
 
 

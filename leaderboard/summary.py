@@ -1,16 +1,14 @@
 """The board in one table, for a README: a line per table of the board, a column per method of the paper."""
 
 from leaderboard.board import Board, BoardTable, Row
-from leaderboard.comparisons import BASELINE, RANDOM
+from leaderboard.comparisons import BASELINE, PAPER_METHODS
 from leaderboard.page import MARKS, grid, markdown_text, url, with_interval
-
-METHODS = ("plain", BASELINE, RANDOM, "attention_dropout", "contrastive_dropout")
 
 
 def compact(board: Board, link: str) -> str:
     """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page."""
     best = [table.best_of_methods() for table in board.tables]
-    shown = [method for method in METHODS if any(method in rows for rows in best)]
+    shown = [method for method in PAPER_METHODS if any(method in rows for rows in best)]
     lines = []
     for table, rows in zip(board.tables, best, strict=True):
         cells = [_cell(table, rows.get(method)) for method in shown]
@@ -28,7 +26,7 @@ def compact(board: Board, link: str) -> str:
 
 def _others(table: BoardTable, rows: dict[str, Row]) -> str:
     """The best, by the development half, of the methods that have no column."""
-    others = [row for method, row in rows.items() if method not in METHODS]
+    others = [row for method, row in rows.items() if method not in PAPER_METHODS]
     best = max(others, key=lambda row: row.development, default=None)
     return "–" if best is None else f"{markdown_text(best.method)} {_cell(table, best)}"
 

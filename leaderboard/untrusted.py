@@ -32,7 +32,7 @@ AGAIN = "run the suite again to make the record anew"
 
 # Texts that are parameters may span lines; nothing else may.
 _MULTILINE = ("scoring.", "evaluation.", "method.parameters.", "task.options.", "retention.", "model.spec.", "pair.")
-_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
 
 
@@ -135,7 +135,7 @@ def steers(text: str, allowed: str = "") -> bool:
     """Whether a text has characters that steer a terminal or the direction of writing, or halves of characters."""
     if text.isprintable():  # the common case, at the speed of C; no character of these categories is printable
         return False
-    return any(unicodedata.category(letter) in _STEERING and letter not in allowed for letter in text)
+    return any(unicodedata.category(letter) in STEERING and letter not in allowed for letter in text)
 
 
 def _check_text(path: Path, where: str, text: str) -> None:

@@ -10,10 +10,9 @@ from benchmark.record import Record
 from benchmark.suite import Suite
 from leaderboard.answers import Answers, read_answers
 from leaderboard.board import BoardTable, Row, build_board, load_records
+from leaderboard.comparisons import PAPER_METHODS
 from leaderboard.distance import Distances, bin_edges, by_distance, shared_distances
 from leaderboard.statistics import Interval
-
-SHOWN = ("plain", "plain_matched", "random_dropout", "attention_dropout", "contrastive_dropout")
 
 Line = dict[str, Any]
 
@@ -44,7 +43,7 @@ def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> l
     asked = ~np.isnan(answers[first].values[0])
     edges = bin_edges(known[asked])
     lines: list[Line] = []
-    shown = {row.label for method, row in table.best_of_methods().items() if method in SHOWN}
+    shown = {row.label for method, row in table.best_of_methods().items() if method in PAPER_METHODS}
     for row in table.rows:
         told = {"shown": row.label in shown, "distances": "" if np.isnan(known).all() else source}
         about = _about(table, row) | told
