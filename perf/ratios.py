@@ -1,0 +1,124 @@
+"""Several ways to do one thing, timed by turns in one process: medians, and how each stands to one of them.
+
+A machine's speed drifts, so that a time alone says little. Here every round does each way once, the ratio is taken
+within the round, and the median over rounds is what counts.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of every way, round by round.
+
+    Attributes:
+        question: What was asked, as a heading.
+        seconds: Way → one number per round, the same number of rounds for each.
+        to: The way that ratios are to: a peer, or a limit.
+        amount: What one doing of it works off, and in which unit, as (6600, "tokens").
+    """
+
+    question: str
+    seconds: Mapping[str, Sequence[float]]
+    to: str
+    amount: tuple[float, str] | None = None
+
+    def median(self, way: str) -> float:
+        """Median seconds of a way."""
+        return statistics.median(self.seconds[way])
+
+    def ratio(self, way: str) -> float:
+        """Median over rounds of a way's seconds over those of `to` in the same round: below 1 is faster."""
+        return statistics.median(
+            mine / other for mine, other in zip(self.seconds[way], self.seconds[self.to], strict=True)
+        )
+
+    def spread(self, way: str) -> tuple[float, float]:
+        """Lowest and highest ratio of any round."""
+        ratios = [mine / other for mine, other in zip(self.seconds[way], self.seconds[self.to], strict=True)]
+        return min(ratios), max(ratios)
+
+    def table(self) -> str:
+        """A row per way, in Markdown."""
+        from tabulate import tabulate
+
+        rates = [] if self.amount is None else [f"{self.amount[1]} per second"]
+        rows = []
+        for way in self.seconds:
+            low, high = self.spread(way)
+            rate = [] if self.amount is None else [f"{self.amount[0] / self.median(way):,.4g}"]
+            rows.append([way, f"{self.median(way):.4g}", *rate, f"{self.ratio(way):.2f} [{low:.2f}, {high:.2f}]"])
+        headers = [self.question, "seconds", *rates, f"× {self.to}"]
+        return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "question": self.question,
+            "to": self.to,
+            "amount": self.amount,
+            "ways": {
+                way: {"seconds": list(each), "median": self.median(way), "ratio": self.ratio(way)}
+                for way, each in self.seconds.items()
+            },
+        }
+
+
+def timed(
+    question: str,
+    ways: Mapping[str, Callable[[], object]],
+    to: str,
+    rounds: int,
+    amount: tuple[float, str] | None = None,
+) -> Timed:
+    """Do every way once untimed, then `rounds` times by turns, each time beginning with another one.
+
+    Work queued on a GPU is waited for.
+    """
+    wait = _waiting()
+    for way in ways.values():
+        way()
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            wait()
+            began = time.perf_counter()
+            ways[name]()
+            wait()
+            seconds[name].append(time.perf_counter() - began)
+    return Timed(question, seconds, to, amount)
+
+
+def _waiting() -> Callable[[], None]:
+    import torch
+
+    return torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+
+
+def arguments(description: str, rounds: int = 5) -> argparse.ArgumentParser:
+    """The options that every script has: --rounds, --threads, --device and --json."""
+    parser = argparse.ArgumentParser(description=description.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", action="store_true", help="everything measured, for machines")
+    return parser
+
+
+def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None:
+    """Print the tables, or with --json all that was measured, `also`, and what it was measured on."""
+    if not given.json:
+        print("\n\n".join(one.table() for one in found))
+        return
+    from benchmark.environment import environment
+
+    made_on = environment(given.device, given.threads).model_dump(mode="json")
+    print(json.dumps({"measured": [one.as_dict() for one in found], **also, "environment": made_on}, indent=1))

@@ -1,0 +1,47 @@
+import json
+from itertools import count
+
+import pytest
+
+from perf import ratios
+from perf.ratios import Timed, arguments, show, timed
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
+    """Where the machine slows down between rounds, the ratio of medians would be another: 4 / 2 = 2."""
+    found = Timed("which", {"ours": [1.0, 4.0, 90.0], "peer": [1.0, 2.0, 30.0]}, to="peer")
+    assert found.ratio("ours") == 2.0
+    assert found.ratio("peer") == 1.0
+    assert found.spread("ours") == (1.0, 3.0)
+    assert found.median("ours") == 4.0
+
+
+def test_every_way_is_done_once_untimed_and_then_once_a_round_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    clock = count()
+    monkeypatch.setattr(ratios.time, "perf_counter", lambda: float(next(clock)))
+    found = timed("which", {"a": lambda: done.append("a"), "b": lambda: done.append("b")}, to="a", rounds=2)
+    assert done == ["a", "b", "a", "b", "b", "a"]
+    assert found.seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+
+
+def test_the_table_has_seconds_rates_and_ratios() -> None:
+    found = Timed("scoring", {"ours": [2.0], "limit": [1.0]}, to="limit", amount=(1000, "tokens"))
+    header, _, ours, limit = found.table().splitlines()
+    assert [cell.strip() for cell in header.strip("|").split("|")] == [
+        "scoring",
+        "seconds",
+        "tokens per second",
+        "× limit",
+    ]
+    assert [cell.strip() for cell in ours.strip("|").split("|")] == ["ours", "2", "500", "2.00 [2.00, 2.00]"]
+    assert "1.00 [1.00, 1.00]" in limit
+
+
+def test_json_holds_every_round_and_what_it_ran_on(capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments("Scoring.\n\nMore.").parse_args(["--json", "--rounds", "1"])
+    show([Timed("scoring", {"ours": [2.0]}, to="ours")], given, model="zoo:large")
+    told = json.loads(capsys.readouterr().out)
+    assert told["measured"][0]["ways"]["ours"] == {"seconds": [2.0], "median": 2.0, "ratio": 1.0}
+    assert told["model"] == "zoo:large"
+    assert told["environment"]["threads"] == 2
