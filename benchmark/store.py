@@ -2,6 +2,7 @@
 
 STORE/<stage>/<key>/        the stage's files and manifest.json (what went in, the hash of every file, the cost)
 STORE/.tmp/, STORE/.locks/  work in progress
+STORE/.begun/               what a stage that was cut off goes on from
 """
 
 import hashlib
@@ -59,6 +60,10 @@ class Store:
         """The folder of the call's artifact, whether it is there or not."""
         return self.root / call.stage / call.key
 
+    def begun(self, call: StageCall) -> Path:
+        """A folder for what a stage that is cut off can go on from. It goes when the artifact is there."""
+        return self.root / ".begun" / f"{call.stage}-{call.key}"
+
     def has(self, call: StageCall) -> bool:
         """Whether the artifact is there, going by its manifest alone (`verified` reads every file)."""
         return self._manifest(call) is not None
@@ -69,7 +74,7 @@ class Store:
         if manifest is None:
             return False
         try:
-            return bool(_file_hashes(self.path(call)) == manifest["files"])
+            return bool(file_hashes(self.path(call)) == manifest["files"])
         except OSError:
             return False
 
@@ -96,6 +101,7 @@ class Store:
         """
         with self._locked(call):
             if self.verified(call):
+                shutil.rmtree(self.begun(call), ignore_errors=True)
                 return False
             final = self.path(call)
             shutil.rmtree(final, ignore_errors=True)
@@ -109,6 +115,7 @@ class Store:
                 os.replace(work_folder, final)
             finally:
                 shutil.rmtree(work_folder, ignore_errors=True)
+            shutil.rmtree(self.begun(call), ignore_errors=True)
             return True
 
     def _manifest(self, call: StageCall) -> dict[str, Any] | None:
@@ -134,7 +141,7 @@ class Store:
             "version": call.version,
             "params": call.params,
             "inputs": {role: source.key for role, source in call.inputs.items()},
-            "files": _file_hashes(folder),
+            "files": file_hashes(folder),
             "cost": cost.model_dump(),
             "environment": environment,
         }
@@ -171,10 +178,10 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _file_hashes(folder: Path) -> dict[str, str]:
-    """Hash of every file in a folder but its manifest, by relative path."""
+def file_hashes(folder: Path, but: str = MANIFEST) -> dict[str, str]:
+    """Hash of every file in a folder but the one that holds these hashes, by relative path."""
     files = {str(f.relative_to(folder)): f for f in sorted(folder.rglob("*")) if f.is_file()}
-    return {name: file_hash(file) for name, file in files.items() if name != MANIFEST}
+    return {name: file_hash(file) for name, file in files.items() if name != but}
 
 
 def _hash_of(manifest: Mapping[str, Any]) -> str:

@@ -245,3 +245,22 @@ def test_an_artifact_keeps_what_it_was_made_on_and_its_key_does_not_depend_on_it
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
     assert not store.make(CALL, _work, {"packages": {"torch": "3.0"}})
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
+
+
+def test_what_a_stage_goes_on_from_stays_while_it_fails_and_goes_when_it_is_made(store: Store) -> None:
+    def cut_off(out: Path) -> Cost:
+        store.begun(CALL).mkdir(parents=True)
+        (store.begun(CALL) / "half").write_text("of the way")
+        raise OSError("cut off")
+
+    with pytest.raises(OSError, match="cut off"):
+        store.make(CALL, cut_off)
+    assert (store.begun(CALL) / "half").read_text() == "of the way"
+    assert store.make(CALL, _work)
+    assert not store.begun(CALL).exists()
+
+
+def test_what_was_gone_on_from_goes_also_where_only_removing_it_was_cut_off(made: Store) -> None:
+    made.begun(CALL).mkdir(parents=True)
+    assert not made.make(CALL, _work)
+    assert not made.begun(CALL).exists()

@@ -92,7 +92,7 @@ def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
     source.mkdir(parents=True)
     out.mkdir()
     write_lines(source / "augmented.jsonl", texts)
-    run(call, {"texts": source}, out, lambda done, total: None)
+    run(call, {"texts": source}, out, lambda done, total: None, folder / "begun")
     return out
 
 

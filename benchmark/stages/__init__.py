@@ -2,7 +2,8 @@
 
 Where a suite asks what training cost elsewhere, retain measures the model before and after. A stage's `run` reads
 `call.params` and the folders of `inputs`, and writes its files to `out`. Its VERSION is part of every key: raise it
-when the same inputs come to give something else.
+when the same inputs come to give something else. Those of GO_ON also get a folder `begun`, for what they go on from
+when they were cut off, and return the seconds that were spent on what they went on from.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from benchmark.store import StageCall, Store
 Progress = Callable[[int, int], None]
 
 VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1, "curve": 1, "retain": 1}
+GO_ON = {"train"}
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:
@@ -33,8 +35,12 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
         began = time.perf_counter()
         on_gpu = call.params.get("device") == "cuda"
         _reset_peak_memory(on_gpu)
-        stage.run(call, inputs, out, progress)
-        return Cost(seconds=round(time.perf_counter() - began, 3), peak_memory_bytes=_peak_memory(on_gpu))
+        before = 0.0
+        if call.stage in GO_ON:
+            before = stage.run(call, inputs, out, progress, store.begun(call))
+        else:
+            stage.run(call, inputs, out, progress)
+        return Cost(seconds=round(before + time.perf_counter() - began, 3), peak_memory_bytes=_peak_memory(on_gpu))
 
     made_on = environment(call.params.get("device", "cpu"), call.params.get("threads", 1)).model_dump(mode="json")
     return store.make(call, work, made_on)

@@ -30,10 +30,11 @@ from transformers import (
 from benchmark.errors import UserError
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages import train as stage
-from benchmark.stages.train import IGNORE, data_order, encode, in_rows, padded, steps_for
+from benchmark.stages.train import data_order, encode, steps_for
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText
+from benchmark.training import fit as fitting
+from benchmark.training.rows import IGNORE, in_rows, keeps_rows_apart, padded
 from tests.tiny import biographies, make_tiny_model, train, train_call
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_texts_that_share_a_row_get_the_logits_loss_and_gradients_they_get_alone(name: str) -> None:
     torch.manual_seed(1)
     model: Any = MODELS[name]().train()
-    assert stage._keeps_rows_apart(model)
+    assert keeps_rows_apart(model)
     batch = batch_of_texts()
     rows, apart = in_rows(batch, 0), padded(batch, 0)
     assert len(rows["input_ids"]) < len(batch)
@@ -148,7 +149,7 @@ def test_a_model_with_a_running_state_gets_a_row_per_text() -> None:
     mamba = MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=1, state_size=4, use_cache=False)
     hybrid = Lfm2Config(**{**SIZES, "layer_types": ["conv", "full_attention"]})
     for model in (MambaForCausalLM(mamba), Lfm2ForCausalLM(hybrid)):
-        assert not stage._keeps_rows_apart(model)
+        assert not keeps_rows_apart(model)
 
 
 # --- one run against a plain loop
@@ -421,7 +422,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tiny: Path, tmp_path: Path, m
 def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_kept(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, tried = stage.fit, []
+    fit, tried = fitting.fit, []
 
     def first_time_too_much(model: Any, sequences: Any, steps: int, micro_batch: int, *rest: Any) -> list[float]:
         tried.append(micro_batch)
@@ -431,7 +432,7 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
         return fit(model, sequences, steps, micro_batch, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "fit", first_time_too_much)
+        patch.setattr(fitting, "fit", first_time_too_much)
         halved = train(train_call(tiny, recipe={"adaptation": "lora"}), biographies(4), tmp_path / "a")
     small = train(train_call(tiny, recipe={"adaptation": "lora", "micro_batch": 2}), biographies(4), tmp_path / "b")
     assert tried == [4, 2]
@@ -453,7 +454,7 @@ def test_when_one_text_is_too_much_the_user_is_told(
         torch.empty(2**60)  # what torch really says where there is not enough
         raise AssertionError("a machine with an exabyte of memory")
 
-    monkeypatch.setattr(stage, "fit", never_enough)
+    monkeypatch.setattr(fitting, "fit", never_enough)
     with pytest.raises(UserError, match=r"out of memory with one text at a time on cpu; use a smaller model"):
         train(train_call(tiny, recipe={"batch_size": 12}), biographies(4), tmp_path)
     assert tried == [12, 6, 3, 1]
@@ -465,7 +466,7 @@ def test_another_error_of_torch_is_not_taken_for_lack_of_memory(
     def broken(*_: Any) -> list[float]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(stage, "fit", broken)
+    monkeypatch.setattr(fitting, "fit", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         train(train_call(tiny), biographies(4), tmp_path)
 

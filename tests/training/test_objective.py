@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmark.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.objective import Reading, Readings, in_columns, select, substitutes, token_losses, values_at
-from benchmark.stages.train import IGNORE, in_rows, padded
+from benchmark.training.objective import Reading, Readings, in_columns, select, substitutes, token_losses, values_at
+from benchmark.training.rows import IGNORE, in_rows, padded
 
 fast: Any = PreTrainedTokenizerFast
 

@@ -9,13 +9,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedTokenizerFast
 
 from benchmark.errors import UserError
 from benchmark.methods.base import Training
 from benchmark.scoring import shared_characters
-from benchmark.stages.train import IGNORE
 from benchmark.texts import AugmentedText
+from benchmark.training.checkpoints import Resumable
+from benchmark.training.rows import IGNORE
 
 
 class Reading(NamedTuple):
@@ -153,7 +154,7 @@ def token_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return pad(cross_entropy(predicted, labels[:, 1:], ignore_index=IGNORE, reduction="none"), (1, 0))
 
 
-class InOrder(Trainer):
+class InOrder(Resumable):
     """Trains on the texts in the order they are given in."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:

@@ -1,0 +1,50 @@
+"""A stage that was cut off, seen from the store."""
+
+import json
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+
+from benchmark.plan import make_plan
+from benchmark.stages import GO_ON, VERSIONS, do
+from benchmark.store import Store
+from benchmark.training import checkpoints
+from tests.tiny import make_tiny_model, tiny_suite
+
+
+def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "SECONDS_APART", 0.0)
+    monkeypatch.setattr(checkpoints, "COST", 1e9)
+    suite = tiny_suite(make_tiny_model(tmp_path / "model"), budgets=[{"steps": 8}])
+    call = make_plan(suite).cells[0].stages["train"]
+    store, seen = Store(tmp_path / "store"), list[int]()
+
+    def until_five(done: int, total: int) -> None:
+        seen.append(done)
+        if seen == [1, 2, 3, 4, 5]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        do(store, call, until_five)
+    (folder,) = store.begun(call).parent.iterdir()
+    assert folder == store.begun(call)
+    seal_with(folder / "trainer/checkpoint-4/seal.json", seconds=3600.0)
+    assert do(store, call, until_five)
+    assert seen == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+    assert 3600 < store.cost(call).seconds < 3700
+    assert not folder.exists()
+
+
+def seal_with(file: Path, **told: float) -> None:
+    seal = json.loads(file.read_text())
+    seal["told"] |= told
+    file.write_text(json.dumps(seal))
+
+
+def test_only_stages_that_can_go_on_are_given_a_place_for_it() -> None:
+    able = {name for name in VERSIONS if "begun" in signature(import_module(f"benchmark.stages.{name}").run).parameters}
+    assert able == GO_ON
