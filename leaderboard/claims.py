@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard.answers import Answers, Tally, tally
-from leaderboard.board import BASELINE
-from leaderboard.comparisons import best_on_development, with_alpha
+from leaderboard.comparisons import BASELINE, best_on_development, with_alpha
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import Member, data_of
 from leaderboard.statistics import Interval, mean_interval, paired_difference

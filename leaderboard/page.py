@@ -16,9 +16,10 @@ from urllib.parse import quote
 from tabulate import tabulate
 
 from benchmark.record import METRICS
-from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row, short_number
+from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import canonical
-from leaderboard.comparisons import RANDOM
+from leaderboard.comparisons import BASELINE, RANDOM, Comparison
+from leaderboard.labels import short_number
 from leaderboard.statistics import DRAWS, Interval
 from leaderboard.untrusted import STEERING
 

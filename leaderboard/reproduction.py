@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.record import ModelInfo, Record
 from leaderboard.answers import Answers, read_answers, tally
-from leaderboard.board import BoardTable, Found, Row, build_board
+from leaderboard.assemble import Found, build_board
+from leaderboard.board import BoardTable, Row
 from leaderboard.paper import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
 from leaderboard.statistics import Interval, mean_interval, normal_quantile
 

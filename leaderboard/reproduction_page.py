@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from leaderboard.board import BASELINE, Found, short_number
+from leaderboard.assemble import Found
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
-from leaderboard.comparisons import PAPER_METHODS
+from leaderboard.comparisons import BASELINE, PAPER_METHODS
+from leaderboard.labels import short_number
 from leaderboard.page import clean, field_name, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (

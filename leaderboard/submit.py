@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from benchmark.errors import UserError
 from benchmark.record import Record
 from benchmark.store import replacing
-from leaderboard.board import Found, build_board, load_records
+from leaderboard.assemble import Found, build_board, load_records
 from leaderboard.content import examine
 from leaderboard.untrusted import MAX_JSON_BYTES, MAX_PARQUET_BYTES, check_stem, read_bounded
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.record import METRICS, Record
-from leaderboard.board import BoardTable, Found, Row, build_board
+from leaderboard.assemble import Found, build_board
+from leaderboard.board import BoardTable, Row
 from leaderboard.comparisons import Comparison as BoardComparison
 from leaderboard.page import relative
 from leaderboard.statistics import Interval as BoardInterval

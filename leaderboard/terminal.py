@@ -5,7 +5,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.board import Board, BoardTable, Row, short_number
+from leaderboard.board import Board, BoardTable, Row
+from leaderboard.labels import short_number
 from leaderboard.page import (
     clean,
     difference_text,

@@ -9,7 +9,8 @@ from benchmark.errors import UserError
 from benchmark.record import Record
 from benchmark.suite import Suite
 from leaderboard.answers import Answers, read_answers
-from leaderboard.board import BoardTable, Row, build_board, load_records
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import BoardTable, Row
 from leaderboard.comparisons import PAPER_METHODS
 from leaderboard.distance import Distances, bin_edges, by_distance, shared_distances
 from leaderboard.statistics import Interval

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row
+from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import canonical
-from leaderboard.comparisons import RANDOM
+from leaderboard.comparisons import BASELINE, RANDOM, Comparison
 from leaderboard.page import clean, field_name, record_url
 from leaderboard.statistics import Interval
 from leaderboard.web.pareto import pareto_front

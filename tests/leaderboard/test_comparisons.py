@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.board import Row, build_board, load_records
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import Row
 from leaderboard.comparisons import Comparison
 from leaderboard.statistics import Interval
 from tests.leaderboard.factory import Grade, write_record

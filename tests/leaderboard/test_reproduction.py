@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.people import FIELDS
 from benchmark.suite import find_suite, load_suite
-from leaderboard.board import load_records
+from leaderboard.assemble import load_records
 from leaderboard.claims import Claim, Trial, comparisons, distance
 from leaderboard.paper import Paper, read_paper
 from leaderboard.reproduction import Ours, Outcome, against, members, outcomes, parameters_text, wilson
