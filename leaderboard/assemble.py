@@ -18,7 +18,7 @@ from leaderboard.compare import Facts, canonical, conditions, point, treatment
 from leaderboard.comparisons import Contender, among_first, ranks, to_baseline, to_random
 from leaderboard.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.labels import row_label, tell_apart
-from leaderboard.statistics import Interval, mean_interval
+from leaderboard.statistics import Estimate, mean_interval
 
 Found = tuple[Path, Record]
 
@@ -172,8 +172,8 @@ def _row(
     records = [record for _, record in members]
     first = records[0]
     mine = [answers[path] for path, _ in members]
-    scores = {metric: _interval(tally(mine, metric)) for metric in METRICS}
-    of_fields = {field: _interval(tally(mine, "exact_match", task)) for field, task in fields.items()}
+    scores = {metric: _estimate(tally(mine, metric)) for metric in METRICS}
+    of_fields = {field: _estimate(tally(mine, "exact_match", task)) for field, task in fields.items()}
     forgetting = {one.label: _forgetting(records, key) for key, one in held_out.items()}
     seconds = [record.cost["train"].seconds for record in records if "train" in record.cost]
     return Row(
@@ -269,7 +269,7 @@ def _place(field: str) -> int:
     return FIELDS.index(field) if field in FIELDS else len(FIELDS)
 
 
-def _interval(counted: Tally | None) -> Interval | None:
+def _estimate(counted: Tally | None) -> Estimate | None:
     return mean_interval(*counted) if counted else None
 
 

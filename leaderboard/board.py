@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard.compare import Facts
-from leaderboard.comparisons import BASELINE, Comparison
+from leaderboard.comparisons import BASELINE, Difference
 from leaderboard.distance import DistanceBin
 from leaderboard.labels import short_number
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Estimate
 
 
 class _Frozen(BaseModel):
@@ -64,14 +64,14 @@ class Row(_Frozen):
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
     answers: tuple[Path, ...]
-    scores: dict[str, Interval]
-    fields: dict[str, Interval]
+    scores: dict[str, Estimate]
+    fields: dict[str, Estimate]
     steps: tuple[int, int]
     texts: tuple[int, int]
     tokens: float
     seconds: float | None
-    to_baseline: Comparison | None = None
-    to_random: Comparison | None = None
+    to_baseline: Difference | None = None
+    to_random: Difference | None = None
     rank: int = 1
     among_first: bool = True
     tried: int = 1
@@ -82,7 +82,7 @@ class Row(_Frozen):
     development: float = 0.0
 
     @property
-    def headline(self) -> Interval:
+    def headline(self) -> Estimate:
         """The exact match over all fields, by which rows are ordered."""
         return self.scores["exact_match"]
 

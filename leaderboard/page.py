@@ -18,9 +18,9 @@ from tabulate import tabulate
 from benchmark.record import METRICS
 from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import canonical
-from leaderboard.comparisons import BASELINE, RANDOM, Comparison
+from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.labels import short_number
-from leaderboard.statistics import DRAWS, Interval
+from leaderboard.statistics import DRAWS, Estimate
 from leaderboard.untrusted import STEERING
 
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
@@ -65,7 +65,7 @@ def markdown_text(text: str) -> str:
     return re.sub(r"\b_+|_+\b", lambda run: r"\_" * len(run[0]), text)
 
 
-def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> str:
+def with_interval(score: Estimate | None, digits: int = 3, sign: str = "") -> str:
     """A mean with its interval, such as ".392 [.351, .433]"; a dash where there is none."""
     if score is None:
         return "–"
@@ -73,7 +73,7 @@ def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> st
     return f"{mean} [{low}, {high}]"
 
 
-def difference_text(row: Row, against: Comparison | None, digits: int = 3) -> str:
+def difference_text(row: Row, against: Difference | None, digits: int = 3) -> str:
     """A difference to another row with its mark, and its number of seeds where that is not the row's own."""
     if against is None:
         return "–"
@@ -99,7 +99,7 @@ def forgetting_text(row: Row, label: str, digits: int = 3) -> str:
     fewer = f" ({len(change.seeds)} of {len(row.seeds)} seeds)" if change.seeds != row.seeds else ""
     if change.low is None or change.high is None:
         return short_number(change.mean, digits, "+") + fewer
-    return with_interval(Interval(change.mean, change.low, change.high), digits, "+") + fewer
+    return with_interval(Estimate(change.mean, change.low, change.high), digits, "+") + fewer
 
 
 def forgetting_note(table: BoardTable, name: Callable[[str], str] = str) -> str:
@@ -256,7 +256,7 @@ def _csv_line(
     }
     for metric in METRICS:
         line |= _ends(metric, row.scores.get(metric))
-    line |= _comparison("difference", row.to_baseline) | _comparison("to_random", row.to_random)
+    line |= _difference("difference", row.to_baseline) | _difference("to_random", row.to_random)
     for field in fields:
         line |= _ends(csv_cell(f"exact_match_{field}"), row.fields.get(field))
     measured = {(one.label, one.metric) for one in table.held_out}
@@ -274,7 +274,7 @@ def _csv_line(
     return line
 
 
-def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]:
+def _difference(name: str, against: Difference | None) -> dict[str, str | float]:
     parts = (against.p, against.p_adjusted) if against else (None, None)
     return {
         **_ends(name, against.interval if against else None),
@@ -287,7 +287,7 @@ def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]
     }
 
 
-def _ends(name: str, score: Interval | Forgetting | None) -> dict[str, str | float]:
+def _ends(name: str, score: Estimate | Forgetting | None) -> dict[str, str | float]:
     parts = {"": "mean", "_low": "low", "_high": "high"}
     values = {end: getattr(score, part, None) for end, part in parts.items()}
     return {name + end: "" if value is None else round(value, 6) for end, value in values.items()}

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.record import METRICS, Record
 from leaderboard.assemble import Found, build_board
 from leaderboard.board import BoardTable, Row
-from leaderboard.comparisons import Comparison as BoardComparison
+from leaderboard.comparisons import Difference
 from leaderboard.page import relative
-from leaderboard.statistics import Interval as BoardInterval
+from leaderboard.statistics import Estimate
 
 
 class _Row(BaseModel):
@@ -303,11 +303,11 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
     )
 
 
-def _interval(score: BoardInterval) -> Interval:
+def _interval(score: Estimate) -> Interval:
     return Interval(mean=score.mean, low=score.low, high=score.high)
 
 
-def _comparison(found: BoardComparison | None) -> Comparison | None:
+def _comparison(found: Difference | None) -> Comparison | None:
     if found is None:
         return None
     return Comparison(

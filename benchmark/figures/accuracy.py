@@ -13,7 +13,7 @@ from leaderboard.assemble import build_board, load_records
 from leaderboard.board import BoardTable, Row
 from leaderboard.comparisons import PAPER_METHODS
 from leaderboard.distance import Distances, bin_edges, by_distance, shared_distances
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Estimate
 
 Line = dict[str, Any]
 
@@ -88,5 +88,5 @@ def _about(table: BoardTable, row: Row) -> Line:
     }
 
 
-def _numbers(score: Interval) -> Line:
+def _numbers(score: Estimate) -> Line:
     return {"exact_match": score.mean, "ci_low": score.low, "ci_high": score.high}

@@ -10,9 +10,9 @@ from typing import Any
 
 from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import canonical
-from leaderboard.comparisons import BASELINE, RANDOM, Comparison
+from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.page import clean, field_name, record_url
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Estimate
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
@@ -83,7 +83,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     }
     for key in ("to_baseline", "to_random"):
         if against := getattr(row, key):
-            line[key] = _comparison(against)
+            line[key] = _difference(against)
     if row.tried > 1:
         line |= {"tried": row.tried, "chosen": [[key, _text(value)] for key, value in row.chosen.items()]}
     if row.forgetting:
@@ -95,7 +95,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     return line
 
 
-def _comparison(against: Comparison) -> dict[str, Any]:
+def _difference(against: Difference) -> dict[str, Any]:
     return {
         "other": against.other,
         "interval": _ends(against.interval),
@@ -115,7 +115,7 @@ def _front(rows: Sequence[Row], cost: str) -> list[bool]:
     return front
 
 
-def _ends(score: Interval | Forgetting | None) -> list[float | None] | None:
+def _ends(score: Estimate | Forgetting | None) -> list[float | None] | None:
     """A mean and the ends of its interval; None where there is none."""
     if score is None:
         return None
