@@ -1,4 +1,4 @@
-"""What the page shows, as plain values for its script: the tables, and the rows of all of them.
+"""What the page shows, as plain values for its script: the tables, the rows of all of them, and token views.
 
 Names come from records that anybody may hand in. Here they lose what steers a terminal or the direction of writing; the
 script then puts them into the page as text and never as markup.
@@ -13,6 +13,7 @@ from leaderboard.compare import canonical
 from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.page import clean, field_name, record_url
 from leaderboard.statistics import Estimate
+from leaderboard.tokens import QUANTITIES, TokenView, strongest
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
@@ -30,6 +31,16 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
     }
     cleaned: dict[str, Any] = _cleaned(data)
     return cleaned
+
+
+def view_data(view: TokenView) -> dict[str, Any]:
+    """A token view, with `limits`: for each quantity that it has, the amount at which colours are at their strongest.
+
+    What steers is replaced letter for letter, so that the tokens' offsets still hold.
+    """
+    limits = {name: strongest(values, name) for name in QUANTITIES if (values := view.values(name)) is not None}
+    cleaned: dict[str, Any] = _cleaned(view.model_dump(mode="json"))
+    return cleaned | {"limits": limits}
 
 
 def _table(table: BoardTable) -> dict[str, Any]:
@@ -131,9 +142,9 @@ def _text(value: object) -> str:
 
 
 def _cleaned(value: Any) -> Any:
-    """The same with every text cleaned of letters that steer; keys are this module's own."""
+    """The same with every text cleaned of letters that steer, keys as well."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {key: _cleaned(inner) for key, inner in value.items()}
+        return {clean(key): _cleaned(inner) for key, inner in value.items()}
     return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value
