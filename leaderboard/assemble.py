@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmark.errors import UserError
 from benchmark.people import FIELDS
 from benchmark.record import METRICS, Record, RetentionInfo, mean_exact_match, read_record
@@ -83,7 +81,7 @@ def _table(group: list[Found]) -> BoardTable:
         budget=budget,
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),
-        questions=int((~np.isnan(answers[path].values[METRICS.index("exact_match")])).sum()),
+        questions=int(answers[path].measured("exact_match").sum()),
         subjects=len(set(answers[path].subject)),
         fields=tuple(fields),
         rows=tuple(sorted(rows, key=lambda row: (-row.headline.mean, row.label))),
@@ -201,8 +199,7 @@ def _row(
 def _distances(answers: list[Answers]) -> tuple[Distances, Edges]:
     """How far the answers of a table's questions stand from the name, and the bins of those with an exact match."""
     known = shared_distances(answers)
-    asked = ~np.isnan(answers[0].values[METRICS.index("exact_match")])
-    return known, bin_edges(known[asked])
+    return known, bin_edges(known[answers[0].measured("exact_match")])
 
 
 def _curve(records: list[Record]) -> dict[int, float]:
@@ -258,7 +255,7 @@ def _check_questions(answers: dict[Path, Answers]) -> None:
 
 def _fields(task: str, answers: Answers) -> dict[str, str]:
     """The fields of a task with an lm-eval task per field, in the order of the text; field → lm-eval task."""
-    generated = ~np.isnan(answers.values[METRICS.index("exact_match")])
+    generated = answers.measured("exact_match")
     if not generated.any():
         raise UserError(f"task {task!r}: its answers lack the exact match that orders the board; evaluate that too")
     names = {name.removeprefix(f"{task}_"): name for name in set(answers.task[generated]) if name != task}

@@ -15,8 +15,9 @@ from benchmark.record import ModelInfo, Record
 from leaderboard.answers import Answers, read_answers, tally
 from leaderboard.assemble import Found, build_board
 from leaderboard.board import BoardTable, Row
+from leaderboard.labels import GREEK, short_fact
 from leaderboard.paper import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
-from leaderboard.statistics import Estimate, mean_interval, normal_quantile
+from leaderboard.statistics import Estimate, mean_interval, normal_quantile, rounded
 
 PAPER_METRICS = ("exact_match", "f1")
 RULE = """\
@@ -138,13 +139,12 @@ def against(ours: Estimate, paper: float, questions: int) -> Estimate:
     low, high = wilson(paper, questions)
     gap = ours.mean - paper
     ends = gap - math.hypot(ours.mean - ours.low, high - paper), gap + math.hypot(ours.high - ours.mean, paper - low)
-    return Estimate(*(round(value, 9) + 0.0 for value in (gap, *ends)))
+    return rounded(gap, *ends)
 
 
 def parameters_text(parameters: dict[str, float]) -> str:
     """The α and β of a method, as `α .6, β .05`; a dash where it has none."""
-    signs = {"alpha": "α", "beta": "β"}
-    return ", ".join(f"{signs[key]} {value:g}".replace(" 0.", " .") for key, value in parameters.items()) or "–"
+    return ", ".join(f"{GREEK[key]} {short_fact(value)}" for key, value in parameters.items()) or "–"
 
 
 def _is(model: ModelInfo, wanted: PaperModel) -> bool:

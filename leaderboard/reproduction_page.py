@@ -9,13 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from leaderboard.assemble import Found
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
 from leaderboard.comparisons import BASELINE, PAPER_METHODS
 from leaderboard.labels import short_number
-from leaderboard.page import clean, field_name, markdown_text, record_url, with_interval
+from leaderboard.page import clean, field_name, markdown_grid, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (
     PAPER_METRICS,
@@ -253,7 +252,7 @@ def _markdown_grid(grid: Grid, folder: Path) -> str:
     if grid.files and any(grid.files):
         rows = [[*row, _links(files, folder)] for row, files in zip(rows, grid.files, strict=True)]
         headers = [*headers, "Records"]
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] * len(headers))
+    return markdown_grid(headers, rows, left=len(headers))
 
 
 def _links(files: Sequence[Path], folder: Path) -> str:

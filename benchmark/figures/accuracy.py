@@ -41,8 +41,7 @@ def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> l
     known, source = shared_distances(list(answers.values())), "records"
     if np.isnan(known).all():
         known, source = _from_the_task(answers[first], records[first], suite), "task"
-    asked = ~np.isnan(answers[first].values[0])
-    edges = bin_edges(known[asked])
+    edges = bin_edges(known[answers[first].measured("exact_match")])
     lines: list[Line] = []
     shown = {row.label for method, row in table.best_of_methods().items() if method in PAPER_METHODS}
     for row in table.rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.board import Board, BoardTable, Forgetting, Row
-from leaderboard.compare import canonical
+from leaderboard.compare import fact_text
 from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.page import clean, field_name, record_url
 from leaderboard.statistics import Estimate
@@ -56,7 +56,7 @@ def _table(table: BoardTable) -> dict[str, Any]:
         "held_out": [
             {"label": one.label, "metric": one.metric, "before": _number(one.before)} for one in table.held_out
         ],
-        "conditions": [[key, _text(value)] for key, value in table.conditions.items() if value is not None],
+        "conditions": [[key, fact_text(value)] for key, value in table.conditions.items() if value is not None],
         "summary": table.summary(),
     }
 
@@ -81,7 +81,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         "method": row.method,
         "pair": row.pair,
         "copies": row.copies,
-        "parameters": [[key, _text(value)] for key, value in row.parameters.items() if value is not None],
+        "parameters": [[key, fact_text(value)] for key, value in row.parameters.items() if value is not None],
         "seeds": row.seeds,
         "records": [record_url(path, folder) for path in row.files],
         "answers": [record_url(path, folder) for path in row.answers],
@@ -96,7 +96,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         if against := getattr(row, key):
             line[key] = _difference(against)
     if row.tried > 1:
-        line |= {"tried": row.tried, "chosen": [[key, _text(value)] for key, value in row.chosen.items()]}
+        line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.forgetting:
         line["forgetting"] = [_ends(row.forgetting.get(one.label)) for one in table.held_out]
     if row.curve:
@@ -135,10 +135,6 @@ def _ends(score: Estimate | Forgetting | None) -> list[float | None] | None:
 
 def _number(value: float | None) -> float | None:
     return None if value is None else round(float(value), DIGITS)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else canonical(value)
 
 
 def _cleaned(value: Any) -> Any:
