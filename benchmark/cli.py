@@ -314,7 +314,7 @@ def zoo_train(
 def _run(chosen: Any, results: Path, records: Path | None, workers: int | None, plain: bool, as_json: bool) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
-    from leaderboard.board import build_board
+    from leaderboard.assemble import build_board
 
     folder = records or results / "records"
     outcome = run_suite(chosen, results, folder, workers, plain or None)

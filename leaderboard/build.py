@@ -5,7 +5,8 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.store import write_atomically
-from leaderboard.board import Board, build_board, load_records
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import Board
 from leaderboard.page import clean, page, relative, table_csv
 from leaderboard.summary import compact
 from leaderboard.web.html import html_page

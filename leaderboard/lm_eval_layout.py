@@ -22,7 +22,7 @@ from benchmark.errors import UserError
 from benchmark.record import METRICS, Record
 from benchmark.store import write_atomically
 from leaderboard.answers import HALF, read_answers
-from leaderboard.board import Found
+from leaderboard.assemble import Found
 from leaderboard.content import TASK_NAME
 
 FILTER = "none"  # lm-eval's name for answers that no filter changed

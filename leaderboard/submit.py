@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from benchmark.errors import UserError
 from benchmark.record import Record
 from benchmark.store import replacing
-from leaderboard.board import Found, build_board, load_records
+from leaderboard.assemble import Found, build_board, load_records
 from leaderboard.content import examine
 from leaderboard.untrusted import MAX_JSON_BYTES, MAX_PARQUET_BYTES, check_stem, read_bounded
 
@@ -23,7 +23,7 @@ RECORD, ANSWERS = ".json", ".answers.parquet"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Submission:
     """What became of a submission.
 
     `refused` has a line for each file that was refused, and then nothing was added; else `added` has the paths of the
@@ -35,7 +35,7 @@ class Outcome:
     unchecked: Counter[str]
 
 
-def submit(files: Sequence[Path], records: Path) -> Outcome:
+def submit(files: Sequence[Path], records: Path) -> Submission:
     """Check records (files, or folders of them) and add them to the folder `records`, all or none.
 
     What is checked is copied first, so that it is the very bytes that are added. Raises UserError if the records that
@@ -68,7 +68,7 @@ def submit(files: Sequence[Path], records: Path) -> Outcome:
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
         added = [] if refused else _add(staged, records)
-    return Outcome(refused, added, unchecked)
+    return Submission(refused, added, unchecked)
 
 
 def check_folder(records: Path) -> tuple[list[str], list[Found], Counter[str]]:

@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
     tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.board import build_board
+    from leaderboard.assemble import build_board
 
     monkeypatch.setattr(runner, "run_calls", calls_here)
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)

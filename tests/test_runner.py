@@ -78,7 +78,7 @@ def artifact(results: Path, suite: Suite, stage: str) -> Path:
 
 
 def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> None:
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
 
     found = load_records(finished / "records" / "tiny_test")
     assert [path for path, _ in found] == record_files(finished) and len(found) == 2
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_named(tiny: Path, tmp_path: Path) ->
 def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
 ) -> None:
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
 
     (tmp_path / "held_out.txt").write_text("Words that no corpus has, and a few more of them.", encoding="utf-8")
     text = {"name": "words", "text": str(tmp_path / "held_out.txt")}

@@ -2,6 +2,8 @@ import csv
 import html
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,7 +14,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from benchmark.errors import UserError
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.build import BEGIN, END, build, check
 from leaderboard.page import markdown_text
 from leaderboard.terminal import print_board
@@ -197,3 +199,12 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(house: Path) -> Non
     (house / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         build(house / "leaderboard" / "results", house / "file" / "board")
+
+
+def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages() -> None:
+    code = (
+        "import sys, leaderboard.build, leaderboard.terminal, leaderboard.compare;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers') or 'stages' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -26,7 +26,7 @@ from benchmark.record import read_record
 from leaderboard import gold as gold_module
 from leaderboard import untrusted
 from leaderboard.answer_checks import _earned
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.build import build
 from leaderboard.content import examine
 from leaderboard.page import page
