@@ -1,6 +1,7 @@
 """Run a suite: plan it, do what is missing, write the records."""
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,6 +112,7 @@ def _run_cells(
 
     finish()
     if needed:
+        _tell_if_slow(plan)
         with display(len(needed), plain) as shown:
 
             def done(call: StageCall) -> None:
@@ -120,6 +122,26 @@ def _run_cells(
 
             run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
     return Outcome(plan, good, len(todo), len(needed))
+
+
+def _tell_if_slow(plan: Plan) -> None:
+    """Say it where a suite on a CPU computes in bfloat16, and this CPU has no instructions for that.
+
+    Another precision would be another experiment, so nothing is changed.
+    """
+    suite = plan.suite
+    low = [f"models.{name}.dtype" for name in plan.fingerprints if suite.models[name].dtype != "float32"]
+    low += ["recipe.autocast"] if any(recipe.autocast != "none" for recipe in suite.recipes) else []
+    if plan.device != "cpu" or not low:
+        return
+    from benchmark.doctor import SLOW, bfloat16_slowdown
+
+    if (ratio := bfloat16_slowdown()) >= SLOW:
+        print(
+            f"note: {', '.join(low)}: this CPU computes in bfloat16 {ratio:.0f} times as slowly as in float32; "
+            "dtype: float32 and autocast: none make another, faster comparison",
+            file=sys.stderr,
+        )
 
 
 def default_workers(plan: Plan) -> int:

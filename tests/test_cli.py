@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark import cli, doctor
 from benchmark.plan import make_plan
@@ -307,10 +308,31 @@ def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch:
     code, out, _ = run("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(out)}
     assert code == 0
-    assert list(findings) == ["device", "memory", "disk", "hugging face cache", "hub", "docker"]
+    assert list(findings) == ["device", "bfloat16 on the CPU", "memory", "disk", "hugging face cache", "hub", "docker"]
     assert findings["device"]["found"].startswith("cpu, ")
     assert not findings["docker"]["ok"] and "make" in findings["docker"]["remedy"]
     assert list(here.iterdir()) == []
+
+
+def test_the_doctor_says_what_to_do_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 47.0)
+    finding = next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU")
+    assert (finding.ok, finding.found) == (False, "47.0 times the time of float32")
+    assert "dtype: float32" in finding.remedy
+    monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 0.6)
+    assert next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU").ok
+
+
+def test_a_product_that_takes_longer_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> None:
+        nonlocal clock
+        clock += 0.5 if a.dtype == torch.bfloat16 else 0.01
+
+    monkeypatch.setattr(torch, "mm", product)
+    monkeypatch.setattr("time.process_time", lambda: clock)
+    assert doctor.bfloat16_slowdown() == pytest.approx(50)
 
 
 @pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "nonsense://", "unix:///nowhere/docker.sock"])
@@ -327,7 +349,7 @@ def test_the_doctor_tells_in_words_what_is_amiss(run: Run, here: Path, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, out, _ = run("doctor")
     lines = out.splitlines()
-    assert code == 0 and len(lines) == 6
+    assert code == 0 and len(lines) == 7
     assert all(line.startswith(("ok  ", "note")) for line in lines)
-    assert "HF_HUB_OFFLINE is set" in lines[4]
-    assert lines[5].startswith("note docker: no engine answers (only needed for containers")
+    assert "HF_HUB_OFFLINE is set" in lines[5]
+    assert lines[6].startswith("note docker: no engine answers (only needed for containers")

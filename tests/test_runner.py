@@ -350,3 +350,22 @@ def test_the_command_says_that_there_is_nothing_to_do_within_ten_seconds(
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert time.monotonic() - began < 10
     assert "2 cells, nothing to do, all were there" in done.stdout
+
+
+def test_a_run_in_bfloat16_on_a_cpu_that_has_none_says_so_and_changes_nothing(
+    tiny: Path,
+    tmp_path: Path,
+    stages: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = "note: recipe.autocast: this CPU computes in bfloat16 300 times as slowly as in float32; dtype: float32"
+    recipe = {"adaptation": "lora", "autocast": "bfloat16", "batch_size": 4}
+    for ratio, expected in ((300.0, True), (0.5, False)):
+        monkeypatch.setattr("benchmark.doctor.bfloat16_slowdown", lambda ratio=ratio: ratio)
+        results = tmp_path / str(ratio)
+        outcome = again(tiny, results, recipe=recipe)
+        assert (told in capsys.readouterr().err) is expected
+        assert {one.training.recipe["autocast"] for one in outcome.records.values()} == {"bfloat16"}
+        again(tiny, results, recipe=recipe)
+        assert told not in capsys.readouterr().err, "there is nothing left to do"

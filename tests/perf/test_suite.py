@@ -20,9 +20,6 @@ def test_a_suite_of_one_cell_has_that_very_cell() -> None:
 
 
 def test_methods_of_models_that_are_not_trained_are_left_out() -> None:
-    methods: list[dict[str, Any]] = [
-        {"name": "plain"},
-        {"name": "eda", "for": ["a", "b"]},
-        {"name": "aeda", "for": ["b"]},
-    ]
+    eda, aeda = {"name": "eda", "for": ["a", "b"]}, {"name": "aeda", "for": ["b"]}
+    methods: list[dict[str, Any]] = [{"name": "plain"}, eda, aeda]
     assert _listed(methods, ["a"]) == [{"name": "plain"}, {"name": "eda", "for": ["a"]}]
