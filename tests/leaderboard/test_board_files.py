@@ -1,6 +1,7 @@
 import csv
 import html
 import io
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -197,3 +198,23 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(house: Path) -> Non
     (house / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         build(house / "leaderboard" / "results", house / "file" / "board")
+
+
+def test_a_disk_without_room_for_all_of_the_board_leaves_the_old_one_whole(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_in(house)
+    before = contents(house)
+    write_record(house / "leaderboard" / "results" / "tiny", seed=3)
+    synced: list[int] = []
+
+    def full_at_the_last(_: int) -> None:
+        synced.append(1)
+        if len(synced) == 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_at_the_last)
+    with pytest.raises(UserError, match=r"README.md: cannot be written \(No space left on device\); make room"):
+        build_in(house)
+    assert contents(house) == before
+    assert [path.name for path in house.rglob(".*")] == []
