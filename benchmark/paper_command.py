@@ -44,7 +44,7 @@ def reproduce(
 
 
 def _write_or_check(out: Path, page: str, check: bool) -> None:
-    from benchmark.store import write_atomically
+    from benchmark.files import write_atomically
 
     if not check:
         try:

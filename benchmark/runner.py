@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.executors.local import run_calls
 from benchmark.plan import Cell, Plan, make_plan
 from benchmark.record import Record
-from benchmark.results import good_record, record_path, write_record
+from benchmark.results import good_record, record_path, settle, write_record
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 
@@ -29,11 +29,11 @@ class Outcome:
     stages: int
 
 
-def missing(plan: Plan, records: Path) -> tuple[dict[str, Record], list[Cell]]:
-    """Good records by cell key, and the cells that have none."""
+def missing(plan: Plan, records: Path, cells: list[Cell] | None = None) -> tuple[dict[str, Record], list[Cell]]:
+    """Good records by cell key, and the cells that have none; of all cells of the plan, or of `cells`."""
     good: dict[str, Record] = {}
     todo: list[Cell] = []
-    for cell in plan.cells:
+    for cell in plan.cells if cells is None else cells:
         record = good_record(record_path(records, plan, cell), plan, cell)
         if record:
             good[cell.key] = record
@@ -86,10 +86,12 @@ def _run_cells(
 ) -> Outcome:
     """Do what is missing of some of a plan's cells."""
     suite = plan.suite
-    good, todo = missing(replace(plan, cells=cells), records)
+    good, todo = missing(plan, records, cells)
+    store = Store(results / "store")
+    there = {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good}
+    settle(store, records / suite.name, there)
     if not todo:
         return Outcome(plan, good, 0, 0)
-    store = Store(results / "store")
     for folder in (store.root, records / suite.name):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ def _run_cells(
             raise UserError(
                 f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
             ) from None
+    store.sweep()
 
     calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
     needed = [call for call in calls if not store.verified(call)]

@@ -63,7 +63,7 @@ def tokens(
 
 
 def _show_views(views: "Sequence[TokenView]", table: bool, as_json: bool, out: Path | None) -> None:
-    from benchmark.store import write_atomically
+    from benchmark.files import write_atomically
     from leaderboard.tokens import views_json
 
     if out is not None:

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import UserError
+from benchmark.files import write_atomically
 from benchmark.record import METRICS, Record
-from benchmark.store import write_atomically
 from leaderboard.answers import HALF, read_answers
 from leaderboard.assemble import Found
 from leaderboard.content import TASK_NAME

@@ -3,15 +3,18 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmark import cli, doctor
+from benchmark.errors import UserError
 from benchmark.plan import make_plan
 from benchmark.suite import load_suite
 from benchmark.texts import read_augmented, read_scores, read_texts
@@ -177,9 +180,116 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     assert "the same command goes on from there" in err and "Traceback" not in err
 
 
+STOPPED = "stopped; what is finished is kept, the same command goes on from there\n"
+
+
+def _plainly(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def _thrice(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    finally:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _in_a_library_that_makes_another_exception_of_it(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise RuntimeError("initialization failed") from None
+
+
+def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise UserError("the model did not load") from None
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        _plainly,
+        _thrice,
+        _in_a_library_that_makes_another_exception_of_it,
+        _in_a_library_that_makes_a_users_mistake_of_it,
+    ],
+)
+def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[int], None], number: int, code: int
+) -> None:
+    monkeypatch.setattr("benchmark.runner.run_suite", lambda *_: how(number))
+    (tmp_path / "trial.yaml").write_text(SMALL)
+    assert run("run", str(tmp_path / "trial.yaml")) == (code, "", STOPPED)
+
+
+def test_a_signal_while_the_command_is_loaded_is_one_line(here: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "sys.argv = ['benchmark', 'plan']\n"
+        "from benchmark.__main__ import main\n"
+        "main()\n"
+    )
+    done = _process([sys.executable, "-c", code], here)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", STOPPED)
+
+
+def _process(command: list[str], cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, check=False, **streams)
+
+
+def test_output_that_nobody_reads_on_is_no_error_to_tell(here: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = _process([sys.executable, "-m", "benchmark", "doctor"], here, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_on_a_full_disk_is_one_line(here: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = _process([sys.executable, "-m", "benchmark", "doctor"], here, stdout=full)
+    assert "No space left on device" in _refused((done.returncode, "", done.stderr))
+
+
+def test_files_are_not_opened_in_the_place_of_streams_that_are_closed(here: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from benchmark.__main__ import _open_streams\n"
+        "_open_streams()\n"
+        "print('to nobody'); print('to nobody', file=sys.stderr, flush=True); sys.stdin.read()\n"
+        "os._exit(os.open('file', os.O_CREAT | os.O_RDWR))\n"
+    )
+    done = _process(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code], here)
+    assert done.returncode == 3, "what is printed would stand in the file"
+    assert (here / "file").read_text() == ""
+
+
 @pytest.mark.parametrize(
     ("errno", "says"),
-    [(28, "No space left on device"), (13, "Permission denied"), (20, "Not a directory"), (36, "File name too long")],
+    [
+        (28, "No space left on device"),
+        (122, "Disk quota exceeded"),
+        (27, "File too large"),
+        (5, "Input/output error"),
+        (30, "Read-only file system"),
+        (1, "Operation not permitted"),
+        (13, "Permission denied"),
+        (20, "Not a directory"),
+        (36, "File name too long"),
+    ],
 )
 def test_a_full_or_closed_disk_is_one_line(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, says: str

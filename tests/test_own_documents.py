@@ -145,6 +145,9 @@ def test_a_suite_file_is_written_anew_until_somebody_edits_it(file: Path, tmp_pa
     with pytest.raises(UserError, match=r"corpus_my_notes.yaml: was changed by hand; run it with `benchmark run "):
         write_suite(content_for({"path": file}, steps=4), tmp_path)
     assert written.read_text() == edited
+    written.write_bytes(b"\xff\xfe no text")
+    with pytest.raises(UserError, match="was changed by hand"):
+        write_suite(content_for({"path": file}, steps=4), tmp_path)
 
 
 @pytest.mark.parametrize(

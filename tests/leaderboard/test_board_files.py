@@ -1,6 +1,7 @@
 import csv
 import html
 import io
+import os
 import re
 import subprocess
 import sys
@@ -208,3 +209,23 @@ def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_disk_without_room_for_all_of_the_board_leaves_the_old_one_whole(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_in(house)
+    before = contents(house)
+    write_record(house / "leaderboard" / "results" / "tiny", seed=3)
+    synced: list[int] = []
+
+    def full_at_the_last(_: int) -> None:
+        synced.append(1)
+        if len(synced) == 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_at_the_last)
+    with pytest.raises(UserError, match=r"README.md: cannot be written \(No space left on device\); make room"):
+        build_in(house)
+    assert contents(house) == before
+    assert [path.name for path in house.rglob(".*")] == []
