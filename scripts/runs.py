@@ -4,6 +4,7 @@ What the scripts that disturb runs share, with the suite that they do it to.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import yaml
 from benchmark import ROOT
 from benchmark.files import locked
 from benchmark.record import read_record
+from benchmark.stop import SIGNALS
 
 MARK = "BENCHMARK_RUN_MARK"  # environment variable by which the processes of a run are known
 PATIENCE = 10.0  # seconds within which the workers of a run that ended have to end
@@ -67,6 +69,9 @@ def start(
         variables: of the environment, beside those of this process.
         more: options of Popen.
     """
+    for number in SIGNALS:  # in the background of a shell this process ignores Ctrl-C, and so would the run
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     command = [*before, sys.executable, "-m", "benchmark", "run", suite, "--results", str(results), *options]
     with_mark = {**os.environ, MARK: mark, "PYTHONPATH": str(ROOT), **(variables or {})}
     given = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "cwd": ROOT, **more}

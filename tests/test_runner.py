@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -25,11 +27,12 @@ from benchmark.files import write_atomically
 from benchmark.plan import make_plan
 from benchmark.record import Record, read_record
 from benchmark.runner import Outcome, run_suite
+from benchmark.stages import VERSIONS
 from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 from scripts import kill_and_resume
-from scripts.runs import finish, records, start, wait_until_gone, workers_of
+from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
 from tests.tiny import calls_here, tiny_suite
 
 ROOT = Path(__file__).parents[1]
@@ -444,13 +447,38 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_no_record(tiny: Path, tmp_path: Path, capsys: Any) -> None:
-    code = kill_and_resume.main(
-        [suite_file(tiny, tmp_path), "--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")]
-    )
+def test_kills_at_random_moments_change_no_record(tmp_path: Path, capsys: Any) -> None:
+    code = kill_and_resume.main(["--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")])
     shown = capsys.readouterr().out
     assert code == 0, shown
     assert "2 records, 0 differ after 5 kills; 0 kills left something" in shown
+    _, by_stage = shown.split("stage under way")
+    for kind in VERSIONS:
+        assert re.search(rf"^{kind} +\d+$", by_stage, re.MULTILINE), "every kind of stage is in the suite"
+
+
+def test_a_kill_is_aimed_at_a_stage_that_is_yet_to_do(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder, kinds in ((undisturbed, ("corpus", "train", "retain")), (killed, ("corpus", "train"))):
+        for kind in kinds:
+            (artifact := folder / "store" / kind / "0123").mkdir(parents=True)
+            (artifact / "manifest.json").write_text('{"cost": {"seconds": 7.0}}')
+    rng = random.Random(1)
+    moments = [kill_and_resume.draw(rng, number, undisturbed, killed, 60.0) for number in range(400)]
+    assert {moment.stage for moment in moments[::2]} == {None}
+    assert {moment.stage for moment in moments[1::2]} == {"retain"}
+    assert 55 < max(moment.seconds for moment in moments[::2]) <= 60
+    assert 6 < max(moment.seconds for moment in moments[1::2]) <= 7
+    assert all(moment.stage is None for moment in (kill_and_resume.draw(rng, 1, killed, killed, 60.0),))
+
+
+def test_what_an_earlier_kill_left_is_not_counted_again(tmp_path: Path) -> None:
+    (tmp_path / "store" / ".tmp" / "train-0123").mkdir(parents=True)
+    assert under_way(tmp_path) == ["train"]
+    set_aside(tmp_path)
+    assert under_way(tmp_path) == []
+    (tmp_path / "store" / ".tmp" / "curve-0123").mkdir(parents=True)
+    assert under_way(tmp_path) == ["curve"]
 
 
 @pytest.mark.slow
