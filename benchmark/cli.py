@@ -83,7 +83,7 @@ def corpus(
     from benchmark.own_documents import content_for, write_suite
 
     listed = seeds.split(",")
-    if not all(seed.strip().isdecimal() for seed in listed):
+    if not all(seed.strip().isdecimal() and len(seed) < 20 for seed in listed):
         raise UserError(f"--seeds {seeds}: expected numbers with commas between them, as 1,2,3")
     task = {
         "path": path,

@@ -1,8 +1,19 @@
 """The one exception whose message is meant for the user."""
 
 
+LONGEST = 2000  # letters of a message
+
+
 class UserError(Exception):
-    """Bad input. The message is one line that names the file or field and the remedy; the CLI exits with code 2."""
+    """Bad input. The message is one line that names the file or field and the remedy; the CLI exits with code 2.
+
+    What a message quotes may be of any size and shape: white space becomes single spaces, and of an endless line the
+    middle is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} … {line[-490:]}")
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
@@ -14,5 +25,7 @@ def did_you_mean(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Ask whether the most similar entry is meant, with a space after it; empty if none is similar."""
     import difflib
 
+    # Of long names the comparison takes minutes, and nobody mistypes one.
+    known = [other for other in known if len(other) <= LONGEST] if len(name) <= LONGEST else []
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? " if close else ""

@@ -335,7 +335,7 @@ def test_memory_is_limited_while_a_table_is_read_and_no_longer(monkeypatch: pyte
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with pytest.raises(MemoryError), untrusted._limited_memory(2**27):
+    with pytest.raises(MemoryError), untrusted.limited_memory(2**27):
         bytearray(2**28)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert len(bytearray(2**28)) == 2**28
