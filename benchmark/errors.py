@@ -1,6 +1,5 @@
 """The one exception whose message is meant for the user."""
 
-
 LONGEST = 2000  # letters of a message
 
 

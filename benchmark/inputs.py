@@ -63,7 +63,9 @@ def reading(where: str, *paths: Path | None) -> Iterator[list[Path | None]]:
     except UserError:
         raise
     except MemoryError:
-        raise UserError(f"{where}: {named}: takes more memory than a file of its size may; give smaller files") from None
+        raise UserError(
+            f"{where}: {named}: takes more memory than a file of its size may; give smaller files"
+        ) from None
     except RecursionError:
         raise UserError(f"{where}: {named}: nests too deep to be read; give data that are less nested") from None
     except _BROKEN as error:

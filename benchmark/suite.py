@@ -3,6 +3,7 @@
 import itertools
 import math
 import reprlib
+from collections.abc import Sized
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -240,7 +241,8 @@ class Suite(_Strict):
 
     @model_validator(mode="after")
     def _methods_can_be_made(self) -> "Suite":
-        cells, by = 0, (self.tasks, self.train, self.recipes, self.budgets, self.seeds)
+        lists: list[Sized] = [self.tasks, self.train, self.recipes, self.budgets, self.seeds]
+        each, cells = math.prod(len(some) for some in lists), 0
         for i, entry in enumerate(self.methods):
             try:
                 points = entry.points()
@@ -252,7 +254,7 @@ class Suite(_Strict):
                 method, *_ = (make_method(entry.name, point) for point in points)
             except UserError as error:
                 raise ValueError(f"methods[{i}]: {error}") from None
-            cells += len(points) * (len(self.pairs) if method.uses_pair else 1) * math.prod(map(len, by))
+            cells += len(points) * (len(self.pairs) if method.uses_pair else 1) * each
             if cells > MOST_CELLS:
                 raise ValueError(f"its lists make more than {MOST_CELLS:,} cells; make several suites of it")
             if method.uses_pair and not self.pairs:

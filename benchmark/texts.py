@@ -133,8 +133,9 @@ def _are_values(value: object) -> bool:
     """Whether a JSON value is a list of [start, end, number]."""
     if not isinstance(value, list):
         return False
-    kinds = (int, int, (int, float))
-    return all(isinstance(one, list) and len(one) == 3 and all(map(isinstance, one, kinds)) for one in value)
+    return all(
+        isinstance(one, list) and [type(part) for part in one] in ([int, int, int], [int, int, float]) for one in value
+    )
 
 
 def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:

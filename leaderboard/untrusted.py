@@ -43,7 +43,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     try:
         kind = path.lstat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         raise UserError(f"{path}: no such file; hand in a record with its answers beside it") from None
     if stat.S_ISLNK(kind):
         raise UserError(f"{path}: is a symbolic link; hand in the file itself")

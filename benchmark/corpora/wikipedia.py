@@ -110,7 +110,8 @@ def _corpus(
     halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
     for half in wikipedia.HALVES:
         if not any(paragraph["questions"] for paragraph in paragraphs if paragraph["half"] == half):
-            raise UserError(f"task {task.name}: paragraphs: no question about the {half} half; take more of them")
+            where = f"{getattr(task, 'path', None) or 'paragraphs'}: no question about the {half} half"
+            raise UserError(f"task {task.name}: {where}; take more paragraphs")
     return Corpus(
         texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
         halves=halves,
