@@ -4,12 +4,13 @@ import errno
 import json
 import sys
 from pathlib import Path
+from traceback import format_exception
 from typing import Annotated, Any
 
 import typer
 
 from benchmark.board_commands import board_commands
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hide, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
@@ -370,15 +371,16 @@ def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit code 2; Ctrl-C exits with 130."""
     from benchmark.executors.local import StageFailed
 
+    sys.excepthook = lambda kind, error, trace: print(hide("".join(format_exception(error))), end="", file=sys.stderr)
     try:
         app()
     except UserError as error:
         from leaderboard.page import clean  # the message may quote a file that steers terminals
 
-        print(f"error: {clean(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"error: {clean(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except StageFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {hide(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         if error.errno not in MISTAKES:

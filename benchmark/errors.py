@@ -1,18 +1,30 @@
 """The one exception whose message is meant for the user."""
 
+import os
+import re
+
 LONGEST = 2000  # letters of a message
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables that hold the token of gated models
 
 
 class UserError(Exception):
     """Bad input. The message is one line that names the file or field and the remedy; the CLI exits with code 2.
 
-    What a message quotes may be of any size and shape: white space becomes single spaces, and of an endless line the
-    middle is left out.
+    What a message quotes may be of any size and shape: white space becomes single spaces, of an endless line the middle
+    is left out, and so is a token.
     """
 
     def __init__(self, message: str) -> None:
-        line = " ".join(message.split())
+        line = " ".join(hide(message).split())
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} … {line[-490:]}")
+
+
+def hide(text: str) -> str:
+    """The text without the token of gated models, and without passwords in addresses: an answer may quote either."""
+    for token in filter(None, (os.environ.get(name, "").strip() for name in TOKENS)):
+        text = text.replace(token, "***")
+    text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
+    return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:

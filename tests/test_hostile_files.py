@@ -124,7 +124,10 @@ def _record() -> dict[str, Any]:
 
 PEOPLE = _lines(ROOT / "tasks" / "biography" / "people.jsonl")
 SMALL_SUITE = {"name": "x", "models": {"a": "zoo:large"}, "tasks": ["biography"]}
-TEXTS: list[dict[str, Any]] = [{"id": "a", "text": "Ada.", "subject": "Ada", "entities": [[0, 3]]}, {"id": "b", "text": "Bo."}]
+TEXTS: list[dict[str, Any]] = [
+    {"id": "a", "text": "Ada.", "subject": "Ada", "entities": [[0, 3]]},
+    {"id": "b", "text": "Bo."},
+]
 
 READERS = (
     Reader("suite", ".yaml", load_suite, valid=SUITE),

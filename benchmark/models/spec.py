@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hide, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 WEIGHTS = (".safetensors", ".gguf")
@@ -101,7 +101,7 @@ class ModelSpec(BaseModel):
         if self.adapter is None:
             return None
         path = Path(os.path.expanduser(self.adapter))
-        if not path.exists():
+        if not os.path.exists(path):  # False also for a name that no file can have
             if self.adapter.startswith((".", "/", "~")) or self.adapter.count("/") != 1:
                 raise UserError(f"adapter {self.adapter!r}: no such folder; give a path that exists or a hub id")
             return None
@@ -125,6 +125,8 @@ class ModelSpec(BaseModel):
         if path is None:
             return f"hub:{self._hub_commit()}"
         if path.is_file():
+            if path.suffix.lower() != ".gguf":
+                raise UserError(f"model {self.model!r}: neither a folder nor a .gguf file; give one of these")
             files = [path]
         else:
             named = [f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS)]
@@ -160,7 +162,7 @@ class ModelSpec(BaseModel):
         try:
             return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
-            reason = str(error).strip().split("\n")[0][:150]
+            reason = hide(str(error)).strip().split("\n")[0][:150]
             raise UserError(
                 f"{what} {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
             ) from None
