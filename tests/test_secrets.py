@@ -27,16 +27,20 @@ SUITE = {
 }
 
 
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments and all tokens set."""
+    command, there = [sys.executable, *arguments], {**ENVIRONMENT, **environment}
+    return subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True, check=False)
+
+
+def python(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Some lines of Python with all tokens set."""
+    return run("-c", command, **environment)
+
+
 def benchmark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command with all tokens set; what it said is looked through for them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *arguments],
-        cwd=ROOT,
-        env={**ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("-m", "benchmark", *arguments, **environment)
     said = done.stdout + done.stderr
     assert not [secret for secret in SECRETS if secret in said], said
     return done
@@ -51,13 +55,12 @@ class Echo(BaseHTTPRequestHandler):
         """Refuse with all headers of the request in the answer."""
         headers = " ".join(f"{name}: {value}" for name, value in self.headers.items())
         self.told.append(headers)
-        self.send_response(401, "Unauthorized")
-        self.send_header("X-Error-Message", f"no access with {headers}")
-        self.send_header("X-Error-Code", headers)
+        self.send_response(401, f"No access with {self.headers.get('Authorization')}")
+        self.send_header("X-Error-Message", headers)
         self.end_headers()
         self.wfile.write(headers.encode())
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
@@ -102,29 +105,13 @@ def test_the_doctor_says_that_there_is_a_token_and_not_which(tmp_path: Path) -> 
     (tmp_path / "token").write_text(PASSWORD)
     command = "from benchmark.doctor import examine; print(examine())"
     stored = {"HF_HOME": str(tmp_path), "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "", "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", command],
-        cwd=ROOT,
-        env={**os.environ, **stored},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python(command, **stored)
     assert "with a token" in done.stdout and PASSWORD not in done.stdout
 
 
-def test_a_traceback_does_not_show_the_token(tmp_path: Path) -> None:
-    command = f"import benchmark.cli as cli; cli.app = lambda: print([][len({TOKEN!r} * 0) + 1]); cli.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", command], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    failing = (
-        "import benchmark.cli as cli\ndef app(): raise RuntimeError('token " + TOKEN + "')\ncli.app = app; cli.main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", failing], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+def test_a_traceback_does_not_show_the_token() -> None:
+    failing = f"def app(): raise RuntimeError('token {TOKEN}')"
+    done = python(f"import benchmark.cli as cli\n{failing}\ncli.app = app; cli.main()")
     assert done.returncode == 1
     assert "RuntimeError: token ***" in done.stderr and TOKEN not in done.stderr
 
