@@ -1,7 +1,6 @@
 """Files from anybody: each is read, or refused in one line that names it, whatever is in it.
 
-A longer search than that of every test run, for an hour or so:
-python -m pytest -n auto tests/test_hostile_files.py -m "slow or not slow" --hypothesis-profile=explore
+A longer search than that of every test run: -n auto --hypothesis-profile=explore.
 """
 
 import json
