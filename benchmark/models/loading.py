@@ -102,13 +102,13 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     try:
         if "gguf_file" not in where:
             check_size(spec, load_config(spec))
-        model: Any
-        model, info = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
-    check_loaded(spec, info)
+    model, told = loaded
+    check_loaded(spec, told)
     if spec.adapter:
         model = _with_adapter(model, spec)
     if spec.skip_layers:
