@@ -36,12 +36,13 @@ test-browser: $(READY) ## Run the tests of the board's page (needs Chromium: apt
 test-gpu: $(READY) ## Run the tests that need a CUDA device
 	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
-check: $(READY) ## Lint, formatting, types, and whether the board and the paper's page agree with the records
+check: $(READY) ## Lint, formatting, types, whether board and paper's page agree with the records, known vulnerabilities
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/benchmark leaderboard check
 	$(VENV)/bin/benchmark reproduce --check --out docs/reproduction.md
+	$(VENV)/bin/python scripts/audit.py $(AUDIT)
 
 format: $(READY) ## Format, and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from traceback import format_exception
 from typing import Annotated, Any
 
 import typer
 
 from benchmark import stop
 from benchmark.board_commands import board_commands
-from benchmark.errors import MISTAKES, UserError, nearest
+from benchmark.errors import MISTAKES, UserError, hide, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
@@ -80,7 +81,7 @@ def corpus(
     from benchmark.own_documents import content_for, write_suite
 
     listed = seeds.split(",")
-    if not all(seed.strip().isdecimal() for seed in listed):
+    if not all(seed.strip().isdecimal() and len(seed) < 20 for seed in listed):
         raise UserError(f"--seeds {seeds}: expected numbers with commas between them, as 1,2,3")
     task = {
         "path": path,
@@ -365,6 +366,7 @@ def _fields_in_order(words: str) -> tuple[str, ...] | None:
 
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit code 2, Ctrl-C one and exit code 130."""
+    sys.excepthook = lambda kind, error, trace: print(hide("".join(format_exception(error))), end="", file=sys.stderr)
     with stop.listening():
         try:
             _command()
@@ -396,9 +398,9 @@ def _tell(error: Exception) -> None:
     if isinstance(error, UserError):
         from leaderboard.page import clean  # the message may quote a file that steers terminals
 
-        code, line = 2, clean(" ".join(str(error).split()))
+        code, line = 2, clean(str(error))
     elif isinstance(error, StageFailed):
-        code, line = 1, str(error)
+        code, line = 1, hide(str(error))
     elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`): no more is to be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -110,11 +110,11 @@ def _cache() -> Finding:
 
 
 def _offline() -> Finding:
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
         return Finding("hub", "HF_HUB_OFFLINE is set: only cached hub models can be used")
-    token = "with a token" if os.environ.get("HF_TOKEN") else "without a token (gated models need HF_TOKEN)"
+    token = "with a token" if get_token() else "without a token (gated models need HF_TOKEN)"
     return Finding("hub", f"allowed, {token}")
 
 

@@ -1,16 +1,36 @@
 """The one exception whose message is meant for the user, and the system's errors that are the user's to mend."""
 
 import errno
+import os
+import re
 
 # What a path of the user's, a full or broken disk, or a folder that cannot be written makes.
 MISTAKES = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 }  # fmt: skip
+LONGEST = 2000  # letters of a message
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables that hold the token of gated models
 
 
 class UserError(Exception):
-    """Bad input. The message is one line that names the file or field and the remedy; the CLI exits with code 2."""
+    """Bad input. The message is one line that names the file or field and the remedy; the CLI exits with code 2.
+
+    What a message quotes may be of any size and shape: white space becomes single spaces, of an endless line the middle
+    is left out, and so is a token.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(hide(message).split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} … {line[-490:]}")
+
+
+def hide(text: str) -> str:
+    """The text without the token of gated models, and without passwords in addresses: an answer may quote either."""
+    for token in filter(None, (os.environ.get(name, "").strip() for name in TOKENS)):
+        text = text.replace(token, "***")
+    text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
+    return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
@@ -22,5 +42,7 @@ def did_you_mean(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Ask whether the most similar entry is meant, with a space after it; empty if none is similar."""
     import difflib
 
+    # Of long names the comparison takes minutes, and nobody mistypes one.
+    known = [other for other in known if len(other) <= LONGEST] if len(name) <= LONGEST else []
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? " if close else ""

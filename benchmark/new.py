@@ -40,7 +40,8 @@ def create(kind: str, name: str, model: str | None = None, root: Path | None = N
     Raises:
         UserError: the name is no name or taken, or a file is there already or cannot be written.
     """
-    if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name) or name.startswith("_"):
+    is_word = name.isidentifier() and name.isascii() and len(name) <= 100 and name == name.lower()
+    if not is_word or keyword.iskeyword(name) or name.startswith("_"):
         raise UserError(f"{kind} {name!r}: expected a name of small letters, digits and _, as sentence_echo")
     taken = {"method": list(METHODS), "task": list(TASK_KINDS), "model": []}[kind]
     if name in taken:

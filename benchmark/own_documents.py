@@ -9,6 +9,7 @@ import yaml
 
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
+from benchmark.inputs import reading, regular
 from benchmark.methods import make_method
 from benchmark.models.spec import ModelSpec
 from benchmark.suite import Suite, validate
@@ -45,12 +46,14 @@ def content_for(
         if method.uses_pair and not small:
             raise UserError(f"method {method.name!r} looks at a pair of models; name the small one with --small")
     given = {key: value for key, value in task.items() if value}
-    paths = {key: str(value.expanduser().resolve()) for key, value in given.items() if isinstance(value, Path)}
+    with reading("task corpus", *(value for value in given.values() if isinstance(value, Path))):
+        paths = {key: str(value.expanduser().resolve()) for key, value in given.items() if isinstance(value, Path)}
     task = {"name": "corpus", **given, **paths}
     large, little = _name(model), _name(small) if small else ""
     little += "-small" if little == large else ""
+    stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(task["path"]).stem.lower())
     content: dict[str, Any] = {
-        "name": "corpus_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(task["path"]).stem.lower()),
+        "name": f"corpus_{stem[:90]}",
         "models": {large: _from_anywhere(model), **({little: _from_anywhere(small)} if small else {})},
         "pairs": {large: {"large": large, "small": little}} if small else {},
         "tasks": [task],
@@ -80,8 +83,8 @@ def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
         task.load()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     if file.exists():
-        head, _, body = file.read_bytes().decode(errors="replace").partition("\n")
-        if head != _head(body):
+        head, _, body = regular(file, "take it away").read_bytes().partition(b"\n")
+        if head.decode("utf-8", "replace") != _head(body.decode("utf-8", "replace")):
             raise UserError(f"{file}: was changed by hand; run it with `benchmark run {file}`, or rename it")
     try:
         folder.mkdir(parents=True, exist_ok=True)

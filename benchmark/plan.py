@@ -20,7 +20,7 @@ from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe, Suite
 
-READABLE = 150  # letters of a record's name: file systems take 255 bytes, and more is added to it
+READABLE = 150  # bytes of a record's name: file systems take 255, and more is added to it
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Cell:
         """File name of the record: readable, and unique by the end of the key."""
         parts = [self.entry.name, self.trained, self.method.label, self.budget.label, f"seed{self.seed}"]
         readable = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in part.lower()) for part in parts)
-        return f"{readable.replace('α', 'a').replace('β', 'b')[:READABLE]}-{self.key[:8]}"
+        short = readable.replace("α", "a").replace("β", "b").encode()[:READABLE].decode(errors="ignore")
+        return f"{short}-{self.key[:8]}"
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,15 @@ from pydantic import (
 )
 
 from benchmark.errors import UserError
+from benchmark.inputs import read_text
 
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "exact_match", "f1", "acc", "acc_norm", "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
 SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
 METRICS = ("exact_match", "f1", "acc", "acc_norm")
 HALVES = ("development", "test")
+_MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB
+_AGAIN = "run the suite again to make the record anew"
 
 
 Scores = dict[str, dict[str, dict[str, float]]]  # lm-eval task → half → metric → mean
@@ -232,14 +235,18 @@ def read_record(path: Path) -> Record:
 
     Raises UserError if it does not fit the schema, or if it or its answers were changed after they were written.
     """
+    text = read_text(path, _MOST_BYTES, _AGAIN)
     try:
-        record = Record.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        record = Record.model_validate_json(text)
+        # Of the file as it is: fields that came to the schema later are not in records from before.
+        whole = record.sha256 == _body_hash(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: {where}: {first['msg']}; run the suite again to make the record anew") from None
-    # Of the file as it is: fields that came to the schema later are not in records from before.
-    if record.sha256 != _body_hash(json.loads(path.read_text(encoding="utf-8"))):
+        raise UserError(f"{path}: {where}: {first['msg']}; {_AGAIN}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path}: file: {error}; {_AGAIN}") from None
+    if not whole:
         raise UserError(
             f"{path}: sha256: the record was changed after it was written; run the suite again to make it anew"
         )

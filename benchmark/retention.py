@@ -8,8 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from benchmark.corpora import TASKS
 from benchmark.corpora.base import FORMULAS, tree_hash
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hide, nearest
+from benchmark.inputs import regular
 from benchmark.methods.base import not_a_bool
+from benchmark.models.spec import Revision
 from benchmark.record import file_hash
 
 _Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
@@ -56,12 +58,12 @@ class TextFile(_Words):
     def identity(self) -> dict[str, Any]:
         """The options with the hash of the file in place of its path."""
         self.words()
-        return {**super().identity(), "text": file_hash(self.text.expanduser())}
+        return {**super().identity(), "text": file_hash(self._file())}
 
     def words(self) -> str:
         """The text. Raises UserError if the file cannot be read, is not UTF-8 or is empty."""
         try:
-            text = self.text.expanduser().read_bytes().decode("utf-8")
+            text = self._file().read_bytes().decode("utf-8")
         except OSError as error:
             raise UserError(
                 f"retention {self.name}: {self.text}: {error.strerror}; give the path of a text file"
@@ -74,6 +76,12 @@ class TextFile(_Words):
             raise UserError(f"retention {self.name}: {self.text}: is empty; give a file with text in it")
         return text
 
+    def _file(self) -> Path:
+        try:
+            return regular(self.text, "give the path of a text file")
+        except UserError as error:
+            raise UserError(f"retention {self.name}: {error}") from None
+
 
 class HubText(_Words):
     """Held-out text in a data set of the Hugging Face hub: the rows of a column, with an empty line between them."""
@@ -84,7 +92,7 @@ class HubText(_Words):
     config: str | None = None
     split: str = "test"
     column: str = "text"
-    revision: str | None = None
+    revision: Revision | None = None
 
     def pinned(self) -> Self:
         """The entry with the commit that its revision stands for, from the local cache if that knows it."""
@@ -134,7 +142,7 @@ class HubText(_Words):
             raise self._not_had(error) from None
 
     def _not_had(self, error: Exception) -> UserError:
-        reason = " ".join(str(error).split())[:150]
+        reason = " ".join(hide(str(error)).split())[:150]
         return UserError(
             f"retention {self.name}: data set {self.dataset!r}: the hub did not give it ({type(error).__name__}: "
             f"{reason}); check its name, config, split and the network, or give a file under text"

@@ -1,7 +1,9 @@
 """The suite: a YAML file that says which models, pairs, tasks, methods, seeds and training recipe to compare."""
 
 import itertools
+import math
 import reprlib
+from collections.abc import Sized
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -13,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, Task
 from benchmark.errors import UserError, nearest
+from benchmark.inputs import read_text
 from benchmark.methods import METHODS, make_method
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
@@ -20,8 +23,16 @@ from benchmark.retention import KINDS, Retention
 
 SUITES = ROOT / "suites"
 
+# No suite comes near these; what does would take all memory, or all day, before anything is said.
+MOST_BYTES = 2**18  # of a file
+MOST_VALUES = 50_000  # in it, what an alias stands for counted every time
+MOST_NESTED = 32
+MOST_POINTS = 10_000  # of one grid
+MOST_CELLS = 50_000
+
 # YAML reads `yes` as true, and pydantic would read that as the number 1.
-Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
+Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, lt=2**31)]
+Threads = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, le=1024)]
 Seed = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, lt=2**32)]  # what numpy takes
 NotNegative = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
@@ -64,9 +75,7 @@ class MethodEntry(BaseModel):
 
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the listed parameter values, in the order of the file."""
-        extra = self.model_extra or {}
-        values = [value if isinstance(value, list) else [value] for value in extra.values()]
-        return [dict(zip(extra, point, strict=True)) for point in itertools.product(*values)]
+        return _combinations(self.model_extra or {})
 
 
 class Budget(_Strict):
@@ -113,10 +122,15 @@ class Recipe(_Strict):
 
 def _grid(value: Any) -> Any:
     """Every combination of the listed values of a recipe, in the order of the file."""
-    if not isinstance(value, dict):
-        return [value]
-    values = [inner if isinstance(inner, list) else [inner] for inner in value.values()]
-    return [dict(zip(value, point, strict=True)) for point in itertools.product(*values)]
+    return _combinations(value) if isinstance(value, dict) else [value]
+
+
+def _combinations(listed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of listed values, a bare value being a list of one; raises ValueError if they are too many."""
+    values = [value if isinstance(value, list) else [value] for value in listed.values()]
+    if (points := math.prod(map(len, values))) > MOST_POINTS:
+        raise ValueError(f"its lists make {points:,} combinations, more than {MOST_POINTS:,}; shorten them")
+    return [dict(zip(listed, point, strict=True)) for point in itertools.product(*values)]
 
 
 class Choose(_Strict):
@@ -154,7 +168,7 @@ class Suite(_Strict):
     questions are asked in the midst of training as well, of one and the same run.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=100)
     description: str = ""
     models: dict[str, Annotated[ModelSpec, BeforeValidator(ModelSpec.from_yaml)]] = Field(min_length=1)
     pairs: dict[str, Pair] = {}
@@ -172,7 +186,7 @@ class Suite(_Strict):
     evaluation: Evaluation = Evaluation()
     retention: list[Retention] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 1
+    threads: Threads = 1
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Suite":
@@ -227,14 +241,22 @@ class Suite(_Strict):
 
     @model_validator(mode="after")
     def _methods_can_be_made(self) -> "Suite":
+        lists: list[Sized] = [self.tasks, self.train, self.recipes, self.budgets, self.seeds]
+        each, cells = math.prod(len(some) for some in lists), 0
         for i, entry in enumerate(self.methods):
-            points = entry.points()
+            try:
+                points = entry.points()
+            except ValueError as error:
+                raise ValueError(f"methods[{i}]: {entry.name}: {error}") from None
             if not points:
                 raise ValueError(f"methods[{i}]: {entry.name} has a parameter with an empty list; give it a value")
             try:
                 method, *_ = (make_method(entry.name, point) for point in points)
             except UserError as error:
                 raise ValueError(f"methods[{i}]: {error}") from None
+            cells += len(points) * (len(self.pairs) if method.uses_pair else 1) * each
+            if cells > MOST_CELLS:
+                raise ValueError(f"its lists make more than {MOST_CELLS:,} cells; make several suites of it")
             if method.uses_pair and not self.pairs:
                 raise ValueError(
                     f"methods[{i}]: {entry.name} looks at a pair of models; give the suite a pair under pairs"
@@ -286,16 +308,47 @@ class _EveryKeyOnce(yaml.SafeLoader):
             seen.add(str(key.value))
         return node
 
+    def get_single_node(self) -> yaml.Node | None:
+        """The file's nodes, counted and looked at before anything is made of them."""
+        top: yaml.Node | None = super().get_single_node()
+        left, count = [(top, 0)] if top else [], 0
+        while left:
+            node, depth = left.pop()
+            count += 1
+            if depth > MOST_NESTED or count > MOST_VALUES:
+                problem = f"has more than {MOST_VALUES:,} values, or nests deeper than {MOST_NESTED}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+            if isinstance(node, yaml.ScalarNode):
+                node.value.encode()  # half a surrogate pair is an error here, and not when it is printed
+            pairs = isinstance(node, yaml.MappingNode)
+            inside = [one for pair in node.value for one in pair] if pairs else node.value
+            left += [(one, depth + 1) for one in inside if isinstance(one, yaml.Node)]
+        return top
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number that JSON and tables can hold."""
+        value: int = super().construct_yaml_int(node)
+        if abs(value) >= 2**63:
+            raise yaml.MarkedYAMLError(problem="a whole number of more than 64 bits", problem_mark=node.start_mark)
+        return value
+
+
+_EveryKeyOnce.add_constructor("tag:yaml.org,2002:int", _EveryKeyOnce.construct_yaml_int)
+# What PyYAML's constructors raise for a scalar that is not of its tag, beside its own errors.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, ArithmeticError, RecursionError)
+
 
 def load_suite(path: Path) -> Suite:
     """Read and validate a suite file. Relative paths in it are taken from the current folder.
 
     Raises UserError naming the file, the field and what was expected.
     """
+    text = read_text(path, MOST_BYTES, "give a suite in YAML")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _EveryKeyOnce)
-    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: not UTF-8, or a date such as 2026-13-45
-        problem = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        content = yaml.load(text, _EveryKeyOnce)
+    except _UNREADABLE as error:
+        too_deep = isinstance(error, RecursionError)
+        problem = "nests too deep" if too_deep else str(error).replace('in "<unicode string>", ', "at ")
         raise UserError(f"{path}: not a readable YAML file: {problem}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping with the keys of a suite; see suites/smoke.yaml")

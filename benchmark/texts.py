@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.inputs import reading, regular
 
 _DETAILS = ("subject", "entities", "values")
+_LINES = "give a file with one JSON object a line"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def read_texts(path: Path) -> list[Text]:
             raise UserError(
                 f"{path}:{number}: subject, entities: expected a string, and [start, end] offsets in text order"
             )
+        check_characters(subject, f"{path}:{number}")
         texts.append(Text(row["id"], row["text"], subject, tuple((start, end) for start, end in entities)))
     if not texts:
         raise UserError(f"{path}: the corpus is empty; it needs at least one text")
@@ -97,11 +100,19 @@ def write_lines(path: Path, rows: Iterable[Text] | Iterable[AugmentedText]) -> N
 
 
 def read_augmented(path: Path) -> list[AugmentedText]:
-    """Read what `write_lines` wrote from augmented texts."""
-    return [
-        AugmentedText(row["id"], row["copy"], row["text"], tuple((s, e, v) for s, e, v in row.get("values", [])))
-        for _, row in json_lines(path)
-    ]
+    """Read what `write_lines` wrote from augmented texts.
+
+    Raises UserError naming the file and line if a line is no such object.
+    """
+    rows: list[AugmentedText] = []
+    for number, row in json_lines(path):
+        match row:
+            case {"id": str(key), "copy": int(copy), "text": str(text)} if _are_values(row.get("values", [])):
+                check_characters(f"{key}{text}", f"{path}:{number}")
+                rows.append(AugmentedText(key, copy, text, tuple((s, e, v) for s, e, v in row.get("values", []))))
+            case _:
+                raise UserError(f"{path}:{number}: no line of augmented texts; make the file anew")
+    return rows
 
 
 def _are_spans(value: object, length: int) -> bool:
@@ -118,28 +129,50 @@ def _are_spans(value: object, length: int) -> bool:
     return True
 
 
+def _are_values(value: object) -> bool:
+    """Whether a JSON value is a list of [start, end, number]."""
+    if not isinstance(value, list):
+        return False
+    return all(
+        isinstance(one, list) and [type(part) for part in one] in ([int, int, int], [int, int, float]) for one in value
+    )
+
+
 def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:
     """Write token scores as Parquet: a row per text, `id` and the lists `token`, `start`, `end`, `score` (float32)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("token", pa.list_(pa.string())),
-            ("start", pa.list_(pa.int32())),
-            ("end", pa.list_(pa.int32())),
-            ("score", pa.list_(pa.float32())),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in scores], schema=schema), path, compression="zstd")
+    rows = [asdict(row) for row in scores]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_score_schema()), path, compression="zstd")
 
 
 def read_scores(path: Path) -> list[TokenScores]:
-    """Read what `write_scores` wrote."""
+    """Read what `write_scores` wrote.
+
+    Raises UserError naming the file if it is no such table.
+    """
     import pyarrow.parquet as pq
 
-    return [TokenScores(**row) for row in pq.read_table(path).to_pylist()]
+    file = regular(path, "give a file of token scores")
+    with reading("token scores", file):
+        stored = pq.ParquetFile(file)
+        if not stored.schema_arrow.equals(_score_schema()):
+            raise UserError(f"{path}: not the columns of token scores; make the file anew")
+        rows = stored.read().to_pylist()
+    for number, row in enumerate(rows, start=1):
+        lists = [row[name] for name in ("token", "start", "end", "score")]
+        whole = row["id"] is not None and None not in lists and not any(None in some for some in lists)
+        if not whole or len({len(some) for some in lists}) > 1:
+            raise UserError(f"{path}: row {number}: a score is missing; make the file anew")
+    return [TokenScores(**row) for row in rows]
+
+
+def _score_schema() -> Any:
+    import pyarrow as pa
+
+    columns = {"token": pa.string(), "start": pa.int32(), "end": pa.int32(), "score": pa.float32()}
+    return pa.schema([("id", pa.string()), *((name, pa.list_(kind)) for name, kind in columns.items())])
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -147,8 +180,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises UserError naming the file and line if one is no JSON object, or the file cannot be read.
     """
+    place = regular(path, _LINES)
     try:
-        with path.open(encoding="utf-8") as file:
+        with place.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
@@ -156,10 +190,14 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     row = json.loads(line)
                 except json.JSONDecodeError as error:
                     raise UserError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
+                except (ValueError, RecursionError):
+                    raise UserError(
+                        f"{path}:{number}: a number of thousands of digits, or nested too deep; take it out"
+                    ) from None
                 if not isinstance(row, dict):
                     raise UserError(f"{path}:{number}: expected a JSON object")
                 yield number, row
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give a file with one JSON object a line") from None
+        raise UserError(f"{path}: {error.strerror}; {_LINES}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error}") from None

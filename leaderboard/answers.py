@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
 from benchmark.record import DISTANCE_COLUMNS, METRICS, Record
+from leaderboard.untrusted import read_table
 
 HALF = "test"
 DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
@@ -56,9 +56,9 @@ def read_answers(path: Path, record: Record) -> Answers:
     """
     file = path.parent / record.answers.file
     try:
-        stored = pq.ParquetFile(file)
-        distances = [DISTANCE] if DISTANCE in stored.schema_arrow.names else []
-        whole = stored.read(columns=["question", "task", "cluster", "half", *METRICS, *distances])
+        stored = read_table(file)
+        distances = [DISTANCE] if DISTANCE in stored.column_names else []
+        whole = stored.select(["question", "task", "cluster", "half", *METRICS, *distances])
         table = whole.filter(pc.equal(whole["half"], HALF)).sort_by([("task", "ascending"), ("question", "ascending")])
         values = np.stack([table[metric].cast(pa.float64()).to_numpy() for metric in METRICS])
         unknown = np.full(table.num_rows, np.nan)

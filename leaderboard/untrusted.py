@@ -10,7 +10,6 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.errors import UserError
+from benchmark.inputs import limited_memory
 
 MAX_JSON_BYTES = 2 * 2**20  # of a record; those of the shipped suites have some 6 kB
 MAX_PARQUET_BYTES = 64 * 2**20  # of answers as they lie on disk
@@ -43,7 +43,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     try:
         kind = path.lstat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         raise UserError(f"{path}: no such file; hand in a record with its answers beside it") from None
     if stat.S_ISLNK(kind):
         raise UserError(f"{path}: is a symbolic link; hand in the file itself")
@@ -119,7 +119,7 @@ def read_table(path: Path) -> pa.Table:
                     f"{path}: unpacks to {file.metadata.num_rows:,} rows and {size:,} bytes, more than "
                     f"{MAX_ROWS:,} and {MAX_TABLE_BYTES:,}; {AGAIN}"
                 )
-            with _limited_memory(2 * MAX_TABLE_BYTES):
+            with limited_memory(2 * MAX_TABLE_BYTES):
                 table = file.read(use_threads=False)
         table.validate(full=True)
     except (MemoryError, OverflowError):
@@ -180,24 +180,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
-
-
-@contextmanager
-def _limited_memory(headroom: int) -> Iterator[None]:
-    """Let this process have so many bytes of address space more than now, where the system can say and limit that."""
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        before = resource.getrlimit(resource.RLIMIT_AS)
-        limit = pages * resource.getpagesize() + headroom
-        bounds = [limit] + [bound for bound in before if bound != resource.RLIM_INFINITY]
-        resource.setrlimit(resource.RLIMIT_AS, (min(bounds), before[1]))
-    except (ImportError, OSError, ValueError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, before)

@@ -1,6 +1,8 @@
 """Set-up: the lock files, the compose files and the image."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -78,6 +80,8 @@ def test_every_service_runs_with_no_privilege_and_a_read_only_root(service: str)
     assert settings["cap_drop"] == ["ALL"]
     assert settings["security_opt"] == ["no-new-privileges:true"]
     assert settings["read_only"] is True
+    assert settings["tmpfs"] == ["/tmp"]
+    assert 0 < settings["pids_limit"] <= 4096
     assert not {"privileged", "cap_add", "user", "pid", "ipc"} & settings.keys()
     assert "/var/run/docker.sock" not in str(settings)
 
@@ -226,3 +230,76 @@ def test_the_image_names_an_ordinary_user(image: str) -> None:
         text=True,
     ).stdout.strip()
     assert user.split(":")[0] not in ("", "0", "root")
+
+
+SENTINEL = "hf_SentinelOfTheImage0123"
+
+
+@pytest.fixture
+def composed(image: str, tmp_path: Path) -> Iterator[list[str]]:
+    """The compose command, on the image built here, in a project of its own that leaves nothing behind."""
+    override = tmp_path / "compose.test.yaml"
+    override.write_text(yaml.safe_dump({"services": {name: {"image": image} for name in ("benchmark", "leaderboard")}}))
+    project = ["--project-name", "benchmark-packaging-test", "--project-directory", str(ROOT)]
+    command = ["docker", "compose", *project, "-f", str(ROOT / "compose.yaml"), "-f", str(override)]
+    yield command
+    subprocess.run([*command, "down", "--volumes"], check=False, capture_output=True)
+
+
+def told(command: list[str], **environment: str) -> str:
+    """What a command prints; it has to succeed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.docker
+def test_a_service_s_container_has_no_privilege_no_network_and_a_read_only_root(composed: list[str]) -> None:
+    told([*composed, "create", "--no-build", "benchmark"], NETWORK="none")
+    name = told([*composed, "ps", "--all", "--quiet", "benchmark"]).strip()
+    (container,) = json.loads(told(["docker", "inspect", name]))
+    settings = container["HostConfig"]
+    assert settings["ReadonlyRootfs"] is True
+    assert settings["CapDrop"] == ["ALL"] and not settings["CapAdd"]
+    assert settings["SecurityOpt"] == ["no-new-privileges:true"]
+    assert settings["NetworkMode"] == "none"
+    assert settings["PidsLimit"] == 4096
+    assert not settings["Privileged"] and not settings["Devices"]
+    assert container["Config"]["User"] == "1000:1000"
+    assert {mount["Destination"] for mount in container["Mounts"]} == {"/cache", "/app/results"}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("user", ["1000:1000", "12345:54321"])
+def test_what_runs_in_a_service_can_write_its_volumes_and_nothing_else(composed: list[str], user: str) -> None:
+    script = (
+        "grep -E '^(CapEff|CapBnd|NoNewPrivs|Uid)' /proc/self/status; ls /sys/class/net;"
+        "for place in / /app /opt/venv /etc /usr; do touch $place/x 2>/dev/null && echo wrote $place; done;"
+        "touch /tmp/x /cache/x-$(id -u) results/x-$(id -u) && echo volumes"
+    )
+    options = ["--rm", "--no-deps", "-T", "--user", user, "--entrypoint", "sh", "benchmark", "-c", script]
+    lines = told([*composed, "run", *options], NETWORK="none").split("\n")
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, 0, "1")
+    assert status["Uid"].split()[0] == user.split(":")[0]
+    assert "lo" in lines and not any(line.startswith(("eth", "wrote")) for line in lines)
+    assert "volumes" in lines
+
+
+@pytest.mark.docker
+def test_a_token_is_passed_to_the_container_and_kept_in_no_image_and_no_file(composed: list[str], image: str) -> None:
+    build = ["docker", "build", "--quiet", "--target", "benchmark", "--tag", image, str(ROOT)]
+    told(build, HF_TOKEN=SENTINEL, HUGGING_FACE_HUB_TOKEN=SENTINEL)
+    kept = told(["docker", "history", "--no-trunc", image]) + told(["docker", "image", "inspect", image])
+    assert "BENCHMARK_COMMIT" in kept  # a variable that the image does keep
+    assert SENTINEL not in kept and "HF_TOKEN" not in kept
+    options = ["run", "--rm", "--no-deps", "-T", "--entrypoint", "sh", "benchmark", "-c", "echo token=$HF_TOKEN"]
+    assert f"token={SENTINEL}" in told([*composed, *options], HF_TOKEN=SENTINEL)
+    assert "token=\n" in told([*composed, *options], HF_TOKEN="")
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.gpu.yaml", "Dockerfile", "Makefile", ".ci/run"])
+def test_no_file_of_the_set_up_gives_a_token_a_value(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert not re.search(r"(TOKEN|PASSWORD|SECRET)\w*\s*[=:]\s*\S|hf_[A-Za-z0-9]{16}", text)
+    assert not re.search(r"^\s*(ARG|ENV)\s.*TOKEN", text, re.MULTILINE)

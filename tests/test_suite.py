@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("description: Größe\n".encode("latin-1"))
     for path in (tmp_path, latin):
-        with pytest.raises(UserError, match="not a readable YAML file") as error:
+        with pytest.raises(UserError, match="give a suite in YAML") as error:
             load_suite(path)
         assert "\n" not in str(error.value)
 

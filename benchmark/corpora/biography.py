@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
 from benchmark.errors import UserError
+from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
 from benchmark.texts import Text
 
@@ -42,11 +43,11 @@ class Biography(Task):
         """
         from tasks.biography import biography
 
-        path = self.path.expanduser().resolve() if self.path else None
-        try:
+        with reading("task biography", self.path) as (path,):
             people = biography.read_people(path)
-        except (ValueError, OSError) as error:
-            raise UserError(str(error)) from None
+            if path:  # what lm-eval reads of such a folder, hours later
+                biography.read_shots(path)
+                biography.read_prompts(path)
         if self.people:
             if self.people > len(people):
                 raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")

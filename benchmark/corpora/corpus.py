@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from benchmark.corpora.base import FORMULAS, TASKS, Corpus, Task, tree_hash
-from benchmark.errors import UserError
+from benchmark.inputs import reading
 from benchmark.record import file_hash
 from benchmark.texts import Text
 
@@ -53,15 +53,11 @@ class OwnDocuments(Task):
         """Read the documents; those nobody asks about are trained on as well."""
         from tasks.corpus import corpus
 
-        path, questions, shots = (
-            file.expanduser().resolve() if file else None for file in (self.path, self.questions, self.shots)
-        )
-        try:
+        with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             files = corpus.find_files(path, questions, shots)
             documents = corpus.read_corpus(path, questions, self.columns, self.answers_in_text)
             corpus.read_shots(files.shots, documents, self.columns)
-        except ValueError as error:
-            raise UserError(f"task corpus: {error}") from None
+            data_hash = _data_hash(files._asdict())
         options = {
             "corpus_path": str(path),
             "corpus_questions": questions and str(questions),
@@ -72,7 +68,7 @@ class OwnDocuments(Task):
         return Corpus(
             texts=[Text(document["id"], document["text"]) for document in documents],
             halves={document["id"]: document["half"] for document in documents},
-            data_hash=_data_hash(files._asdict()),
+            data_hash=data_hash,
             definition_hash=self.definition(),
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,

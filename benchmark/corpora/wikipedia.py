@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
 from benchmark.errors import UserError
+from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
+from benchmark.models.spec import Revision
 from benchmark.texts import Text
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class _FromHub(_Wikipedia):
     """
 
     path: Path | None = None
-    revision: str | None = None
+    revision: Revision | None = None
     split: str | None = None
     paragraphs: Paragraphs | None = None
     subset_seed: Annotated[int, BeforeValidator(not_a_bool)] = 1
@@ -50,12 +52,10 @@ class _FromHub(_Wikipedia):
         from tasks.wikipedia import wikipedia
 
         source = self.name.removeprefix("wikipedia_")
-        where = self.path.expanduser().resolve() if self.path else None
-        try:
+        with reading(f"task {self.name}", self.path) as (where,):
             files = where or wikipedia.fetch(source, self.split, self.revision)
+        with reading(f"task {self.name}", files):
             paragraphs = wikipedia.read_paragraphs(files, self.split, self.paragraphs, self.subset_seed)
-        except (ValueError, OSError) as error:
-            raise UserError(f"task {self.name}: {error}") from None
         metadata: dict[str, Any] = {"subset_seed": self.subset_seed}
         if self.split:
             metadata["split"] = self.split
@@ -97,10 +97,8 @@ class WikipediaMini(_Wikipedia):
         """Read the shipped paragraphs."""
         from tasks.wikipedia import wikipedia
 
-        try:
+        with reading(f"task {self.name}"):
             paragraphs = wikipedia.read_mini(self.paragraphs)
-        except (ValueError, OSError) as error:
-            raise UserError(f"task {self.name}: {error}") from None
         return _corpus(self, paragraphs, self.paragraphs, {}, may_redistribute=True)
 
 
@@ -112,7 +110,8 @@ def _corpus(
     halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
     for half in wikipedia.HALVES:
         if not any(paragraph["questions"] for paragraph in paragraphs if paragraph["half"] == half):
-            raise UserError(f"task {task.name}: paragraphs: no question about the {half} half; take more of them")
+            where = f"{getattr(task, 'path', None) or 'paragraphs'}: no question about the {half} half"
+            raise UserError(f"task {task.name}: {where}; take more paragraphs")
     return Corpus(
         texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
         halves=halves,

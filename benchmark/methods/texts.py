@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from benchmark.errors import UserError
+from benchmark.inputs import regular
 from benchmark.methods.base import Method
 from benchmark.record import file_hash
 from benchmark.texts import Text, TokenScores, check_characters, json_lines
@@ -49,16 +50,17 @@ class Texts(Method):
     @cached_property
     def sha256(self) -> str:
         """Hash of the file's bytes."""
+        remedy = "give a file with one JSON object a line"
         try:
-            return file_hash(self.path.expanduser())
+            return file_hash(regular(self.path, remedy))
         except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}; give a file with one JSON object a line") from None
+            raise UserError(f"{self.path}: {error.strerror}; {remedy}") from None
 
     @cached_property
     def lines(self) -> dict[str, list[tuple[int, str]]]:
         """The file's copies by id, each with its line number."""
         found: dict[str, list[tuple[int, str]]] = {}
-        for number, row in json_lines(self.path.expanduser()):
+        for number, row in json_lines(self.path):
             key, content = row.get("id"), row.get("text")
             if not isinstance(key, str) or not isinstance(content, str) or not content.strip():
                 raise UserError(f'{self.path}:{number}: each line needs "id" and a non-empty "text", both strings')

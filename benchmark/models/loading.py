@@ -3,7 +3,8 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, hide
+from benchmark.models.checks import check_config, check_gguf, check_loaded, check_size
 from benchmark.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
     if path is None:
         return spec.model, {"revision": spec.revision}
     if path.is_file():
+        check_gguf(path)
         return str(path.parent), {"gguf_file": path.name}
     return str(path), {}
 
@@ -51,15 +53,17 @@ def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
 def load_config(spec: ModelSpec) -> Any:
     """The model's transformers configuration, as it is without `skip_layers`. No weights are read.
 
-    Raises UserError if it cannot be loaded.
+    Raises UserError if it cannot be loaded, or counts what no model has.
     """
     from transformers import AutoConfig
 
     name, where = _source(spec)
     try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
     except Exception as error:
         raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {_first_line(error)}") from None
+    check_config(spec, config)
+    return config
 
 
 def context_length(spec: ModelSpec) -> int | None:
@@ -78,6 +82,8 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
+    if spec.quantization and spec.local and spec.local.is_file():
+        raise UserError(f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out")
     name, where = _source(spec)
     options: dict[str, Any] = {
         "dtype": getattr(torch, spec.dtype),
@@ -85,10 +91,6 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         **where,
     }
     if "gguf_file" in where:
-        if spec.quantization:
-            raise UserError(
-                f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out"
-            )
         # Said outright: left to itself, transformers unpacks or keeps the blocks by what else is installed.
         options["quantization_config"] = GgufConfig(dequantize=True)
     else:
@@ -98,9 +100,15 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     if spec.quantization or device == "cuda":
         options["device_map"] = {"": 0} if device == "cuda" else device
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(name, **options)
+        if "gguf_file" not in where:
+            check_size(spec, load_config(spec))
+        loaded: Any = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
+    model, told = loaded
+    check_loaded(spec, told)
     if spec.adapter:
         model = _with_adapter(model, spec)
     if spec.skip_layers:
@@ -186,5 +194,5 @@ def _leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
 
 def _first_line(error: Exception) -> str:
     """An error of a library as one line of bounded length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in hide(str(error)).splitlines() if line.strip()]
     return f"{type(error).__name__}: {(lines or [''])[0][:200]}"

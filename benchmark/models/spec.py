@@ -5,13 +5,23 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError, nearest
+from benchmark.errors import UserError, hide, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 WEIGHTS = (".safetensors", ".gguf")
 BESIDE_WEIGHTS = (".json", ".jinja", ".model", ".py", ".txt")  # configuration, tokenizer, code
+
+
+def _no_path(revision: str) -> str:
+    """Refuse what leads out of the folder of the cache that is called by the revision; git has no such names either."""
+    if revision.startswith("/") or ".." in revision or "\\" in revision or not revision.isprintable():
+        raise ValueError("expected a commit, branch or tag")
+    return revision
+
+
+Revision = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_path)]
 
 
 class ModelSpec(BaseModel):
@@ -25,13 +35,13 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1)
-    revision: str | None = None
+    revision: Revision | None = None
     skip_layers: list[Annotated[int, Field(strict=True, ge=0)]] = []
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     quantization: Literal["8bit", "4bit"] | None = None
     trust_remote_code: bool = False
     adapter: str | None = Field(default=None, min_length=1)
-    adapter_revision: str | None = None
+    adapter_revision: Revision | None = None
 
     @classmethod
     def from_yaml(cls, value: Any) -> Any:
@@ -91,7 +101,7 @@ class ModelSpec(BaseModel):
         if self.adapter is None:
             return None
         path = Path(os.path.expanduser(self.adapter))
-        if not path.exists():
+        if not os.path.exists(path):  # False also for a name that no file can have
             if self.adapter.startswith((".", "/", "~")) or self.adapter.count("/") != 1:
                 raise UserError(f"adapter {self.adapter!r}: no such folder; give a path that exists or a hub id")
             return None
@@ -115,9 +125,14 @@ class ModelSpec(BaseModel):
         if path is None:
             return f"hub:{self._hub_commit()}"
         if path.is_file():
+            if path.suffix.lower() != ".gguf":
+                raise UserError(f"model {self.model!r}: neither a folder nor a .gguf file; give one of these")
             files = [path]
         else:
-            files = sorted(f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS) and f.is_file())
+            named = [f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS)]
+            files = sorted(f for f in named if f.is_file())
+            if endless := [f for f in named if f.exists() and not f.is_file() and not f.is_dir()]:
+                raise UserError(f"model {self.model!r}: {endless[0]} is a pipe or a device; take it out of the folder")
             if not any(f.suffix in WEIGHTS for f in files):
                 raise UserError(
                     f"model {self.model!r}: no .safetensors or .gguf file in {path}; pickled weights are not read"
@@ -147,7 +162,7 @@ class ModelSpec(BaseModel):
         try:
             return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
-            reason = str(error).strip().split("\n")[0][:150]
+            reason = hide(str(error)).strip().split("\n")[0][:150]
             raise UserError(
                 f"{what} {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
             ) from None

@@ -22,6 +22,7 @@ from benchmark import ROOT
 from benchmark.board_commands import board_commands
 from benchmark.corpora import TASK_KINDS, make_task
 from benchmark.errors import UserError
+from benchmark.inputs import limited_memory
 from benchmark.people import FIELDS
 from benchmark.record import read_record
 from benchmark.stop import Stopped, listening
@@ -356,7 +357,7 @@ def test_memory_is_limited_while_a_table_is_read_and_no_longer(monkeypatch: pyte
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with pytest.raises(MemoryError), untrusted._limited_memory(2**27):
+    with pytest.raises(MemoryError), limited_memory(2**27):
         bytearray(2**28)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert len(bytearray(2**28)) == 2**28

@@ -1,0 +1,139 @@
+"""The token of gated models is used where the hub asks for it, and shown or kept nowhere."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from benchmark import ROOT
+from benchmark.errors import UserError, hide
+
+TOKEN, OLD, PASSWORD = "hf_SentinelOfThisTest0123", "an-odd-sentinel", "sentinel-of-an-address"
+SECRETS = (TOKEN, OLD, PASSWORD)
+ENVIRONMENT = {**os.environ, "HF_TOKEN": TOKEN, "HUGGING_FACE_HUB_TOKEN": OLD}
+SUITE = {
+    "name": "gated",
+    "models": {"mine": "some/body"},
+    "tasks": ["biography"],
+    "train": ["mine"],
+    "methods": ["plain"],
+    "budgets": [{"steps": 1}],
+}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments and all tokens set."""
+    command, there = [sys.executable, *arguments], {**ENVIRONMENT, **environment}
+    return subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True, check=False)
+
+
+def python(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Some lines of Python with all tokens set."""
+    return run("-c", command, **environment)
+
+
+def benchmark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with all tokens set; what it said is looked through for them."""
+    done = run("-m", "benchmark", *arguments, **environment)
+    said = done.stdout + done.stderr
+    assert not [secret for secret in SECRETS if secret in said], said
+    return done
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A hub that refuses everybody and repeats what it was told."""
+
+    told: list[str] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        """Refuse with all headers of the request in the answer."""
+        headers = " ".join(f"{name}: {value}" for name, value in self.headers.items())
+        self.told.append(headers)
+        self.send_response(401, f"No access with {self.headers.get('Authorization')}")
+        self.send_header("X-Error-Message", headers)
+        self.end_headers()
+        self.wfile.write(headers.encode())
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """Host and port of a hub that repeats the tokens that it is given."""
+    Echo.told.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_hub_that_repeats_the_token_does_not_bring_it_into_the_error(hub: str, tmp_path: Path) -> None:
+    file = tmp_path / "gated.yaml"
+    home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1", "HF_ENDPOINT": f"http://{hub}"}
+    for change in ({}, {"models": {"mine": {"model": "zoo:small", "adapter": "some/body"}}}):
+        file.write_text(json.dumps({**SUITE, **change}))
+        done = benchmark("plan", str(file), "--results", str(tmp_path), **home)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "some/body" in done.stderr and "***" in done.stderr, done.stderr
+    assert any(TOKEN in headers for headers in Echo.told), "the token was not used at all"
+
+
+def test_a_password_in_an_address_is_not_repeated(hub: str, tmp_path: Path) -> None:
+    file = tmp_path / "gated.yaml"
+    home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    file.write_text(json.dumps(SUITE))
+    for host in (hub, "127.0.0.1:9"):
+        done = benchmark("plan", str(file), **home, HF_ENDPOINT=f"http://me:{PASSWORD}@{host}")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    file.write_text(json.dumps({**SUITE, "models": {"mine": f"https://me:{PASSWORD}@{hub}/some/body"}}))
+    assert benchmark("plan", str(file), **home).returncode == 2
+
+
+def test_the_doctor_says_that_there_is_a_token_and_not_which(tmp_path: Path) -> None:
+    assert "with a token" in benchmark("doctor", HF_HUB_OFFLINE="0").stdout
+    (tmp_path / "token").write_text(PASSWORD)
+    command = "from benchmark.doctor import examine; print(examine())"
+    stored = {"HF_HOME": str(tmp_path), "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "", "HF_HUB_OFFLINE": "0"}
+    done = python(command, **stored)
+    assert "with a token" in done.stdout and PASSWORD not in done.stdout
+
+
+def test_a_traceback_does_not_show_the_token() -> None:
+    failing = f"def app(): raise RuntimeError('token {TOKEN}')"
+    done = python(f"import benchmark.cli as cli\n{failing}\ncli.app = app; cli.main()")
+    assert done.returncode == 1
+    assert "RuntimeError: token ***" in done.stderr and TOKEN not in done.stderr
+
+
+def test_what_is_hidden_is_the_secret_and_nothing_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", OLD)
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "")
+    assert hide(f"Bearer {OLD}, hf_{'a' * 34}.") == "Bearer ***, ***."
+    assert hide("https://me:word@host/a@b and /home/me@host") == "https://***@host/a@b and /home/me@host"
+    assert str(UserError(f"x: {OLD}")) == "x: ***"
+    plain = "hf_hub: models/hf_model.safetensors, https://huggingface.co/some/body"
+    assert hide(plain) == plain
+
+
+@pytest.mark.slow
+def test_a_whole_run_and_its_board_hold_no_token(tmp_path: Path) -> None:
+    done = benchmark("run", "smoke", "--results", str(tmp_path / "results"), "--plain")
+    assert done.returncode == 0, done.stderr
+    records = str(tmp_path / "results" / "records")
+    assert benchmark("leaderboard", "build", "--records", records, "--out", str(tmp_path / "board")).returncode == 0
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} >= {".json", ".jsonl", ".parquet", ".safetensors", ".html"}
+    for file in files:
+        content = file.read_bytes()
+        assert not [secret for secret in SECRETS if secret.encode() in content], file
