@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from benchmark.stop import listening
 from scripts.faults import content, disks, memory, signals
 from scripts.faults.bench import Bench, Fault, Row
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [fault for fault in every_fault() if not given.only or given.only in fault.name]
     if given.markdown:
         print(f"{markdown(HEADS)}\n{markdown(['---'] * len(HEADS))}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    with listening(), tempfile.TemporaryDirectory(prefix="faults-") as folder:  # SIGTERM leaves no mount behind
         bench = Bench(Path(folder))
         rows = []
         for number, fault in enumerate(chosen):

@@ -88,7 +88,7 @@ class Bench:
         self.expected = records(self.undisturbed)
 
     def copy(self, to: Path, *without: str, with_records: bool = False) -> Path:
-        """Copy the undisturbed results, without an artifact of some kinds of stages each and, as a rule, the records."""
+        """Copy the undisturbed results, without one artifact of each of some kinds and, as a rule, without records."""
         results = shutil.copytree(self.undisturbed, to / "results")
         for kind in without:
             shutil.rmtree(artifacts(results, kind)[0])
