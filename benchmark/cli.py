@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from traceback import format_exception
 from typing import Annotated, Any
@@ -401,12 +402,22 @@ def _tell(error: Exception) -> None:
         code, line = 2, clean(str(error))
     elif isinstance(error, StageFailed):
         code, line = 1, hide(str(error))
-    elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`): no more is to be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+    elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`)
+        code, line = 1, ""
     elif isinstance(error, OSError) and error.errno in MISTAKES:
         code, line = 2, f"{error.filename or 'disk'}: {error.strerror}; free it or give another folder"
     else:
         return
-    print(f"error: {line}", file=sys.stderr)
+    _let_go_of_output()
+    if line:
+        with suppress(OSError):  # the terminal may be what is gone
+            print(f"error: {line}", file=sys.stderr)
     raise SystemExit(code) from None
+
+
+def _let_go_of_output() -> None:
+    """Leave nothing in stdout that Python would try to write once more at its end, and exit with 120 for."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

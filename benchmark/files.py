@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.stop import finishing
 
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _RANDOM = 8  # bytes in a temporary name, two letters each
 
 
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync_folder(path.parent)
     except BaseException as error:
-        with finishing():
+        with finishing(), suppress(OSError):  # what went wrong is told, not that no more can be removed
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             raise _naming(path, error) from None

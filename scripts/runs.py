@@ -71,7 +71,7 @@ def start(
     """
     for number in SIGNALS:  # in the background of a shell this process ignores Ctrl-C, and so would the run
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.default_int_handler)
     command = [*before, sys.executable, "-m", "benchmark", "run", suite, "--results", str(results), *options]
     with_mark = {**os.environ, MARK: mark, "PYTHONPATH": str(ROOT), **(variables or {})}
     given = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "cwd": ROOT, **more}

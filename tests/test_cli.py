@@ -245,6 +245,7 @@ def test_a_signal_while_the_command_is_loaded_is_one_line(here: Path) -> None:
 
 def _process(command: list[str], cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    environment.pop("PYTHONUNBUFFERED", None)  # with it nothing is left in stdout for Python's end
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
     return subprocess.run(command, cwd=cwd, env=environment, text=True, check=False, **streams)
 

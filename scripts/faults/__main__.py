@@ -2,7 +2,7 @@
 
     python -m scripts.faults                    all of them, some twenty minutes on two cores (in the project's folder)
     python -m scripts.faults --only Ctrl-C      those with this in their name
-    python -m scripts.faults --json             for machines; --markdown for docs/survival.md
+    python -m scripts.faults --json             a JSON object a line, as each is done; --markdown for docs/survival.md
 
 Faults are real ones: file systems that are full or read-only, signals, limits of memory. Those that take root or a C
 compiler are left out, and named, where there is none. Afterwards the same command is given again, and its records are
@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from benchmark.stop import listening
 from scripts.faults import content, disks, memory, signals
 from scripts.faults.bench import Bench, Fault, Row
 
@@ -46,10 +47,9 @@ def cells(row: Row) -> list[str]:
     return [row.fault, row.done, code, row.message, row.lost, row.verdict]
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table for a page."""
-    lines = [HEADS, ["---"] * len(HEADS), *map(cells, rows)]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+def markdown(line: list[str]) -> str:
+    """A line of a page's table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,21 +58,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--only", metavar="WORD", help="faults with this in their name")
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line for machines")
     parser.add_argument("--markdown", action="store_true", help="print the table for docs/survival.md")
     given = parser.parse_args(arguments)
     chosen = [fault for fault in every_fault() if not given.only or given.only in fault.name]
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    if given.markdown:
+        print(f"{markdown(HEADS)}\n{markdown(['---'] * len(HEADS))}", flush=True)
+    with listening(), tempfile.TemporaryDirectory(prefix="faults-") as folder:  # SIGTERM leaves no mount behind
         bench = Bench(Path(folder))
         rows = []
         for number, fault in enumerate(chosen):
-            rows.append(attempt(fault, bench, number))
-            print(f"[{number + 1}/{len(chosen)}] {fault.name}: {rows[-1].verdict}", file=sys.stderr, flush=True)
-    if given.json:
-        print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows], indent=1))
-    elif given.markdown:
-        print(markdown(rows), end="")
-    else:
+            rows.append(row := attempt(fault, bench, number))
+            print(f"[{number + 1}/{len(chosen)}] {fault.name}: {row.verdict}", file=sys.stderr, flush=True)
+            if given.json:
+                print(json.dumps({**asdict(row), "verdict": row.verdict}), flush=True)
+            elif given.markdown:
+                print(markdown(cells(row)), flush=True)
+    if not (given.json or given.markdown):
         print(tabulate([cells(row) for row in rows], headers=HEADS, maxcolwidths=[24, 36, 5, 40, 20, 30]))
     return 1 if any(row.wrong for row in rows) else 0
 

@@ -16,6 +16,7 @@ from typing import Any
 from benchmark import ROOT
 from benchmark.errors import UserError
 from scripts.runs import (
+    artifacts,
     compare,
     finish,
     held_locks,
@@ -87,10 +88,10 @@ class Bench:
         self.expected = records(self.undisturbed)
 
     def copy(self, to: Path, *without: str, with_records: bool = False) -> Path:
-        """Copy the undisturbed results, without the artifacts of some kinds of stages and, as a rule, the records."""
+        """Copy the undisturbed results, without one artifact of each of some kinds and, as a rule, without records."""
         results = shutil.copytree(self.undisturbed, to / "results")
         for kind in without:
-            shutil.rmtree(results / "store" / kind)
+            shutil.rmtree(artifacts(results, kind)[0])
         if not with_records:
             shutil.rmtree(results / "records")
         return results
