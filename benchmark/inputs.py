@@ -28,7 +28,7 @@ def regular(path: Path, remedy: str) -> Path:
     """
     place, kind = _look_at(path, remedy)
     if not stat.S_ISREG(kind):
-        what = "is a directory" if stat.S_ISDIR(kind) else "is a pipe or a device"
+        what = "Is a directory" if stat.S_ISDIR(kind) else "is a pipe or a device"
         raise UserError(f"{path}: {what}; {remedy}")
     return place
 
