@@ -100,7 +100,7 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
         (("run", "smok"), "suite 'smok': unknown; did you mean 'smoke'?"),
         (("plan", "none.yaml"), "none.yaml: no such suite file"),
         (("score", "zoo:small", "--texts", "none.jsonl", "--out", "o.parquet"), "none.jsonl: No such file"),
-        (("score", "zoo:small", "--texts", ".", "--out", "o.parquet"), ".: is a directory"),
+        (("score", "zoo:small", "--texts", ".", "--out", "o.parquet"), ".: Is a directory; give a file"),
         (("score", "zoo:small", "--texts", "t", "--out", "no/where.parquet"), "the folder no does not exist"),
         (("score", "zoo:small", "--texts", "t", "--out", "."), "is a folder"),
         (("score", "m", "--texts", "t", "--out", "o", "--reduction", "recieved"), "did you mean 'received'?"),

@@ -236,6 +236,7 @@ def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
     put(older, answers=content["answers"] | {"file": beside.name})
     other = older.with_name(f"{path.stem[:-8]}11111111.json")
     put(other, training=content["training"] | {"budget": "9 steps"})
+    path.unlink()
     write_record(store, plan, cell, tmp_path)
     assert sorted(tmp_path.rglob("*.json")) == sorted([path, other])
     assert not beside.exists() and path.with_name(content["answers"]["file"]).exists()

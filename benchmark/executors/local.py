@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -139,6 +139,8 @@ def run_calls(
                     running[pool.submit(_work, store.root, by_key[key])] = by_key[key]
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             stop.raise_if_asked()
+            if not finished and _has_lost_worker(pool):
+                raise _worker_died(call.stage for call in running.values())
             for key, done, total in _drain(channel):
                 on_progress(by_key[key], done, total)
             for future in finished:
@@ -200,6 +202,20 @@ def _result(future: "Future[bool]", call: StageCall) -> None:
     try:
         future.result()
     except BrokenProcessPool:
-        raise StageFailed(
-            f"stage {call.stage}: a worker process died, most often for lack of memory; run again with fewer --workers"
-        ) from None
+        raise _worker_died([call.stage]) from None
+
+
+def _has_lost_worker(pool: ProcessPoolExecutor) -> bool:
+    """Whether a worker has ended, which none does before the pool is shut down.
+
+    The pool looks after its workers too, but may miss the one it started last: `submit` wakes the thread that waits for
+    their ends before it starts the process, and that thread may then wait for the earlier ones alone, for ever.
+    """
+    return any(process.exitcode is not None for process in list((pool._processes or {}).values()))
+
+
+def _worker_died(stages: Iterable[str]) -> StageFailed:
+    return StageFailed(
+        f"stage {' or '.join(dict.fromkeys(stages))}: a worker process died, most often for lack of memory; run again "
+        "with fewer --workers"
+    )

@@ -149,7 +149,7 @@ def test_a_half_without_a_question_is_refused(tmp_path: Path) -> None:
     ]
     (tmp_path / "s.json").write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
     with pytest.raises(
-        UserError, match=r"paragraphs: no question about the (test|development) half; take more of them"
+        UserError, match=r"s\.json: no question about the (test|development) half; take more paragraphs$"
     ):
         WikipediaSquad(path=tmp_path / "s.json").load()
 

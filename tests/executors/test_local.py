@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,21 @@ def test_when_a_worker_dies_the_others_end_at_once_and_leave_nothing_half_done(
     monkeypatch.delenv(MARK)
     assert workers_of(mark) == [], "gone before the error is told, though they take no SIGTERM"
     assert list((tmp_path / "store" / ".tmp").iterdir()) == [] and held_locks(tmp_path) == []
+
+
+def test_a_worker_that_the_pool_does_not_watch_is_missed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(ProcessPoolExecutor):
+        def _adjust_process_count(self) -> None:
+            time.sleep(0.5)  # so that the pool's thread waits, for the workers there are, before this one is there
+            super()._adjust_process_count()
+
+    monkeypatch.setattr(local, "ProcessPoolExecutor", Late)
+    monkeypatch.setattr(local, "_work", faulty_work)
+    calls = [corpus_call(fault="never end"), corpus_call(fault="kill once another is at work")]
+    with pytest.raises(StageFailed, match="^stage corpus: a worker process died"):
+        make(Store(tmp_path / "store"), calls, workers=2)
 
 
 def test_workers_take_no_signals_of_a_terminal_or_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
