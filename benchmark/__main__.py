@@ -1,5 +1,31 @@
 """`python -m benchmark` is the command `benchmark`."""
 
-from benchmark.cli import main
+import os
+import sys
 
-main()
+from benchmark import stop
+
+
+def main() -> None:
+    """The command, as the system starts it: signals are listened to from here until the process ends."""
+    stop.listen()
+    _open_streams()
+    try:
+        from benchmark.cli import main as run
+
+        run()
+    except KeyboardInterrupt:  # while it was being loaded
+        stop.leave()
+    finally:
+        stop.wind_up()
+
+
+def _open_streams() -> None:
+    """Put nothing in the place of streams that are closed: else the next file opened would get what they print."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # the lowest number that is free comes next
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115 (open to the end)
+
+
+if __name__ == "__main__":
+    main()

@@ -149,7 +149,7 @@ def board_power(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say what differences to plain_matched the board can tell, and what number of seeds or subjects would tell one."""
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
     from leaderboard.power import power_lines, power_tables
 
     board = build_board(load_records(records))

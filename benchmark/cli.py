@@ -1,15 +1,16 @@
 """The commands. Heavy imports stand inside them, so that `benchmark --help` answers at once."""
 
-import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmark import stop
 from benchmark.board_commands import board_commands
-from benchmark.errors import UserError, nearest
+from benchmark.errors import MISTAKES, UserError, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
@@ -32,10 +33,6 @@ app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 
 RESULTS = Path("results")
-# Of the system's errors, those that a path of the user's or a full disk makes.
-MISTAKES = {
-    errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG
-}  # fmt: skip
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
 ResultsOption = Annotated[Path, typer.Option(help="folder of artifacts and records")]
 RecordsOption = Annotated[Path | None, typer.Option(help="folder of the records [default: RESULTS/records]")]
@@ -166,8 +163,8 @@ def score(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Score the tokens of texts by received attention or by loss, in a model or in a large minus a small one."""
+    from benchmark.files import replacing
     from benchmark.scoring import REDUCTIONS, contrast
-    from benchmark.store import replacing
     from benchmark.texts import read_texts, write_scores
 
     one_of("reduction", reduction, REDUCTIONS)
@@ -196,11 +193,11 @@ def augment(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
     """Write the training texts that a method makes of a corpus."""
+    from benchmark.files import replacing
     from benchmark.methods import augment as make_texts
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.scoring import contrast, tokens_of
-    from benchmark.store import replacing
     from benchmark.texts import read_texts, write_lines
 
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
@@ -243,8 +240,8 @@ def people(
     None has the name of somebody the tiny pair was trained on or is shown as an example. The default gives the shipped
     people; order, wordings and names change how they are told about, not who they are.
     """
+    from benchmark.files import replacing
     from benchmark.people import TRAINED_ON, Telling, as_lines, make_people
-    from benchmark.store import replacing
     from tasks.biography import biography
 
     one_of("names", names, ("pronouns", "full"))
@@ -314,7 +311,7 @@ def zoo_train(
 def _run(chosen: Any, results: Path, records: Path | None, workers: int | None, plain: bool, as_json: bool) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
-    from leaderboard.board import build_board
+    from leaderboard.assemble import build_board
 
     folder = records or results / "records"
     outcome = run_suite(chosen, results, folder, workers, plain or None)
@@ -367,25 +364,47 @@ def _fields_in_order(words: str) -> tuple[str, ...] | None:
 
 
 def main() -> None:
-    """Run the command line. A user's mistake is one line on stderr and exit code 2; Ctrl-C exits with 130."""
-    from benchmark.executors.local import StageFailed
+    """Run the command line. A user's mistake is one line on stderr and exit code 2, Ctrl-C one and exit code 130."""
+    with stop.listening():
+        try:
+            _command()
+        except SystemExit as end:
+            if end.code and (stop.asked() or end.code == 130):  # 130 is what typer makes of KeyboardInterrupt
+                stop.leave()
+            raise
+        except Exception as error:
+            if stop.asked():  # a library may have made another exception of it
+                stop.leave()
+            _tell(error)
+            raise
 
+
+def _command() -> None:
+    """Do what the arguments say, to the last byte of what is printed."""
     try:
         app()
-    except UserError as error:
+    except SystemExit as end:
+        if not end.code:
+            sys.stdout.flush()
+        raise
+
+
+def _tell(error: Exception) -> None:
+    """Say an error in a line and exit, if it is one that has a line."""
+    from benchmark.executors.local import StageFailed
+
+    if isinstance(error, UserError):
         from leaderboard.page import clean  # the message may quote a file that steers terminals
 
-        print(f"error: {clean(' '.join(str(error).split()))}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except StageFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        code, line = 2, clean(" ".join(str(error).split()))
+    elif isinstance(error, StageFailed):
+        code, line = 1, str(error)
+    elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`): no more is to be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno not in MISTAKES:
-            raise
-        print(f"error: {error.filename or 'disk'}: {error.strerror}; free it or give another folder", file=sys.stderr)
-        raise SystemExit(2) from None
-    except SystemExit as end:
-        if end.code == 130:  # what typer makes of Ctrl-C
-            print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        raise
+    elif isinstance(error, OSError) and error.errno in MISTAKES:
+        code, line = 2, f"{error.filename or 'disk'}: {error.strerror}; free it or give another folder"
+    else:
+        return
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(code) from None

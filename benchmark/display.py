@@ -1,12 +1,45 @@
 """Progress: bars for people at a terminal, plain lines for logs."""
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Any, Protocol, cast
 
 from benchmark.store import StageCall
+
+
+class _Lasting:
+    """A stream that is no error when its terminal is gone: a run that was started to outlive it (setsid) goes on."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _unless_gone():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _unless_gone():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+def _stderr() -> IO[str]:
+    return cast("IO[str]", _Lasting(sys.stderr))
 
 
 class Display(Protocol):
@@ -24,6 +57,7 @@ class PlainDisplay:
 
     def __init__(self, total: int) -> None:
         self.total, self.finished, self.began, self.last = total, 0, time.monotonic(), time.monotonic()
+        self.stream = _stderr()
 
     def progress(self, call: StageCall, done: int, total: int) -> None:
         """Say how far a long stage is, now and then."""
@@ -39,7 +73,7 @@ class PlainDisplay:
         self.last = time.monotonic()
         print(
             f"[{self.finished}/{self.total}] {time.monotonic() - self.began:6.0f} s  {what}",
-            file=sys.stderr,
+            file=self.stream,
             flush=True,
         )
 
@@ -65,7 +99,7 @@ class RichDisplay:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self.bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.bars = Progress(*columns, console=Console(file=_stderr()), transient=True)
         self.whole = self.bars.add_task("stages", total=total)
         self.tasks: dict[str, int] = {}
         self.finished: set[str] = set()

@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.plan import find_device
 
+SLOW = 3.0  # times as long as float32: a suite in bfloat16 is not meant for this CPU
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,7 +24,37 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at device, memory, disk, Hugging Face cache, network switch and Docker; nothing is changed or sent."""
-    return [_device(), _memory(), _disk(Path.cwd()), _cache(), _offline(), _docker()]
+    return [_device(), _bfloat16(), _memory(), _disk(Path.cwd()), _cache(), _offline(), _docker()]
+
+
+def bfloat16_slowdown() -> float:
+    """How many times as long a matrix product takes on this CPU in bfloat16 as in float32.
+
+    Below 1 where the CPU has instructions for it; hundreds where it has none.
+    """
+    import time
+
+    import torch
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(4):
+            began = time.process_time()  # what else the machine does is not asked about
+            torch.mm(matrix, matrix)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    return seconds(torch.bfloat16) / seconds(torch.float32)
+
+
+def _bfloat16() -> Finding:
+    try:
+        ratio = bfloat16_slowdown()
+    except ImportError as error:
+        return Finding("bfloat16 on the CPU", str(error), False, "install the packages of requirements.lock")
+    remedy = "on this CPU let suites have dtype: float32 and autocast: none"
+    return Finding("bfloat16 on the CPU", f"{ratio:.1f} times the time of float32", ratio < SLOW, remedy)
 
 
 def _device() -> Finding:

@@ -1,4 +1,12 @@
-"""The one exception whose message is meant for the user."""
+"""The one exception whose message is meant for the user, and the system's errors that are the user's to mend."""
+
+import errno
+
+# What a path of the user's, a full or broken disk, or a folder that cannot be written makes.
+MISTAKES = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 class UserError(Exception):

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS
 from benchmark.errors import UserError
+from benchmark.files import write_all
 from benchmark.methods import METHODS
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -55,13 +56,15 @@ def create(kind: str, name: str, model: str | None = None, root: Path | None = N
     for file in files:
         if file.exists():
             raise UserError(f"{file}: is there already; give another name or remove it first")
+    texts = {}
     for file, template in files.items():
         content = (TEMPLATES / template).read_text(encoding="utf-8")
         for word, value in words.items():
             content = content.replace(word, value)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{file}: {error.strerror}; run this in a checkout of the project") from None
+        texts[file] = content
+    try:
+        write_all(texts)
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"{where}: {error.strerror}; run this in a checkout that has room to write in") from None
     return list(files), _CHECKS[kind].replace("{name}", name)

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from benchmark.errors import UserError
+from benchmark.files import write_atomically
 from benchmark.methods import make_method
 from benchmark.models.spec import ModelSpec
-from benchmark.store import write_atomically
 from benchmark.suite import Suite, validate
 
 BIG, LITTLE = "zoo:large", "zoo:small"
@@ -80,7 +80,7 @@ def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
         task.load()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     if file.exists():
-        head, _, body = file.read_text(encoding="utf-8").partition("\n")
+        head, _, body = file.read_bytes().decode(errors="replace").partition("\n")
         if head != _head(body):
             raise UserError(f"{file}: was changed by hand; run it with `benchmark run {file}`, or rename it")
     try:

@@ -20,7 +20,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for machines")] = False,
 ) -> None:
     """Put the paper's tables beside our records: every number with a verdict, and the paper's claims on our models."""
-    from leaderboard.board import load_records
+    from leaderboard.assemble import load_records
     from leaderboard.paper import read_paper
     from leaderboard.reproduction_page import markdown, print_sections
     from leaderboard.reproduction_page import reproduce as compare
@@ -44,7 +44,7 @@ def reproduce(
 
 
 def _write_or_check(out: Path, page: str, check: bool) -> None:
-    from benchmark.store import write_atomically
+    from benchmark.files import write_atomically
 
     if not check:
         try:

@@ -121,7 +121,7 @@ class Telling:
     full_name: bool = False
     seed: int = 0
 
-    def of(self, person: Person) -> "Paragraph":
+    def of(self, person: Person) -> "PersonText":
         """Write a person's paragraph."""
         order = self._stream(person, "order").sample(FIELDS, len(FIELDS)) if self.order is None else self.order
         wording = {}
@@ -135,7 +135,7 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Paragraph:
+class PersonText:
     """A person's text; `spans` gives [start, end) character offsets of "name" and of every field."""
 
     text: str
@@ -222,7 +222,7 @@ def tell(
     order: Sequence[str] = FIELDS,
     wording: Mapping[str, int] | None = None,
     full_name: bool = False,
-) -> Paragraph:
+) -> PersonText:
     """Write a person's paragraph: the full name in the first sentence, the pronoun (or again the full name) after it.
 
     `order` is the order of the facts; `wording` picks an entry of WORDINGS per field (default: 0, that of evaluation).
@@ -242,7 +242,7 @@ def tell(
         spans[field] = (start + len(before), start + len(before) + len(person.facts[field]))
         if place == 0:
             spans["name"] = (sentence.index(person.name), sentence.index(person.name) + len(person.name))
-    return Paragraph(text, spans)
+    return PersonText(text, spans)
 
 
 def as_lines(people: Iterable[Person], telling: Telling | None = None) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,12 @@ def make_plan(suite: Suite) -> Plan:
     return Plan(suite, fingerprints, device, cells)
 
 
+@cache
+def _lm_eval_version() -> str:
+    """Read once: finding it parses the package's whole metadata, longer than all else about a cell takes."""
+    return version("lm_eval")
+
+
 def find_device(wanted: str) -> str:
     """Say "cpu" or "cuda". torch is only loaded where a driver is there to ask about.
 
@@ -232,7 +238,7 @@ class _Builder:
             **entry.identity(),
             "data": corpus.data_hash,
             "definition": corpus.definition_hash,
-            "lm_eval": version("lm_eval"),
+            "lm_eval": _lm_eval_version(),
         }
         where = {
             "model": self._spec(trained),
@@ -289,7 +295,7 @@ class _Builder:
     def _retain(self, name: str, inputs: dict[str, StageCall]) -> StageCall:
         params = {**self._model(name), "entries": self._entries}
         if any(isinstance(entry, LmEvalTask) for entry in self.retention):
-            params |= {"lm_eval": version("lm_eval"), "batch_size": self.suite.evaluation.batch_size}
+            params |= {"lm_eval": _lm_eval_version(), "batch_size": self.suite.evaluation.batch_size}
         where = {
             "model": self._spec(name),
             "entries": [entry.model_dump(mode="json", exclude_none=True) for entry in self.retention],

@@ -27,6 +27,9 @@ METRICS = ("exact_match", "f1", "acc", "acc_norm")
 HALVES = ("development", "test")
 
 
+Scores = dict[str, dict[str, dict[str, float]]]  # lm-eval task → half → metric → mean
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -145,7 +148,7 @@ class CurvePoint(_Strict):
     """What the model knew after so many steps of its training; `scores` as those of a record."""
 
     steps: int
-    scores: dict[str, dict[str, dict[str, float]]]
+    scores: Scores
 
 
 class Record(_Strict):
@@ -172,7 +175,7 @@ class Record(_Strict):
     training: TrainingInfo
     evaluation: dict[str, Any]
     scoring: dict[str, Any]
-    scores: dict[str, dict[str, dict[str, float]]]
+    scores: Scores
     stages: dict[str, str]
     cost: dict[str, Cost]
     environment: Environment
@@ -197,8 +200,18 @@ class Record(_Strict):
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
 
 
-def mean_exact_match(scores: dict[str, dict[str, dict[str, float]]], half: str) -> float:
-    """Exact match on one half, the mean over lm-eval tasks; 0 where none measures it. `scores` as those of a record."""
+def flat_scores(scores: Scores) -> dict[tuple[str, str, str], float]:
+    """Every mean by lm-eval task, half and metric."""
+    return {
+        (task, half, metric): value
+        for task, halves in scores.items()
+        for half, metrics in halves.items()
+        for metric, value in metrics.items()
+    }
+
+
+def mean_exact_match(scores: Scores, half: str) -> float:
+    """Exact match on one half, the mean over lm-eval tasks; 0 where none measures it."""
     values = [halves[half]["exact_match"] for halves in scores.values() if "exact_match" in halves.get(half, {})]
     return sum(values) / len(values) if values else 0.0
 

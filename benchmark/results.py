@@ -1,6 +1,5 @@
 """From a cell's artifacts to its record, and back: which cells have a good record already."""
 
-import glob
 import hashlib
 import itertools
 import json
@@ -13,6 +12,7 @@ from typing import Any
 
 from benchmark.corpora import Corpus
 from benchmark.errors import UserError
+from benchmark.files import remove_abandoned, replacing, write_atomically
 from benchmark.methods import package_of
 from benchmark.models.spec import ModelSpec
 from benchmark.plan import Cell, Plan
@@ -31,10 +31,13 @@ from benchmark.record import (
     file_hash,
     read_record,
 )
-from benchmark.store import StageCall, Store, replacing, write_atomically
+from benchmark.stop import finishing
+from benchmark.store import StageCall, Store
 from benchmark.suite import Scoring
 from benchmark.texts import read_texts
 
+ANSWERS = ".answers.parquet"  # how the name of a record's answers ends
+LOCK = "records"  # the store's lock of those who write records
 TEXTS_AT_ONCE = 1000  # whose tokens are held together while distances are counted
 
 
@@ -56,36 +59,72 @@ def good_record(path: Path, plan: Plan, cell: Cell) -> Record | None:
 
 
 def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
-    """Put a cell's record together from its artifacts and write it, answers first, each whole or not at all."""
+    """Put a cell's record together from its artifacts and write it, answers first, each whole or not at all.
+
+    One process at a time does so, and takes what another has written meanwhile. Records that this one takes the place
+    of are removed: those of the suite with the same conditions, treatment, point and seed. They are of an earlier
+    version of a stage, or of a suite that measured less; a board cannot hold both.
+
+    Raises UserError if the artifacts are gone.
+    """
     path = record_path(records, plan, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    answers = path.with_name(f"{path.stem}.answers.parquet")
-    rows, clusters = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
-    beside = AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows)
-    record = _record(store, plan, cell, beside, clusters)
-    record = record.model_copy(update={"sha256": record.body_hash()})
-    write_atomically(path, record.model_dump_json(indent=1) + "\n")
-    _remove_older(path, record)
+    with store.locked(LOCK), finishing():
+        if found := good_record(path, plan, cell):
+            return found
+        answers = path.with_name(f"{path.stem}{ANSWERS}")
+        try:
+            rows, clusters = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
+            beside = AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows)
+            record = _record(store, plan, cell, beside, clusters)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename or store.root}: is gone; run the suite again to have it made") from None
+        record = record.model_copy(update={"sha256": record.body_hash()})
+        write_atomically(path, record.model_dump_json(indent=1) + "\n")
+        for left in _superfluous(path.parent, {path: record}):
+            left.unlink(missing_ok=True)
     return record
 
 
-def _remove_older(path: Path, record: Record) -> None:
-    """Remove records that this one takes the place of: the suite's of the same conditions, treatment, point and seed.
+def settle(store: Store, folder: Path, good: Mapping[Path, Record]) -> None:
+    """Do what a killed run had yet to do in a folder of records; `good` are those of the suite that are there.
 
-    They are of an earlier version of a stage, or of a suite that measured less; a board cannot hold both.
+    Records that one of these has taken the place of go, and answers without a record, and what was half written. A
+    folder that cannot be written stays as it is: whoever has to write there is told.
     """
+    with suppress(OSError):
+        remove_abandoned(folder)
+        if _superfluous(folder, good):
+            with store.locked(LOCK):
+                for left in _superfluous(folder, good):
+                    left.unlink(missing_ok=True)
+
+
+def _superfluous(folder: Path, good: Mapping[Path, Record]) -> list[Path]:
+    """Files that should not be in a folder of records, each record before its answers."""
+    named: dict[str, list[Record]] = {}  # records that share a place share their names, up to the keys at the end
+    for path, record in good.items():
+        named.setdefault(path.stem[:-8], []).append(record)
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path not in good and (rivals := named.get(path.stem[:-8])):
+            with suppress(UserError, FileNotFoundError):
+                older = read_record(path)
+                if _place(older) in map(_place, rivals):
+                    found += [path, path.with_name(older.answers.file)]
+    alone = (path for path in sorted(folder.glob(f"*{ANSWERS}")) if not _record_of(path).exists())
+    return [*found, *alone]
+
+
+def _place(record: Record) -> Any:
+    """Where a record stands on a board. One place has room for one record."""
     from leaderboard.compare import conditions, point, treatment
 
-    def place(one: Record) -> Any:
-        return one.suite, one.seed, conditions(one), treatment(one), point(one)
+    return record.suite, record.seed, conditions(record), treatment(record), point(record)
 
-    taken = place(record)
-    for other in path.parent.glob(f"{glob.escape(path.stem[:-8])}*.json"):
-        with suppress(UserError):
-            older = read_record(other)
-            if other != path and place(older) == taken:
-                other.unlink()
-                other.with_name(older.answers.file).unlink(missing_ok=True)
+
+def _record_of(answers: Path) -> Path:
+    return answers.with_name(f"{answers.name.removesuffix(ANSWERS)}.json")
 
 
 def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:

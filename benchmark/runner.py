@@ -1,6 +1,7 @@
 """Run a suite: plan it, do what is missing, write the records."""
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.executors.local import run_calls
 from benchmark.plan import Cell, Plan, make_plan
 from benchmark.record import Record
-from benchmark.results import good_record, record_path, write_record
+from benchmark.results import good_record, record_path, settle, write_record
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 
@@ -28,11 +29,11 @@ class Outcome:
     stages: int
 
 
-def missing(plan: Plan, records: Path) -> tuple[dict[str, Record], list[Cell]]:
-    """Good records by cell key, and the cells that have none."""
+def missing(plan: Plan, records: Path, cells: list[Cell] | None = None) -> tuple[dict[str, Record], list[Cell]]:
+    """Good records by cell key, and the cells that have none; of all cells of the plan, or of `cells`."""
     good: dict[str, Record] = {}
     todo: list[Cell] = []
-    for cell in plan.cells:
+    for cell in plan.cells if cells is None else cells:
         record = good_record(record_path(records, plan, cell), plan, cell)
         if record:
             good[cell.key] = record
@@ -85,10 +86,12 @@ def _run_cells(
 ) -> Outcome:
     """Do what is missing of some of a plan's cells."""
     suite = plan.suite
-    good, todo = missing(replace(plan, cells=cells), records)
+    good, todo = missing(plan, records, cells)
+    store = Store(results / "store")
+    there = {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good}
+    settle(store, records / suite.name, there)
     if not todo:
         return Outcome(plan, good, 0, 0)
-    store = Store(results / "store")
     for folder in (store.root, records / suite.name):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +99,7 @@ def _run_cells(
             raise UserError(
                 f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
             ) from None
+    store.sweep()
 
     calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
     needed = [call for call in calls if not store.verified(call)]
@@ -111,6 +115,7 @@ def _run_cells(
 
     finish()
     if needed:
+        _tell_if_slow(plan)
         with display(len(needed), plain) as shown:
 
             def done(call: StageCall) -> None:
@@ -120,6 +125,26 @@ def _run_cells(
 
             run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
     return Outcome(plan, good, len(todo), len(needed))
+
+
+def _tell_if_slow(plan: Plan) -> None:
+    """Say it where a suite on a CPU computes in bfloat16, and this CPU has no instructions for that.
+
+    Another precision would be another experiment, so nothing is changed.
+    """
+    suite = plan.suite
+    low = [f"models.{name}.dtype" for name in plan.fingerprints if suite.models[name].dtype != "float32"]
+    low += ["recipe.autocast"] if any(recipe.autocast != "none" for recipe in suite.recipes) else []
+    if plan.device != "cpu" or not low:
+        return
+    from benchmark.doctor import SLOW, bfloat16_slowdown
+
+    if (ratio := bfloat16_slowdown()) >= SLOW:
+        print(
+            f"note: {', '.join(low)}: this CPU computes in bfloat16 {ratio:.0f} times as slowly as in float32; "
+            "dtype: float32 and autocast: none make another, faster comparison",
+            file=sys.stderr,
+        )
 
 
 def default_workers(plan: Plan) -> int:

@@ -13,7 +13,7 @@ from benchmark.options import in_a_folder, model_spec, named_values, one_of
 
 if TYPE_CHECKING:
     from benchmark.texts import Text
-    from benchmark.token_view import Pair
+    from benchmark.token_view import ScoredPair
     from leaderboard.tokens import TokenView
 
 show_commands = typer.Typer(
@@ -63,7 +63,7 @@ def tokens(
 
 
 def _show_views(views: "Sequence[TokenView]", table: bool, as_json: bool, out: Path | None) -> None:
-    from benchmark.store import write_atomically
+    from benchmark.files import write_atomically
     from leaderboard.tokens import views_json
 
     if out is not None:
@@ -114,7 +114,7 @@ def _chosen_pairs(
     prefix: str | None,
     dtype: str | None,
     device: str,
-) -> "list[Pair]":
+) -> "list[ScoredPair]":
     """The pairs that the options name: those of a suite, or of two models."""
     from benchmark.plan import find_device
     from benchmark.suite import find_suite, load_suite
@@ -138,18 +138,18 @@ def _chosen_pairs(
     return [named_pair(large, small, prefix or "", dtype or "float32", device)]
 
 
-def named_pair(large: str, small: str | None, prefix: str, dtype: str, device: str) -> "Pair":
+def named_pair(large: str, small: str | None, prefix: str, dtype: str, device: str) -> "ScoredPair":
     """The pair of two models by name, or one model alone; scored as `benchmark score` does."""
     from benchmark.plan import find_device
-    from benchmark.token_view import Pair
+    from benchmark.token_view import ScoredPair
 
     one_of("dtype", dtype, ("float32", "bfloat16", "float16"))
     ends = [(name, model_spec(name, dtype)) for name in (large, small) if name is not None]
     name = " − ".join(name for name, _ in ends)
-    return Pair(name, ends[0], ends[1] if len(ends) > 1 else None, prefix=prefix, device=find_device(device))
+    return ScoredPair(name, ends[0], ends[1] if len(ends) > 1 else None, prefix=prefix, device=find_device(device))
 
 
-def _changed(pair: "Pair", changes: dict[str, Any]) -> "Pair":
+def _changed(pair: "ScoredPair", changes: dict[str, Any]) -> "ScoredPair":
     from dataclasses import replace
 
     return replace(pair, **changes)

@@ -8,18 +8,16 @@ STORE/.begun/               what a stage that was cut off goes on from
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from benchmark.errors import UserError
+from benchmark.files import locked, sync_folder, sync_tree, write_atomically
 from benchmark.record import Cost, file_hash
 
 MANIFEST = "manifest.json"
@@ -69,14 +67,19 @@ class Store:
         return self._manifest(call) is not None
 
     def verified(self, call: StageCall) -> bool:
-        """Whether the artifact is there, with the files that its manifest names and no others, each with its hash."""
+        """Whether the artifact is there, with the files that its manifest names and no others, each with its hash.
+
+        Raises UserError if it cannot be read: that is not the same as broken, and no reason to make it again.
+        """
         manifest = self._manifest(call)
         if manifest is None:
             return False
         try:
             return bool(file_hashes(self.path(call)) == manifest["files"])
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            raise _unreadable(self.path(call), error) from None
 
     def cost(self, call: StageCall) -> Cost:
         """What the artifact took to make.
@@ -97,33 +100,62 @@ class Store:
 
         `environment` says what it is made on; it is kept in the manifest and is no part of the key.
         Returns whether work was done. Another process making the same artifact is waited for. What is written becomes
-        visible in one rename; an artifact that fails its check is thrown away and made again.
+        visible in one rename, when all of it is on the disk; an artifact that fails its check is thrown away and made
+        again.
+
+        Raises UserError if what is there cannot be read or removed, or if the file system has no locks.
         """
-        with self._locked(call):
+        name = f"{call.stage}-{call.key}"
+        with self.locked(name):
             if self.verified(call):
                 shutil.rmtree(self.begun(call), ignore_errors=True)
                 return False
             final = self.path(call)
-            shutil.rmtree(final, ignore_errors=True)
-            work_folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # the lock makes it ours
-            shutil.rmtree(work_folder, ignore_errors=True)
+            _remove(final)
+            work_folder = self.root / ".tmp" / name  # the lock makes it ours
+            _remove(work_folder)
             work_folder.mkdir(parents=True)
             try:
                 cost = work(work_folder)
                 self._seal(work_folder, call, cost, environment or {})
+                sync_tree(work_folder)
                 final.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(work_folder, final)
+                sync_folder(final.parent)
             finally:
                 shutil.rmtree(work_folder, ignore_errors=True)
             shutil.rmtree(self.begun(call), ignore_errors=True)
             return True
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half done, and nothing that anybody is at work on.
+
+        A store that cannot be written stays as it is: whoever has to write there is told.
+        """
+        for folder in self.root.glob(".tmp/*"):
+            with suppress(OSError), self.locked(folder.name, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, name: str, wait: bool = True) -> Iterator[bool]:
+        """Hold one of the store's locks, by its name; yields whether it is held, as it always is with `wait`."""
+        locks = self.root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with locked(locks / name, wait) as held:
+            yield held
+
     def _manifest(self, call: StageCall) -> dict[str, Any] | None:
         """The manifest without its own hash; None if it is not there, was changed, or is that of another artifact."""
+        file = self.path(call) / MANIFEST
         try:
-            manifest = json.loads((self.path(call) / MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads(file.read_text(encoding="utf-8"))
             sealed = manifest.pop("sha256")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(file, error) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         whole = sealed == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
         return manifest if whole else None
@@ -148,34 +180,19 @@ class Store:
         manifest = json.loads(json.dumps(manifest))
         write_atomically(folder / MANIFEST, json.dumps({**manifest, "sha256": _hash_of(manifest)}, indent=1))
 
-    @contextmanager
-    def _locked(self, call: StageCall) -> Iterator[None]:
-        locks = self.root / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{call.stage}-{call.key}"):
-            yield
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a hidden name in the same folder to write to; it takes the place of `path` if all goes well, else it goes.
-
-    The name is random, since in containers process numbers repeat.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _remove(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there. Raises UserError if it cannot be."""
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be removed ({error.strerror}); remove it, or give another folder") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be read ({error.strerror}); see to that, or remove it to have it made again")
 
 
 def file_hashes(folder: Path, but: str = MANIFEST) -> dict[str, str]:

@@ -17,7 +17,7 @@ DIGITS = 6  # significant ones that a view keeps of a score
 
 
 @dataclass(frozen=True)
-class Pair:
+class ScoredPair:
     """A pair as a view is made with it: names and specs, and how scores are made."""
 
     name: str
@@ -28,14 +28,14 @@ class Pair:
     device: str = "cpu"
 
 
-def pairs_of(suite: Suite) -> list[Pair]:
+def pairs_of(suite: Suite) -> list[ScoredPair]:
     """The pairs of a suite, scored as its stages score them. Raises UserError if it has none."""
     from benchmark.plan import find_device
 
     if not suite.pairs:
         raise UserError(f"suite {suite.name!r}: pairs: it has none; name models with --large and --small")
     return [
-        Pair(
+        ScoredPair(
             name,
             (pair.large, suite.models[pair.large]),
             (pair.small, suite.models[pair.small]),
@@ -59,7 +59,7 @@ def shipped_texts() -> list[tuple[str, Text]]:
 
 def make_views(
     texts: Sequence[Text],
-    pair: Pair,
+    pair: ScoredPair,
     method: Method,
     copies: int = 3,
     seed: int = 1,
@@ -116,7 +116,7 @@ def make_views(
 
 
 def _scores(
-    pair: Pair,
+    pair: ScoredPair,
     spec: ModelSpec,
     role: str,
     texts: Sequence[Text],
@@ -135,7 +135,7 @@ def _scores(
     )
 
 
-def _tokens(pair: Pair, texts: Sequence[Text]) -> list[TokenScores]:
+def _tokens(pair: ScoredPair, texts: Sequence[Text]) -> list[TokenScores]:
     from benchmark.models.loading import tokenizer_of
 
     return tokens_of(tokenizer_of(pair.large[1]), texts)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record
+from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, flat_scores
 from leaderboard.gold import Gold
 from leaderboard.untrusted import steers
 from tasks.biography import biography
@@ -141,12 +141,7 @@ def check_scores(record: Record, table: pa.Table) -> None:
             for metric in METRICS
             if row[f"{metric}_mean"] is not None
         }
-    told = {
-        (task, half, metric): value
-        for task, halves in record.scores.items()
-        for half, metrics in halves.items()
-        for metric, value in metrics.items()
-    }
+    told = flat_scores(record.scores)
     for key in dict.fromkeys([*told, *wanted]):
         if key not in wanted or key not in told or not abs(told[key] - wanted[key]) <= TOLERANCE:
             given = f"{wanted[key]:.6f}" if key in wanted else "nothing"

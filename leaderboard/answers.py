@@ -33,6 +33,11 @@ class Answers:
     values: NDArray[np.float64]
     distance: NDArray[np.float64]
 
+    def measured(self, metric: str) -> NDArray[np.bool_]:
+        """Which of the questions have a value of this metric."""
+        there: NDArray[np.bool_] = ~np.isnan(self.values[METRICS.index(metric)])
+        return there
+
     def asks_the_same_as(self, other: "Answers") -> bool:
         """Whether both hold the same questions of the same tasks and subjects, measured by the same metrics."""
         return (
@@ -81,7 +86,7 @@ def tally(
     the questions where it is true. None if `metric` is not measured there.
     """
     first, row = answers[0], METRICS.index(metric)
-    asked = ~np.isnan(first.values[row])
+    asked = first.measured(metric)
     if task is not None:
         asked &= first.task == task
     if among is not None:

@@ -4,8 +4,9 @@ import itertools
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.store import write_atomically
-from leaderboard.board import Board, build_board, load_records
+from benchmark.files import write_all
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import Board
 from leaderboard.page import clean, page, relative, table_csv
 from leaderboard.summary import compact
 from leaderboard.web.html import html_page
@@ -16,16 +17,15 @@ BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 def build(records_folder: Path, out_folder: Path, readme: Path | None = None) -> Board:
     """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
 
-    Nothing is written unless all of it can be made. Returns the board. Raises UserError if a record is not valid or may
+    Nothing is written unless all of it can be. Returns the board. Raises UserError if a record is not valid or may
     not stand beside another, if the marks are not in `readme`, or if a file cannot be written.
     """
     board, files = _render(records_folder, out_folder, readme)
-    for path, text in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); make room or give another folder") from None
+    try:
+        write_all(files)
+    except OSError as error:
+        where = error.filename or out_folder
+        raise UserError(f"{where}: cannot be written ({error.strerror}); make room or give another folder") from None
     return board
 
 

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard.answers import Answers, Tally, tally
-from leaderboard.board import BASELINE
-from leaderboard.comparisons import best_on_development, with_alpha
+from leaderboard.comparisons import BASELINE, best_on_development, with_alpha
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import Member, data_of
-from leaderboard.statistics import Interval, mean_interval, paired_difference
+from leaderboard.statistics import Estimate, mean_interval, paired_difference
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 COMPARISONS = (
@@ -58,8 +57,8 @@ class Trial(_Frozen):
     other: str
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
-    parts: dict[str, Interval]
-    whole: Interval
+    parts: dict[str, Estimate]
+    whole: Estimate
 
     @property
     def verdict(self) -> Verdict:
@@ -202,7 +201,7 @@ def _of_seeds(one: Member, seeds: Sequence[int]) -> list[Answers]:
     return [one.answers[one.row.seeds.index(seed)] for seed in seeds]
 
 
-def _difference(mine: list[Answers], theirs: list[Answers], tasks: list[str]) -> Interval | None:
+def _difference(mine: list[Answers], theirs: list[Answers], tasks: list[str]) -> Estimate | None:
     a, b = _tally(mine, tasks), _tally(theirs, tasks)
     return paired_difference(a[0], b[0], a[1]) if a and b else None
 

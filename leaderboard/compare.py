@@ -139,6 +139,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
+def fact_text(value: Any) -> str:
+    """A fact as people read it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else canonical(value)
+
+
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Facts:
     """Nested mappings as one, with dotted keys, and without what only bounds memory."""
     facts: Facts = {}

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from leaderboard.compare import Facts, canonical
 from leaderboard.significance import LEVEL, holm, paired_p
-from leaderboard.statistics import Interval, paired_difference
+from leaderboard.statistics import Estimate, paired_difference
 from leaderboard.variance import Spread, effects
 
 BASELINE = "plain_matched"
@@ -21,18 +21,18 @@ PAPER_METHODS = ("plain", BASELINE, RANDOM, "attention_dropout", "contrastive_dr
 Floats = NDArray[np.float64]
 
 
-class Comparison(BaseModel):
-    """A row against another one, on the seeds that both have.
+class Difference(BaseModel):
+    """The exact match of a row minus that of the row labelled `other`, on the seeds that both have.
 
-    `interval` is the exact match of this row minus that of the row labelled `other`. `p` is two-sided, for this pair
-    alone, None where it cannot be had; `p_adjusted` is Holm's, for all rows of the table that are compared with `other`
-    as the same kind of baseline. `spread` is how the difference varies, from which power is worked out.
+    `interval` is that difference and its ends. `p` is two-sided, for this pair alone, None where it cannot be had;
+    `p_adjusted` is Holm's, for all rows of the table that are compared with `other` as the same kind of baseline.
+    `spread` is how the difference varies, from which power is worked out.
     """
 
     model_config = ConfigDict(frozen=True)
 
     other: str
-    interval: Interval
+    interval: Estimate
     seeds: tuple[int, ...]
     p: float | None
     p_adjusted: float | None
@@ -83,13 +83,13 @@ class Contender:
         return round(float(self.totals.sum() / (self.counts.sum() * len(self.seeds))), 9)
 
 
-def to_baseline(contenders: Sequence[Contender]) -> list[Comparison | None]:
+def to_baseline(contenders: Sequence[Contender]) -> list[Difference | None]:
     """Each one against plain_matched: the one that shares most with it, where there are several."""
     baselines = [one for one in contenders if one.method == BASELINE]
     return _against(contenders, [_closest(one, baselines) for one in contenders])
 
 
-def to_random(contenders: Sequence[Contender]) -> list[Comparison | None]:
+def to_random(contenders: Sequence[Contender]) -> list[Difference | None]:
     """Each one against random_dropout.
 
     That is the one with the same probability of dropping where there is one, else the best on the development half.
@@ -132,7 +132,7 @@ def among_first(contenders: Sequence[Contender]) -> list[bool]:
     return [value is None or value >= LEVEL for value in holm(values)]
 
 
-def _against(contenders: Sequence[Contender], others: Sequence[Contender | None]) -> list[Comparison | None]:
+def _against(contenders: Sequence[Contender], others: Sequence[Contender | None]) -> list[Difference | None]:
     made = [_compare(one, other) for one, other in zip(contenders, others, strict=True)]
     families: dict[int, list[int]] = {}
     for place, other in enumerate(others):
@@ -145,14 +145,14 @@ def _against(contenders: Sequence[Contender], others: Sequence[Contender | None]
     return made
 
 
-def _compare(one: Contender, other: Contender | None) -> Comparison | None:
+def _compare(one: Contender, other: Contender | None) -> Difference | None:
     if other is None or other is one:
         return None
     seeds, a, b = _shared(one, other)
     if not seeds:
         return None
     spread = effects(a - b, one.counts).spread()
-    return Comparison(
+    return Difference(
         other=other.label,
         interval=paired_difference(a, b, one.counts),
         seeds=seeds,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import UserError
-from benchmark.record import Record, read_record
+from benchmark.record import Record, flat_scores, read_record
 from leaderboard.answer_checks import CHOSEN, TOLERANCE, check_gold, check_scores, check_table
 from leaderboard.gold import Gold, definition, gold, may_be_published
 from leaderboard.untrusted import AGAIN, MAX_JSON_BYTES, check_stem, check_values, parse_json, read_bounded, read_table
@@ -146,12 +146,11 @@ def _check_retention(record: Record) -> None:
     steps = [point.steps for point in record.curve]
     if steps != sorted(set(steps)) or any(not 0 <= step < record.training.steps for step in steps):
         raise ValueError(f"curve: its steps {steps[:10]} do not rise to below training.steps, {record.training.steps}")
+    known = flat_scores(record.scores)
     for point in record.curve:
-        for task, halves in point.scores.items():
-            for half, metrics in halves.items():
-                for metric, value in metrics.items():
-                    if not 0 <= value <= 1 or metric not in record.scores.get(task, {}).get(half, {}):
-                        raise ValueError(f"curve: {task}.{half}.{metric} at {point.steps} steps: {value} cannot be")
+        for place, value in flat_scores(point.scores).items():
+            if not 0 <= value <= 1 or place not in known:
+                raise ValueError(f"curve: {'.'.join(place)} at {point.steps} steps: {value} cannot be")
 
 
 def _unchecked(record: Record, known: Gold | None) -> list[str]:

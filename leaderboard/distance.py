@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard.answers import Answers, tally
-from leaderboard.statistics import Interval, mean_interval
+from leaderboard.statistics import Estimate, mean_interval
 
 BINS = 6  # of about equally many questions each
 
@@ -25,7 +25,7 @@ class DistanceBin(BaseModel):
 
     low: int
     high: int
-    score: Interval
+    score: Estimate
     questions: int
 
 

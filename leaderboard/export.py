@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from benchmark.errors import UserError, nearest
+from benchmark.files import replacing, write_atomically
 from benchmark.record import Record
-from benchmark.store import replacing, write_atomically
-from leaderboard.board import load_records
+from leaderboard.assemble import load_records
 from leaderboard.compare import canonical
 from leaderboard.lm_eval_layout import write_lm_eval
 from leaderboard.page import csv_cell

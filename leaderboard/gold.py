@@ -19,15 +19,15 @@ CHOICE = "_choice"
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question as the task has it; `golds` is empty where its answer is chosen, not written."""
+class Expected:
+    """What the task has of a question: its subject, half and golds, none where its answer is chosen, not written."""
 
     cluster: str
     half: str
     golds: tuple[str, ...]
 
 
-Gold = dict[tuple[str, str], Question]  # by lm-eval task and question id
+Gold = dict[tuple[str, str], Expected]  # by lm-eval task and question id
 
 
 def definition(task: str) -> str | None:
@@ -84,7 +84,7 @@ def _shipped(entry: str) -> tuple[str, Gold]:
     return corpus.data_hash, dict(_questions(task.name, task.evaluate, count))
 
 
-def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterator[tuple[tuple[str, str], Question]]:
+def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
     for name in evaluate:
         if task == "biography":
             yield from _of_people(name, count)
@@ -94,7 +94,7 @@ def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterato
             yield from _of_paragraphs(name, count)
 
 
-def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Question]]:
+def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
     """Questions of `biography`, `biography_<field>` or of either with `_choice`: lm-eval's groups and tasks."""
     choice = name.endswith(CHOICE)
     groups = {"biography": biography.FIELDS, **{f"biography_{field}": (field,) for field in biography.FIELDS}}
@@ -105,19 +105,19 @@ def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], 
         for field in groups[base]:
             golds = () if choice else (person["facts"][field],)
             key = f"biography_{field}{CHOICE if choice else ''}", f"{person['id']}:{field}"
-            yield key, Question(person["id"], person["half"], golds)
+            yield key, Expected(person["id"], person["half"], golds)
 
 
-def _of_paragraphs(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Question]]:
+def _of_paragraphs(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
     from tasks.corpus import corpus
     from tasks.wikipedia import wikipedia
 
     if name == "corpus":
         for document in corpus.read_corpus(HARBOUR):
             for number, asked in enumerate(document["questions"]):
-                question = Question(document["id"], document["half"], tuple(asked["answers"]))
-                yield (name, f"{document['id']}:{number}"), question
+                expected = Expected(document["id"], document["half"], tuple(asked["answers"]))
+                yield (name, f"{document['id']}:{number}"), expected
     else:
         for paragraph in wikipedia.read_mini(count):
             for asked in paragraph["questions"]:
-                yield (name, asked["id"]), Question(paragraph["id"], paragraph["half"], tuple(asked["answers"]))
+                yield (name, asked["id"]), Expected(paragraph["id"], paragraph["half"], tuple(asked["answers"]))

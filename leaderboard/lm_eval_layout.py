@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import UserError
+from benchmark.files import write_atomically
 from benchmark.record import METRICS, Record
-from benchmark.store import write_atomically
 from leaderboard.answers import HALF, read_answers
-from leaderboard.board import Found
+from leaderboard.assemble import Found
 from leaderboard.content import TASK_NAME
 
 FILTER = "none"  # lm-eval's name for answers that no filter changed

@@ -16,10 +16,11 @@ from urllib.parse import quote
 from tabulate import tabulate
 
 from benchmark.record import METRICS
-from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row, short_number
-from leaderboard.compare import canonical
-from leaderboard.comparisons import RANDOM
-from leaderboard.statistics import DRAWS, Interval
+from leaderboard.board import Board, BoardTable, Forgetting, Row
+from leaderboard.compare import canonical, fact_text
+from leaderboard.comparisons import BASELINE, RANDOM, Difference
+from leaderboard.labels import short_number
+from leaderboard.statistics import DRAWS, Estimate
 from leaderboard.untrusted import STEERING
 
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
@@ -64,7 +65,7 @@ def markdown_text(text: str) -> str:
     return re.sub(r"\b_+|_+\b", lambda run: r"\_" * len(run[0]), text)
 
 
-def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> str:
+def with_interval(score: Estimate | None, digits: int = 3, sign: str = "") -> str:
     """A mean with its interval, such as ".392 [.351, .433]"; a dash where there is none."""
     if score is None:
         return "–"
@@ -72,12 +73,15 @@ def with_interval(score: Interval | None, digits: int = 3, sign: str = "") -> st
     return f"{mean} [{low}, {high}]"
 
 
-def difference_text(row: Row, against: Comparison | None, digits: int = 3) -> str:
+def difference_text(row: Row, against: Difference | None, digits: int = 3) -> str:
     """A difference to another row with its mark, and its number of seeds where that is not the row's own."""
     if against is None:
         return "–"
-    fewer = f" ({len(against.seeds)} of {len(row.seeds)} seeds)" if against.seeds != row.seeds else ""
-    return with_interval(against.interval, digits, "+") + MARKS[against.verdict] + fewer
+    return with_interval(against.interval, digits, "+") + MARKS[against.verdict] + _fewer(row, against.seeds)
+
+
+def _fewer(row: Row, seeds: tuple[int, ...]) -> str:
+    return f" ({len(seeds)} of {len(row.seeds)} seeds)" if seeds != row.seeds else ""
 
 
 def rank_text(row: Row) -> str:
@@ -95,10 +99,10 @@ def forgetting_text(row: Row, label: str, digits: int = 3) -> str:
     change = row.forgetting.get(label)
     if change is None:
         return "–"
-    fewer = f" ({len(change.seeds)} of {len(row.seeds)} seeds)" if change.seeds != row.seeds else ""
+    fewer = _fewer(row, change.seeds)
     if change.low is None or change.high is None:
         return short_number(change.mean, digits, "+") + fewer
-    return with_interval(Interval(change.mean, change.low, change.high), digits, "+") + fewer
+    return with_interval(Estimate(change.mean, change.low, change.high), digits, "+") + fewer
 
 
 def forgetting_note(table: BoardTable, name: Callable[[str], str] = str) -> str:
@@ -148,10 +152,13 @@ def _section(table: BoardTable, folder: Path) -> str:
     fields = [
         [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
     ]
-    per_field = f"Exact match per field with its interval:\n\n{grid(['Method', *field_names], fields)}\n\n"
-    facts = ", ".join(f"{key} {_value(value)}" for key, value in table.conditions.items() if value is not None)
+    per_field = f"Exact match per field with its interval:\n\n{markdown_grid(['Method', *field_names], fields)}\n\n"
+    facts = ", ".join(
+        f"{key} {markdown_text(fact_text(value))}" for key, value in table.conditions.items() if value is not None
+    )
+    grid = markdown_grid(headers, rows, left=2)
     return (
-        f"## {markdown_text(table.title)}\n\n{grid(headers, rows, left=2)}\n\n{table.summary(markdown_text)}\n\n"
+        f"## {markdown_text(table.title)}\n\n{grid}\n\n{table.summary(markdown_text)}\n\n"
         f"{per_field if table.fields else ''}{_forgetting(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
@@ -167,7 +174,7 @@ def _forgetting(table: BoardTable) -> str:
     rows = [[_name(table, row), *(forgetting_text(row, label) for label in labels)] for row in table.rows]
     headers = ["Method", *(markdown_text(label) for label in labels)]
     note = forgetting_note(table, markdown_text)
-    return f"{note} Intervals are over seeds; with one seed there is none.\n\n{grid(headers, rows)}\n\n"
+    return f"{note} Intervals are over seeds; with one seed there is none.\n\n{markdown_grid(headers, rows)}\n\n"
 
 
 def _curve(table: BoardTable) -> str:
@@ -181,14 +188,10 @@ def _curve(table: BoardTable) -> str:
     ]
     headers = ["Method", *(f"{step:,}" for step in steps)]
     note = "Exact match after so many steps of the same run, whose schedule is set for the last:"
-    return f"{note}\n\n{grid(headers, rows)}\n\n"
+    return f"{note}\n\n{markdown_grid(headers, rows)}\n\n"
 
 
-def _value(value: object) -> str:
-    return markdown_text(value if isinstance(value, str) else canonical(value))
-
-
-def grid(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
+def markdown_grid(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
     """A Markdown table whose first `left` columns are set to the left."""
     align = ["left"] * left + ["right"] * (len(headers) - left)
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
@@ -255,7 +258,7 @@ def _csv_line(
     }
     for metric in METRICS:
         line |= _ends(metric, row.scores.get(metric))
-    line |= _comparison("difference", row.to_baseline) | _comparison("to_random", row.to_random)
+    line |= _difference("difference", row.to_baseline) | _difference("to_random", row.to_random)
     for field in fields:
         line |= _ends(csv_cell(f"exact_match_{field}"), row.fields.get(field))
     measured = {(one.label, one.metric) for one in table.held_out}
@@ -273,7 +276,7 @@ def _csv_line(
     return line
 
 
-def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]:
+def _difference(name: str, against: Difference | None) -> dict[str, str | float]:
     parts = (against.p, against.p_adjusted) if against else (None, None)
     return {
         **_ends(name, against.interval if against else None),
@@ -286,7 +289,7 @@ def _comparison(name: str, against: Comparison | None) -> dict[str, str | float]
     }
 
 
-def _ends(name: str, score: Interval | Forgetting | None) -> dict[str, str | float]:
+def _ends(name: str, score: Estimate | Forgetting | None) -> dict[str, str | float]:
     parts = {"": "mean", "_low": "low", "_high": "high"}
     values = {end: getattr(score, part, None) for end, part in parts.items()}
     return {name + end: "" if value is None else round(value, 6) for end, value in values.items()}

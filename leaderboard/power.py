@@ -14,8 +14,9 @@ from typing import Any
 from scipy.special import nctdtr, stdtrit
 from tabulate import tabulate
 
-from leaderboard.board import Board, short_number
+from leaderboard.board import Board
 from leaderboard.comparisons import BASELINE
+from leaderboard.labels import short_fact, short_number
 from leaderboard.page import clean
 from leaderboard.significance import LEVEL, least_p
 from leaderboard.variance import Spread
@@ -126,7 +127,7 @@ def power_lines(board: Board, difference: float, alpha: float = LEVEL) -> list[d
 def power_tables(board: Board, difference: float, alpha: float = LEVEL) -> str:
     """The lines of `power_lines` as text, a table for each table of the board."""
     lines, parts = power_lines(board, difference, alpha), []
-    wanted = f"{difference:g}".removeprefix("0")
+    wanted = short_fact(difference)
     headers = ["method", "Δ now", "seeds", "subjects", "tells now", f"seeds for {wanted}", f"subjects for {wanted}"]
     for table in board.tables:
         grid = [_cells(line) for line in lines if line["table"] == table.title]

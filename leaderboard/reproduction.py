@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.record import ModelInfo, Record
 from leaderboard.answers import Answers, read_answers, tally
-from leaderboard.board import BoardTable, Found, Row, build_board
+from leaderboard.assemble import Found, build_board
+from leaderboard.board import BoardTable, Row
+from leaderboard.labels import GREEK, short_fact
 from leaderboard.paper import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
-from leaderboard.statistics import Interval, mean_interval, normal_quantile
+from leaderboard.statistics import Estimate, mean_interval, normal_quantile, rounded
 
 PAPER_METRICS = ("exact_match", "f1")
 RULE = """\
@@ -51,7 +53,7 @@ class Member:
         """The row's exact match on the development half."""
         return self.row.development
 
-    def score(self, metric: str, task: str) -> Interval | None:
+    def score(self, metric: str, task: str) -> Estimate | None:
         """A metric of one lm-eval task, with its interval over seeds and subjects; None if it is not measured."""
         counted = tally(list(self.answers), metric, task)
         return mean_interval(*counted) if counted else None
@@ -68,8 +70,8 @@ class Ours(_Frozen):
     data: str
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
-    scores: dict[str, Interval]
-    difference: dict[str, Interval]
+    scores: dict[str, Estimate]
+    difference: dict[str, Estimate]
 
     @property
     def beyond(self) -> dict[str, float]:
@@ -78,7 +80,7 @@ class Ours(_Frozen):
         return {m: end for m, end in missed.items() if not self.difference[m].low <= 0 <= self.difference[m].high}
 
 
-class Outcome(_Frozen):
+class Finding(_Frozen):
     """One field of one row of the paper, what we have for it, the verdict and why; `command` runs what is missing."""
 
     model: str
@@ -106,7 +108,7 @@ def members(records: Sequence[Found]) -> list[Member]:
     return found
 
 
-def outcomes(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Outcome]:
+def findings(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Finding]:
     """Every row and field of one of the paper's tables with what our records say; a row of ours each if several do."""
     result = []
     for row in table.rows:
@@ -115,8 +117,8 @@ def outcomes(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Ou
         same_task = [one for one in same_model if one.records[0].task.name == table.task]
         matches = [one for one in same_task if _same_method(one, row)]
         for field in row.scores:
-            found = [_outcome(paper, table, row, field, one) for one in matches]
-            result += found or [_outcome(paper, table, row, field, None, _missing(table, row, same_model))]
+            found = [_finding(paper, table, row, field, one) for one in matches]
+            result += found or [_finding(paper, table, row, field, None, _missing(table, row, same_model))]
     return result
 
 
@@ -128,7 +130,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def against(ours: Interval, paper: float, questions: int) -> Interval:
+def against(ours: Estimate, paper: float, questions: int) -> Estimate:
     """Ours minus the paper's, of so many questions, with an interval made of both: see RULE.
 
     The two intervals are put together by squaring and adding (Newcombe 1998, Statistics in Medicine 17, 873-890,
@@ -137,13 +139,12 @@ def against(ours: Interval, paper: float, questions: int) -> Interval:
     low, high = wilson(paper, questions)
     gap = ours.mean - paper
     ends = gap - math.hypot(ours.mean - ours.low, high - paper), gap + math.hypot(ours.high - ours.mean, paper - low)
-    return Interval(*(round(value, 9) + 0.0 for value in (gap, *ends)))
+    return rounded(gap, *ends)
 
 
 def parameters_text(parameters: dict[str, float]) -> str:
     """The α and β of a method, as `α .6, β .05`; a dash where it has none."""
-    signs = {"alpha": "α", "beta": "β"}
-    return ", ".join(f"{signs[key]} {value:g}".replace(" 0.", " .") for key, value in parameters.items()) or "–"
+    return ", ".join(f"{GREEK[key]} {short_fact(value)}" for key, value in parameters.items()) or "–"
 
 
 def _is(model: ModelInfo, wanted: PaperModel) -> bool:
@@ -166,12 +167,12 @@ def _missing(table: PaperTable, row: PaperRow, same_model: Sequence[Member]) -> 
     return "no record of it with this method" + (" and its parameters" if row.parameters else "")
 
 
-def _outcome(
+def _finding(
     paper: Paper, table: PaperTable, row: PaperRow, field: str, one: Member | None, missing: str = ""
-) -> Outcome:
+) -> Finding:
     values = dict(zip(PAPER_METRICS, row.scores[field], strict=True))
     ours = _ours(paper, table, field, values, one) if one else None
-    return Outcome(
+    return Finding(
         model=paper.models[row.model].title,
         hub=paper.models[row.model].hub,
         method=row.method,

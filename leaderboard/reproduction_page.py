@@ -9,24 +9,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
-from leaderboard.board import BASELINE, Found, short_number
+from leaderboard.assemble import Found
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
-from leaderboard.comparisons import PAPER_METHODS
-from leaderboard.page import clean, field_name, markdown_text, record_url, with_interval
+from leaderboard.comparisons import BASELINE, PAPER_METHODS
+from leaderboard.labels import short_number
+from leaderboard.page import clean, field_name, markdown_grid, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (
     PAPER_METRICS,
     RULE,
+    Finding,
     Member,
-    Outcome,
     data_of,
+    findings,
     members,
-    outcomes,
     parameters_text,
 )
-from leaderboard.statistics import DRAWS, Interval
+from leaderboard.statistics import DRAWS, Estimate
 
 HEAD = "Made from the records by `benchmark reproduce --out`; do not edit by hand."
 STYLES = {"agrees": "green", "holds": "green", "disagrees": "red", "does not hold": "red"}
@@ -63,13 +63,13 @@ def reproduce(paper: Paper, tables: Sequence[str], records: Sequence[Found]) -> 
     sections, told = [], {}
     for name in tables:
         table = paper.tables[name]
-        found = outcomes(paper, table, ours)
+        found = findings(paper, table, ours)
         by_field = [distance(paper, table, ours)] if "birth_date" in table.fields else []
         claims = by_field or comparisons(paper, table, ours)
         rows = [one for one in ours if one.records[0].task.name in table.tasks and _is_shown(one, bool(by_field))]
         sections.append(_section(paper, name, found, rows, claims))
         told[name] = {
-            "rows": [outcome.model_dump(mode="json") for outcome in found],
+            "rows": [finding.model_dump(mode="json") for finding in found],
             "claims": [
                 {
                     **claim.model_dump(mode="json", exclude={"trials"}),
@@ -128,7 +128,7 @@ def _is_shown(one: Member, plain_alone: bool) -> bool:
     return one.row.method in (("plain", BASELINE) if plain_alone else PAPER_METHODS)
 
 
-def _section(paper: Paper, name: str, found: list[Outcome], rows: Sequence[Member], claims: Sequence[Claim]) -> Section:
+def _section(paper: Paper, name: str, found: list[Finding], rows: Sequence[Member], claims: Sequence[Claim]) -> Section:
     table = paper.tables[name]
     counts = {verdict: sum(o.verdict == verdict for o in found) for verdict in ("agrees", "disagrees", "not run")}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -137,7 +137,7 @@ def _section(paper: Paper, name: str, found: list[Outcome], rows: Sequence[Membe
         notes.append(f"{table.note[0].upper()}{table.note[1:]}.")
     notes += [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(o.note for o in found if o.note)]
     notes += _told_twice(paper, name)
-    commands = list(dict.fromkeys(outcome.command for outcome in found if outcome.verdict == "not run"))
+    commands = list(dict.fromkeys(finding.command for finding in found if finding.verdict == "not run"))
     return Section(
         title=f"{name.replace('table', 'Table ')}: {table.title}",
         notes=tuple(notes),
@@ -172,7 +172,7 @@ def _told_twice(paper: Paper, name: str) -> list[str]:
     return notes
 
 
-def _numbers(found: Sequence[Outcome]) -> Grid:
+def _numbers(found: Sequence[Finding]) -> Grid:
     headers = ["Model", "Method", "α, β", "Field", "Paper", "Ours, exact match", "Ours, F1", "Verdict", "Why"]
     rows = []
     for one in found:
@@ -242,7 +242,7 @@ def _trials(table: PaperTable, claims: Sequence[Claim]) -> Grid:
     return Grid("Every trial of a claim", headers, rows, notes=notes)
 
 
-def _part(score: Interval | None, by_field: bool) -> str:
+def _part(score: Estimate | None, by_field: bool) -> str:
     return Shown(short_number(score.mean, 2) if by_field and score else with_interval(score, 2, "+"))
 
 
@@ -252,7 +252,7 @@ def _markdown_grid(grid: Grid, folder: Path) -> str:
     if grid.files and any(grid.files):
         rows = [[*row, _links(files, folder)] for row, files in zip(rows, grid.files, strict=True)]
         headers = [*headers, "Records"]
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] * len(headers))
+    return markdown_grid(headers, rows, left=len(headers))
 
 
 def _links(files: Sequence[Path], folder: Path) -> str:

@@ -24,7 +24,7 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Interval:
+class Estimate:
     """A mean and the ends of its 95% interval, rounded to nine digits.
 
     The rounding keeps the last bits of a sum, which may differ between processors, from ever reaching a page.
@@ -60,7 +60,7 @@ def resampled_deviations(found: Effects, draws: int = DRAWS, seed: int = 0) -> F
 
 def mean_interval(
     totals: ArrayLike, counts: ArrayLike = 1, bounds: Bounds | None = (0.0, 1.0), draws: int = DRAWS, seed: int = 0
-) -> Interval:
+) -> Estimate:
     """The mean over all questions, and its 95% bootstrap interval over seeds and subjects.
 
     It is the symmetric bootstrap interval (Hall 1988, Journal of the Royal Statistical Society B 50(1)): the mean plus
@@ -89,16 +89,16 @@ def mean_interval(
     if bounds and not bounds[0] - 1e-9 <= found.mean <= bounds[1] + 1e-9:
         raise ValueError(f"a mean of {found.mean:g} is not between {bounds[0]:g} and {bounds[1]:g}")
     if not (found.by_seed.any() or found.by_subject.any()):
-        return _interval(found.mean, *_without_spread(found, bounds))
+        return rounded(found.mean, *_without_spread(found, bounds))
     half = _quantile(resampled_deviations(found, draws, seed)) / normal_quantile()
     half *= max(math.sqrt(part) * float(stdtrit(free, (1 + CONFIDENCE) / 2)) for part, free in found.spread().readings)
     if bounds is None:
-        return _interval(found.mean, found.mean - half, found.mean + half)
+        return rounded(found.mean, found.mean - half, found.mean + half)
     low, high = bounds
     share = (found.mean - low) / (high - low)
     reach = half / (high - low) / (share * (1 - share))
     ends = (float(expit(logit(share) + sign * reach)) for sign in (-1, 1))
-    return _interval(found.mean, *(low + (high - low) * end for end in ends))
+    return rounded(found.mean, *(low + (high - low) * end for end in ends))
 
 
 def paired_difference(
@@ -108,7 +108,7 @@ def paired_difference(
     bounds: Bounds | None = (-1.0, 1.0),
     draws: int = DRAWS,
     seed: int = 0,
-) -> Interval:
+) -> Estimate:
     """The mean of a minus b with its interval, where both answered the same questions under the same seeds.
 
     `a` and `b` are totals [seeds, subjects], and `bounds` those of a difference. Each draw takes the same seeds and
@@ -121,8 +121,9 @@ def paired_difference(
     return mean_interval(first - second, counts, bounds, draws, seed)
 
 
-def _interval(mean: float, low: float, high: float) -> Interval:
-    return Interval(*(round(value, 9) + 0.0 for value in (mean, low, high)))
+def rounded(mean: float, low: float, high: float) -> Estimate:
+    """An Estimate of these numbers, to nine digits and without a negative zero."""
+    return Estimate(*(round(value, 9) + 0.0 for value in (mean, low, high)))
 
 
 def _quantile(deviations: Floats) -> float:

@@ -12,9 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmark.errors import UserError
+from benchmark.files import replacing
 from benchmark.record import Record
-from benchmark.store import replacing
-from leaderboard.board import Found, build_board, load_records
+from benchmark.stop import finishing
+from leaderboard.assemble import Found, build_board, load_records
 from leaderboard.content import examine
 from leaderboard.untrusted import MAX_JSON_BYTES, MAX_PARQUET_BYTES, check_stem, read_bounded
 
@@ -23,7 +24,7 @@ RECORD, ANSWERS = ".json", ".answers.parquet"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Submission:
     """What became of a submission.
 
     `refused` has a line for each file that was refused, and then nothing was added; else `added` has the paths of the
@@ -35,7 +36,7 @@ class Outcome:
     unchecked: Counter[str]
 
 
-def submit(files: Sequence[Path], records: Path) -> Outcome:
+def submit(files: Sequence[Path], records: Path) -> Submission:
     """Check records (files, or folders of them) and add them to the folder `records`, all or none.
 
     What is checked is copied first, so that it is the very bytes that are added. Raises UserError if the records that
@@ -68,7 +69,7 @@ def submit(files: Sequence[Path], records: Path) -> Outcome:
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
         added = [] if refused else _add(staged, records)
-    return Outcome(refused, added, unchecked)
+    return Submission(refused, added, unchecked)
 
 
 def check_folder(records: Path) -> tuple[list[str], list[Found], Counter[str]]:
@@ -169,7 +170,10 @@ def _check_place(path: Path, record: Record, records: Path, there: Sequence[Foun
         if name.casefold() in taken:
             raise UserError(f"{path}: file name: {folder / name} is there already; remove that first")
     if datetime.fromisoformat(record.created) > datetime.now(UTC) + timedelta(days=1):
-        raise UserError(f"{path}: created: {record.created} has not come yet; set the clock and run the suite again")
+        raise UserError(
+            f"{path}: created: {record.created} has not come yet; set the clock, remove the record and run the suite "
+            "again, which puts it together anew"
+        )
 
 
 def _check_among(path: Path, record: Record, staged: dict[Path, Record]) -> None:
@@ -198,13 +202,16 @@ def _add(staged: dict[Path, Record], records: Path) -> list[Path]:
                 folder.mkdir(parents=True)
                 made.append(folder)
             for name in (record.answers.file, path.name):
+                added.append(folder / name)
                 with replacing(folder / name) as temporary:
                     temporary.write_bytes((path.parent / name).read_bytes())
-                added.append(folder / name)
-    except OSError as error:
-        for path in added:
-            path.unlink(missing_ok=True)
-        for folder in made:
-            folder.rmdir()
-        raise UserError(f"{records}: cannot be written ({error.strerror}); make room, then submit again") from None
+    except BaseException as error:  # a full disk, or somebody's Ctrl-C
+        with finishing():
+            for path in added:
+                path.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"{records}: cannot be written ({error.strerror}); make room, then submit again") from None
+        raise
     return [path for path in added if path.suffix == RECORD]

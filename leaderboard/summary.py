@@ -2,7 +2,7 @@
 
 from leaderboard.board import Board, BoardTable, Row
 from leaderboard.comparisons import BASELINE, PAPER_METHODS
-from leaderboard.page import MARKS, grid, markdown_text, url, with_interval
+from leaderboard.page import MARKS, markdown_grid, markdown_text, url, with_interval
 
 
 def compact(board: Board, link: str) -> str:
@@ -16,7 +16,7 @@ def compact(board: Board, link: str) -> str:
     headers = ["Exact match", *(markdown_text(method) for method in shown), "best of the others"]
     kept = len(headers) if any(line[-1] != "–" for line in lines) else -1
     return (
-        f"{grid([*headers][:kept], [line[:kept] for line in lines])}\n\n"
+        f"{markdown_grid([*headers][:kept], [line[:kept] for line in lines])}\n\n"
         "Test half, 95% intervals over seeds and subjects. Of a method's several parameters, those that are best on "
         f"the development half. **Bold**: the highest of a line. ▲▼: above or below {markdown_text(BASELINE)}, p < .05 "
         "after Holm's correction. Every row and column, the records, and how the numbers are made: "

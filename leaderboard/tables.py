@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.record import METRICS, Record
-from leaderboard.board import BoardTable, Found, Row, build_board
-from leaderboard.comparisons import Comparison as BoardComparison
+from benchmark.record import METRICS, Record, flat_scores
+from leaderboard.assemble import Found, build_board
+from leaderboard.board import BoardTable, Forgetting, Row
+from leaderboard.comparisons import Difference
 from leaderboard.page import relative
-from leaderboard.statistics import Interval as BoardInterval
+from leaderboard.statistics import Estimate
 
 
 class _Row(BaseModel):
@@ -253,12 +254,8 @@ def _record(path: Path, record: Record, folder: Path) -> RecordRow:
 def _scores(record: Record) -> Iterator[ScoreRow]:
     after = [(point.steps, False, point.scores) for point in record.curve]
     for steps, last, scores in [*after, (record.training.steps, True, record.scores)]:
-        for task, halves in scores.items():
-            for half, metrics in halves.items():
-                for metric, value in metrics.items():
-                    yield ScoreRow(
-                        cell=record.cell, steps=steps, last=last, task=task, half=half, metric=metric, value=value
-                    )
+        for (task, half, metric), value in flat_scores(scores).items():
+            yield ScoreRow(cell=record.cell, steps=steps, last=last, task=task, half=half, metric=metric, value=value)
 
 
 def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
@@ -287,7 +284,7 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
         to_baseline=_comparison(row.to_baseline),
         to_random=_comparison(row.to_random),
         fields={field: _interval(one) for field, one in row.fields.items()},
-        forgetting={name: Interval(mean=one.mean, low=one.low, high=one.high) for name, one in row.forgetting.items()},
+        forgetting={name: _interval(one) for name, one in row.forgetting.items()},
         curve=row.curve,
         by_distance=[
             DistanceRow(low=one.low, high=one.high, questions=one.questions, exact_match=_interval(one.score))
@@ -302,11 +299,11 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
     )
 
 
-def _interval(score: BoardInterval) -> Interval:
+def _interval(score: Estimate | Forgetting) -> Interval:
     return Interval(mean=score.mean, low=score.low, high=score.high)
 
 
-def _comparison(found: BoardComparison | None) -> Comparison | None:
+def _comparison(found: Difference | None) -> Comparison | None:
     if found is None:
         return None
     return Comparison(

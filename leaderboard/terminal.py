@@ -5,7 +5,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.board import Board, BoardTable, Row, short_number
+from leaderboard.board import Board, BoardTable, Row
+from leaderboard.comparisons import BASELINE
+from leaderboard.labels import short_number
 from leaderboard.page import (
     clean,
     difference_text,
@@ -39,7 +41,7 @@ def _rich_table(table: BoardTable) -> Table:
     grid.add_column(Text("exact match"), justify="right", no_wrap=True)
     for name in ("F1", *(_abbreviated(field_name(field)) for field in table.fields)):
         grid.add_column(Text(name), justify="right", max_width=5)
-    grid.add_column(Text("Δ to plain_matched"), justify="right", max_width=19)
+    grid.add_column(Text(f"Δ to {BASELINE}"), justify="right", max_width=19)
     grid.add_column(Text("seeds"), justify="right")
     for row in table.rows:
         grid.add_row(*_cells(table, row), style="bold green" if table.is_best(row) else "")

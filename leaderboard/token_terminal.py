@@ -49,7 +49,7 @@ def print_view(view: TokenView, console: Console, table: bool = False) -> None:
 def _heading(view: TokenView, quantity: Quantity, values: list[float]) -> Text:
     named = _TITLES[quantity].format(clean({"large": view.large, "small": view.small}.get(quantity) or ""))
     scale = Text(f"{named}  ", style="dim")
-    limit = 1.0 if quantity == "keep" else strongest(values)
+    limit = strongest(values, quantity)
     steps = (-1.0, -0.5, 0.0, 0.5, 1.0) if min(values) < 0 else (0.0, 0.25, 0.5, 0.75, 1.0)
     beyond = {step: sign for step, sign in ((-1.0, "≤"), (1.0, "≥")) if quantity != "keep"}
     for step in steps:

@@ -87,19 +87,21 @@ class TokenView(_Frozen):
         return None if any(value is None for value in found) else found
 
 
-def strongest(values: Sequence[float]) -> float:
+def strongest(values: Sequence[float], quantity: Quantity) -> float:
     """The amount at which colours are at their strongest: the CLIP quantile of the absolute values, never 0.
 
     A token or two, as a rule the first, draw many times the attention of the others; without a limit these would all
-    look alike.
+    look alike. Probabilities are at their strongest at 1.
     """
+    if quantity == "keep":
+        return 1.0
     amounts = sorted(map(abs, values))
     return amounts[math.ceil(CLIP * len(amounts)) - 1] or amounts[-1] or 1.0
 
 
 def shades(values: Sequence[float], quantity: Quantity) -> list[float]:
     """How strong the colour of every token is: from 0 to 1, and down to −1 for differences below 0."""
-    limit = 1.0 if quantity == "keep" else strongest(values)
+    limit = strongest(values, quantity)
     return [max(-1.0, min(1.0, value / limit)) for value in values]
 
 

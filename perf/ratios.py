@@ -7,6 +7,7 @@ within the round, and the median over rounds is what counts.
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ def timed(
 ) -> Timed:
     """Do every way once untimed, then `rounds` times by turns, each time beginning with another one.
 
-    Work queued on a GPU is waited for.
+    Work queued on a GPU is waited for. A way that has to prepare what is not to be timed returns its own seconds, as a
+    float.
     """
     wait = _waiting()
     for way in ways.values():
@@ -91,9 +93,9 @@ def timed(
         for name in names[turn:] + names[:turn]:
             wait()
             began = time.perf_counter()
-            ways[name]()
+            own = ways[name]()
             wait()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(own if isinstance(own, float) else time.perf_counter() - began)
     return Timed(question, seconds, to, amount)
 
 
@@ -122,3 +124,14 @@ def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None
 
     made_on = environment(given.device, given.threads).model_dump(mode="json")
     print(json.dumps({"measured": [one.as_dict() for one in found], **also, "environment": made_on}, indent=1))
+
+
+def run(main: Callable[[], int]) -> int:
+    """The exit code of a script: that of `main`, or 2 after a line on stderr for what a user got wrong."""
+    from benchmark.errors import UserError
+
+    try:
+        return main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

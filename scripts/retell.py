@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.files import replacing
 from benchmark.people import FIELDS, WORDINGS, Person, tell
-from benchmark.store import replacing
 from benchmark.texts import AugmentedText, json_lines, write_lines
 from tasks.biography import biography
 

@@ -3,14 +3,18 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from benchmark import cli, doctor
+from benchmark.errors import UserError
 from benchmark.plan import make_plan
 from benchmark.suite import load_suite
 from benchmark.texts import read_augmented, read_scores, read_texts
@@ -176,9 +180,116 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     assert "the same command goes on from there" in err and "Traceback" not in err
 
 
+STOPPED = "stopped; what is finished is kept, the same command goes on from there\n"
+
+
+def _plainly(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def _thrice(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    finally:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _in_a_library_that_makes_another_exception_of_it(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise RuntimeError("initialization failed") from None
+
+
+def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt:
+        raise UserError("the model did not load") from None
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        _plainly,
+        _thrice,
+        _in_a_library_that_makes_another_exception_of_it,
+        _in_a_library_that_makes_a_users_mistake_of_it,
+    ],
+)
+def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[int], None], number: int, code: int
+) -> None:
+    monkeypatch.setattr("benchmark.runner.run_suite", lambda *_: how(number))
+    (tmp_path / "trial.yaml").write_text(SMALL)
+    assert run("run", str(tmp_path / "trial.yaml")) == (code, "", STOPPED)
+
+
+def test_a_signal_while_the_command_is_loaded_is_one_line(here: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "sys.argv = ['benchmark', 'plan']\n"
+        "from benchmark.__main__ import main\n"
+        "main()\n"
+    )
+    done = _process([sys.executable, "-c", code], here)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", STOPPED)
+
+
+def _process(command: list[str], cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, check=False, **streams)
+
+
+def test_output_that_nobody_reads_on_is_no_error_to_tell(here: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = _process([sys.executable, "-m", "benchmark", "doctor"], here, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_on_a_full_disk_is_one_line(here: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = _process([sys.executable, "-m", "benchmark", "doctor"], here, stdout=full)
+    assert "No space left on device" in _refused((done.returncode, "", done.stderr))
+
+
+def test_files_are_not_opened_in_the_place_of_streams_that_are_closed(here: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from benchmark.__main__ import _open_streams\n"
+        "_open_streams()\n"
+        "print('to nobody'); print('to nobody', file=sys.stderr, flush=True); sys.stdin.read()\n"
+        "os._exit(os.open('file', os.O_CREAT | os.O_RDWR))\n"
+    )
+    done = _process(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code], here)
+    assert done.returncode == 3, "what is printed would stand in the file"
+    assert (here / "file").read_text() == ""
+
+
 @pytest.mark.parametrize(
     ("errno", "says"),
-    [(28, "No space left on device"), (13, "Permission denied"), (20, "Not a directory"), (36, "File name too long")],
+    [
+        (28, "No space left on device"),
+        (122, "Disk quota exceeded"),
+        (27, "File too large"),
+        (5, "Input/output error"),
+        (30, "Read-only file system"),
+        (1, "Operation not permitted"),
+        (13, "Permission denied"),
+        (20, "Not a directory"),
+        (36, "File name too long"),
+    ],
 )
 def test_a_full_or_closed_disk_is_one_line(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, says: str
@@ -307,10 +418,31 @@ def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch:
     code, out, _ = run("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(out)}
     assert code == 0
-    assert list(findings) == ["device", "memory", "disk", "hugging face cache", "hub", "docker"]
+    assert list(findings) == ["device", "bfloat16 on the CPU", "memory", "disk", "hugging face cache", "hub", "docker"]
     assert findings["device"]["found"].startswith("cpu, ")
     assert not findings["docker"]["ok"] and "make" in findings["docker"]["remedy"]
     assert list(here.iterdir()) == []
+
+
+def test_the_doctor_says_what_to_do_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 47.0)
+    finding = next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU")
+    assert (finding.ok, finding.found) == (False, "47.0 times the time of float32")
+    assert "dtype: float32" in finding.remedy
+    monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 0.6)
+    assert next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU").ok
+
+
+def test_a_product_that_takes_longer_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> None:
+        nonlocal clock
+        clock += 0.5 if a.dtype == torch.bfloat16 else 0.01
+
+    monkeypatch.setattr(torch, "mm", product)
+    monkeypatch.setattr("time.process_time", lambda: clock)
+    assert doctor.bfloat16_slowdown() == pytest.approx(50)
 
 
 @pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "nonsense://", "unix:///nowhere/docker.sock"])
@@ -327,7 +459,7 @@ def test_the_doctor_tells_in_words_what_is_amiss(run: Run, here: Path, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, out, _ = run("doctor")
     lines = out.splitlines()
-    assert code == 0 and len(lines) == 6
+    assert code == 0 and len(lines) == 7
     assert all(line.startswith(("ok  ", "note")) for line in lines)
-    assert "HF_HUB_OFFLINE is set" in lines[4]
-    assert lines[5].startswith("note docker: no engine answers (only needed for containers")
+    assert "HF_HUB_OFFLINE is set" in lines[5]
+    assert lines[6].startswith("note docker: no engine answers (only needed for containers")

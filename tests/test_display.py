@@ -1,5 +1,9 @@
 """Progress as lines and as bars."""
 
+import errno
+import io
+import os
+import sys
 from typing import Any
 
 import pytest
@@ -51,3 +55,28 @@ def test_people_at_a_terminal_get_bars_and_logs_get_lines(
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     with display(1, plain) as shown:
         assert isinstance(shown, kind)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(("number", "goes_on"), [(errno.EIO, True), (errno.ENOSPC, False)])
+def test_a_terminal_that_is_gone_ends_no_run_that_was_to_outlive_it(
+    monkeypatch: pytest.MonkeyPatch, plain: bool, number: int, goes_on: bool
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+        def isatty(self) -> bool:
+            return True
+
+    def show() -> None:
+        with display(1, plain) as shown:
+            shown.progress(CALL, 1, 9)
+            shown.done(CALL)
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    if goes_on:
+        show()
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            show()

@@ -93,3 +93,21 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mine.yaml: is there already"):
         create("model", "mine", root=tmp_path)
     assert "word_soup" not in METHODS
+
+
+def test_a_disk_without_room_for_all_files_of_a_task_has_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def full_at_the_third(_: int) -> None:
+        synced.append(1)
+        if len(synced) == 3:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_at_the_third)
+        with pytest.raises(UserError, match=r"landmarks\.yaml: No space left on device; run this in a checkout"):
+            create("task", "landmarks", root=tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert len(create("task", "landmarks", root=tmp_path)[0]) == 4

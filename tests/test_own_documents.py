@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
     tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.board import build_board
+    from leaderboard.assemble import build_board
 
     monkeypatch.setattr(runner, "run_calls", calls_here)
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)
@@ -145,6 +145,9 @@ def test_a_suite_file_is_written_anew_until_somebody_edits_it(file: Path, tmp_pa
     with pytest.raises(UserError, match=r"corpus_my_notes.yaml: was changed by hand; run it with `benchmark run "):
         write_suite(content_for({"path": file}, steps=4), tmp_path)
     assert written.read_text() == edited
+    written.write_bytes(b"\xff\xfe no text")
+    with pytest.raises(UserError, match="was changed by hand"):
+        write_suite(content_for({"path": file}, steps=4), tmp_path)
 
 
 @pytest.mark.parametrize(

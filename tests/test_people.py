@@ -110,7 +110,7 @@ def test_how_people_are_told_about_changes_nothing_else() -> None:
         assert [row["text"] for row in rows] != [row["text"] for row in plain]
 
 
-def _order_of(told: module.Paragraph) -> tuple[str, ...]:
+def _order_of(told: module.PersonText) -> tuple[str, ...]:
     return tuple(sorted(FIELDS, key=lambda field: told.spans[field]))
 
 

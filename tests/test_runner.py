@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +12,8 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,16 @@ import yaml
 from benchmark import runner
 from benchmark.errors import UserError
 from benchmark.executors import local
+from benchmark.files import write_atomically
 from benchmark.plan import make_plan
 from benchmark.record import Record, read_record
 from benchmark.runner import Outcome, run_suite
+from benchmark.stages import VERSIONS
+from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 from scripts import kill_and_resume
-from scripts.kill_and_resume import living, start, wait_until_gone
+from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
 from tests.tiny import calls_here, tiny_suite
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +84,7 @@ def artifact(results: Path, suite: Suite, stage: str) -> Path:
 
 
 def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> None:
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
 
     found = load_records(finished / "records" / "tiny_test")
     assert [path for path, _ in found] == record_files(finished) and len(found) == 2
@@ -202,13 +208,137 @@ def test_a_folder_that_cannot_be_written_is_named(tiny: Path, tmp_path: Path) ->
         again(tiny, tmp_path)
 
 
+# --- what a run that was cut off left undone
+
+
+def test_a_record_that_was_replaced_goes_though_the_run_was_killed_before_it_could_remove_it(
+    tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
+) -> None:
+    (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
+    text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
+    folder = results / "records" / "tiny_test"
+    replaced = {path: path.read_bytes() for path in folder.iterdir()}
+    again(tiny, results, retention=[text])
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    assert len(kept) == len(replaced) == 4 and not kept.keys() & replaced.keys()
+    for path, content in replaced.items():
+        path.write_bytes(content)
+    foreign = folder / "tiny_test-of-another-suite.json"
+    foreign.write_text("whatever it is")
+    assert again(tiny, results, retention=[text]).made == 0
+    foreign.unlink()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
+
+
+def test_answers_without_a_record_and_what_was_half_written_go_at_the_next_run(
+    tiny: Path, results: Path, stages: Counter[str]
+) -> None:
+    folder = results / "records" / "tiny_test"
+    before = sorted(folder.iterdir())
+    shutil.copy(next(folder.glob("*.parquet")), folder / "of-a-method-that-left-the-suite-0123abcd.answers.parquet")
+    (folder / ".of-another-0123abcd.json.0123456789abcdef").write_text("half")
+    assert again(tiny, results).made == 0
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_record_that_another_run_removes_first_is_no_error(
+    tiny: Path, results: Path, tmp_path: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark import results as module
+
+    (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
+    older = set(record_files(results))
+
+    def gone(path: Path) -> Record:
+        if path in older:
+            path.unlink(missing_ok=True)
+        return read_record(path)
+
+    monkeypatch.setattr(module, "read_record", gone)
+    text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
+    assert again(tiny, results, retention=[text]).made == 2
+    assert len(record_files(results)) == 2 and not older & set(record_files(results))
+
+
+def test_a_record_that_another_run_has_written_meanwhile_is_taken_as_it_is(
+    tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {path: path.read_bytes() for path in record_files(results)}
+    content = {path: path.read_bytes() for path in (results / "records" / "tiny_test").iterdir()}
+    for path in content:
+        path.unlink()
+    locked = Store.locked
+
+    @contextmanager
+    def after_another(store: Store, name: str, wait: bool = True) -> Iterator[bool]:
+        with locked(store, name, wait) as held:
+            if name == "records":
+                for path, there in content.items():
+                    path.write_bytes(there)
+            yield held
+
+    monkeypatch.setattr(Store, "locked", after_another)
+    assert again(tiny, results).made == 2
+    assert {path: path.read_bytes() for path in record_files(results)} == written, "with the other's times"
+
+
+def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
+    tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark import results as module
+
+    before = {path.name: read_record(path).results() for path in record_files(results)}
+    for path in (results / "records" / "tiny_test").iterdir():
+        path.unlink()
+
+    def interrupted(path: Path, text: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write_atomically(path, text)
+
+    monkeypatch.setattr(module, "write_atomically", interrupted)
+    with listening(), pytest.raises(Stopped):
+        again(tiny, results)
+    (path,) = record_files(results)
+    assert read_record(path).results() == before[path.name]
+    assert len(list(path.parent.iterdir())) == 2, "the record and its answers"
+
+
+def test_an_artifact_that_is_removed_while_the_run_goes_on_is_named(
+    tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark import results as module
+
+    for path in record_files(results):
+        path.unlink()
+    gone = artifact(results, tiny_suite(tiny), "train")
+    copy = module._copy_answers
+
+    def remove(*arguments: Any) -> Any:
+        shutil.rmtree(gone)
+        return copy(*arguments)
+
+    monkeypatch.setattr(module, "_copy_answers", remove)
+    with pytest.raises(UserError, match=rf"{gone.name}/training.json: is gone; run the suite again"):
+        again(tiny, results)
+
+
+def test_what_killed_processes_left_in_the_store_goes_at_the_next_run(
+    tiny: Path, results: Path, stages: Counter[str]
+) -> None:
+    record_files(results)[0].unlink()
+    (left := results / "store" / ".tmp" / "train-of_a_suite_that_changed").mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(bytes(1000))
+    again(tiny, results)
+    assert list((results / "store" / ".tmp").iterdir()) == []
+
+
 # --- what training cost elsewhere
 
 
 def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
 ) -> None:
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
 
     (tmp_path / "held_out.txt").write_text("Words that no corpus has, and a few more of them.", encoding="utf-8")
     text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
@@ -272,12 +402,6 @@ def suite_file(tiny: Path, folder: Path) -> str:
     return str(folder / "suite.yaml")
 
 
-def workers_of(mark: str, parent: int) -> list[int]:
-    """Ids of a run's worker processes."""
-    others = [pid for pid in living(mark) if pid != parent]
-    return [pid for pid in others if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -294,15 +418,15 @@ def test_a_worker_killed_for_lack_of_memory_ends_the_run_and_the_next_one_comple
     suite, mark = suite_file(tiny, tmp_path), uuid.uuid4().hex
     process = start(suite, tmp_path / "results", mark)
     wait_for(lambda: list((tmp_path / "results/store/.tmp").glob("train-*")))
-    (worker, *_) = workers_of(mark, process.pid)
+    (worker, *_) = workers_of(mark)
     os.kill(worker, signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "a worker process died, most often for lack of memory" in errors.decode().splitlines()[-1]
     assert "Traceback" not in errors.decode()
     assert wait_until_gone(mark) is not None
-    kill_and_resume.finish(suite, tmp_path / "results")
-    assert kill_and_resume.records(tmp_path / "results") == kill_and_resume.records(finished)
+    finish(suite, tmp_path / "results")
+    assert records(tmp_path / "results") == records(finished)
 
 
 @pytest.mark.slow
@@ -313,7 +437,7 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
     if moment == "while training":
         wait_for(lambda: list((results / "store/.tmp").glob("train-*")))
     else:
-        wait_for(lambda: workers_of(mark, process.pid))
+        wait_for(lambda: workers_of(mark))
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -323,13 +447,38 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_no_record(tiny: Path, tmp_path: Path, capsys: Any) -> None:
-    code = kill_and_resume.main(
-        [suite_file(tiny, tmp_path), "--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")]
-    )
+def test_kills_at_random_moments_change_no_record(tmp_path: Path, capsys: Any) -> None:
+    code = kill_and_resume.main(["--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")])
     shown = capsys.readouterr().out
     assert code == 0, shown
     assert "2 records, 0 differ after 5 kills; 0 kills left something" in shown
+    _, by_stage = shown.split("stage under way")
+    for kind in VERSIONS:
+        assert re.search(rf"^{kind} +\d+$", by_stage, re.MULTILINE), "every kind of stage is in the suite"
+
+
+def test_a_kill_is_aimed_at_a_stage_that_is_yet_to_do(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder, kinds in ((undisturbed, ("corpus", "train", "retain")), (killed, ("corpus", "train"))):
+        for kind in kinds:
+            (artifact := folder / "store" / kind / "0123").mkdir(parents=True)
+            (artifact / "manifest.json").write_text('{"cost": {"seconds": 7.0}}')
+    rng = random.Random(1)
+    moments = [kill_and_resume.draw(rng, number, undisturbed, killed, 60.0) for number in range(400)]
+    assert {moment.stage for moment in moments[::2]} == {None}
+    assert {moment.stage for moment in moments[1::2]} == {"retain"}
+    assert 55 < max(moment.seconds for moment in moments[::2]) <= 60
+    assert 6 < max(moment.seconds for moment in moments[1::2]) <= 7
+    assert all(moment.stage is None for moment in (kill_and_resume.draw(rng, 1, killed, killed, 60.0),))
+
+
+def test_what_an_earlier_kill_left_is_not_counted_again(tmp_path: Path) -> None:
+    (tmp_path / "store" / ".tmp" / "train-0123").mkdir(parents=True)
+    assert under_way(tmp_path) == ["train"]
+    set_aside(tmp_path)
+    assert under_way(tmp_path) == []
+    (tmp_path / "store" / ".tmp" / "curve-0123").mkdir(parents=True)
+    assert under_way(tmp_path) == ["curve"]
 
 
 @pytest.mark.slow
@@ -337,7 +486,7 @@ def test_two_runs_on_one_folder_share_the_work(tiny: Path, finished: Path, tmp_p
     suite, results = suite_file(tiny, tmp_path), tmp_path / "results"
     both = [start(suite, results, uuid.uuid4().hex, "--workers", "1") for _ in range(2)]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
-    assert kill_and_resume.records(results) == kill_and_resume.records(finished)
+    assert records(results) == records(finished)
     assert list((results / "store/.tmp").glob("*")) == []
 
 
@@ -350,3 +499,22 @@ def test_the_command_says_that_there_is_nothing_to_do_within_ten_seconds(
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert time.monotonic() - began < 10
     assert "2 cells, nothing to do, all were there" in done.stdout
+
+
+def test_a_run_in_bfloat16_on_a_cpu_that_has_none_says_so_and_changes_nothing(
+    tiny: Path,
+    tmp_path: Path,
+    stages: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = "note: recipe.autocast: this CPU computes in bfloat16 300 times as slowly as in float32; dtype: float32"
+    recipe = {"adaptation": "lora", "autocast": "bfloat16", "batch_size": 4}
+    for ratio, expected in ((300.0, True), (0.5, False)):
+        monkeypatch.setattr("benchmark.doctor.bfloat16_slowdown", lambda ratio=ratio: ratio)
+        results = tmp_path / str(ratio)
+        outcome = again(tiny, results, recipe=recipe)
+        assert (told in capsys.readouterr().err) is expected
+        assert {one.training.recipe["autocast"] for one in outcome.records.values()} == {"bfloat16"}
+        again(tiny, results, recipe=recipe)
+        assert told not in capsys.readouterr().err, "there is nothing left to do"

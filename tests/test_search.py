@@ -110,3 +110,18 @@ def test_a_run_does_what_the_searches_ask_for_all_methods_at_once(
     assert {cell.key for cell in outcome.plan.cells} == outcome.records.keys()
     assert outcome.made == len(outcome.records)
     assert {cell.method.name for cell in rounds[0]} == {"plain_matched", "random_dropout"}
+
+
+def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(suite)
+    few = [cell for cell in plan.cells if cell.method.name == "random_dropout"][:2]
+
+    def counted(path: Path, whole: Plan, cell: Cell) -> Any:
+        return cell.key if whole.points(cell) == 9 else None  # what every record of the row says
+
+    monkeypatch.setattr(runner, "good_record", counted)
+    assert runner.missing(plan, tmp_path, few)[1] == []
+    monkeypatch.setattr(runner, "settle", lambda *_: None)
+    assert runner._run_cells(plan, few, tmp_path, tmp_path, 1, True).made == 0

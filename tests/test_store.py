@@ -1,5 +1,6 @@
 """The store: whole or not there, checked before it is used, made once."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.record import Cost
-from benchmark.store import StageCall, Store, write_atomically
+from benchmark.store import StageCall, Store
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = Cost(seconds=1.5, peak_memory_bytes=7)
@@ -222,22 +223,66 @@ def test_what_a_killed_process_left_is_neither_seen_nor_kept(store: Store, tmp_p
     }
 
 
-def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_killed_process_left_of_an_artifact_that_nobody_asks_for_again_is_swept_away(
+    store: Store, tmp_path: Path
 ) -> None:
-    file = tmp_path / "record.json"
-    write_atomically(file, "old")
-    write_atomically(file, "é new")
-    assert file.read_text(encoding="utf-8") == "é new"
+    assert _process(store, tmp_path / "counter", "die").wait(timeout=60) == -9
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def sweeps(out: Path) -> Cost:
+        store.sweep()
+        assert out.is_dir(), "somebody is at work on it"
+        return _work(out)
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(file, "newer")
-    assert file.read_text(encoding="utf-8") == "é new"
-    assert list(tmp_path.iterdir()) == [file]
+    assert store.make(CALL, sweeps)
+    assert list((store.root / ".tmp").iterdir()) == []
+
+
+def test_an_artifact_that_cannot_be_read_is_not_thrown_away(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.store.file_hash", broken)
+        for look in (made.verified, lambda call: made.make(call, _work)):
+            with pytest.raises(UserError, match=r"cannot be read \(Input/output error\); see to that, or remove it"):
+                look(CALL)
+    assert made.verified(CALL)
+
+
+def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(UserError, match=r"manifest.json: cannot be read \(Permission denied\)"):
+        made.has(CALL)
+
+
+def test_what_stands_in_the_way_of_an_artifact_and_cannot_be_removed_is_named(store: Store) -> None:
+    store.path(CALL).parent.mkdir(parents=True)
+    store.path(CALL).write_text("a file, where there should be a folder")
+    with pytest.raises(UserError, match=rf"{CALL.key}: cannot be removed \(Not a directory\); remove it"):
+        store.make(CALL, _work)
+
+
+def test_an_artifact_is_on_the_disk_before_it_has_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[int] = set()
+    sync, replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def rename(source: Path, target: Path) -> None:
+        if Path(target) == store.path(CALL):
+            inside = {path.stat().st_ino for path in (source, *source.rglob("*"))}
+            assert len(inside) == 5 and inside <= synced, "three files and two folders"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)
+    assert store.make(CALL, _work)
+    assert store.path(CALL).parent.stat().st_ino in synced, "the name is on the disk"
 
 
 def test_an_artifact_keeps_what_it_was_made_on_and_its_key_does_not_depend_on_it(store: Store) -> None:

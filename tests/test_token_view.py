@@ -15,7 +15,7 @@ from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring import contrast, score_texts
 from benchmark.texts import Text, TokenScores
-from benchmark.token_view import Pair, make_views
+from benchmark.token_view import ScoredPair, make_views
 from leaderboard.tokens import TokenView, read_views
 from tests.tiny import make_tiny_model
 
@@ -23,7 +23,7 @@ TEXT = Text("a", "Ana Lee was born in Oslo, Norway. She left.")
 LARGE = [(0, 3, 0.9), (3, 7, 0.5), (7, 11, 0.2), (11, 16, 0.7), (16, 19, 0.1), (19, 24, 0.3), (24, 25, 0.05)]
 LARGE += [(25, 32, 0.6), (32, 33, 0.4), (33, 37, 0.0), (37, 42, 0.15), (42, 43, 0.25)]
 SMALL = [(0, 7, 0.4), (7, 16, 0.3), (16, 24, 0.2), (24, 25, 0.2), (25, 32, 0.2), (32, 43, 0.1)]  # cut otherwise
-PAIR = Pair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")), prefix="Text: ")
+PAIR = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")), prefix="Text: ")
 
 
 def scores(rows: list[tuple[int, int, float]]) -> TokenScores:
@@ -35,7 +35,7 @@ def scores(rows: list[tuple[int, int, float]]) -> TokenScores:
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand-made scores in place of models."""
 
-    def hand_made(pair: Pair, spec: ModelSpec, *rest: Any) -> list[TokenScores]:
+    def hand_made(pair: ScoredPair, spec: ModelSpec, *rest: Any) -> list[TokenScores]:
         return [scores(LARGE if spec.model == "big" else SMALL)]
 
     monkeypatch.setattr(token_view, "_scores", hand_made)
@@ -97,7 +97,7 @@ def test_a_method_that_drops_no_tokens_has_copies_without_gaps() -> None:
 
 @pytest.mark.usefixtures("by_hand")
 def test_one_model_alone_shows_its_scores_and_contrasts_nothing() -> None:
-    alone = Pair("big", PAIR.large, None)
+    alone = ScoredPair("big", PAIR.large, None)
     (view,) = make_views([TEXT], alone, make_method("attention_dropout", {}), copies=1)
     assert [token.large for token in view.tokens] == [score for _, _, score in LARGE]
     assert {(token.small, token.difference) for token in view.tokens} == {(None, None)}

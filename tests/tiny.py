@@ -128,8 +128,14 @@ def faulty_work(root: Path, call: StageCall) -> bool:
 
     def fail(store: Store, call: StageCall, progress: Any) -> bool:
         fault = call.params.get("fault")
-        if fault == "kill":
+        if fault == "kill once another is at work":
+            while not list((root / ".tmp").glob("*")):
+                time.sleep(0.05)
+        if str(fault).startswith("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "signals to itself":
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(os.getpid(), number)
         if fault == "crash":
             raise TwoWords("something", "unforeseen")
         if fault == "never end":

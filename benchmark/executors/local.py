@@ -1,11 +1,12 @@
 """Run stages in worker processes on this machine, each as soon as what it reads is there."""
 
-import errno
 import multiprocessing
 import os
 import queue
+import re
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark import stop
+from benchmark.errors import MISTAKES, UserError
 from benchmark.store import StageCall, Store
 
 _channel: Any = None  # in a worker: where its progress goes
+_PATIENCE = 5.0  # seconds that killed workers are waited for; one may hang in a file system that does not answer
 
 
 class StageFailed(Exception):
@@ -29,7 +32,8 @@ def _start_worker(channel: Any, threads: int, parent: int) -> None:
     global _channel
     _channel = channel
     channel.cancel_join_thread()  # progress that nobody reads any more is no reason to stay
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in stop.SIGNALS:  # sent to all processes by a terminal or a scheduler, and the parent's to handle
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
@@ -41,8 +45,6 @@ def _start_worker(channel: Any, threads: int, parent: int) -> None:
 
 def _end_with_parent(parent: int) -> None:
     """A worker whose parent was killed would go on unseen, holding locks: end it within a second."""
-    import time
-
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -61,8 +63,6 @@ def _work(root: Path, call: StageCall) -> bool:
     last = 0.0
 
     def progress(done: int, total: int) -> None:
-        import time
-
         nonlocal last
         if time.monotonic() - last > 0.25 or done == total:
             last = time.monotonic()
@@ -82,12 +82,11 @@ def _explained(error: Exception, call: StageCall) -> Exception:
     """The user's mistake that an exception of a stage comes from, or the failure with its traceback."""
     from benchmark.stages.train import is_out_of_memory
 
-    # safetensors reports a full disk by an exception of its own, which has no errno
-    full = "No space left on device" in str(error)
-    if full or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES)):
-        reason = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", "")
+    if number := _system_error(error):
         where = getattr(error, "filename", None) or "results folder"
-        return UserError(f"stage {call.stage}: {where}: {reason}; free it or give another folder, then run again")
+        return UserError(
+            f"stage {call.stage}: {where}: {os.strerror(number)}; free it or give another folder, then run again"
+        )
     if isinstance(error, IndexError) and "index out of range in self" in str(error):  # what torch says of embeddings
         return UserError(
             f"stage {call.stage}: the tokenizer gives tokens that the model has no embedding for; the two do not "
@@ -99,6 +98,16 @@ def _explained(error: Exception, call: StageCall) -> Exception:
             "use fewer --workers or a smaller model"
         )
     return StageFailed(f"stage {call.stage} ({call.key}) failed:\n{''.join(traceback.format_exception(error))}")
+
+
+def _system_error(error: Exception) -> int | None:
+    """The number of the system's error that a folder or disk of the user's made; None if it was another.
+
+    safetensors tells it in the text of an exception of its own alone.
+    """
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    return number if number in MISTAKES else None
 
 
 def run_calls(
@@ -117,17 +126,19 @@ def run_calls(
     by_key = {call.key: call for call in calls}
     waiting = {call.key: {source.key for source in call.inputs.values()} & by_key.keys() for call in calls}
     context = multiprocessing.get_context("spawn")
-    channel = context.Queue()
-    with _pool(workers, context, (channel, threads, os.getpid())) as pool:
+    with _out_of_reach():
+        channel = context.Queue()
+    with _swept(store), _pool(workers, context, (channel, threads, os.getpid())) as pool:
         running: dict[Future[bool], StageCall] = {}
         while waiting or running:
             ready = [key for key, sources in waiting.items() if not sources]
             # None is queued ahead: the calls stand cell by cell, so that a cell is finished before the next is begun.
             for key in ready[: workers - len(running)]:
                 del waiting[key]
-                with _without_interrupts():
+                with _out_of_reach():
                     running[pool.submit(_work, store.root, by_key[key])] = by_key[key]
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            stop.raise_if_asked()
             for key, done, total in _drain(channel):
                 on_progress(by_key[key], done, total)
             for future in finished:
@@ -139,13 +150,24 @@ def run_calls(
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment. A process started meanwhile never gets it, not even before it can say so."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _out_of_reach() -> Iterator[None]:
+    """Hold signals back for a moment. A process started meanwhile never gets them, not even before it can say so."""
+    with stop.finishing():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, stop.SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _swept(store: Store) -> Iterator[None]:
+    """Leave nothing half done in the store, where a disk may be full, when workers were given up."""
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with stop.finishing():
+            store.sweep()
 
 
 @contextmanager
@@ -154,9 +176,14 @@ def _pool(workers: int, context: Any, initargs: tuple[Any, ...]) -> Iterator[Pro
     try:
         yield pool
     except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        with stop.finishing():
+            processes = list((pool._processes or {}).values())
+            for process in processes:
+                process.kill()  # nothing is lost by it: what they write is not there before it is whole
+            deadline = time.monotonic() + _PATIENCE
+            for process in processes:  # until the system has their files closed, and so their locks free
+                process.join(max(0.0, deadline - time.monotonic()))
+            pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 

@@ -9,10 +9,11 @@ from benchmark.errors import UserError
 from benchmark.record import Record
 from benchmark.suite import Suite
 from leaderboard.answers import Answers, read_answers
-from leaderboard.board import BoardTable, Row, build_board, load_records
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import BoardTable, Row
 from leaderboard.comparisons import PAPER_METHODS
 from leaderboard.distance import Distances, bin_edges, by_distance, shared_distances
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Estimate
 
 Line = dict[str, Any]
 
@@ -40,8 +41,7 @@ def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> l
     known, source = shared_distances(list(answers.values())), "records"
     if np.isnan(known).all():
         known, source = _from_the_task(answers[first], records[first], suite), "task"
-    asked = ~np.isnan(answers[first].values[0])
-    edges = bin_edges(known[asked])
+    edges = bin_edges(known[answers[first].measured("exact_match")])
     lines: list[Line] = []
     shown = {row.label for method, row in table.best_of_methods().items() if method in PAPER_METHODS}
     for row in table.rows:
@@ -87,5 +87,5 @@ def _about(table: BoardTable, row: Row) -> Line:
     }
 
 
-def _numbers(score: Interval) -> Line:
+def _numbers(score: Estimate) -> Line:
     return {"exact_match": score.mean, "ci_low": score.low, "ci_high": score.high}

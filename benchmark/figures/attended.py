@@ -12,7 +12,7 @@ from benchmark.people import FIELDS
 from benchmark.scoring import Look, contrast, looks_before
 from benchmark.suite import Suite
 from benchmark.texts import Text
-from benchmark.token_view import Pair
+from benchmark.token_view import ScoredPair
 from leaderboard.statistics import mean_interval
 
 RANKS = 10
@@ -94,7 +94,9 @@ def biographies(suite: Suite | None) -> list[Told]:
     ]
 
 
-def attended_lines(people: Sequence[Told], pair: Pair, say: Callable[[str], None]) -> tuple[list[Line], list[Line]]:
+def attended_lines(
+    people: Sequence[Told], pair: ScoredPair, say: Callable[[str], None]
+) -> tuple[list[Line], list[Line]]:
     """The lines of Figure 2, for each model of a pair, and of Figure 3, for the large one minus the small one.
 
     A line is a fact, a rank and a kind: the share of people at whom the token of that rank is of that kind, with its
@@ -116,7 +118,7 @@ def attended_lines(people: Sequence[Told], pair: Pair, say: Callable[[str], None
     return second, third
 
 
-def _looks(people: Sequence[Told], pair: Pair, spec: Any) -> list[list[Look | None]]:
+def _looks(people: Sequence[Told], pair: ScoredPair, spec: Any) -> list[list[Look | None]]:
     from benchmark.models.loading import load_model, tokenizer_of
 
     places = [[told.facts[field][0] for field in told.facts] for told in people]

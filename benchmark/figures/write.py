@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from benchmark.store import replacing, write_atomically
+from benchmark.files import replacing, write_atomically
 
 SCALE = 2  # pixels of the PNG to one of the SVG
 

@@ -214,7 +214,7 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: "torch.Tensor | _MaskByRows | None",
     scaling: float | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
@@ -228,7 +228,7 @@ def _attend(
         query: (batch, heads, n, width).
         key: (batch, key heads, n, width), key heads dividing heads.
         value: (batch, key heads, n, value width).
-        attention_mask: (batch, 1, n, n), added to the scores.
+        attention_mask: (batch, 1, n, n), added to the scores; of long texts made a block at a time.
         scaling: Factor of the scores; the width's inverse square root where the layer gives none.
         softcap: Scores are squeezed between −softcap and softcap, as Gemma 2 does.
         s_aux: One logit per head that takes part in the softmax and receives its share for nothing (attention sinks).
@@ -248,7 +248,10 @@ def _attend(
     for start in range(0, length, accumulator.block):
         stop = min(start + accumulator.block, length)
         # No query of the block sees a key after it, so those columns need no work.
-        mask = attention_mask[:, :, start:stop, :stop]
+        if isinstance(attention_mask, _MaskByRows):
+            mask = attention_mask.rows(start, stop)
+        else:
+            mask = attention_mask[:, :, start:stop, :stop]
         probs = _probabilities(query[:, :, start:stop], key[:, :, :stop], mask, scaling, softcap, s_aux)
         accumulator.add(probs.detach(), start, length, query.dtype, getattr(module, "layer_idx", 0))
         outputs.append(_grouped_matmul(probs.to(value.dtype), value[:, :, :stop]))
@@ -264,10 +267,11 @@ def _probabilities(
     sinks: torch.Tensor | None,
 ) -> torch.Tensor:
     """float32 probabilities (batch, heads, rows, keys), rounded on the way where the eager attention rounds."""
-    scores = _grouped_matmul(query, key.transpose(2, 3)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = _grouped_matmul(query, key.transpose(2, 3))
+    scores *= query.shape[-1] ** -0.5 if scaling is None else scaling  # in place: the block is the largest thing here
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
-    scores = scores + mask
+    scores += mask
     if sinks is None:
         return torch.softmax(scores, dim=-1, dtype=torch.float32)
     logits = sinks.to(scores.dtype).reshape(1, -1, 1, 1).expand(*scores.shape[:3], 1)
@@ -282,5 +286,39 @@ def _grouped_matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return product.view(batch, heads, rows, -1)
 
 
+class _MaskByRows:
+    """The additive mask of a long text, made a block of rows at a time: whole, it would grow with n².
+
+    Architectures hand it on from transformers' mask function to the attention without looking into it.
+
+    Args:
+        how: The keywords of transformers' mask functions.
+    """
+
+    def __init__(self, how: dict[str, Any]) -> None:
+        self._how = how
+
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        """Rows start to stop of the keys before stop, shape (batch, 1, stop − start, stop)."""
+        padding = self._how["attention_mask"]
+        return eager_mask(
+            **{
+                **self._how,
+                "q_length": stop - start,
+                "q_offset": start,
+                "kv_length": stop,
+                "attention_mask": None if padding is None else padding[:, :stop],
+            }
+        )
+
+
+def _mask(**how: Any) -> torch.Tensor | _MaskByRows:
+    """The mask of a pass; its keywords are those that transformers gives to mask functions."""
+    whole = how["q_length"] == how["kv_length"] and how["q_offset"] == how["kv_offset"] == 0
+    if whole and how["q_length"] > _active.get().block:
+        return _MaskByRows(how)
+    return eager_mask(**how)
+
+
 AttentionInterface.register(NAME, _attend)
-AttentionMaskInterface.register(NAME, eager_mask)
+AttentionMaskInterface.register(NAME, _mask)

@@ -34,19 +34,20 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
     def work(out: Path) -> Cost:
         began = time.perf_counter()
         on_gpu = call.params.get("device") == "cuda"
-        _reset_peak_memory(on_gpu)
+        reset_peak_memory(on_gpu)
         before = 0.0
         if call.stage in GO_ON:
             before = stage.run(call, inputs, out, progress, store.begun(call))
         else:
             stage.run(call, inputs, out, progress)
-        return Cost(seconds=round(before + time.perf_counter() - began, 3), peak_memory_bytes=_peak_memory(on_gpu))
+        return Cost(seconds=round(before + time.perf_counter() - began, 3), peak_memory_bytes=peak_memory(on_gpu))
 
     made_on = environment(call.params.get("device", "cpu"), call.params.get("threads", 1)).model_dump(mode="json")
     return store.make(call, work, made_on)
 
 
-def _reset_peak_memory(on_gpu: bool) -> None:
+def reset_peak_memory(on_gpu: bool) -> None:
+    """Have `peak_memory` tell of what comes after this."""
     if on_gpu:
         import torch
 
@@ -56,7 +57,7 @@ def _reset_peak_memory(on_gpu: bool) -> None:
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_memory(on_gpu: bool) -> int:
+def peak_memory(on_gpu: bool) -> int:
     """Peak in bytes: allocated by torch on a GPU, resident in memory on a CPU."""
     if on_gpu:
         import torch

@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 
-from benchmark.store import file_hashes, write_atomically
+from benchmark.files import write_atomically
+from benchmark.store import file_hashes
 
 PREFIX, SEAL = "checkpoint-", "seal.json"
 OPTIMIZER, SETTINGS, RANDOM = "optimizer.safetensors", "optimizer.json", "random.safetensors"

@@ -8,8 +8,9 @@ from typing import Any
 
 import altair as alt
 
-KINDS = ("on the front", "plain_matched", "other")
-ON_FRONT, BASELINE, OTHER = KINDS
+from leaderboard.comparisons import BASELINE
+
+KINDS = ("on the front", BASELINE, "other")
 DATA = "points"
 
 Chart = alt.LayerChart | alt.FacetChart  # as altair types what it lays over each other

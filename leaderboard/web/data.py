@@ -1,4 +1,4 @@
-"""What the page shows, as plain values for its script: the tables, and the rows of all of them.
+"""What the page shows, as plain values for its script: the tables, the rows of all of them, and token views.
 
 Names come from records that anybody may hand in. Here they lose what steers a terminal or the direction of writing; the
 script then puts them into the page as text and never as markup.
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboard.board import BASELINE, Board, BoardTable, Comparison, Forgetting, Row
-from leaderboard.compare import canonical
-from leaderboard.comparisons import RANDOM
+from leaderboard.board import Board, BoardTable, Forgetting, Row
+from leaderboard.compare import fact_text
+from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.page import clean, field_name, record_url
-from leaderboard.statistics import Interval
+from leaderboard.statistics import Estimate
+from leaderboard.tokens import QUANTITIES, TokenView, strongest
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
@@ -32,6 +33,16 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
     return cleaned
 
 
+def view_data(view: TokenView) -> dict[str, Any]:
+    """A token view, with `limits`: for each quantity that it has, the amount at which colours are at their strongest.
+
+    What steers is replaced letter for letter, so that the tokens' offsets still hold.
+    """
+    limits = {name: strongest(values, name) for name in QUANTITIES if (values := view.values(name)) is not None}
+    cleaned: dict[str, Any] = _cleaned(view.model_dump(mode="json"))
+    return cleaned | {"limits": limits}
+
+
 def _table(table: BoardTable) -> dict[str, Any]:
     return {
         "title": table.title,
@@ -45,7 +56,7 @@ def _table(table: BoardTable) -> dict[str, Any]:
         "held_out": [
             {"label": one.label, "metric": one.metric, "before": _number(one.before)} for one in table.held_out
         ],
-        "conditions": [[key, _text(value)] for key, value in table.conditions.items() if value is not None],
+        "conditions": [[key, fact_text(value)] for key, value in table.conditions.items() if value is not None],
         "summary": table.summary(),
     }
 
@@ -70,7 +81,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         "method": row.method,
         "pair": row.pair,
         "copies": row.copies,
-        "parameters": [[key, _text(value)] for key, value in row.parameters.items() if value is not None],
+        "parameters": [[key, fact_text(value)] for key, value in row.parameters.items() if value is not None],
         "seeds": row.seeds,
         "records": [record_url(path, folder) for path in row.files],
         "answers": [record_url(path, folder) for path in row.answers],
@@ -83,9 +94,9 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     }
     for key in ("to_baseline", "to_random"):
         if against := getattr(row, key):
-            line[key] = _comparison(against)
+            line[key] = _difference(against)
     if row.tried > 1:
-        line |= {"tried": row.tried, "chosen": [[key, _text(value)] for key, value in row.chosen.items()]}
+        line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.forgetting:
         line["forgetting"] = [_ends(row.forgetting.get(one.label)) for one in table.held_out]
     if row.curve:
@@ -95,7 +106,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     return line
 
 
-def _comparison(against: Comparison) -> dict[str, Any]:
+def _difference(against: Difference) -> dict[str, Any]:
     return {
         "other": against.other,
         "interval": _ends(against.interval),
@@ -115,7 +126,7 @@ def _front(rows: Sequence[Row], cost: str) -> list[bool]:
     return front
 
 
-def _ends(score: Interval | Forgetting | None) -> list[float | None] | None:
+def _ends(score: Estimate | Forgetting | None) -> list[float | None] | None:
     """A mean and the ends of its interval; None where there is none."""
     if score is None:
         return None
@@ -126,14 +137,10 @@ def _number(value: float | None) -> float | None:
     return None if value is None else round(float(value), DIGITS)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else canonical(value)
-
-
 def _cleaned(value: Any) -> Any:
-    """The same with every text cleaned of letters that steer; keys are this module's own."""
+    """The same with every text cleaned of letters that steer, keys as well."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {key: _cleaned(inner) for key, inner in value.items()}
+        return {clean(key): _cleaned(inner) for key, inner in value.items()}
     return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value

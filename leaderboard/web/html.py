@@ -14,7 +14,7 @@ from typing import Any
 
 from leaderboard.board import Board
 from leaderboard.tokens import read_folder
-from leaderboard.web.data import page_data
+from leaderboard.web.data import page_data, view_data
 
 HERE = Path(__file__).parent
 STYLES = ("page.css", "tokens.css")
@@ -30,7 +30,7 @@ def html_page(board: Board, folder: Path) -> str:
 
     style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     script = _alone("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS))
-    views = [view.model_dump(mode="json") for some in read_folder(folder / "tokens").values() for view in some]
+    views = [view_data(view) for some in read_folder(folder / "tokens").values() for view in some]
     parts = {
         "policy": _policy([script, _library()], style),
         "style": style,

@@ -1,8 +1,7 @@
 // The token view: renderTokenViews(element, views) fills an element with what files of leaderboard/tokens hold.
 //
-// The views are data that anybody may have made: all of it goes in as text, never as markup. Offsets count characters
-// as Python does (code points), so texts are cut as arrays of them. Colour strengths are as leaderboard/tokens.py says.
-"use strict";
+// Offsets count characters as Python does (code points), so texts are cut as arrays of them. `limits` has, for every
+// quantity that a view shows, the amount at which the colour is at its strongest.
 
 function renderTokenViews(element, views) {
   const QUANTITIES = {
@@ -11,34 +10,18 @@ function renderTokenViews(element, views) {
     small: "score in the small model",
     keep: "probability that a copy has it",
   };
-  const CLIP = 0.9;
-  // Characters that steer the direction of writing or cannot be seen; each becomes one replacement character.
-  const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
-  const clean = (text) => String(text).replace(HIDDEN, "\ufffd");
+  const threeDigits = (value) => value.toPrecision(3).replace("-", "−");
+  const shown = (view) => Object.keys(QUANTITIES).filter((key) => Object.hasOwn(view.limits, key));
+  const shades = (view, quantity) =>
+    view.tokens.map((token) => Math.max(-1, Math.min(1, token[quantity] / view.limits[quantity])));
 
-  const make = (name, attributes = {}, ...children) => {
-    const node = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    node.append(...children.map((child) => (typeof child === "string" ? clean(child) : child)));
-    return node;
-  };
-  const number = (value) => (value === null ? "–" : Number(value).toPrecision(3).replace("-", "−"));
-  const shown = (view) => Object.keys(QUANTITIES).filter((key) => view.tokens.every((token) => token[key] !== null));
-
-  function shades(view, quantity) {
-    const values = view.tokens.map((token) => token[quantity]);
-    const amounts = values.map(Math.abs).sort((a, b) => a - b);
-    const limit = quantity === "keep" ? 1 : amounts[Math.ceil(CLIP * amounts.length) - 1] || amounts.at(-1) || 1;
-    return { limit, strengths: values.map((value) => Math.max(-1, Math.min(1, value / limit))) };
-  }
-
-  function colour(node, strength) {
+  function paint(node, strength) {
     node.classList.add(strength < 0 ? "tokens-low" : "tokens-high");
     node.style.setProperty("--level", `${Math.round(Math.abs(strength) * 100)}%`);
   }
 
-  function words(view, quantity) {
-    return shown(view).map((key) => `${key} ${number(view.tokens[quantity][key])}`).join(", ");
+  function words(view, place) {
+    return shown(view).map((key) => `${key} ${threeDigits(view.tokens[place][key])}`).join(", ");
   }
 
   // The text with one element per token, and what lies between them as it is.
@@ -47,29 +30,28 @@ function renderTokenViews(element, views) {
     const nodes = [];
     let place = 0;
     view.tokens.forEach((token, index) => {
-      if (token.start > place) nodes.push(clean(letters.slice(place, token.start).join("")));
-      nodes.push(perToken(clean(letters.slice(token.start, token.end).join("")), index));
+      if (token.start > place) nodes.push(letters.slice(place, token.start).join(""));
+      nodes.push(perToken(letters.slice(token.start, token.end).join(""), index));
       place = token.end;
     });
-    if (place < letters.length) nodes.push(clean(letters.slice(place).join("")));
+    if (place < letters.length) nodes.push(letters.slice(place).join(""));
     return nodes;
   }
 
   function scale(view, quantity) {
-    const { limit, strengths } = shades(view, quantity);
-    const steps = strengths.some((strength) => strength < 0) ? [-1, -0.5, 0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
+    const steps = view.tokens.some((token) => token[quantity] < 0) ? [-1, -0.5, 0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
     const node = make("p", { class: "tokens-scale" }, `${QUANTITIES[quantity]}: `);
     for (const step of steps) {
       const beyond = quantity === "keep" || Math.abs(step) < 1 ? "" : step < 0 ? "≤ " : "≥ ";
-      const box = make("span", { class: "tokens-token" }, beyond + number(step * limit));
-      colour(box, step);
+      const box = make("span", { class: "tokens-token" }, beyond + threeDigits(step * view.limits[quantity]));
+      paint(box, step);
       node.append(box, " ");
     }
     return node;
   }
 
   function original(view, quantity, told) {
-    const { strengths } = shades(view, quantity);
+    const strengths = shades(view, quantity);
     const spans = [];
     const text = make("p", { class: "tokens-text", role: "group", "aria-label": "the text, token by token" });
     const tell = (index) => {
@@ -80,7 +62,7 @@ function renderTokenViews(element, views) {
       const span = make("span", { class: "tokens-token", tabindex: index ? "-1" : "0", title: words(view, index) }, letters);
       span.setAttribute("aria-label", `${letters}: ${words(view, index)}`);
       span.setAttribute("role", "img");
-      colour(span, strengths[index]);
+      paint(span, strengths[index]);
       span.addEventListener("focus", () => tell(index));
       span.addEventListener("pointerenter", () => tell(index));
       spans.push(span);
@@ -113,16 +95,11 @@ function renderTokenViews(element, views) {
   }
 
   function numbers(view) {
-    const head = make("tr", {}, make("th", { scope: "col" }, "token"));
-    for (const key of shown(view)) head.append(make("th", { scope: "col" }, key));
-    const body = make("tbody");
     const letters = Array.from(view.text);
-    for (const token of view.tokens) {
-      const row = make("tr", {}, make("th", { scope: "row" }, letters.slice(token.start, token.end).join("")));
-      for (const key of shown(view)) row.append(make("td", {}, number(token[key])));
-      body.append(row);
-    }
-    const table = make("table", {}, make("thead", {}, head), body);
+    const keys = shown(view);
+    const lines = view.tokens.map((token) =>
+      [letters.slice(token.start, token.end).join(""), ...keys.map((key) => threeDigits(token[key]))]);
+    const table = grid(["token", ...keys], lines);
     const region = make("div", { class: "tokens-numbers", role: "region", "aria-label": "numbers", tabindex: "0" }, table);
     return make("details", {}, make("summary", {}, "The same in numbers"), region);
   }
@@ -148,7 +125,7 @@ function renderTokenViews(element, views) {
     what.replaceChildren(...shown(view).map((key) => make("option", { value: key }, QUANTITIES[key])));
     if (shown(view).includes(before)) what.value = before;
     const models = view.small === null ? view.large : `${view.large} − ${view.small}`;
-    about.textContent = clean(`${models}, ${view.method}, copies of seed ${view.seed}`);
+    about.textContent = `${models}, ${view.method}, copies of seed ${view.seed}`;
     told.textContent = "Point at a token, or move with Tab and the arrow keys, to read its numbers.";
     body.replaceChildren(scale(view, what.value), original(view, what.value, told), told);
     if (view.copies.length) body.append(make("h3", {}, "Copies, what they lack struck out"), copies(view));

@@ -226,7 +226,7 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
 def test_a_run_on_paragraphs_makes_a_board_without_fields(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.board import build_board, load_records
+    from leaderboard.assemble import build_board, load_records
 
     monkeypatch.setattr(runner, "run_calls", calls_here)
     outcome = run_suite(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from benchmark.errors import UserError
 from benchmark.executors import local
 from benchmark.executors.local import StageFailed, run_calls
+from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
-from scripts.kill_and_resume import MARK, held_locks, living, wait_until_gone
+from scripts.runs import MARK, held_locks, living, wait_until_gone, workers_of
 from tests.tiny import faulty_work
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +66,37 @@ def test_a_killed_worker_is_most_likely_lack_of_memory(tmp_path: Path, monkeypat
     assert held_locks(tmp_path) == []
 
 
+def test_when_a_worker_dies_the_others_end_at_once_and_leave_nothing_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_work", faulty_work)
+    monkeypatch.setenv(MARK, mark := uuid.uuid4().hex)
+    store = Store(tmp_path / "store")
+    calls = [corpus_call(fault="never end"), corpus_call(fault="kill once another is at work")]
+    with pytest.raises(StageFailed, match="a worker process died"):
+        make(store, calls, workers=2)
+    monkeypatch.delenv(MARK)
+    assert workers_of(mark) == [], "gone before the error is told, though they take no SIGTERM"
+    assert list((tmp_path / "store" / ".tmp").iterdir()) == [] and held_locks(tmp_path) == []
+
+
+def test_workers_take_no_signals_of_a_terminal_or_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_work", faulty_work)
+    store, call = Store(tmp_path / "store"), corpus_call(fault="signals to itself")
+    assert make(store, [call]) == [call] and store.verified(call)
+
+
+def test_a_stop_that_a_library_swallowed_is_heeded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_work", faulty_work)
+    with listening():
+        with suppress(Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            make(Store(tmp_path / "store"), [corpus_call(fault="never end")])
+
+
 def test_a_stage_waits_for_its_sources_and_is_told_of_as_it_is_done(tmp_path: Path) -> None:
     store, texts = Store(tmp_path), corpus_call()
     params = {"method": "plain", "parameters": {}, "copies": 1, "seed": 1}
@@ -89,6 +122,18 @@ def test_a_full_disk_is_the_users_to_mend(error: Exception) -> None:
     assert isinstance(told, UserError)
     assert str(told).startswith("stage corpus: ") and str(told).count("\n") == 0
     assert "No space left on device; free it or give another folder" in str(told)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPERM, errno.ENOTDIR, errno.EEXIST]
+)
+@pytest.mark.parametrize("library", ["Python", "safetensors"])
+def test_a_disk_or_folder_that_takes_nothing_is_the_users_to_mend(number: int, library: str) -> None:
+    what = os.strerror(number)
+    from_rust = RuntimeError(f"Error while serializing: I/O error: {what} (os error {number})")
+    told = local._explained(OSError(number, what, "/results/x") if library == "Python" else from_rust, corpus_call())
+    assert isinstance(told, UserError)
+    assert f"{what}; free it or give another folder, then run again" in str(told) and "\n" not in str(told)
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:

@@ -12,7 +12,7 @@ from benchmark.people import FIELDS, make_people, tell
 from benchmark.scoring import Look
 from benchmark.suite import Suite
 from benchmark.texts import Text, TokenScores
-from benchmark.token_view import Pair
+from benchmark.token_view import ScoredPair
 from tests.tiny import tiny_suite
 
 TEXT = "Ana Lee was born on May 1, 1990. She spent her years in St. Paul, USA. She left for Ana Lee Ltd."
@@ -83,7 +83,7 @@ def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens
     small = [look(5, 0, 0, 0, 0), look(0, 0, 0, 9, 0), look(0, 0, 0, 0, 0), None]
     looks = iter([[[one, None, None] for one in some] for some in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
-    pair = Pair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
+    pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
     second, third = attended_lines([TOLD] * 4, pair, lambda line: None)
 
     def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:

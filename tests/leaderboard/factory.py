@@ -1,4 +1,4 @@
-"""Makes valid records with answers beside them, without running a stage."""
+"""Makes valid records with answers beside them, without running a stage, and the board of them."""
 
 import zlib
 from collections.abc import Callable
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from benchmark.people import FIELDS
 from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, file_hash
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import Board, BoardTable
 
 Grade = Callable[[str, int, int], float]  # field, person, seed → probability or value of an exact match
 Distance = Callable[[str, int], int | None]  # field, person → tokens from the name to the fact
@@ -19,6 +21,16 @@ Distance = Callable[[str, int], int | None]  # field, person → tokens from the
 def even_chance(field: str, person: int, seed: int) -> float:
     """A coin for every question, the same whenever it is asked."""
     return float(zlib.crc32(f"{field}:{person}:{seed}".encode()) % 2)
+
+
+def right(field: str, person: int, seed: int) -> float:
+    """Everything is answered right."""
+    return 1.0
+
+
+def wrong(field: str, person: int, seed: int) -> float:
+    """Nothing is answered right."""
+    return 0.0
 
 
 def write_record(
@@ -160,3 +172,14 @@ def retention(forgetting: float, metric: str = "perplexity", **measured: Any) ->
         "forgetting": forgetting,
         "numbers": {"before": {metric: before}, "after": {metric: after}},
     }
+
+
+def board_of(folder: Path) -> Board:
+    """The board of the records in a folder."""
+    return build_board(load_records(folder))
+
+
+def only_table(folder: Path) -> BoardTable:
+    """The one table that the records in a folder make."""
+    (table,) = board_of(folder).tables
+    return table

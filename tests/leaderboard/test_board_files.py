@@ -1,7 +1,10 @@
 import csv
 import html
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,7 +15,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from benchmark.errors import UserError
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.build import BEGIN, END, build, check
 from leaderboard.page import markdown_text
 from leaderboard.terminal import print_board
@@ -197,3 +200,32 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(house: Path) -> Non
     (house / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         build(house / "leaderboard" / "results", house / "file" / "board")
+
+
+def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages() -> None:
+    code = (
+        "import sys, leaderboard.build, leaderboard.terminal, leaderboard.compare;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers') or 'stages' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_disk_without_room_for_all_of_the_board_leaves_the_old_one_whole(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_in(house)
+    before = contents(house)
+    write_record(house / "leaderboard" / "results" / "tiny", seed=3)
+    synced: list[int] = []
+
+    def full_at_the_last(_: int) -> None:
+        synced.append(1)
+        if len(synced) == 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_at_the_last)
+    with pytest.raises(UserError, match=r"README.md: cannot be written \(No space left on device\); make room"):
+        build_in(house)
+    assert contents(house) == before
+    assert [path.name for path in house.rglob(".*")] == []

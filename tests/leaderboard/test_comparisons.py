@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.board import Row, build_board, load_records
-from leaderboard.comparisons import Comparison
-from leaderboard.statistics import Interval
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import Row
+from leaderboard.comparisons import Difference
+from leaderboard.statistics import Estimate
 from tests.leaderboard.factory import Grade, write_record
 
 
@@ -94,5 +95,5 @@ def test_those_not_told_apart_from_the_first_are_among_it(tmp_path: Path) -> Non
     [(0.1, 0.049, "above"), (-0.1, 0.049, "below"), (0.1, 0.05, None), (0.1, None, None), (0.0, 0.001, None)],
 )
 def test_the_verdict_is_by_the_adjusted_p_value(mean: float, p: float | None, verdict: str | None) -> None:
-    made = Comparison(other="x", interval=Interval(mean, -1, 1), seeds=(1,), p=0.001, p_adjusted=p)
+    made = Difference(other="x", interval=Estimate(mean, -1, 1), seeds=(1,), p=0.001, p_adjusted=p)
     assert made.verdict == verdict

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from benchmark.people import FIELDS
-from leaderboard.board import BoardTable, build_board, load_records
 from leaderboard.distance import bin_edges
 from leaderboard.statistics import mean_interval
-from tests.leaderboard.factory import write_record
-
-
-def only_table(folder: Path) -> BoardTable:
-    (table,) = build_board(load_records(folder)).tables
-    return table
+from tests.leaderboard.factory import only_table, write_record
 
 
 def far(field: str, person: int) -> int:

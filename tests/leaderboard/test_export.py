@@ -20,7 +20,7 @@ from benchmark import ROOT
 from benchmark.board_commands import board_commands
 from benchmark.errors import UserError
 from benchmark.record import METRICS, read_record
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.export import export, schemas
 from tests.leaderboard.factory import Grade, retention, write_record
 

@@ -8,25 +8,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from leaderboard.board import BoardTable, build_board, load_records
 from leaderboard.page import page, table_csv
 from leaderboard.terminal import print_board
-from tests.leaderboard.factory import retention, write_record
-
-
-def only_table(folder: Path) -> BoardTable:
-    (table,) = build_board(load_records(folder)).tables
-    return table
+from tests.leaderboard.factory import board_of, only_table, retention, write_record
 
 
 def in_terminal(folder: Path) -> str:
     output = io.StringIO()
-    print_board(build_board(load_records(folder)), Console(file=output, width=100, force_terminal=False))
+    print_board(board_of(folder), Console(file=output, width=100, force_terminal=False))
     return output.getvalue()
 
 
 def lines_of(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table_csv(build_board(load_records(folder)), folder))))
+    return list(csv.DictReader(io.StringIO(table_csv(board_of(folder), folder))))
 
 
 def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> None:
@@ -39,7 +33,7 @@ def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> No
     assert (change_of.low, change_of.high) == pytest.approx((3 - 6.572, 3 + 6.572), abs=0.15)
     low, high = float(change_of.low or 0), float(change_of.high or 0)
     assert [(one.label, one.metric, one.before) for one in table.held_out] == [("words", "perplexity", 20.0)]
-    text = page(build_board(load_records(tmp_path)), tmp_path)
+    text = page(board_of(tmp_path), tmp_path)
     assert "words (perplexity, untouched 20.000)" in text
     assert f"| **plain_matched** | +3.000 [{low:+.3f}, {high:+.3f}] |" in text
     assert f"+3.000 [{low:+.3f}, {high:+.3f}]" in in_terminal(tmp_path)
@@ -57,7 +51,7 @@ def test_one_seed_is_a_bare_number(tmp_path: Path) -> None:
     write_record(tmp_path, retention={"words": retention(-0.25)})
     (row,) = only_table(tmp_path).rows
     assert (row.forgetting["words"].low, row.forgetting["words"].high) == (None, None)
-    assert "| **plain_matched** |   -.250 |" in page(build_board(load_records(tmp_path)), tmp_path)
+    assert "| **plain_matched** |   -.250 |" in page(board_of(tmp_path), tmp_path)
     (line,) = lines_of(tmp_path)
     assert (line["forgetting_words_perplexity"], line["forgetting_words_perplexity_low"]) == ("-0.25", "")
 
@@ -66,7 +60,7 @@ def test_seeds_and_rows_that_did_not_measure_it_are_told(tmp_path: Path) -> None
     write_record(tmp_path, seed=1, retention={"words": retention(0.5)})
     write_record(tmp_path, seed=2)
     write_record(tmp_path, "plain", seed=1)
-    text = page(build_board(load_records(tmp_path)), tmp_path)
+    text = page(board_of(tmp_path), tmp_path)
     assert "+.500 (1 of 2 seeds) |" in text
     assert "+.500 (1 of 2 seeds)" in in_terminal(tmp_path)
     table = only_table(tmp_path)
@@ -99,7 +93,7 @@ def test_two_measurements_stand_side_by_side_each_with_its_metric(tmp_path: Path
 def test_a_table_without_it_is_as_it_was(tmp_path: Path, show: Callable[..., str]) -> None:
     write_record(tmp_path / "with", retention={"words": retention(1.0)}, name="a")
     write_record(tmp_path / "without", name="a")
-    shown, plain = (show(build_board(load_records(tmp_path / part)), tmp_path / part) for part in ("with", "without"))
+    shown, plain = (show(board_of(tmp_path / part), tmp_path / part) for part in ("with", "without"))
     assert "orgetting" in shown
     assert "orgetting" not in plain and "orgetting" not in in_terminal(tmp_path / "without")
 
@@ -114,5 +108,5 @@ def test_what_was_forgotten_makes_neither_tables_nor_rows_of_its_own(tmp_path: P
 def test_names_from_records_are_not_obeyed(tmp_path: Path) -> None:
     evil = "a|b <img> [x](y) \x1b[31m"
     write_record(tmp_path, retention={evil: retention(1.0, evil)})
-    text = page(build_board(load_records(tmp_path)), tmp_path)
+    text = page(board_of(tmp_path), tmp_path)
     assert "<img>" not in text and "[x](y)" not in text and "\x1b" not in text + in_terminal(tmp_path)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from benchmark.board_commands import board_commands
 from benchmark.errors import UserError
 from benchmark.record import read_record
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.compare import compare, compare_files
 from tests.leaderboard.factory import write_record
 

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.people import FIELDS
 from benchmark.suite import find_suite, load_suite
-from leaderboard.board import load_records
+from leaderboard.assemble import load_records
 from leaderboard.claims import Claim, Trial, comparisons, distance
 from leaderboard.paper import Paper, read_paper
-from leaderboard.reproduction import Ours, Outcome, against, members, outcomes, parameters_text, wilson
+from leaderboard.reproduction import Finding, Ours, against, findings, members, parameters_text, wilson
 from leaderboard.reproduction_page import markdown, print_sections, reproduce
-from leaderboard.statistics import Interval, mean_interval
+from leaderboard.statistics import Estimate, mean_interval
 from tests.leaderboard.factory import Grade, write_record
 
 GEMMA: dict[str, Any] = {"model": "google/gemma-2-2b", "revision": None, "skip_layers": [], "dtype": "bfloat16"}
@@ -37,19 +37,19 @@ def gemma(folder: Path, method: str = "contrastive_dropout", **changes: Any) -> 
     return write_record(folder, method, **given)
 
 
-def of_table(name: str, folder: Path) -> list[Outcome]:
+def of_table(name: str, folder: Path) -> list[Finding]:
     paper = read_paper()
-    return outcomes(paper, paper.tables[name], members(load_records(folder)))
+    return findings(paper, paper.tables[name], members(load_records(folder)))
 
 
-def row(found: list[Outcome], model: str, method: str, field: str) -> Outcome:
+def row(found: list[Finding], model: str, method: str, field: str) -> Finding:
     (one,) = [o for o in found if (o.model, o.method, o.field) == (model, method, field)]
     return one
 
 
-def ours(outcome: Outcome) -> Ours:
-    assert outcome.ours
-    return outcome.ours
+def ours(finding: Finding) -> Ours:
+    assert finding.ours
+    return finding.ours
 
 
 @pytest.mark.parametrize(("table", "numbers"), [("table1", 20), ("table2", 32), ("table3", 16)])
@@ -103,7 +103,7 @@ def test_wilsons_interval_is_that_of_scipy(right: int, of: int) -> None:
 def test_a_difference_puts_both_intervals_together_by_squares() -> None:
     # Wilson at .5 of 100: .5 ± .096; worked out by hand as z / (1 + z²/100) · √(.0025 + z²/40000).
     half = 0.09616846
-    gap = against(Interval(0.8, 0.7, 0.85), 0.5, 100)
+    gap = against(Estimate(0.8, 0.7, 0.85), 0.5, 100)
     assert gap.mean == pytest.approx(0.3)
     assert gap.low == pytest.approx(0.3 - math.sqrt(0.1**2 + half**2), abs=1e-6)
     assert gap.high == pytest.approx(0.3 + math.sqrt(0.05**2 + half**2), abs=1e-6)
@@ -133,7 +133,7 @@ def test_a_record_like_the_papers_row_disagrees_by_as_much_as_it_does(tmp_path: 
     assert one.verdict == "disagrees"
     assert ours(one).seeds == (1, 2)
     lower = binomtest(8, 8).proportion_ci(method="exact").low
-    assert ours(one).scores["exact_match"] == Interval(1.0, round(lower, 9), 1.0)
+    assert ours(one).scores["exact_match"] == Estimate(1.0, round(lower, 9), 1.0)
     upper = binomtest(25, 100).proportion_ci(method="wilson").high
     end = 0.75 - math.hypot(1 - lower, upper - 0.25)
     assert ours(one).beyond["exact_match"] == pytest.approx(end, abs=1e-9)
@@ -178,7 +178,7 @@ def test_the_hub_id_in_other_letters_and_a_fingerprint_that_counts_are_the_paper
     paper = read_paper()
     known = paper.models["gemma-2-2b"].model_copy(update={"also": ("A" * 64,)})
     paper = paper.model_copy(update={"models": {**paper.models, "gemma-2-2b": known}})
-    found = outcomes(paper, paper.tables["table2"], members(load_records(tmp_path / "local")))
+    found = findings(paper, paper.tables["table2"], members(load_records(tmp_path / "local")))
     assert sum(o.verdict != "not run" for o in found) == 2
 
 
@@ -210,7 +210,7 @@ def test_a_claim_is_tried_on_university_and_company_over_the_seeds_that_both_hav
     assert trial.seeds == (2,)
     # All eight people alike: as far as a share of the exact binomial bound could be at the other end, -1.
     unlike = binomtest(0, 8).proportion_ci(method="exact").high
-    assert trial.parts["university"] == Interval(1.0, round(1 - 2 * unlike, 9), 1.0)
+    assert trial.parts["university"] == Estimate(1.0, round(1 - 2 * unlike, 9), 1.0)
     assert (trial.parts["company"].mean, trial.whole.mean) == (0.5, 0.75)
     assert trial.verdict == "holds"
 
@@ -269,7 +269,7 @@ def test_the_fall_per_place_is_minus_the_slope_of_a_line_through_the_exact_match
 
 def test_a_verdict_follows_from_where_the_interval_lies() -> None:
     def verdict(low: float, high: float) -> str:
-        whole = Interval((low + high) / 2, low, high)
+        whole = Estimate((low + high) / 2, low, high)
         return Trial(table="", data="", label="", other="", seeds=(1,), files=(), parts={}, whole=whole).verdict
 
     told = [verdict(0.1, 0.2), verdict(0, 0.2), verdict(-0.1, 0.2), verdict(-0.1, 0), verdict(-0.2, -0.1)]

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,10 +24,11 @@ from benchmark.corpora import TASK_KINDS, make_task
 from benchmark.errors import UserError
 from benchmark.people import FIELDS
 from benchmark.record import read_record
+from benchmark.stop import Stopped, listening
 from leaderboard import gold as gold_module
 from leaderboard import untrusted
 from leaderboard.answer_checks import _earned
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.build import build
 from leaderboard.content import examine
 from leaderboard.page import page
@@ -164,6 +166,25 @@ def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
 
     monkeypatch.setattr(Path, "write_bytes", fill_up)
     with pytest.raises(UserError, match="No space left"):
+        submit(paths, board)
+    assert tree(board) == before
+
+
+def test_nothing_stays_of_a_submission_that_somebody_stopped(
+    given: Path, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [Draft(given).put("seed", seed).new_cell(str(seed) * 24).write() for seed in (1, 2)]
+    before, written, original = tree(board), [], Path.write_bytes
+
+    def stop_in_the_midst(self: Path, data: bytes) -> int:
+        if board in self.parents:
+            written.append(self)
+            if len(written) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", stop_in_the_midst)
+    with listening(), pytest.raises(Stopped):
         submit(paths, board)
     assert tree(board) == before
 

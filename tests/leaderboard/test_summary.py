@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.summary import compact
 from tests.leaderboard.factory import Grade, write_record
 

@@ -74,8 +74,9 @@ def test_a_file_that_does_not_fit_is_refused_by_name_and_field(
 
 def test_the_ninth_of_ten_amounts_has_the_strongest_colour_and_keeps_are_shares() -> None:
     values = [0.1, -0.2, 0.3, -0.4, 0.5, 0.6, 0.7, -0.8, 2.0, 100.0]
-    assert strongest(values) == 2.0
+    assert strongest(values, "difference") == 2.0
     assert shades(values, "difference") == pytest.approx([0.05, -0.1, 0.15, -0.2, 0.25, 0.3, 0.35, -0.4, 1, 1])
+    assert strongest([0.2, 0.4], "keep") == 1.0
     assert shades([0.4, 1.0], "keep") == [0.4, 1.0]
     assert shades([0.0, 0.0], "large") == [0.0, 0.0]
 

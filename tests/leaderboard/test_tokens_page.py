@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from leaderboard.tokens import TokenView
+from leaderboard.web.data import view_data
 from tests.conftest import ROOT
 from tests.leaderboard.test_tokens import VIEW
 
@@ -22,10 +24,10 @@ EMOJI = {  # offsets count characters: the emoji is one of them, and two for the
 @pytest.fixture(scope="module")
 def page(chromium: Browser) -> Iterator[Page]:
     folder = ROOT / "leaderboard" / "web"
-    script, style = ((folder / name).read_text(encoding="utf-8") for name in ("tokens.js", "tokens.css"))
+    style, *scripts = ((folder / name).read_text(encoding="utf-8") for name in ("tokens.css", "dom.js", "tokens.js"))
     opened = chromium.new_page()
-    opened.set_content(f"<!doctype html><style>{style}</style><div id=views></div><script>{script}</script>")
-    views = json.dumps([VIEW, EMOJI])
+    opened.set_content(f"<!doctype html><style>{style}</style><div id=views></div><script>{''.join(scripts)}</script>")
+    views = json.dumps([view_data(TokenView.model_validate(view)) for view in (VIEW, EMOJI)])
     opened.evaluate(f"renderTokenViews(document.getElementById('views'), {views})")
     yield opened
     opened.close()

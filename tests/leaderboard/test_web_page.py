@@ -15,11 +15,12 @@ import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from leaderboard.web.charts import KINDS, chart_specs
 from leaderboard.web.html import html_page, script_json
 from leaderboard.web.pareto import pareto_front
 from tests.leaderboard.factory import retention, write_record
+from tests.leaderboard.test_tokens import VIEW
 
 EVIL = "</script><script>hacked=1</script><!-- <img src=x onerror=hacked=1> ]]> {{library}} \\1 \x1b[31m\u202e \u2028"
 
@@ -95,6 +96,17 @@ def test_names_of_records_make_no_element_and_no_address(tmp_path: Path) -> None
     assert {EVIL, shown} & {row["method"] for row in data["rows"]} == {shown}
     assert any(table["model"] == shown for table in data["tables"])
     assert "\x1b" not in page and "\u202e" not in page
+
+
+def test_token_views_lose_what_steers_letter_for_letter_and_tell_how_strong_colours_are(tmp_path: Path) -> None:
+    write_record(tmp_path / "results")
+    (tmp_path / "tokens").mkdir()
+    hostile = {"text": "A\u202ea was\x1bborn.", "parameters": {"\u2028": "\x1b"}}
+    (tmp_path / "tokens" / "a.json").write_text(json.dumps([VIEW | hostile]), encoding="utf-8")
+    (view,) = data_of(page_of(tmp_path))["views"]
+    assert (view["text"], view["parameters"]) == ("A�a was�born.", {"�": "�"})
+    assert view["tokens"] == VIEW["tokens"]
+    assert view["limits"] == {"large": 0.5, "small": 0.25, "difference": 0.25, "keep": 1.0}
 
 
 def test_links_are_quoted_relative_paths_of_the_record_and_its_answers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from benchmark.record import read_record
 from benchmark.runner import run_suite
 from benchmark.stages.augment import run as run_augment
 from benchmark.texts import Text, write_lines
-from leaderboard.board import build_board, load_records
+from leaderboard.assemble import build_board, load_records
 from tests.tiny import calls_here, tiny_suite
 
 CORPUS = [Text("a", "Ada ran."), Text("b", "Ben sat.")]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     BertConfig,
     BertModel,
@@ -173,6 +174,34 @@ def test_watched_queries_give_the_rows_of_stored_matrices_and_leave_the_scores_a
 def test_the_block_size_does_not_matter(model: Any, mode: str, block: int) -> None:
     _, ids, mask = padded("right")
     assert_close(scored(model, mode, ids, mask, block), scored(model, mode, ids, mask), atol=1e-6, rtol=0)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the most elements that a result of any operation in it had storage for."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(one, torch.Tensor):
+                self.elements = max(self.elements, one.untyped_storage().nbytes() // one.element_size())
+        return result
+
+
+def test_memory_grows_with_the_length_of_a_text_and_not_with_its_square(model: Any) -> None:
+    """The largest thing made is a block of rows: heads × block × n."""
+    length, block = 512, 8
+    model.config.max_position_embeddings = length
+    ids = torch.randint(3, SIZES["vocab_size"], (1, length), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), ReceivedAttention(model, block=block) as reader, LargestTensor() as seen:
+        model.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        reader.scores()
+    assert seen.elements < length * length / 4
+    model.set_attn_implementation("eager")
+    with torch.inference_mode(), LargestTensor() as seen:
+        model.model(input_ids=ids, use_cache=False)
+    assert seen.elements >= 4 * length * length
 
 
 def released_formula(matrices: torch.Tensor) -> torch.Tensor:

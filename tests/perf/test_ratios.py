@@ -24,6 +24,12 @@ def test_every_way_is_done_once_untimed_and_then_once_a_round_by_turns(monkeypat
     assert found.seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
 
 
+def test_a_way_may_give_its_own_seconds() -> None:
+    found = timed("which", {"a": lambda: 7.0, "b": lambda: None}, to="a", rounds=3)
+    assert found.seconds["a"] == [7.0, 7.0, 7.0]
+    assert max(found.seconds["b"]) < 1
+
+
 def test_the_table_has_seconds_rates_and_ratios() -> None:
     found = Timed("scoring", {"ours": [2.0], "limit": [1.0]}, to="limit", amount=(1000, "tokens"))
     header, _, ours, limit = found.table().splitlines()

@@ -1,0 +1,113 @@
+"""A suite whose stages write what stages write and compute nothing: what is left is plan, store, records and board."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmark.record import ANSWER_COLUMNS, Cost
+from benchmark.stages import peak_memory, reset_peak_memory
+from benchmark.store import StageCall, Store
+
+FIELDS = ("major", "company")
+PEOPLE = 20
+
+
+def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
+    """Plan, run, run again and put on a board so many cells: a row per step, with its seconds and peak bytes."""
+    from benchmark import runner
+    from benchmark.plan import make_plan
+    from benchmark.suite import Suite
+    from leaderboard.assemble import build_board, load_records
+
+    suite = Suite.model_validate(
+        {
+            "name": "scale",
+            "models": {"small": "zoo:small"},
+            "tasks": [{"name": "biography", "people": PEOPLE, "evaluate": [f"biography_{field}" for field in FIELDS]}],
+            "train": ["small"],
+            "methods": [
+                "plain_matched",
+                {"name": "random_dropout", "alpha": [round(0.001 * n, 3) for n in range(1, 10)]},
+            ],
+            "seeds": list(range(1, max(1, cells // 10) + 1)),
+            "budgets": [{"steps": 1}],
+            "device": "cpu",
+        }
+    )
+    rows: list[dict[str, Any]] = []
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        reset_peak_memory(on_gpu=False)
+        began = time.perf_counter()
+        result = work()
+        rows.append({"step": name, "seconds": time.perf_counter() - began, "bytes": peak_memory(on_gpu=False)})
+        return result
+
+    step("plan", lambda: make_plan(suite).calls())
+    with patch.object(runner, "run_calls", _calls):
+        step("store and records", lambda: runner.run_suite(suite, folder, folder / "records", plain=True))
+    step("the same run once more", lambda: runner.run_suite(suite, folder, folder / "records"))
+    records = step("records read", lambda: load_records(folder / "records"))
+    step("board", lambda: build_board(records))
+    return rows
+
+
+def _calls(
+    store: Store,
+    calls: list[StageCall],
+    workers: int,
+    threads: int,
+    on_progress: Callable[[StageCall, int, int], None],
+    on_done: Callable[[StageCall], None],
+) -> None:
+    """In place of the executor's: every stage by its stub, in this process."""
+    from benchmark.environment import environment
+
+    made_on = environment("cpu", threads).model_dump(mode="json")
+    for call in calls:
+        store.make(call, lambda out, call=call: _write(call, out), made_on)  # type: ignore[misc]
+        on_done(call)
+
+
+def _write(call: StageCall, out: Path) -> Cost:
+    {"train": _training, "evaluate": _answers}.get(call.stage, _nothing)(call, out)
+    return Cost(seconds=0.0, peak_memory_bytes=0)
+
+
+def _nothing(call: StageCall, out: Path) -> None:
+    (out / "texts.jsonl").write_text('{"id": "p", "text": "Nothing."}\n')
+
+
+def _training(call: StageCall, out: Path) -> None:
+    numbers = {"steps": 1, "texts": PEOPLE, "tokens": 1, "micro_batch": 8, "effective_batch": 8, "epochs": 1.0}
+    sizes = {"trainable_parameters": 1, "parameters": 1, "loss_first": 1.0, "loss_last": 1.0, "notes": []}
+    (out / "training.json").write_text(json.dumps({**numbers, **sizes}))
+
+
+def _answers(call: StageCall, out: Path) -> None:
+    import zlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from benchmark.stages.evaluate import means
+    from tasks.biography import biography
+
+    rows: list[dict[str, Any]] = []
+    halves = ("development", "test")
+    for number, person in enumerate(biography.read_people()[:PEOPLE]):
+        for field in FIELDS:
+            right = float(zlib.crc32(f"{call.key}{number}{field}".encode()) % 2)
+            known = {
+                "question": f"{person['id']}/{field}",
+                "task": f"biography_{field}",
+                "cluster": person["id"],
+            }
+            graded = {"half": halves[number % 2], "exact_match": right, "f1": right, "answer": "stub"}
+            rows.append({**dict.fromkeys(ANSWER_COLUMNS), **known, **graded})
+    pq.write_table(pa.Table.from_pylist(rows), out / "answers.parquet")
+    versions = {f"biography_{field}": "1" for field in FIELDS}
+    (out / "results.json").write_text(json.dumps({"scores": means(rows), "versions": versions}))

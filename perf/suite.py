@@ -1,0 +1,89 @@
+"""How long a suite takes in one run, beside its cells one by one in separate processes that share nothing.
+
+    python -m perf.suite tiny --steps 40 --seeds 1
+
+A suite that takes hours is measured with fewer steps and seeds; what a run saves is then a smaller share of the
+training that both do, so its ratio is that of the start-ups, the scoring and the cores in use.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmark import ROOT
+from benchmark.plan import Cell, make_plan
+from benchmark.suite import Suite, find_suite, load_suite
+from perf.ratios import Timed, arguments, run, show
+
+
+def main(given: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = arguments(str(__doc__), rounds=1)
+    parser.add_argument("suite", help="name or file")
+    parser.add_argument("--steps", type=int, help="of every budget, in place of the suite's")
+    parser.add_argument("--seeds", type=int, help="how many of the suite's seeds")
+    parser.add_argument("--train", nargs="+", help="trained models, in place of the suite's")
+    options = parser.parse_args(given)
+    suite = load_suite(find_suite(options.suite))
+    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if options.train:
+        content["train"] = options.train
+    if options.seeds:
+        content["seeds"] = content["seeds"][: options.seeds]
+    if options.steps:
+        content["budgets"] = [{"steps": options.steps}]
+    # A suite's recipes are listed once it is read, and a file has the lists within.
+    (content["recipe"],) = content.pop("recipe")
+    content["methods"] = _listed(content["methods"], content["train"])
+    cells = make_plan(Suite.model_validate(content)).cells
+    seconds: dict[str, list[float]] = {"one run": [], "cell by cell": []}
+    for _ in range(options.rounds):
+        seconds["one run"].append(_run(content))
+        seconds["cell by cell"].append(sum(_run(_only(content, cell)) for cell in cells))
+    show([Timed(f"suite {suite.name}", seconds, "cell by cell", (len(cells), "cells"))], options, suite=content)
+    return 0
+
+
+def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str, Any]]:
+    """The methods that apply to the trained models, limited to these."""
+    kept = []
+    for method in methods:
+        limits = [name for name in method.get("for", trained) if name in trained]
+        if limits:
+            kept.append({**method, "for": limits} if "for" in method else method)
+    return kept
+
+
+def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
+    """A suite of one cell."""
+    method = {"name": cell.method.name, **cell.method.model_dump(mode="json")}
+    return {
+        **content,
+        "tasks": [cell.entry.model_dump(mode="json")],
+        "train": [cell.trained],
+        "methods": [{**method, "pairs": [cell.pair]} if cell.pair else method],
+        "seeds": [cell.seed],
+        "budgets": [cell.budget.model_dump(mode="json", exclude_none=True)],
+    }
+
+
+def _run(content: dict[str, Any]) -> float:
+    """Seconds of `benchmark run` on a suite that nothing is there of."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "suite.yaml"
+        file.write_text(json.dumps(content))  # JSON is YAML
+        command = [sys.executable, "-m", "benchmark", "run", str(file), "--results", folder, "--plain"]
+        began = time.perf_counter()
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        seconds = time.perf_counter() - began
+    if ran.returncode:
+        raise SystemExit(ran.stderr)
+    return seconds
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,130 @@
+"""How long training steps take beside what they cannot do without, and beside the paper's released code.
+
+    python -m perf.training zoo:large
+    python -m perf.training PATH.gguf --biographies FOLDER --released CHECKOUT --alpha 0.6
+
+The limit is a forward pass and a backward pass to the embeddings on the same rows, by the model without adapters: no
+gradient of a frozen weight, no optimizer. The released code trains with gradient checkpointing and a text a row; here
+it does so without its 8-bit weights, which need CUDA, and all train in one precision.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from perf.inputs import biographies
+from perf.ratios import Timed, arguments, run, show, timed
+
+
+def main(given: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = arguments(str(__doc__), rounds=3)
+    parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
+    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: what ships]")
+    parser.add_argument("--alpha", type=float, help="train on copies by random_dropout too, with this α")
+    parser.add_argument("--steps", type=int, default=10, help="of a round")
+    parser.add_argument("--batch", type=int, default=8, help="texts of a step")
+    parser.add_argument("--released", type=Path, help="a checkout of the released code, to be timed as well")
+    options = parser.parse_args(given)
+    with TemporaryDirectory() as scratch:
+        show([_times(options, Path(scratch))], options)
+    return 0
+
+
+def _times(options: argparse.Namespace, scratch: Path) -> Timed:
+    import torch
+
+    from benchmark.models.loading import load_model, tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.stages.train import _trainable, data_order, encode
+    from benchmark.suite import Recipe
+
+    torch.set_num_threads(options.threads)
+    spec = ModelSpec(model=options.model, dtype=options.dtype)
+    recipe = Recipe(learning_rate=5e-4, batch_size=options.batch, autocast=options.autocast)
+    base = load_model(spec, options.device)
+    tokenizer = tokenizer_of(spec)
+    texts = _texts(options)
+    encoded = encode(texts, tokenizer, recipe, None)
+    sequences = [encoded[n] for n in data_order(len(encoded), options.steps * options.batch, seed=1)]
+    tokens = sum(map(len, sequences))
+    model = _trainable(copy.deepcopy(base), recipe, spec)
+    ways: dict[str, Callable[[], object]] = {
+        "training": lambda: _train(model, sequences, recipe, options, scratch),
+        "forward and backward pass": _limit(copy.deepcopy(base), sequences, options),
+    }
+    if options.released:
+        plain = [text.text for text in texts]
+        ways["released code"] = lambda: _released(copy.deepcopy(base), tokenizer, plain, tokens, options, scratch)
+    question = f"{options.steps} steps of {options.batch} texts"
+    return timed(question, ways, "forward and backward pass", options.rounds, (tokens, "tokens"))
+
+
+def _texts(options: argparse.Namespace) -> list[Any]:
+    from benchmark.methods import augment, make_method
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.scoring import tokens_of
+    from benchmark.texts import AugmentedText
+
+    originals = biographies(options.biographies)
+    if options.alpha is None:
+        return [AugmentedText(text.id, 0, text.text) for text in originals]
+    tokens = tokens_of(tokenizer_of(ModelSpec(model=options.model)), originals)
+    return list(augment(make_method("random_dropout", {"alpha": options.alpha}), originals, tokens, 10, seed=1))
+
+
+def _train(model: Any, sequences: Any, recipe: Any, options: argparse.Namespace, scratch: Path) -> None:
+    from benchmark.training.checkpoints import Checkpoints
+    from benchmark.training.fit import fit
+
+    params = {"device": options.device, "seed": 1}
+    told = {"seconds": 0.0}
+    checkpoints = Checkpoints(scratch / "ours", {})
+    fit(model, sequences, options.steps, options.batch, recipe, params, checkpoints, told, lambda done, total: None)
+
+
+def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespace) -> Callable[[], None]:
+    import torch
+
+    from benchmark.training.fit import PAD
+    from benchmark.training.rows import in_rows
+
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True))
+    starts = range(0, len(sequences), options.batch)
+    batches = [in_rows(sequences[at : at + options.batch], PAD) for at in starts]
+    low = options.autocast == "bfloat16"
+
+    def run() -> None:
+        for batch in batches:
+            batch = {name: column.to(model.device) for name, column in batch.items()}
+            with torch.autocast(options.device, torch.bfloat16, enabled=low):
+                loss = model(**batch).loss
+            loss.backward()
+
+    return run
+
+
+def _released(
+    model: Any, tokenizer: Any, texts: list[str], tokens: int, options: argparse.Namespace, scratch: Path
+) -> float:
+    """Seconds the released script takes for as many tokens, going by those of as many steps."""
+    from perf.released import train
+
+    bf16 = options.autocast == "bfloat16"
+    began = time.perf_counter()
+    seconds, read = train(options.released, model, tokenizer, texts, options.steps, bf16, scratch / "released")
+    assert seconds <= time.perf_counter() - began
+    return seconds * tokens / read
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
