@@ -23,8 +23,8 @@ _KEPT = 16  # texts whose tokens are kept
 _PASS = 64  # tokens that could be read in the time that one more forward pass takes
 # What a model's generation settings may say without changing its likeliest tokens.
 _HARMLESS = set(
-    "bos_token_id eos_token_id pad_token_id max_length use_cache transformers_version _from_model_config "
-    "do_sample temperature top_k top_p min_p typical_p epsilon_cutoff eta_cutoff".split()
+    "bos_token_id eos_token_id pad_token_id max_length use_cache cache_implementation transformers_version "
+    "_from_model_config do_sample temperature top_k top_p min_p typical_p epsilon_cutoff eta_cutoff".split()
 )
 
 _Request = tuple[tuple[str, str], list[int], list[int]]  # context and continuation, as texts and as tokens

@@ -97,7 +97,9 @@ def test_greedy_answers_are_those_of_stock_lm_eval(name: str, first: bool, token
 def test_an_end_token_ends_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None:
     model = sized(READ, "llama", tokenizer)
     free = stock(model, tokenizer).generate_until(generations(GREEDY), True)
-    model.generation_config.eos_token_id = [0, tokenizer.encode(free[0])[4], tokenizer.encode(free[3])[1]]
+    ids = [torch.tensor([tokenizer(prompts()[number][1])["input_ids"]]) for number in (0, 3)]
+    first, second = (model.generate(each, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for each in ids)
+    model.generation_config.eos_token_id = [0, first[3], second[2]]
     found = ours(model, tokenizer).generate_until(generations(GREEDY))
     assert found == stock(model, tokenizer).generate_until(generations(GREEDY), True)
     assert len(found[0]) < len(free[0]) and len(found[3]) < len(free[3])

@@ -83,7 +83,7 @@ def test_a_beginning_is_read_once_and_a_row_that_ended_no_more() -> None:
     rows = [[*begin, *drawn(length, length)] for length in (1, 2, 3)]
     lengths = iter([[False, True, False], [True, False], [False], [False]])
     found = reader.continued(rows, reader.begin(begin), 4, lambda made: next(lengths))
-    assert shapes == [(1, 20), (3, 3), (2, 1), (1, 1)]
+    assert shapes == [(1, 20), (3, 3), (2, 1), (1, 1), (1, 1)]
     assert [len(tokens) for tokens in found] == [2, 1, 4]
 
 
