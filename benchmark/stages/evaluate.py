@@ -1,6 +1,5 @@
 """Evaluate stage: lm-eval asks a trained model the task's questions; every answer is kept."""
 
-import copy
 import itertools
 import json
 import logging
@@ -88,15 +87,16 @@ def ask(
     than the generation limit.
     """
     quiet_lm_eval()
-    from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
+
+    from benchmark.models.answering import evaluated
 
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
     for name in tasks:
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
     asked = language_model(model, tokenizer, batch_size, progress)
-    results = simple_evaluate(
+    results = evaluated(
         asked,
         tasks=list(tasks),
         task_manager=manager,
@@ -119,32 +119,9 @@ def quiet_lm_eval() -> None:
 
 def language_model(model: Any, tokenizer: Any, batch_size: int, progress: Progress) -> Any:
     """A model as lm-eval takes it, telling `progress` how far it is where lm-eval would show bars."""
-    from lm_eval.models.huggingface import HFLM
+    from benchmark.models.answering import Answering
 
-    class Watched(HFLM):  # type: ignore[misc]
-        answered = asked = 0
-
-        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
-            self.answered, self.asked = 0, len(requests)
-            return super().generate_until(requests, disable_tqdm=True)
-
-        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
-            self.answered, self.asked = 0, len(requests)
-            return super().loglikelihood(requests, disable_tqdm=True)
-
-        def _model_generate(self, context: Any, *rest: Any, **options: Any) -> Any:
-            return self._told(len(context), super()._model_generate(context, *rest, **options))
-
-        def _model_call(self, inps: Any, *rest: Any, **options: Any) -> Any:
-            return self._told(len(inps), super()._model_call(inps, *rest, **options))
-
-        def _told(self, rows: int, result: Any) -> Any:
-            self.answered += rows
-            progress(self.answered, self.asked)
-            return result
-
-    # lm-eval gives the tokenizer a padding token; other stages of this process use the same object.
-    return Watched(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+    return Answering(model, tokenizer, batch_size, progress)
 
 
 def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any, remedy: str) -> None:

@@ -133,10 +133,10 @@ class _Tasks:
         self, entry: LmEvalTask, model: Any, tokenizer: Any, batch_size: int, progress: Progress
     ) -> tuple[dict[str, float], bool]:
         """The metric by its name with the number of questions, and whether more of it is better."""
-        from lm_eval.evaluator import simple_evaluate
+        from benchmark.models.answering import evaluated
 
         asked = language_model(model, tokenizer, batch_size, progress)
-        results: Any = simple_evaluate(
+        results = evaluated(
             asked,
             tasks=[self._loaded[entry.name]],
             task_manager=self._manager,

@@ -1,0 +1,145 @@
+"""How many questions a second the evaluate stage answers beside stock lm-eval, and whether the answers are the same.
+
+    python -m perf.evaluation zoo:large --trained STORE/train/KEY/model
+    python -m perf.evaluation PATH.gguf --dtype bfloat16 --people 8
+
+At its end stock lm-eval describes the machine, running pip for that; the peer is stock lm-eval without it, so that
+ratios are of the work for the questions alone. How much of the time goes to forward passes is what a faster model could
+still save, and the rest what it could not. In bfloat16, answers depend on what is computed together: how many of stock
+lm-eval's own change with half the batch is the yardstick for how many differ.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from perf.ratios import Timed, arguments, run, show, timed
+
+PEER = "stock lm-eval, no report"
+Rows = list[dict[str, Any]]
+
+
+def main(given: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = arguments(str(__doc__), rounds=3)
+    parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
+    parser.add_argument("--trained", type=Path, help="weights or an adapter for it, as the train stage writes them")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--tasks", nargs="+", default=["biography", "biography_choice"], help="each asked by itself")
+    parser.add_argument("--people", type=int, default=20, help="who are asked about")
+    parser.add_argument("--batch", type=int, default=32, help="the suite's evaluation.batch_size")
+    options = parser.parse_args(given)
+    asking = _Asking(options)
+    found, told = [], {}
+    for task in options.tasks:
+        one, told[task] = _measured(task, asking, options)
+        found.append(one)
+    show(found, options, tasks=told)
+    if not options.json:
+        for task, also in told.items():
+            passes = ", ".join(f"{way} {share:.0%}" for way, share in also["forward_passes"].items())
+            differ = ", ".join(f"{way} {count}" for way, count in also["differ"].items())
+            print(f"\n{task}: in forward passes: {passes}\n{task}: answers that differ from stock lm-eval's: {differ}")
+    return 0
+
+
+class _Asking:
+    """A model, and the ways to ask it about the first people; each returns a row per question."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import torch
+
+        from benchmark.models.loading import load_model, tokenizer_of
+        from benchmark.models.spec import ModelSpec
+        from benchmark.stages.evaluate import quiet_lm_eval, trained_model
+
+        torch.set_num_threads(options.threads)
+        quiet_lm_eval()
+        spec = ModelSpec(model=options.model, dtype=options.dtype)
+        trained: Path | None = options.trained
+        self.model = trained_model(spec, options.device, trained) if trained else load_model(spec, options.device)
+        self._tokenizer = tokenizer_of(spec)
+        self._metadata = {"half": "all", "people": options.people}
+
+    def ours(self, task: str, batch: int) -> Rows:
+        from benchmark.stages.evaluate import answer_rows, ask
+
+        samples, _ = ask(self.model, self._tokenizer, [task], self._metadata, batch, num_fewshot=None)
+        return answer_rows(samples)
+
+    def stock(self, task: str, batch: int, report: bool = False) -> Rows:
+        from lm_eval.evaluator import simple_evaluate
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+
+        from benchmark.corpora import TASKS
+        from benchmark.models.answering import evaluated
+        from benchmark.stages.evaluate import answer_rows
+
+        manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(self._metadata))
+        asked = HFLM(pretrained=self.model, tokenizer=copy.deepcopy(self._tokenizer), batch_size=batch)
+        evaluate: Callable[..., Any] = simple_evaluate if report else evaluated
+        found = evaluate(asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
+        return answer_rows(found["samples"])
+
+
+def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[Timed, dict[str, Any]]:
+    """Times; and shares of them in forward passes, with numbers of answers that differ."""
+    ways: dict[str, Callable[[], Rows]] = {
+        "ours": lambda: asking.ours(task, options.batch),
+        PEER: lambda: asking.stock(task, options.batch),
+        "stock lm-eval": lambda: asking.stock(task, options.batch, report=True),
+    }
+    shares, answers = {}, {}
+    for way in ("ours", PEER):
+        shares[way], answers[way] = _share(asking.model, ways[way])
+    stock = answers[PEER]
+    halved = asking.stock(task, max(1, options.batch // 2))
+    differ = {"ours": _differing(answers["ours"], stock), "stock, half the batch": _differing(halved, stock)}
+    found = timed(task, ways, PEER, options.rounds, (len(stock), "questions"))
+    return found, {"forward_passes": shares, "differ": differ, "questions": len(stock)}
+
+
+def _differing(some: Rows, others: Rows) -> int:
+    return sum(one != other for one, other in zip(some, others, strict=True))
+
+
+def _share(model: Any, work: Callable[[], Rows]) -> tuple[float, Rows]:
+    """Share of the time that forward passes take, and what the work came to."""
+    with _passes(model) as seconds:
+        began = time.perf_counter()
+        done = work()
+        whole = time.perf_counter() - began
+    return round(sum(seconds) / whole, 3), done
+
+
+@contextmanager
+def _passes(model: Any) -> Iterator[list[float]]:
+    """While this is open, the seconds of every forward pass come into the list."""
+    import torch
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    seconds: list[float] = []
+
+    def clock() -> float:
+        if base.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    hooks = [
+        base.register_forward_pre_hook(lambda *_: seconds.append(-clock())),
+        base.register_forward_hook(lambda *_: seconds.append(seconds.pop() + clock())),
+    ]
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,236 @@
+"""What is asked of a model through `Answering` must be answered as stock lm-eval answers it."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from lm_eval import evaluator
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
+
+from benchmark.models.answering import Answering, evaluated
+from benchmark.models.reading import Reader
+from tests.models.random_models import NOT_READ, READ, random_model
+
+SHOTS = {
+    "born": "Question: Where was Ann Low born?\nAnswer: Leeds\n\nQuestion: Where was Bo Ek born?\nAnswer: Umea\n\n",
+    "works": "Question: Who employs Ann Low?\nAnswer: Acme\n\nQuestion: Who employs Bo Ek?\nAnswer: Nobody\n\n",
+}
+NAMES = ["Al", "Beatrice Collingwood", "Cy Dee", "Ed", "Philippa Anastasia Montgomery", "Jo"]
+CHOICES = [" Leeds", " Umea in the very north", " A", " B", " Leeds or so", " Umea in the very south"]
+GREEDY = {"until": ["\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 12}
+
+
+def prompts() -> list[tuple[str, str]]:
+    """Task and prompt, the tasks by turns."""
+    return [(task, f"{SHOTS[task]}Question: And {name}?\nAnswer:") for name in NAMES for task in SHOTS]
+
+
+def generations(settings: dict[str, Any]) -> list[Instance]:
+    return [
+        Instance("generate_until", {}, (prompt, copy.deepcopy(settings)), number, (task, number, 1))
+        for number, (task, prompt) in enumerate(prompts())
+    ]
+
+
+def likelihoods() -> list[Instance]:
+    asked = [(task, (prompt, choice)) for task, prompt in prompts() for choice in CHOICES]
+    asked += [("alone", ("", " Leeds is a town")), ("alone", ("The town is ", "Leeds")), asked[3]]
+    return [
+        Instance("loglikelihood", {}, arguments, number, (task, number, 1))
+        for number, (task, arguments) in enumerate(asked)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny: Any) -> Any:
+    return AutoTokenizer.from_pretrained(tiny)
+
+
+def with_first_token(tokenizer: Any) -> Any:
+    """The tokenizer with a token before every text, as Llama and Gemma have it."""
+    own = copy.deepcopy(tokenizer)
+    own.add_special_tokens({"bos_token": "<begin>"})
+    own._tokenizer.post_processor = TemplateProcessing(
+        single="<begin> $A", special_tokens=[("<begin>", own.bos_token_id)]
+    )
+    assert own("a")["input_ids"][0] == own.bos_token_id
+    return own
+
+
+def sized(table: dict[str, tuple[str, dict[str, Any]]], name: str, tokenizer: Any, **changes: Any) -> Any:
+    kind, sizes = table[name]
+    return random_model(kind, {**sizes, "vocab_size": len(tokenizer) + 3, **changes})
+
+
+def ours(model: Any, tokenizer: Any, batch_size: int = 3) -> Answering:
+    return Answering(model, tokenizer, batch_size, lambda done, total: None)
+
+
+def stock(model: Any, tokenizer: Any, batch_size: int = 3) -> Any:
+    return HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+
+
+def answered(lm: Any, kind: str, requests: list[Instance]) -> tuple[list[Any], list[Any]]:
+    """The answers, and what the store of answers is told on the way, in an order that does not matter."""
+    told: list[Any] = []
+    lm.cache_hook.add_partial = lambda *what: told.append(what)
+    return getattr(lm, kind)(requests, disable_tqdm=True), sorted(told, key=lambda what: repr(what[:2]))
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "qwen3", "mistral"])
+def test_greedy_answers_are_those_of_stock_lm_eval(name: str, first: bool, tokenizer: Any) -> None:
+    tokenizer = with_first_token(tokenizer) if first else tokenizer
+    model = sized(READ, name, tokenizer)
+    assert Reader(model).reads
+    for settings in (GREEDY, {"until": ["e", "a b"], "max_gen_toks": 5}, {"until": [], "max_gen_toks": 3}):
+        found = answered(ours(model, tokenizer), "generate_until", generations(settings))
+        expected = answered(stock(model, tokenizer), "generate_until", generations(settings))
+        assert found == expected
+        assert len(set(found[0])) > 3
+
+
+def test_an_end_token_ends_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    free = stock(model, tokenizer).generate_until(generations(GREEDY), True)
+    ids = [torch.tensor([tokenizer(prompts()[number][1])["input_ids"]]) for number in (0, 3)]
+    first, second = (model.generate(each, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for each in ids)
+    model.generation_config.eos_token_id = [0, first[3], second[2]]
+    found = ours(model, tokenizer).generate_until(generations(GREEDY))
+    assert found == stock(model, tokenizer).generate_until(generations(GREEDY), True)
+    assert len(found[0]) < len(free[0]) and len(found[3]) < len(free[3])
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "qwen3", "mistral"])
+def test_likelihoods_are_those_of_stock_lm_eval(name: str, first: bool, tokenizer: Any) -> None:
+    tokenizer = with_first_token(tokenizer) if first else tokenizer
+    # A layer whose window is wider than a prompt, or narrower: then every continuation has a row of its own.
+    for window in {READ[name][1].get("sliding_window"), READ[name][1].get("sliding_window") and 200}:
+        model = sized(READ, name, tokenizer, **({"sliding_window": window} if window else {}))
+        found, told = answered(ours(model, tokenizer), "loglikelihood", likelihoods())
+        expected, stock_told = answered(stock(model, tokenizer), "loglikelihood", likelihoods())
+        assert [number for number, _ in found] == pytest.approx([number for number, _ in expected], rel=1e-5)
+        assert [likeliest for _, likeliest in found] == [likeliest for _, likeliest in expected]
+        assert [what[:2] for what in told] == [what[:2] for what in stock_told]
+
+
+def test_a_continuation_that_is_likeliest_is_told_so(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    (answer,) = stock(model, tokenizer).generate_until([generations({"until": [], "max_gen_toks": 2})[0]], True)
+    task, prompt = prompts()[0]
+    asked = [
+        Instance("loglikelihood", {}, (prompt, text), number, (task, number, 1))
+        for number, text in enumerate((answer, answer + "x", "x" + answer))
+    ]
+    expected = stock(model, tokenizer).loglikelihood(asked, True)
+    assert [likeliest for _, likeliest in ours(model, tokenizer).loglikelihood(asked)] == [
+        likeliest for _, likeliest in expected
+    ]
+    assert expected[0][1] and not expected[2][1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"until": ["\n"], "do_sample": True, "temperature": 0.7, "max_gen_toks": 6},
+        {"until": ["\n"], "num_beams": 2, "max_gen_toks": 6},
+        {"until": ["\n"], "max_gen_toks": 6, "no_repeat_ngram_size": 1},
+    ],
+)
+def test_what_is_not_greedy_is_generated_by_stock_lm_eval(settings: dict[str, Any], tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    answers = []
+    for lm in (ours(model, tokenizer, 12), stock(model, tokenizer, 12)):
+        torch.manual_seed(5)
+        answers.append([lm.generate_until([request], True)[0] for request in generations(settings)])
+    assert answers[0] == answers[1]
+    assert answers[0] != ours(model, tokenizer).generate_until(generations({**GREEDY, "max_gen_toks": 6}))
+
+
+def test_a_models_own_settings_of_generation_are_kept_to(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    plain = ours(model, tokenizer).generate_until(generations(GREEDY))
+    model.generation_config.top_p = 0.5  # of no effect on the likeliest tokens
+    assert ours(model, tokenizer).generate_until(generations(GREEDY)) == plain
+    model.generation_config.repetition_penalty = 3.0
+    found = ours(model, tokenizer).generate_until(generations(GREEDY))
+    assert found == stock(model, tokenizer).generate_until(generations(GREEDY), True) != plain
+
+
+@pytest.mark.parametrize("name", [*NOT_READ, "a context too short"])
+def test_models_and_requests_that_are_not_read_on_are_answered_by_stock_lm_eval(name: str, tokenizer: Any) -> None:
+    if name in NOT_READ:
+        model = sized(NOT_READ, name, tokenizer)
+    else:
+        model = sized(READ, "llama", tokenizer, max_position_embeddings=40)
+    mine, theirs = ours(model, tokenizer), stock(model, tokenizer)
+    assert mine.generate_until(generations(GREEDY)) == theirs.generate_until(generations(GREEDY), True)
+    expected = [number for number, _ in theirs.loglikelihood(likelihoods(), True)]
+    assert [number for number, _ in mine.loglikelihood(likelihoods())] == pytest.approx(expected, rel=1e-5)
+
+
+def test_texts_read_window_by_window_are_those_of_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer, max_position_embeddings=40)
+    asked = [
+        Instance("loglikelihood_rolling", {}, (prompt,), number, (task, number, 1))
+        for number, (task, prompt) in enumerate(prompts())
+    ]
+    found = ours(model, tokenizer).loglikelihood_rolling(asked)
+    assert found == pytest.approx(stock(model, tokenizer).loglikelihood_rolling(asked, True))
+
+
+def test_no_batch_holds_more_than_those_of_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    passes: list[int] = []
+
+    def note(module: Any, args: Any, options: dict[str, Any]) -> None:
+        rows, columns = options["input_ids"].shape
+        passes.append(rows * (columns + options["past_key_values"].get_seq_length()))
+
+    lm = ours(model, tokenizer, batch_size=4)
+    lm._reader  # noqa: B018  # tried out before the passes are counted
+    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    longest = max(len(tokenizer(prompt)["input_ids"]) for _, prompt in prompts())
+    lm.loglikelihood(likelihoods())
+    choice = max(len(tokenizer(choice)["input_ids"]) for choice in CHOICES)
+    assert longest < max(passes) <= 4 * (longest + choice - 1)
+    passes.clear()
+    lm.generate_until(generations(GREEDY))
+    assert longest < max(passes) <= 4 * (longest + 12)
+    hook.remove()
+
+
+def test_examples_that_a_task_shares_are_read_once(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    lm = ours(model, tokenizer, batch_size=3)
+    lm._reader  # noqa: B018
+    read: list[tuple[int, ...]] = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, options: read.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    lm.generate_until(generations(GREEDY))
+    hook.remove()
+    shots = {len(tokenizer(text)["input_ids"]) for text in SHOTS.values()}
+    assert sum(rows == 1 and columns >= min(shots) for rows, columns in read) == 2
+    assert all(columns < min(shots) for rows, columns in read if rows > 1)
+
+
+def test_the_machine_is_not_described_and_lm_eval_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = evaluator.add_env_info
+    seen = []
+
+    def evaluate(model: Any, **options: Any) -> None:
+        seen.append((evaluator.add_env_info is report, model, options))
+        raise RuntimeError
+
+    monkeypatch.setattr(evaluator, "simple_evaluate", evaluate)
+    model: Any = object()
+    with pytest.raises(RuntimeError):
+        evaluated(model, limit=1)
+    assert seen == [(False, model, {"limit": 1})]
+    assert evaluator.add_env_info is report
