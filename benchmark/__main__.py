@@ -1,5 +1,6 @@
 """`python -m benchmark` is the command `benchmark`."""
 
+import atexit
 import os
 import sys
 
@@ -9,6 +10,7 @@ from benchmark import stop
 def main() -> None:
     """The command, as the system starts it: signals are listened to from here until the process ends."""
     stop.listen()
+    atexit.register(stop.ignore)  # the first to be registered is the last to be called
     _open_streams()
     try:
         from benchmark.cli import main as run

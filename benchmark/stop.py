@@ -102,6 +102,12 @@ def wind_up() -> None:
     _State.quiet_until = time.monotonic() + PATIENCE
 
 
+def ignore() -> None:
+    """Ignore signals for the rest of this process: Python, as it ends, would give them back their power to kill."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _forget() -> None:
     _State.asked, _State.quiet_until, _State.holding, _State.due = None, 0.0, 0, False
 

@@ -6,6 +6,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # heeded by torch when it is loaded, which is later
+
 # The same examples in every run, so that no test fails by luck; --hypothesis-profile=explore looks for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", max_examples=5000, deadline=None, print_blob=True)

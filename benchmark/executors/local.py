@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ def _start_worker(channel: Any, threads: int, parent: int) -> None:
     channel.cancel_join_thread()  # progress that nobody reads any more is no reason to stay
     for number in stop.SIGNALS:  # sent to all processes by a terminal or a scheduler, and the parent's to handle
         signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # Linux: where memory runs out, a worker is to be killed, and not the run that can say so
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -134,7 +134,7 @@ class Answering(HFLM):  # type: ignore[misc]
             lengths.setdefault(0 if whole else len(row), []).append(number)
         yield from lengths.values()
 
-    def _begin(self, rows: Sequence[Sequence[int]]) -> Beginning:
+    def _begin(self, rows: Sequence[list[int]]) -> Beginning:
         """What the rows begin with: read already, or read now if that is less work than to read it in every row."""
         common = _common([row[:-1] for row in rows])
         known = self._beginning
@@ -169,9 +169,9 @@ class Answering(HFLM):  # type: ignore[misc]
             return found
         answers: dict[int, tuple[float, bool]] = {}
         for batch in self._batches(requests, longest):
-            found = self._compared(batch, requests)
-            answers.update(found)
-            self._tell(len(found))
+            compared = self._compared(batch, requests)
+            answers.update(compared)
+            self._tell(len(compared))
         for number, answer in answers.items():
             self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
         return [answers[number] for number in range(len(requests))]
@@ -220,8 +220,8 @@ class Answering(HFLM):  # type: ignore[misc]
         self._progress(self._answered, self._asked)
 
 
-def _common(rows: Sequence[Sequence[int]]) -> list[int]:
+def _common(rows: Sequence[list[int]]) -> list[int]:
     """The longest beginning that all rows share."""
     low, high = min(rows), max(rows)  # in the order of a dictionary: what these two share, all between share
     length = next((place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
-    return list(low[:length])
+    return low[:length]

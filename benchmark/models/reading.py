@@ -61,8 +61,9 @@ class Beginning:
     def cache(self, rows: int) -> DynamicCache:
         """Its keys and values before so many rows. They take memory of their own once the rows are read on."""
         cache = copy.copy(self._cache)
-        cache.layers = [copy.copy(layer) for layer in self._cache.layers]
-        for layer in cache.layers:
+        layers: list[Any] = [copy.copy(layer) for layer in self._cache.layers]
+        cache.layers = layers
+        for layer in layers:
             if layer.is_initialized:
                 layer.keys = layer.keys.expand(rows, -1, -1, -1)
                 layer.values = layer.values.expand(rows, -1, -1, -1)
@@ -91,7 +92,7 @@ class Reader:
         arguments = inspect.signature(base.forward).parameters.keys()
         if base.config.is_encoder_decoder or not arguments >= _ARGUMENTS:
             return
-        layers = DynamicCache(config=self._config).layers
+        layers: list[Any] = DynamicCache(config=self._config).layers
         if not all(type(layer) in _PLAIN for layer in layers) or _turns_keys_anew(base):
             return
         self.window = min((layer.sliding_window for layer in layers if layer.is_sliding), default=None)

@@ -10,13 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scripts.faults.bench import Bench, Fault, Row, Run, left_behind, needs_nothing, needs_root
+from scripts.faults.bench import Bench, Fault, Row, left_behind, needs_nothing, needs_root
 from scripts.faults.signals import AGAIN, in_training
 from scripts.runs import records, workers_of, write_small_suite
 
 DIED = r"^error: stage \w+: a worker process died, most often for lack of memory"
 CGROUPS = Path("/sys/fs/cgroup")
-LITTLE = 300 << 20  # bytes, in which the run itself has room and a worker has not
 BATCH = 256  # texts in a step, which take some hundred MB more than half as many
 
 
@@ -71,14 +70,23 @@ def _limited(limit: int) -> Iterator[Path]:
 
 
 def _oom_killer(bench: Bench, folder: Path) -> Row:
+    """The limit lies half-way between what the run takes alone and what it takes with a worker."""
+    own = workers = 0
+    with bench.started(bench.copy(folder / "free", "train"), "--workers", "1") as run:
+        while run.process.poll() is None:
+            own = max(own, _memory([run.process.pid], "RssAnon"))
+            workers = max(workers, _memory(workers_of(run.mark), "RssAnon"))
+            time.sleep(0.05)
+        run.ended()
+    limit = own + workers // 2
     results = bench.copy(folder, "train")
-    with _limited(LITTLE) as processes:
+    with _limited(limit) as processes:
         options: dict[str, Any] = {"preexec_fn": lambda: processes.write_text(str(os.getpid()))}
         with bench.started(results, "--workers", "1", **options) as run:
             done = run.ended()
             wrong = [*run.left(), *left_behind(results)]
     wrong += bench.resumed(results)
-    what = f"a control group of {LITTLE >> 20} MB for all of the run; {AGAIN}, without it"
+    what = f"a control group of {limit >> 20} MB for all of the run; {AGAIN}, without it"
     return bench.judge(what, done, 1, DIED, wrong, bench.lost(results))
 
 
@@ -88,7 +96,7 @@ def _no_memory(bench: Bench, folder: Path) -> Row:
     peak = 0
     with bench.started(folder / "free", "--workers", "1", suite=suite) as run:
         while run.process.poll() is None:
-            peak = max(peak, _peak_of_worker(run))
+            peak = max(peak, _memory(workers_of(run.mark), "VmPeak"))
             time.sleep(0.05)
         done = run.ended()
     if done.code:
@@ -126,14 +134,14 @@ def _suite(folder: Path, name: str, **recipe: Any) -> str:
     )
 
 
-def _peak_of_worker(run: Run) -> int:
-    """Most bytes of addresses that a worker has had so far."""
-    peak = 0
-    for pid in workers_of(run.mark):
+def _memory(pids: list[int], kind: str) -> int:
+    """Most bytes that one of some processes has, of a kind that proc(5) names for /proc/PID/status."""
+    most = 0
+    for pid in pids:
         with suppress(OSError, StopIteration):
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            peak = max(peak, int(next(line for line in lines if line.startswith("VmPeak")).split()[1]) << 10)
-    return peak
+            most = max(most, int(next(line for line in lines if line.startswith(f"{kind}:")).split()[1]) << 10)
+    return most
 
 
 def _learnt(record: dict[str, Any]) -> str:

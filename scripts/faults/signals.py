@@ -171,7 +171,7 @@ def _two_at_once(bench: Bench, folder: Path) -> Row:
 
 
 def _head(bench: Bench, folder: Path) -> Row:
-    results = bench.copy(folder, "train")
+    results = bench.copy(folder, "train", "evaluate")  # a line of progress each
     with bench.started(results) as run:
         assert run.process.stderr is not None
         run.process.stderr.readline()

@@ -90,12 +90,14 @@ def test_a_beginning_is_read_once_and_a_row_that_ended_no_more() -> None:
 def test_a_beginning_takes_the_memory_of_one_row_until_rows_are_read_on() -> None:
     reader = Reader(random_model(*READ["llama"]))
     beginning = reader.begin(drawn(20, 1))
-    (one, *_), (many, *_) = beginning.cache(1).layers, beginning.cache(64).layers
+    layers: list[Any] = [beginning.cache(rows).layers[0] for rows in (1, 64)]
+    one, many = layers
     assert many.keys.shape[0] == 64
     assert many.keys.data_ptr() == one.keys.data_ptr() and many.values.data_ptr() == one.values.data_ptr()
     before = one.keys.clone()
     reader.continued([[*beginning.ids, 5], [*beginning.ids, 6]], beginning, 2, lambda made: [False] * len(made))
-    assert torch.equal(beginning.cache(1).layers[0].keys, before)
+    after: Any = beginning.cache(1).layers[0]
+    assert torch.equal(after.keys, before)
 
 
 def test_continuations_with_the_same_tokens_to_be_read_share_them() -> None:
