@@ -1,6 +1,7 @@
 """What all tests may use. The marks slow, docker and gpu are left out unless -m asks for them (pyproject.toml)."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -8,6 +9,9 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # heeded by torch when it is loaded, which is later
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in `make test &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, so that no test fails by luck; --hypothesis-profile=explore looks for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
