@@ -17,6 +17,7 @@ from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
 from benchmark.show import show_commands
+from benchmark.stage_command import stage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,7 @@ app.add_typer(show_commands, name="show")
 app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
+app.command()(stage)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
@@ -49,13 +51,37 @@ def run(
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
     workers: WorkersOption = None,
+    executor: Annotated[str, typer.Option(help="where stages run: local or docker")] = "local",
+    containers: Annotated[
+        Path | None, typer.Option(help="with docker: YAML file of the containers' settings (docs/scale_out.md)")
+    ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do what is missing of a suite, write records, print the board."""
     from benchmark.suite import find_suite, load_suite
 
-    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json)
+    one_of("--executor", executor, ("local", "docker"))
+    if containers and executor != "docker":
+        raise UserError("--containers: is for --executor docker alone; leave it out, or add that")
+    where = _docker(containers, workers) if executor == "docker" else None
+    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where)
+
+
+def _docker(file: Path | None, workers: int | None) -> Any:
+    """An executor with the settings of a file; --workers goes before what it says."""
+    from benchmark.executors.containers import read_settings
+
+    settings = read_settings(file)
+    if workers:
+        settings = settings.model_copy(update={"workers": workers})
+
+    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
+        from benchmark.executors.docker import run_in_containers
+
+        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note)
+
+    return execute
 
 
 @app.command()
@@ -103,6 +129,7 @@ def plan(
     suite: SuiteArgument = "smoke",
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
+    stages: Annotated[Path | None, typer.Option(help="folder to write a file to for every stage to do")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what would run, what is there already, and what it will cost."""
@@ -136,6 +163,11 @@ def plan(
         "stages_left": dict(left),
         "worker_seconds_left": round(estimate) if estimate is not None else None,
     }
+    if stages is not None:
+        from benchmark.executors.calls import write_calls
+
+        to_do = [call for call in calls if call.key in keys_todo and not store.has(call)]
+        summary["stage_files"] = [str(file) for file in write_calls(stages, to_do)]
     if as_json:
         print(json.dumps(summary))
         return
@@ -151,6 +183,8 @@ def plan(
         "worker seconds left: "
         + (f"about {estimate:.0f}" if estimate is not None else "not known before one of each stage is done")
     )
+    if stages is not None:
+        print(f"{stages}: {len(summary['stage_files'])} files, one for each stage to do, for `benchmark stage`")
 
 
 @app.command()
@@ -310,13 +344,21 @@ def zoo_train(
     train(name, out, {person["name"] for person in people}, lambda line: print(line, flush=True))
 
 
-def _run(chosen: Any, results: Path, records: Path | None, workers: int | None, plain: bool, as_json: bool) -> None:
+def _run(
+    chosen: Any,
+    results: Path,
+    records: Path | None,
+    workers: int | None,
+    plain: bool,
+    as_json: bool,
+    executor: Any = None,
+) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
     from leaderboard.assemble import build_board
 
     folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None)
+    outcome = run_suite(chosen, results, folder, workers, plain or None, executor)
     if as_json:
         print(
             json.dumps(
@@ -394,7 +436,7 @@ def _command() -> None:
 
 def _tell(error: Exception) -> None:
     """Say an error in a line and exit, if it is one that has a line."""
-    from benchmark.executors.local import StageFailed
+    from benchmark.executors.schedule import StageFailed
 
     if isinstance(error, UserError):
         from leaderboard.page import clean  # the message may quote a file that steers terminals

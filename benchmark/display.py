@@ -51,6 +51,9 @@ class Display(Protocol):
     def done(self, call: StageCall) -> None:
         """A stage's artifact is there."""
 
+    def note(self, line: str) -> None:
+        """Something that happened to the run."""
+
 
 class PlainDisplay:
     """A line per finished stage and one about every half minute while a stage goes on."""
@@ -68,6 +71,10 @@ class PlainDisplay:
         """Count a finished stage."""
         self.finished += 1
         self._say(f"{call.stage} {call.key[:8]} done")
+
+    def note(self, line: str) -> None:
+        """Say what happened."""
+        self._say(line)
 
     def _say(self, what: str) -> None:
         self.last = time.monotonic()
@@ -118,6 +125,10 @@ class RichDisplay:
         if call.key in self.tasks:
             self.bars.remove_task(self.tasks.pop(call.key))  # type: ignore[arg-type]
         self.bars.advance(self.whole)
+
+    def note(self, line: str) -> None:
+        """Say what happened, above the bars."""
+        self.bars.console.print(line, markup=False, highlight=False)
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Run a suite: plan it, do what is missing, write the records."""
 
-import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.display import display
+from benchmark.display import Display, display
+from benchmark.environment import usable_cores
 from benchmark.errors import UserError
 from benchmark.executors.local import run_calls
 from benchmark.plan import Cell, Plan, make_plan
@@ -14,6 +15,10 @@ from benchmark.record import Record
 from benchmark.results import good_record, record_path, settle, write_record
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
+
+# Makes artifacts elsewhere than in processes here: of the calls, sources first, with so many threads each. It tells the
+# display of progress, and the function of each call that is done.
+Executor = Callable[[Store, list[StageCall], int, Display, Callable[[StageCall], None]], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,12 @@ def missing(plan: Plan, records: Path, cells: list[Cell] | None = None) -> tuple
 
 
 def run_suite(
-    suite: Suite, results: Path, records: Path, workers: int | None = None, plain: bool | None = None
+    suite: Suite,
+    results: Path,
+    records: Path,
+    workers: int | None = None,
+    plain: bool | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Do what is missing of a suite and write its records.
 
@@ -53,20 +63,21 @@ def run_suite(
         records: folder of the records, one folder per suite in it.
         workers: processes; by default as many as the CPU has cores for the suite's threads, one on a GPU.
         plain: progress as lines even at a terminal.
+        executor: where stages run; by default in `workers` processes here.
 
     Raises:
         UserError: something in the suite, its models or data is wrong, or the folders cannot be written.
     """
     plan = make_plan(suite)
     if suite.choose is None or suite.choose.halving is None:
-        return _run_cells(plan, plan.cells, results, records, workers, plain)
+        return _run_cells(plan, plan.cells, results, records, workers, plain, executor)
     from benchmark.search import searches
 
     whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
     under_way = [(search, next(search)) for search in searches(plan)]
     while under_way:
         wanted = [cell for _, cells in under_way for cell in cells]
-        part = _run_cells(plan, wanted, results, records, workers, plain)
+        part = _run_cells(plan, wanted, results, records, workers, plain, executor)
         whole = Outcome(
             replace(plan, cells=[*whole.plan.cells, *wanted]),
             {**whole.records, **part.records},
@@ -82,7 +93,13 @@ def run_suite(
 
 
 def _run_cells(
-    plan: Plan, cells: list[Cell], results: Path, records: Path, workers: int | None, plain: bool | None
+    plan: Plan,
+    cells: list[Cell],
+    results: Path,
+    records: Path,
+    workers: int | None,
+    plain: bool | None,
+    executor: Executor | None,
 ) -> Outcome:
     """Do what is missing of some of a plan's cells."""
     suite = plan.suite
@@ -123,7 +140,10 @@ def _run_cells(
                 shown.done(call)
                 finish()
 
-            run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
+            if executor is not None:
+                executor(store, needed, suite.threads, shown, done)
+            else:
+                run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
     return Outcome(plan, good, len(todo), len(needed))
 
 
@@ -151,5 +171,4 @@ def default_workers(plan: Plan) -> int:
     """One process on a GPU; on a CPU as many as its usable cores hold of the suite's threads."""
     if plan.device == "cuda":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // plan.suite.threads)
+    return max(1, usable_cores() // plan.suite.threads)

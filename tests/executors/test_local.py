@@ -17,7 +17,8 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.executors import local
-from benchmark.executors.local import StageFailed, run_calls
+from benchmark.executors.local import run_calls
+from benchmark.executors.schedule import StageFailed
 from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
 from scripts.runs import MARK, held_locks, living, wait_until_gone, workers_of
