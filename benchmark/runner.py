@@ -99,7 +99,7 @@ def _run_cells(
     records: Path,
     workers: int | None,
     plain: bool | None,
-    executor: Executor | None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Do what is missing of some of a plan's cells."""
     suite = plan.suite

@@ -1,6 +1,7 @@
 """A stage as a file: what `benchmark stage` reads, in a container or on another machine."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,16 @@ def read_call(file: Path) -> StageCall:
         raise UserError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{file}: holds no stage; {REMEDY}") from None
-    if VERSIONS.get(call.stage) != call.version:
-        raise UserError(
-            f"{file}: stage {call.stage!r} of version {call.version}, which this code does not make; plan and run with "
-            "one version of the benchmark"
-        )
+    for part in _with_inputs(call):
+        if VERSIONS.get(part.stage) != part.version:
+            raise UserError(
+                f"{file}: stage {part.stage!r} of version {part.version}, which this code does not make; plan and run "
+                "with one version of the benchmark"
+            )
     return call
+
+
+def _with_inputs(call: StageCall) -> Iterator[StageCall]:
+    yield call
+    for source in call.inputs.values():
+        yield from _with_inputs(source)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.environment import usable_cores
 from benchmark.errors import UserError
@@ -22,6 +22,12 @@ from benchmark.store import StageCall
 RUN, STORE, STAGE, KEY = (f"benchmark.{name}" for name in ("run", "store", "stage", "key"))  # labels of a container
 Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
+
+
+def _not_root(user: str) -> str:
+    if int(user.split(":")[0]) == 0:
+        raise ValueError("nothing runs as root in a container here; give another uid:gid")
+    return user
 
 
 class Containers(BaseModel):
@@ -51,7 +57,7 @@ class Containers(BaseModel):
     shm_size: Annotated[str, Field(pattern=r"^\d+[bkmg]?$")] = "1g"
     timeout: Positive = 24 * 3600.0
     retries: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] = 2
-    user: Annotated[str, Field(pattern=r"^\d+:\d+$")] | None = None
+    user: Annotated[str, Field(pattern=r"^\d+:\d+$"), AfterValidator(_not_root)] | None = None
 
     def slots(self, threads: int) -> list[str | None]:
         """The GPU of every container that may run at once; None for one on the CPU.

@@ -50,12 +50,12 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
     except UserError:
         raise
     except Exception as error:
-        raise _explained(error, call) from None
+        raise explained(error, call) from None
     finally:
         gc.collect()  # a trainer and its model hold on to each other; the next stage needs their memory
 
 
-def _explained(error: Exception, call: StageCall) -> Exception:
+def explained(error: Exception, call: StageCall) -> Exception:
     """The user's mistake that an exception of a stage comes from, or the failure with its traceback."""
     from benchmark.stages.train import is_out_of_memory
 

@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.executors import local
 from benchmark.executors.local import run_calls
 from benchmark.executors.schedule import StageFailed
+from benchmark.executors.worker import explained
 from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
 from scripts.runs import MARK, held_locks, living, wait_until_gone, workers_of
@@ -135,7 +136,7 @@ def test_a_stage_waits_for_its_sources_and_is_told_of_as_it_is_done(tmp_path: Pa
     ids=["Python", "safetensors"],
 )
 def test_a_full_disk_is_the_users_to_mend(error: Exception) -> None:
-    told = local._explained(error, corpus_call())
+    told = explained(error, corpus_call())
     assert isinstance(told, UserError)
     assert str(told).startswith("stage corpus: ") and str(told).count("\n") == 0
     assert "No space left on device; free it or give another folder" in str(told)
@@ -148,13 +149,13 @@ def test_a_full_disk_is_the_users_to_mend(error: Exception) -> None:
 def test_a_disk_or_folder_that_takes_nothing_is_the_users_to_mend(number: int, library: str) -> None:
     what = os.strerror(number)
     from_rust = RuntimeError(f"Error while serializing: I/O error: {what} (os error {number})")
-    told = local._explained(OSError(number, what, "/results/x") if library == "Python" else from_rust, corpus_call())
+    told = explained(OSError(number, what, "/results/x") if library == "Python" else from_rust, corpus_call())
     assert isinstance(told, UserError)
     assert f"{what}; free it or give another folder, then run again" in str(told) and "\n" not in str(told)
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
-    told = local._explained(PermissionError(errno.EACCES, "Permission denied", "/results/store"), corpus_call())
+    told = explained(PermissionError(errno.EACCES, "Permission denied", "/results/store"), corpus_call())
     assert isinstance(told, UserError)
     assert str(told).startswith("stage corpus: /results/store: Permission denied; ")
 
@@ -162,21 +163,21 @@ def test_a_folder_that_cannot_be_written_is_named() -> None:
 def test_tokens_without_an_embedding_are_the_users_to_mend() -> None:
     with pytest.raises(IndexError) as error:
         torch.nn.Embedding(3, 2)(torch.tensor([5]))
-    told = local._explained(error.value, corpus_call())
+    told = explained(error.value, corpus_call())
     assert isinstance(told, UserError) and "no embedding" in str(told) and "\n" not in str(told)
-    assert not isinstance(local._explained(IndexError("list index out of range"), corpus_call()), UserError)
+    assert not isinstance(explained(IndexError("list index out of range"), corpus_call()), UserError)
 
 
 def test_lack_of_memory_names_the_settings_that_help() -> None:
     import torch
 
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
-        told = local._explained(error, corpus_call())
+        told = explained(error, corpus_call())
         assert isinstance(told, UserError) and "lower evaluation.batch_size" in str(told)
 
 
 def test_another_system_error_is_a_failure() -> None:
-    told = local._explained(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), corpus_call())
+    told = explained(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), corpus_call())
     assert isinstance(told, StageFailed) and "ConnectionResetError" in str(told)
 
 

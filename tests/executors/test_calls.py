@@ -1,0 +1,68 @@
+"""A stage as a file: read back it is the same stage, and what is none is refused in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.executors.calls import as_dict, read_call, write_call, write_calls
+from benchmark.plan import make_plan
+from benchmark.suite import find_suite, load_suite
+
+
+def test_every_stage_of_a_suite_comes_back_with_its_key_and_what_it_reads(tmp_path: Path) -> None:
+    calls = make_plan(load_suite(find_suite("smoke"))).calls()
+    files = write_calls(tmp_path, calls)
+    assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(calls) + 1)]
+    for file, call in zip(files, calls, strict=True):
+        again = read_call(file)
+        assert (again, again.key) == (call, call.key)
+    assert write_calls(tmp_path, calls) == files, "the same plan once more changes nothing"
+
+
+def test_stages_of_another_plan_are_not_mixed_with_these(tmp_path: Path) -> None:
+    calls = make_plan(load_suite(find_suite("smoke"))).calls()
+    write_calls(tmp_path, calls)
+    with pytest.raises(UserError, match=r"holds \d+ other stages \(000\d-.*give an empty folder"):
+        write_calls(tmp_path, calls[:-1])
+
+
+def _changed(content: dict[str, Any], **changes: Any) -> str:
+    return json.dumps(content | changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("not there", r"call\.json: cannot be read \(No such file"),
+        ("no JSON", r"call\.json: holds no stage; give a file that `benchmark plan --stages FOLDER` wrote"),
+        ("a list", r"call\.json: holds no stage"),
+        ("another version", r"call\.json: stage 'corpus' of version 99, which this code does not make"),
+        ("another stage", r"call\.json: stage '\.\./x' of version 1, which"),
+    ],
+)
+def test_a_file_with_no_stage_is_refused_in_one_line(tmp_path: Path, kind: str, told: str) -> None:
+    call = make_plan(load_suite(find_suite("smoke"))).calls()[0]
+    file, content = tmp_path / "call.json", as_dict(call)
+    texts = {
+        "no JSON": "{",
+        "a list": "[1]",
+        "another version": _changed(content, version=99),
+        "another stage": _changed(content, stage="../x"),
+    }
+    if kind in texts:
+        file.write_text(texts[kind])
+    with pytest.raises(UserError, match=told):
+        read_call(file)
+
+
+def test_what_is_read_by_a_stage_must_be_of_this_version_too(tmp_path: Path) -> None:
+    augment = next(call for call in make_plan(load_suite(find_suite("smoke"))).calls() if call.stage == "augment")
+    write_call(file := tmp_path / "call.json", augment)
+    content = json.loads(file.read_text())
+    content["inputs"]["corpus"]["stage"] = "nothing"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="stage 'nothing' of version 1"):
+        read_call(file)
