@@ -1,7 +1,8 @@
 """One stage in one container: how it is set up, and what its end means.
 
 The container has the store and nothing else to write to, sees the models and data of the stage read-only at the places
-where they lie here, and has no network, no capabilities and a read-only root file system.
+where they lie here, and has no capabilities and a read-only root file system. It has no network, unless libraries fetch
+held-out data of the hub in it themselves: models were fetched before.
 """
 
 import os
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from benchmark.environment import usable_cores
 from benchmark.errors import UserError
+from benchmark.executors.hub import reads_hub_data
 from benchmark.methods.base import not_a_bool
 from benchmark.store import StageCall
 
@@ -146,9 +148,10 @@ def arguments(
     """
     from docker.types import DeviceRequest
 
+    online = reads_hub_data(call)
     volumes = {str(store): {"bind": str(store), "mode": "rw"}}
     volumes |= {str(path): {"bind": str(path), "mode": "ro"} for path in local_paths(call)}
-    if cache.is_dir():
+    if cache.is_dir() and not online:
         volumes[str(cache)] = {"bind": "/cache/huggingface", "mode": "ro"}
     cpus = settings.cpus or threads + (gpu is not None)
     return {
@@ -156,7 +159,7 @@ def arguments(
         "user": settings.user or default_user(),
         "working_dir": str(Path.cwd()),
         "volumes": volumes,
-        "network_mode": "none",
+        "network_mode": "bridge" if online else "none",
         "read_only": True,
         "tmpfs": {"/tmp": ""},
         "cap_drop": ["ALL"],
@@ -166,7 +169,7 @@ def arguments(
         "mem_limit": settings.memory,
         "memswap_limit": settings.memory,  # the same: no swap beside it
         "shm_size": settings.shm_size,
-        "environment": {"HF_HUB_OFFLINE": "1"},
+        "environment": {} if online else {"HF_HUB_OFFLINE": "1"},
         "device_requests": [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu is not None else None,
     }
 

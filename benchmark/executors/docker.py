@@ -20,6 +20,7 @@ from benchmark import stop
 from benchmark.errors import UserError
 from benchmark.executors.calls import write_call
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, End, arguments, default_user, end_of
+from benchmark.executors.hub import fetch_models
 from benchmark.executors.schedule import StageFailed, drive
 from benchmark.store import StageCall, Store
 
@@ -56,6 +57,7 @@ def run_in_containers(
         if left := _remove(client, store, lambda name: name != run and _is_over(store, name)):
             say(f"removed {left} containers that a run which was killed had left behind")
         image = _image(client, settings.image)
+        fetch_models(calls)
         _hand_over(store, settings.user or default_user())
         free: queue.Queue[str | None] = queue.Queue()
         for slot in slots:

@@ -95,6 +95,17 @@ def test_a_container_on_a_gpu_has_that_one_alone_and_a_core_more(tmp_path: Path)
     assert given["nano_cpus"] == 3_000_000_000
 
 
+@pytest.mark.parametrize(
+    ("entry", "network"), [({"text": "a.txt"}, "none"), ({"dataset": "a/b"}, "bridge"), ({"lm_eval": "piqa"}, "bridge")]
+)
+def test_held_out_data_of_the_hub_alone_need_a_network(tmp_path: Path, entry: dict[str, str], network: str) -> None:
+    call = StageCall("retain", 1, {}, {}, {"model": {"model": "zoo:large"}, "entries": [entry]})
+    given = arguments(call, tmp_path, tmp_path, Containers(), None, 1, tmp_path)
+    assert given["network_mode"] == network
+    assert given["environment"] == ({} if network == "bridge" else {"HF_HUB_OFFLINE": "1"})
+    assert ("/cache/huggingface" in {volume["bind"] for volume in given["volumes"].values()}) == (network == "none")
+
+
 def test_names_of_the_zoo_and_of_the_hub_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for model in ("zoo:large", "owner/name"):

@@ -1,0 +1,96 @@
+"""The SLURM script and the Kubernetes manifest of docs/cluster: valid, and each task does the stage it is there for."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark import ROOT
+from benchmark.executors.calls import write_calls
+from benchmark.plan import make_plan
+from benchmark.runner import run_suite
+from benchmark.store import Store
+from benchmark.suite import find_suite, load_suite
+
+CLUSTER = ROOT / "docs" / "cluster"
+
+
+@pytest.fixture
+def job() -> Any:
+    return yaml.safe_load((CLUSTER / "job.yaml").read_text(encoding="utf-8"))
+
+
+def array_task(number: int, stages: Path, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What SLURM does with a task of the array, on this machine."""
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    given = {
+        **os.environ,
+        "PATH": programs,
+        "SLURM_ARRAY_TASK_ID": str(number),
+        "SLURM_CPUS_PER_TASK": "1",
+        **variables,
+    }
+    command = ["bash", str(CLUSTER / "stages.sbatch"), str(stages), str(store)]
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+
+def test_a_task_of_the_array_does_the_stage_of_its_number(tmp_path: Path) -> None:
+    calls = make_plan(load_suite(find_suite("smoke"))).calls()
+    write_calls(tmp_path / "stages", calls)
+    done = array_task(1, tmp_path / "stages", store := tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    assert Store(store).verified(calls[0])
+    assert array_task(1, tmp_path / "stages", store).stdout.endswith(": there already\n")
+    assert array_task(len(calls) + 1, tmp_path / "stages", store).returncode != 0
+
+
+@pytest.mark.slow
+def test_the_array_in_any_order_makes_what_a_run_makes(tmp_path: Path) -> None:
+    suite = load_suite(find_suite("smoke"))
+    calls = make_plan(suite).calls()
+    write_calls(tmp_path / "stages", calls)
+    with ThreadPoolExecutor(2) as tasks:  # the last first: each has to make, or to wait for, what it reads
+        numbers = range(len(calls), 0, -1)
+        results = tasks.map(lambda n: array_task(n, tmp_path / "stages", tmp_path / "a" / "store"), numbers)
+        assert [done.returncode for done in results] == [0] * len(calls)
+    found = run_suite(suite, tmp_path / "a", tmp_path / "a" / "records")
+    expected = run_suite(suite, tmp_path / "b", tmp_path / "b" / "records")
+    assert (found.stages, expected.stages) == (0, len(calls))
+    assert {key: record.scores for key, record in found.records.items()} == {
+        key: record.scores for key, record in expected.records.items()
+    }
+
+
+def test_the_manifest_is_valid(job: Any) -> None:
+    import kubernetes_validate
+
+    kubernetes_validate.validate(job, "1.34", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**job, "spec": {**job["spec"], "complet1ons": 9}}, "1.34", strict=True)
+
+
+@pytest.mark.parametrize("index", [0, 8])
+def test_a_pod_does_the_stage_of_its_index(job: Any, index: int, tmp_path: Path) -> None:
+    calls = make_plan(load_suite(find_suite("smoke"))).calls()
+    files = write_calls(tmp_path / "stages", calls)
+    assert job["spec"]["completions"] == len(files), "the number in the manifest is that of the smoke suite"
+    (bin_ := tmp_path / "bin").mkdir()
+    (told := bin_ / "benchmark").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    told.chmod(0o755)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    (script,) = container["args"]
+    done = subprocess.run(
+        [*container["command"], script.replace("/shared", str(tmp_path))],
+        env={"PATH": f"{bin_}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": str(index)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["stage", str(files[index]), "--store", f"{tmp_path}/store", "--threads", "4"]
+    assert json.loads(files[index].read_text())["stage"] == calls[index].stage
