@@ -120,25 +120,30 @@ def _run_cells(
 
     calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
     needed = [call for call in calls if not store.verified(call)]
-    waiting = {cell.key: cell for cell in todo}
-    keys_to_do = {call.key for call in needed}
+    to_do = {call.key for call in needed}
+    lacks = {cell.key: to_do & {call.key for call in cell.stages.values()} for cell in todo}
+    lacked_by: dict[str, list[Cell]] = {}
+    for cell in todo:
+        for key in lacks[cell.key]:
+            lacked_by.setdefault(key, []).append(cell)
 
-    def finish() -> None:
-        """Write the record of every cell whose stages are all there."""
-        for cell in list(waiting.values()):
-            if keys_to_do.isdisjoint(call.key for call in cell.stages.values()):
+    def finish(cells: list[Cell]) -> None:
+        """Write the record of every one of these cells whose stages are all there."""
+        for cell in cells:
+            if not lacks[cell.key]:
                 good[cell.key] = write_record(store, plan, cell, records)
-                del waiting[cell.key]
 
-    finish()
+    finish(todo)
     if needed:
         _tell_if_slow(plan)
         with display(len(needed), plain) as shown:
 
             def done(call: StageCall) -> None:
-                keys_to_do.discard(call.key)
                 shown.done(call)
-                finish()
+                cells = lacked_by.pop(call.key, [])
+                for cell in cells:
+                    lacks[cell.key].discard(call.key)
+                finish(cells)
 
             if executor is not None:
                 executor(store, needed, suite.threads, shown, done)
