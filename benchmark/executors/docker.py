@@ -163,7 +163,7 @@ def _remove(client: Any, store: Store, which: Callable[[str], bool]) -> int:
     removed = 0
     for container in found:
         if picked[container.labels.get(RUN, "")]:
-            with suppress(docker.errors.NotFound, docker.errors.APIError):  # it goes by itself, or is going
+            with suppress(docker.errors.APIError):  # it goes by itself, or is going
                 container.remove(force=True, v=True)
                 removed += 1
     return removed
@@ -290,4 +290,6 @@ def _made(file: Path) -> Path:
 
 def _hub_cache() -> Path:
     """Where Hugging Face keeps what was fetched, here."""
-    return Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser()).absolute()
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME).absolute()
