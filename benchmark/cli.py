@@ -355,7 +355,6 @@ def _run(
 ) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
-    from leaderboard.assemble import build_board
 
     folder = records or results / "records"
     outcome = run_suite(chosen, results, folder, workers, plain or None, executor)
@@ -368,10 +367,11 @@ def _run(
         return
     from rich.console import Console
 
+    from leaderboard.remembered import remembered_board
     from leaderboard.terminal import print_board
 
     found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(build_board(found), Console())
+    print_board(remembered_board(found, results / ".boards" / f"{chosen.name}.json"), Console())
     what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
     print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
 

@@ -11,13 +11,13 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.inputs import limited_memory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_JSON_BYTES = 2 * 2**20  # of a record; those of the shipped suites have some 6 kB
 MAX_PARQUET_BYTES = 64 * 2**20  # of answers as they lie on disk
@@ -103,12 +103,15 @@ def check_stem(path: Path, stem: str) -> None:
         raise UserError(f"{path}: file name: longer than {MAX_NAME} bytes; keep the name that the run gave the record")
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path) -> "pa.Table":
     """Read a Parquet file of bounded size.
 
     What the file's footer says of rows and bytes is looked at first. A footer may lie, so memory is limited while the
     rest is read. Raises UserError if the file is larger than the bounds, or no Parquet.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     read_bounded(path, MAX_PARQUET_BYTES)
     try:
         with pq.ParquetFile(path) as file:
