@@ -51,9 +51,15 @@ def run(
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
     workers: WorkersOption = None,
-    executor: Annotated[str, typer.Option(help="where stages run: local or docker")] = "local",
+    executor: Annotated[str, typer.Option(help="where stages run: local, docker or ray")] = "local",
     containers: Annotated[
         Path | None, typer.Option(help="with docker: YAML file of the containers' settings (docs/scale_out.md)")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="with ray: YAML file of the cluster's settings (docs/scale_out.md)")
+    ] = None,
+    remote: Annotated[
+        str | None, typer.Option(help="with ray: where artifacts go from node to node, as s3://bucket/folder")
     ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
@@ -61,10 +67,19 @@ def run(
     """Do what is missing of a suite, write records, print the board."""
     from benchmark.suite import find_suite, load_suite
 
-    one_of("--executor", executor, ("local", "docker"))
-    if containers and executor != "docker":
-        raise UserError("--containers: is for --executor docker alone; leave it out, or add that")
-    where = _docker(containers, workers) if executor == "docker" else None
+    one_of("--executor", executor, ("local", "docker", "ray"))
+    for option, value, needs in (
+        ("containers", containers, "docker"),
+        ("cluster", cluster, "ray"),
+        ("remote", remote, "ray"),
+    ):
+        if value and executor != needs:
+            raise UserError(f"--{option}: is for --executor {needs} alone; leave it out, or add that")
+    where = None
+    if executor == "docker":
+        where = _docker(containers, workers)
+    elif executor == "ray":
+        where = _ray(cluster, workers, remote)
     _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where)
 
 
@@ -80,6 +95,29 @@ def _docker(file: Path | None, workers: int | None) -> Any:
         from benchmark.executors.docker import run_in_containers
 
         run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note)
+
+    return execute
+
+
+def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
+    """An executor with the settings of a file; --workers goes before what it says."""
+    from importlib.util import find_spec
+
+    from benchmark.executors.cluster import Cluster
+    from benchmark.executors.settings import read_yaml
+    from benchmark.remote import Remote
+
+    settings = read_yaml(Cluster, file)
+    if workers:
+        settings = settings.model_copy(update={"workers": workers})
+    place = Remote(remote) if remote else None
+    if find_spec("ray") is None:
+        raise UserError("--executor ray: Ray is not installed; pip install -r requirements-ray.lock")
+
+    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
+        from benchmark.executors.ray import run_on_cluster
+
+        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note)
 
     return execute
 

@@ -10,7 +10,8 @@ MISTAKES = {
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 }  # fmt: skip
 LONGEST = 2000  # letters of a message
-TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables that hold the token of gated models
+# Variables that hold the token of gated models, and keys of object stores.
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
 
 
 class UserError(Exception):
@@ -26,10 +27,11 @@ class UserError(Exception):
 
 
 def hide(text: str) -> str:
-    """The text without the token of gated models, and without passwords in addresses: an answer may quote either."""
+    """The text without tokens and keys, and without passwords and signatures in addresses: an answer may quote them."""
     for token in filter(None, (os.environ.get(name, "").strip() for name in TOKENS)):
         text = text.replace(token, "***")
     text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
+    text = re.sub(r"(?i)\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", r"\1***", text)
     return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
 
 

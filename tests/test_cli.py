@@ -310,7 +310,7 @@ from benchmark.cli import main
 try:
     main()
 finally:
-    heavy = {"torch", "transformers", "lm_eval", "datasets", "peft", "numpy", "pyarrow"} & set(sys.modules)
+    heavy = {"torch", "transformers", "lm_eval", "datasets", "peft", "numpy", "pyarrow", "ray"} & set(sys.modules)
     print("heavy:", *sorted(heavy))
 """
 

@@ -19,7 +19,8 @@ from typing import Any
 from benchmark import stop
 from benchmark.errors import UserError
 from benchmark.executors.calls import write_call
-from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, End, arguments, default_user, end_of
+from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
+from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
 from benchmark.executors.schedule import StageFailed, drive
 from benchmark.store import StageCall, Store
