@@ -297,7 +297,7 @@ def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
 
 
 @pytest.mark.slow
-def test_a_worker_that_was_killed_is_said_with_its_node_and_in_the_end_reported(three: Nodes, tmp_path: Path) -> None:
+def test_a_worker_that_was_killed_is_reported_when_no_try_is_left(three: Nodes, tmp_path: Path) -> None:
     store, notes = Store(tmp_path / "store"), list[str]()
     store.root.mkdir()
     (train,) = slow_calls(1)
