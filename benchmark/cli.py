@@ -12,12 +12,13 @@ import typer
 
 from benchmark import stop
 from benchmark.board_commands import board_commands
-from benchmark.errors import MISTAKES, UserError, hide, nearest
+from benchmark.errors import MISTAKES, UserError, clean, hide, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
 from benchmark.show import show_commands
 from benchmark.stage_command import stage
+from benchmark.status import status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +36,7 @@ app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 app.command()(stage)
+app.command()(status)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
@@ -55,6 +57,9 @@ def run(
     containers: Annotated[
         Path | None, typer.Option(help="with docker: YAML file of the containers' settings (docs/scale_out.md)")
     ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="of an hour of one worker, to say what the run costs")
+    ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +70,7 @@ def run(
     if containers and executor != "docker":
         raise UserError("--containers: is for --executor docker alone; leave it out, or add that")
     where = _docker(containers, workers) if executor == "docker" else None
-    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where)
+    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
 
 
 def _docker(file: Path | None, workers: int | None) -> Any:
@@ -79,7 +84,7 @@ def _docker(file: Path | None, workers: int | None) -> Any:
     def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
         from benchmark.executors.docker import run_in_containers
 
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note)
+        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
 
     return execute
 
@@ -352,13 +357,14 @@ def _run(
     plain: bool,
     as_json: bool,
     executor: Any = None,
+    price: float | None = None,
 ) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
     from leaderboard.assemble import build_board
 
     folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None, executor)
+    outcome = run_suite(chosen, results, folder, workers, plain or None, executor, price)
     if as_json:
         print(
             json.dumps(
@@ -439,9 +445,7 @@ def _tell(error: Exception) -> None:
     from benchmark.executors.schedule import StageFailed
 
     if isinstance(error, UserError):
-        from leaderboard.page import clean  # the message may quote a file that steers terminals
-
-        code, line = 2, clean(str(error))
+        code, line = 2, clean(str(error))  # the message may quote a file that steers terminals
     elif isinstance(error, StageFailed):
         code, line = 1, hide(str(error))
     elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`)

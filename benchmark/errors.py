@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import unicodedata
 
 # What a path of the user's, a full or broken disk, or a folder that cannot be written makes.
 MISTAKES = {
@@ -11,6 +12,7 @@ MISTAKES = {
 }  # fmt: skip
 LONGEST = 2000  # letters of a message
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables that hold the token of gated models
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 
 
 class UserError(Exception):
@@ -31,6 +33,11 @@ def hide(text: str) -> str:
         text = text.replace(token, "***")
     text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
     return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
+
+
+def clean(text: str) -> str:
+    """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
+    return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -29,9 +29,10 @@ def stage(
         raise UserError(f"{store}: {error.strerror}; give a folder that can be written with --store") from None
     prepare(threads)
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, total: int, *tokens: int) -> None:
         if lines:
-            print(json.dumps({"key": call.key, "done": done, "total": total}), flush=True)
+            told = dict(zip(("done", "total", "tokens"), (done, total, *tokens), strict=False))
+            print(json.dumps({"key": call.key, **told}), flush=True)
 
     made = work(store, call, tell)
     if not lines:

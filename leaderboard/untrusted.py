@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.errors import UserError
+from benchmark.errors import STEERING, UserError
 from benchmark.inputs import limited_memory
 
 MAX_JSON_BYTES = 2 * 2**20  # of a record; those of the shipped suites have some 6 kB
@@ -32,7 +32,6 @@ AGAIN = "run the suite again to make the record anew"
 
 # Texts that are parameters may span lines; nothing else may.
 _MULTILINE = ("scoring.", "evaluation.", "method.parameters.", "task.options.", "retention.", "model.spec.", "pair.")
-STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
 
 
