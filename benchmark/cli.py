@@ -316,11 +316,11 @@ def new(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say whether this machine is ready: device, memory, disk, cache, network, Docker."""
+def doctor(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
+    """Say whether this machine is ready: device, driver, memory, disk, locks, hub, clock, Docker; and the remedies."""
     from benchmark.doctor import examine
 
-    findings = examine()
+    findings = examine(results)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:
