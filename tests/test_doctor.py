@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from benchmark import files
 from benchmark.doctor import gpu, machine, outside
 from benchmark.doctor.finding import Check, Finding
 from benchmark.doctor.outside import Answer
@@ -304,10 +303,10 @@ def test_locks_that_are_not_there_hold_nobody_off_or_cannot_be_tried_are_told(
     def without(descriptor: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(files.fcntl, "flock", without)
+    monkeypatch.setattr("fcntl.flock", without)
     finding = machine.locks(tmp_path)
     assert not finding.ok and "has no locks (No locks available)" in finding.found and "--results" in finding.remedy
-    monkeypatch.setattr(files.fcntl, "flock", lambda descriptor, how: None)
+    monkeypatch.setattr("fcntl.flock", lambda descriptor, how: None)
     assert not machine.locks(tmp_path).ok and "hold nobody off" in machine.locks(tmp_path).found
 
     def refused(**options: Any) -> None:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
@@ -54,7 +55,7 @@ def ask_hub() -> Answer | None:
     return Answer(clock=clock, at=time.time())
 
 
-def _ask(method: str, address: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+def _ask(method: str, address: str, headers: Mapping[str, str]) -> tuple[int, Message]:
     """The status and headers of an answer, whatever the status. Raises OSError or ValueError if there is none."""
     if not address.startswith(("https://", "http://")):
         raise ValueError("HF_ENDPOINT is no address of the web")
