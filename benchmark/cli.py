@@ -12,12 +12,13 @@ import typer
 
 from benchmark import stop
 from benchmark.board_commands import board_commands
-from benchmark.errors import MISTAKES, UserError, hide, nearest
+from benchmark.errors import MISTAKES, UserError, clean, hide, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
 from benchmark.show import show_commands
 from benchmark.stage_command import stage
+from benchmark.status import status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +36,7 @@ app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 app.command()(stage)
+app.command()(status)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
@@ -61,6 +63,9 @@ def run(
     remote: Annotated[
         str | None, typer.Option(help="with ray: where artifacts go from node to node, as s3://bucket/folder")
     ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="of an hour of one worker, to say what the run costs")
+    ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +85,7 @@ def run(
         where = _docker(containers, workers)
     elif executor == "ray":
         where = _ray(cluster, workers, remote)
-    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where)
+    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
 
 
 def _docker(file: Path | None, workers: int | None) -> Any:
@@ -94,7 +99,7 @@ def _docker(file: Path | None, workers: int | None) -> Any:
     def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
         from benchmark.executors.docker import run_in_containers
 
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note)
+        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
 
     return execute
 
@@ -117,7 +122,7 @@ def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
     def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
         from benchmark.executors.ray import run_on_cluster
 
-        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note)
+        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note, shown.start)
 
     return execute
 
@@ -349,11 +354,11 @@ def new(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say whether this machine is ready: device, memory, disk, cache, network, Docker."""
+def doctor(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
+    """Say whether this machine is ready: device, driver, memory, disk, locks, hub, clock, Docker; and the remedies."""
     from benchmark.doctor import examine
 
-    findings = examine()
+    findings = examine(results)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:
@@ -390,12 +395,13 @@ def _run(
     plain: bool,
     as_json: bool,
     executor: Any = None,
+    price: float | None = None,
 ) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
 
     folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None, executor)
+    outcome = run_suite(chosen, results, folder, workers, plain or None, executor, price)
     if as_json:
         print(
             json.dumps(
@@ -477,9 +483,7 @@ def _tell(error: Exception) -> None:
     from benchmark.executors.schedule import StageFailed
 
     if isinstance(error, UserError):
-        from leaderboard.page import clean  # the message may quote a file that steers terminals
-
-        code, line = 2, clean(str(error))
+        code, line = 2, clean(str(error))  # the message may quote a file that steers terminals
     elif isinstance(error, StageFailed):
         code, line = 1, hide(str(error))
     elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`)

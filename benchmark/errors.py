@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import unicodedata
 
 # What a path of the user's, a full or broken disk, or a folder that cannot be written makes.
 MISTAKES = {
@@ -12,6 +13,7 @@ MISTAKES = {
 LONGEST = 2000  # letters of a message
 # Variables that hold the token of gated models, and keys of object stores.
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 
 
 class UserError(Exception):
@@ -33,6 +35,11 @@ def hide(text: str) -> str:
     text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
     text = re.sub(r"(?i)\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", r"\1***", text)
     return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
+
+
+def clean(text: str) -> str:
+    """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
+    return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:

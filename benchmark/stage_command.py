@@ -36,9 +36,10 @@ def stage(
         raise UserError(f"{store}: {error.strerror}; give a folder that can be written with --store") from None
     prepare(threads)
 
-    def tell(done: int, total: int) -> None:
+    def tell(done: int, total: int, *tokens: int) -> None:
         if lines:
-            print(json.dumps({"key": call.key, "done": done, "total": total}), flush=True)
+            told = dict(zip(("done", "total", "tokens"), (done, total, *tokens), strict=False))
+            print(json.dumps({"key": call.key, **told}), flush=True)
 
     def make_here(part: StageCall) -> bool:
         return work(store, part, tell)

@@ -3,6 +3,7 @@
 STORE/<stage>/<key>/        the stage's files and manifest.json (what went in, the hash of every file, the cost)
 STORE/.tmp/, STORE/.locks/  work in progress
 STORE/.begun/               what a stage that was cut off goes on from
+STORE/.runs/                how far the runs under way are (benchmark/runs.py)
 """
 
 import hashlib

@@ -29,6 +29,7 @@ from benchmark.executors.ends import End
 from benchmark.executors.schedule import StageFailed, drive
 from benchmark.executors.worker import explained, prepare, work
 from benchmark.remote import WEIGHTS, Remote, Unreachable, make
+from benchmark.stages import Progress
 from benchmark.store import StageCall, Store
 
 LOOK = 0.5  # seconds between looks at whether the run is over, while a stage is waited for
@@ -44,9 +45,10 @@ def run_on_cluster(
     settings: Cluster,
     remote: Remote | None,
     threads: int,
-    on_progress: Callable[[StageCall, int, int], None],
+    on_progress: Callable[..., None],
     on_done: Callable[[StageCall], None],
     say: Callable[[str], None],
+    on_start: Callable[[StageCall, str], None] = lambda call, where: None,
 ) -> None:
     """Make every artifact of `calls` (each listed once, sources first), each as a task of a Ray cluster.
 
@@ -57,9 +59,10 @@ def run_on_cluster(
         settings: Where the cluster is, and what a stage takes of it.
         remote: Where artifacts go from node to node, if they share no folder.
         threads: Threads of torch in each.
-        on_progress: Told of the steps done of a stage, and of how many.
+        on_progress: Told of the steps done of a stage, of how many, and where it is known of the tokens read.
         on_done: Called in this thread as each artifact becomes available.
         say: Told of what is worth a line: stages that are tried again, a cluster that has yet to grow.
+        on_start: Told of the node that a stage is begun on.
 
     Raises UserError if no cluster answers, for a user's mistake found by a stage, and if a node ran out of memory;
     StageFailed for anything else. Stages under way are then cancelled.
@@ -76,8 +79,11 @@ def run_on_cluster(
         def tell(running: Collection[StageCall], any_finished: bool) -> None:
             while not told.empty():
                 say(told.get())
-            for key, done, total in run.progress.news():
-                on_progress(by_key[key], done, total)
+            for key, node, steps in run.progress.news():
+                if node:
+                    on_start(by_key[key], f"node {node}")
+                if steps:
+                    on_progress(by_key[key], *steps)
 
         pool = ThreadPoolExecutor(slots, thread_name_prefix="stage")
         try:
@@ -253,11 +259,11 @@ class Board:
     """An actor that holds what stages told of their progress since the driver last asked."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[int, int, str]] = {}
+        self._told: dict[str, tuple[str, tuple[int, ...]]] = {}
 
-    def tell(self, key: str, done: int, total: int, node: str) -> None:
-        """A stage has come so far, on this node."""
-        self._told[key] = (done, total, node)
+    def tell(self, key: str, node: str, *steps: int) -> None:
+        """A stage on this node has come so far: steps done, how many, tokens read; none of them when it begins."""
+        self._told[key] = (node, steps)
 
     def take(self) -> str:
         """What was told, as JSON, by key; it is forgotten here."""
@@ -277,11 +283,11 @@ class _Progress:
         self._asked, self._last = None, 0.0
         self.board = self._ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
 
-    def news(self) -> list[tuple[str, int, int]]:
-        """Key, steps done and how many of stages that told of them; never waits, never fails."""
+    def news(self) -> list[tuple[str, str, list[int]]]:
+        """Of stages that told of themselves: key, node if it is the first time in this attempt, steps; never waits."""
         from ray.exceptions import ActorDiedError
 
-        told: dict[str, tuple[int, int, str]] = {}
+        told: dict[str, tuple[str, list[int]]] = {}
         try:
             if self._asked is None and time.monotonic() - self._last >= NEWS:
                 self._asked, self._last = self.board.take.remote(), time.monotonic()
@@ -292,9 +298,11 @@ class _Progress:
             self._start()  # for the stages that start from now on
         except Exception:  # the actor is on its way to another node
             self._asked = None
-        for key, (_, _, node) in told.items():
+        found = []
+        for key, (node, steps) in told.items():
+            found.append((key, "" if key in self._heard else node, steps))
             self._heard.setdefault(key, (time.monotonic(), node))
-        return [(key, done, total) for key, (done, total, _) in told.items() if total]
+        return found
 
     def forget(self, call: StageCall) -> None:
         """A stage is about to be begun (again)."""
@@ -330,12 +338,12 @@ def _done(given: dict[str, Any], board: Any) -> End:
     except UserError as error:
         return End("mistake", str(error))
 
-    def tell(done: int, total: int) -> None:
+    def tell(*steps: int) -> None:
         with suppress(Exception):  # progress that nobody hears is no reason to stop
-            board.tell.remote(call.key, done, total, node)
+            board.tell.remote(call.key, node, *steps)
 
     try:
-        tell(0, 0)
+        tell()
         with suppress(OSError):  # which a path of the suite that is relative to it will name
             os.chdir(given["folder"])
         prepare(given["threads"])
@@ -348,7 +356,7 @@ def _done(given: dict[str, Any], board: Any) -> End:
     return End("done")
 
 
-def _make(given: dict[str, Any], call: StageCall, node: str, tell: Callable[[int, int], None]) -> None:
+def _make(given: dict[str, Any], call: StageCall, node: str, tell: Progress) -> None:
     """Make the artifact in the folder that all share, or in the node's own and then at the remote place."""
     folder = os.path.expanduser(os.path.expandvars(given["store"]))
     store = Store(Path(folder))

@@ -121,9 +121,9 @@ def test_what_each_of_rays_errors_means() -> None:
 
 def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
     board = Board()
-    board.tell("a", 1, 9, "10.0.0.1")
-    board.tell("a", 2, 9, "10.0.0.1")
-    assert json.loads(board.take()) == {"a": [2, 9, "10.0.0.1"]} and json.loads(board.take()) == {}
+    board.tell("a", "10.0.0.1")
+    board.tell("a", "10.0.0.1", 2, 9)
+    assert json.loads(board.take()) == {"a": ["10.0.0.1", [2, 9]]} and json.loads(board.take()) == {}
 
 
 def benchmark(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
@@ -345,7 +345,7 @@ def test_losing_the_progress_loses_nothing_else(
     store.root.mkdir()
     calls = [call for call in make_plan(load_suite(Path(small[0]))).calls() if call.stage in ("corpus", "score")]
 
-    def progress(call: StageCall, at: int, of: int) -> None:
+    def progress(call: StageCall, at: int, of: int, *tokens: int) -> None:
         steps.append(call.stage)
 
     def kill_board(call: StageCall) -> None:
