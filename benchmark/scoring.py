@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UserError, nearest
-from benchmark.stages import Progress
 from benchmark.texts import Text, TokenScores
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from benchmark.stages import Progress
 
 ATTENTION = ("received", "received_strict", "released")
 REDUCTIONS = (*ATTENTION, "loss")
@@ -72,7 +73,7 @@ def score_texts(
     reduction: str = "received",
     prefix: str = "",
     tokens_per_batch: int = 4096,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
     part: AttentionPart | None = None,
 ) -> list[TokenScores]:
     """Score every token of every text by the attention it receives in the model, or by its loss.

@@ -9,6 +9,7 @@ import heapq
 import queue
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
+from graphlib import TopologicalSorter
 
 from benchmark import stop
 from benchmark.store import StageCall
@@ -52,8 +53,8 @@ def drive(
         for source in sources:
             read_by.setdefault(source, []).append(key)
     follow: dict[str, int] = {}  # stages in the longest chain that each one begins
-    for call in reversed(order):
-        follow[call.key] = 1 + max((follow[key] for key in read_by.get(call.key, ())), default=0)
+    for key in TopologicalSorter({call.key: read_by.get(call.key, ()) for call in order}).static_order():
+        follow[key] = 1 + max((follow[reader] for reader in read_by.get(key, ())), default=0)
     late = False
     waiting = len(order)
 

@@ -341,7 +341,7 @@ def test_losing_the_progress_loses_nothing_else(
     from benchmark.plan import make_plan
     from benchmark.suite import load_suite
 
-    store, done, steps = Store(tmp_path / "store"), list[str](), list[str]()
+    store, done, steps, nodes = Store(tmp_path / "store"), list[str](), list[str](), list[str]()
     store.root.mkdir()
     calls = [call for call in make_plan(load_suite(Path(small[0]))).calls() if call.stage in ("corpus", "score")]
 
@@ -365,9 +365,11 @@ def test_losing_the_progress_loses_nothing_else(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor._Progress, "_start", remember)
-        run_on_cluster(store, calls, three.settings(workers=1), None, 1, progress, kill_board, pytest.fail)
+        told = (progress, kill_board, pytest.fail, lambda call, where: nodes.append(where))
+        run_on_cluster(store, calls, three.settings(workers=1), None, 1, *told)
     assert len(done) == len(calls) and all(store.verified(call) for call in calls)
     assert len(boards) == 2 and "score" in steps, "another has taken its place"
+    assert nodes and all(where.startswith("node ") for where in nodes)
 
 
 @pytest.mark.slow
