@@ -17,6 +17,7 @@ from benchmark.results import good_record, record_path, settle, write_record
 from benchmark.runs import forget_killed, reported
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
+from benchmark.training.begun import of_other_making
 
 # Makes artifacts elsewhere than in processes here: of the calls, sources first, with so many threads each. It tells the
 # display of progress, and the function of each call that is done.
@@ -161,6 +162,8 @@ def _run_cells(
             if executor is not None:
                 executor(store, needed, suite.threads, shown, done)
             else:
+                if note := _begun_on_something_else(store, needed):
+                    shown.note(note)
                 at_once = workers or default_workers(plan)
                 run_calls(store, needed, at_once, suite.threads, shown.progress, done, shown.start)
     return Outcome(plan, good, len(todo), len(needed))
@@ -184,6 +187,17 @@ def _tell_if_slow(plan: Plan) -> None:
             "dtype: float32 and autocast: none make another, faster comparison",
             file=sys.stderr,
         )
+
+
+def _begun_on_something_else(store: Store, needed: list[StageCall]) -> str:
+    """Which trainings begin anew although they have checkpoints, and why; empty if none does."""
+    if not (found := of_other_making(store, needed)):
+        return ""
+    what = ", ".join(sorted(set().union(*found.values())))
+    return (
+        f"note: {len(found)} of the trainings that were cut off begin anew, since their checkpoints were made with "
+        f"another {what}, which may compute other bits"
+    )
 
 
 def default_workers(plan: Plan) -> int:

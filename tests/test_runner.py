@@ -105,6 +105,19 @@ def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> N
         assert all(0 < cost.seconds < 600 for cost in record.cost.values())
 
 
+def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_code(
+    tiny: Path, tmp_path: Path, stages: Counter[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (train, _) = (call for call in make_plan(tiny_suite(tiny)).calls() if call.stage == "train")
+    checkpoint = Store(tmp_path / "store").begun(train) / "trainer/checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "seal.json").write_text('{"files": {}, "told": {}, "made_on": {"code_hash": "0"}}')
+    again(tiny, tmp_path)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "anew" in line)
+    assert "1 of the trainings that were cut off begin anew" in line and "code_hash" in line
+    assert stages["train"] == 2
+
+
 def test_a_second_run_does_nothing(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a worker process was asked for")

@@ -12,7 +12,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.environment import environment
 from benchmark.errors import UserError
 from benchmark.methods import METHODS
 from benchmark.methods.base import Training
@@ -22,6 +21,7 @@ from benchmark.stages import Progress
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText, read_augmented
+from benchmark.training.begun import TRAINER, made_on
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -52,8 +52,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     sequences, order, steps, readings, notes = _readings(params, recipe, spec, texts)
     tokens = list(accumulate(len(sequences[i]) for i in order))  # read after so many texts
 
-    made_on = environment(params["device"], params["threads"]).model_dump(mode="json", exclude={"commit", "dirty"})
-    checkpoints, points = Checkpoints(begun / "trainer", made_on), begun / CHECKPOINTS
+    checkpoints, points = Checkpoints(begun / TRAINER, made_on(params)), begun / CHECKPOINTS
     last = checkpoints.last()
     before = last.told["seconds"] if last else 0.0
     micro_batch = last.told["micro_batch"] if last else recipe.micro_batch or recipe.batch_size

@@ -20,8 +20,8 @@ from transformers import Trainer, TrainerCallback
 
 from benchmark.files import write_atomically
 from benchmark.store import file_hashes
+from benchmark.training.begun import PREFIX, SEAL, checkpoints_in
 
-PREFIX, SEAL = "checkpoint-", "seal.json"
 OPTIMIZER, SETTINGS, RANDOM = "optimizer.safetensors", "optimizer.json", "random.safetensors"
 SECONDS_APART = 60.0
 COST = 0.02  # the largest share of the time that writing them may take
@@ -50,7 +50,7 @@ class Checkpoints:
 
     def last(self) -> Checkpoint | None:
         """The last whole one made on the same; None if there is none."""
-        for folder in self._folders():
+        for folder in checkpoints_in(self.folder):
             try:
                 seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
                 hashes = file_hashes(folder, but=SEAL)
@@ -65,18 +65,13 @@ class Checkpoints:
         newest = self.folder / f"{PREFIX}{step}"
         content = {"files": file_hashes(newest, but=SEAL), "made_on": self._made_on, "told": told}
         write_atomically(newest / SEAL, json.dumps(content))
-        for folder in self._folders():
+        for folder in checkpoints_in(self.folder):
             if folder != newest:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove them all."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _folders(self) -> list[Path]:
-        """The folders of checkpoints, whole or not, the last step first."""
-        found = [folder for folder in self.folder.glob(f"{PREFIX}*") if folder.name.removeprefix(PREFIX).isdecimal()]
-        return sorted(found, key=lambda folder: -int(folder.name.removeprefix(PREFIX)))
 
 
 class Sealing(TrainerCallback):

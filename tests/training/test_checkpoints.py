@@ -9,9 +9,10 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.stages.train import run
-from benchmark.store import StageCall
+from benchmark.store import StageCall, Store
 from benchmark.texts import AugmentedText, write_lines
 from benchmark.training import checkpoints
+from benchmark.training.begun import of_other_making
 from tests.tiny import biographies, make_tiny_model, train_call
 
 STEPS = 12
@@ -103,6 +104,22 @@ def test_nothing_of_a_checkpoint_is_pickled(tiny: Path, tmp_path: Path) -> None:
     files = [file for file in place.begun.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} <= {".json", ".safetensors", ".md"}
     assert any(file.name == "optimizer.safetensors" for file in files)
+
+
+def test_a_training_begun_with_other_code_is_told_of_with_what_differs(tiny: Path, tmp_path: Path) -> None:
+    store, call = Store(tmp_path / "store"), call_for(tiny)
+    place = Place(tmp_path / "place", call)
+    with pytest.raises(CutOffError):
+        place.run(cut_at=6)
+    shutil.copytree(place.begun, store.begun(call))
+    assert of_other_making(store, [call]) == {}
+    (checkpoint,) = (store.begun(call) / "trainer").iterdir()
+    made_on = json.loads((checkpoint / "seal.json").read_text())["made_on"]
+    change_the_seal(checkpoint, "made_on", {**made_on, "code_hash": "0" * 64, "python": "3.9.0"})
+    assert of_other_making(store, [call]) == {call.key: {"code_hash", "python"}}
+    assert of_other_making(store, []) == {}
+    (checkpoint / "seal.json").write_text('{"files": {')
+    assert of_other_making(store, [call]) == {}, "half written: nothing that could have been gone on from"
 
 
 def flip_a_bit(file: Path) -> None:
