@@ -109,10 +109,10 @@ def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
     from importlib.util import find_spec
 
     from benchmark.executors.cluster import Cluster
-    from benchmark.executors.settings import read_yaml
+    from benchmark.executors.settings import settings_from
     from benchmark.remote import Remote
 
-    settings = read_yaml(Cluster, file)
+    settings = settings_from(Cluster, file)
     if workers:
         settings = settings.model_copy(update={"workers": workers})
     place = Remote(remote) if remote else None

@@ -42,6 +42,11 @@ def clean(text: str) -> str:
     return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
+def one_line(error: BaseException) -> str:
+    """An error's words: short, on one line, without secrets."""
+    return clean(" ".join(hide(str(error)).split()))[:160]
+
+
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Say what is known beside `name`, the most similar entry first: for the end of an error line."""
     return f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none'}"

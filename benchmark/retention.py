@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from benchmark.corpora import TASKS
 from benchmark.corpora.base import FORMULAS, tree_hash
-from benchmark.errors import UserError, hide, nearest
+from benchmark.errors import UserError, nearest, one_line
 from benchmark.inputs import regular
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import Revision
@@ -142,7 +142,7 @@ class HubText(_Words):
             raise self._not_had(error) from None
 
     def _not_had(self, error: Exception) -> UserError:
-        reason = " ".join(hide(str(error)).split())[:150]
+        reason = one_line(error)
         return UserError(
             f"retention {self.name}: data set {self.dataset!r}: the hub did not give it ({type(error).__name__}: "
             f"{reason}); check its name, config, split and the network, or give a file under text"

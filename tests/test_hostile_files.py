@@ -21,8 +21,11 @@ from benchmark.corpora.biography import Biography
 from benchmark.corpora.corpus import OwnDocuments
 from benchmark.corpora.wikipedia import WikipediaSquad
 from benchmark.errors import UserError
+from benchmark.executors.calls import as_dict, read_call
+from benchmark.executors.containers import read_settings
 from benchmark.methods import METHODS, make_method
 from benchmark.options import named_values
+from benchmark.plan import make_plan
 from benchmark.record import read_record
 from benchmark.retention import TextFile
 from benchmark.suite import load_suite
@@ -121,6 +124,11 @@ def _record() -> dict[str, Any]:
     return content
 
 
+def _stage() -> dict[str, Any]:
+    """The last stage of a suite, with all that it reads."""
+    return as_dict(make_plan(load_suite(ROOT / "suites" / "smoke.yaml")).calls()[-1])
+
+
 PEOPLE = _lines(ROOT / "tasks" / "biography" / "people.jsonl")
 SMALL_SUITE = {"name": "x", "models": {"a": "zoo:large"}, "tasks": ["biography"]}
 TEXTS: list[dict[str, Any]] = [
@@ -131,6 +139,8 @@ TEXTS: list[dict[str, Any]] = [
 READERS = (
     Reader("suite", ".yaml", load_suite, valid=SUITE),
     Reader("suite as JSON", ".yaml", load_suite, rows=SMALL_SUITE),
+    Reader("stage", ".json", read_call, rows=_stage()),
+    Reader("containers", ".yaml", read_settings, valid=b"image: benchmark:cpu\nworkers: 2\ncpus: 1.5\nmemory: 4g\n"),
     Reader("people", ".jsonl", lambda path: Biography(path=path).load(), rows=PEOPLE, lines=True),
     Reader("people in a folder", ".csv", _tagged, valid=TAGGED),
     Reader("prompts", ".csv", _prompts, valid=b"field,prompt\nname,{name} is\ndate,{name} was born\ncity,{name}\n"),

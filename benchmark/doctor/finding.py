@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.errors import clean, hide
+from benchmark.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,3 @@ class Check:
         thread.join(self.seconds)
         hung = Finding(self.what, f"no answer within {self.seconds:g} s", False, "see what hangs: a disk, a driver, …")
         return found[0] if found else hung
-
-
-def one_line(error: BaseException) -> str:
-    """An error's words: short, on one line, without secrets."""
-    return clean(" ".join(hide(str(error)).split()))[:160]

@@ -7,9 +7,11 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
+from benchmark.inputs import read_text
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 
+MOST_BYTES = 2**26  # of a stage, and it names all that it reads
 REMEDY = "give a file that `benchmark plan --stages FOLDER` wrote"
 
 
@@ -30,7 +32,11 @@ def from_dict(content: dict[str, Any]) -> StageCall:
     Raises KeyError, TypeError or AttributeError if it is none.
     """
     inputs = {role: from_dict(source) for role, source in content["inputs"].items()}
-    return StageCall(content["stage"], content["version"], content["params"], inputs, content["where"])
+    fields = content["stage"], content["version"], content["params"], content["where"]
+    if [*map(type, fields)] != [str, int, dict, dict]:
+        raise TypeError("a field of another type than that of a stage")
+    stage, version, params, where = fields
+    return StageCall(stage, version, params, inputs, where)
 
 
 def write_call(file: Path, call: StageCall) -> None:
@@ -61,13 +67,7 @@ def read_call(file: Path) -> StageCall:
 
     Raises UserError naming the file if it holds none, or one of another version of this code.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: holds no stage; {REMEDY}") from None
-    return call_from(text, str(file))
+    return call_from(read_text(file, MOST_BYTES, REMEDY), str(file))
 
 
 def call_from(text: str, where: str) -> StageCall:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.executors.ends import End
 from benchmark.executors.settings import Bytes, Count, Positive, Retries
 from benchmark.store import StageCall
@@ -96,7 +96,7 @@ def end_of(error: Exception, late: float | None = None) -> End:
     """
     from ray import exceptions
 
-    reason = " ".join(str(error).split())[:300]
+    reason = one_line(error)
     if isinstance(error, exceptions.OutOfMemoryError):
         return End("memory", "Ray ended it, since its node was running out of memory")
     if isinstance(error, exceptions.RayTaskError):

@@ -17,7 +17,7 @@ from benchmark.environment import usable_cores
 from benchmark.errors import UserError
 from benchmark.executors.ends import End
 from benchmark.executors.hub import reads_hub_data
-from benchmark.executors.settings import Bytes, Count, Positive, Retries, read_yaml
+from benchmark.executors.settings import Bytes, Count, Positive, Retries, settings_from
 from benchmark.store import StageCall
 
 RUN, STORE, STAGE, KEY = (f"benchmark.{name}" for name in ("run", "store", "stage", "key"))  # labels of a container
@@ -73,7 +73,7 @@ def read_settings(file: Path | None) -> Containers:
 
     Raises UserError naming file and field if it cannot be read or a field is wrong.
     """
-    return read_yaml(Containers, file)
+    return settings_from(Containers, file)
 
 
 def end_of(state: Mapping[str, Any], log: str, timed_out: float | None = None) -> End:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import stop
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.executors.calls import write_call
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
 from benchmark.executors.ends import End
@@ -104,7 +104,7 @@ def _engine() -> Iterator[Any]:
         client = docker.from_env(timeout=60)
         client.ping()
     except (docker.errors.DockerException, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error)
         raise UserError(
             f"--executor docker: no Docker Engine answers ({reason}); start it, or leave the option out"
         ) from None
@@ -232,7 +232,7 @@ class _Stage:
                 return End("mistake", f"the engine does not make such a container: {error.explanation}")
             return End("infrastructure", f"the engine lost it ({error.explanation or error})")
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            return End("infrastructure", f"the engine did not answer ({' '.join(str(error).split())[:120]})")
+            return End("infrastructure", f"the engine did not answer ({one_line(error)})")
         finally:
             if container is not None:
                 with suppress(docker.errors.DockerException, requests.RequestException, OSError):

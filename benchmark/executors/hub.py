@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from benchmark.errors import UserError, hide
+from benchmark.errors import UserError, one_line
 from benchmark.models.spec import ModelSpec
 from benchmark.store import StageCall
 
@@ -29,7 +29,7 @@ def fetch_models(calls: Iterable[StageCall]) -> int:
                 ignore_patterns=["*/*"],
             )
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
-            reason = " ".join(hide(str(error)).split())[:150]
+            reason = one_line(error)
             raise UserError(
                 f"model {name!r}: the hub did not give it ({type(error).__name__}: {reason}); check the network and "
                 "the token, or give the path of a local folder instead"

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmark import stop
 from benchmark.environment import usable_cores
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.executors.calls import as_dict, call_from
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ends import End
@@ -107,7 +107,7 @@ def _joined(settings: Cluster) -> Iterator[Any]:
         try:
             ray.init(settings.address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except Exception as error:  # each way of not being there has its own kind
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise UserError(
                 f"--executor ray: no cluster can be joined at address {settings.address!r} ({reason}); start one with "
                 "`ray start --head`, or give address: local in the file of --cluster"

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from benchmark.errors import UserError
 from benchmark.methods.base import not_a_bool
+from benchmark.yaml_files import read_yaml
 
 Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 Retries = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)]
@@ -16,17 +16,14 @@ Bytes = Annotated[str, Field(pattern=r"^\d+[bkmg]?$")]
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-def read_yaml(kind: type[Kind], file: Path | None) -> Kind:
+def settings_from(kind: type[Kind], file: Path | None) -> Kind:
     """The settings of that kind that a YAML file holds; the defaults without one.
 
     Raises UserError naming file and field if it cannot be read or a field is wrong.
     """
     if file is None:
         return kind()
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]})") from None
+    content = read_yaml(file, "give a file of settings in YAML")
     try:
         return kind.model_validate({} if content is None else content)
     except ValidationError as error:

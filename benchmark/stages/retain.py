@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.corpora import TASKS
-from benchmark.errors import UserError, did_you_mean, hide, nearest
+from benchmark.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.perplexity import measure_text
@@ -109,7 +109,7 @@ class _Tasks:
         try:
             loaded = self._manager.load([entry.lm_eval])
         except Exception as error:  # whatever a task's own code and the hub raise
-            reason = " ".join(hide(str(error)).split())[:150]
+            reason = one_line(error)
             raise UserError(
                 f"{where}: cannot be loaded ({type(error).__name__}: {reason}); "
                 "check the network, or leave the entry out"

@@ -36,7 +36,7 @@ def _changed(content: dict[str, Any], **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("not there", r"call\.json: cannot be read \(No such file"),
+        ("not there", r"call\.json: No such file or directory; give a file that"),
         ("no JSON", r"call\.json: holds no stage; give a file that `benchmark plan --stages FOLDER` wrote"),
         ("a list", r"call\.json: holds no stage"),
         ("another version", r"call\.json: stage 'corpus' of version 99, which this code does not make"),

@@ -21,7 +21,8 @@ from benchmark.store import StageCall
         ("user: 0:0", r"c\.yaml: user: .*root"),
         ("timeout: .inf", r"c\.yaml: timeout: "),
         ("[1]", r"c\.yaml: the file: "),
-        ("a: [", r"c\.yaml: cannot be read as YAML"),
+        ("workers: 1\nworkers: 2", r"c\.yaml: .*'workers' stands there twice"),
+        ("a: [", r"c\.yaml: not a readable YAML file"),
     ],
 )
 def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
@@ -34,7 +35,7 @@ def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: st
 def test_a_file_may_be_empty_and_must_be_there(tmp_path: Path) -> None:
     (file := tmp_path / "c.yaml").write_text("")
     assert read_settings(file) == read_settings(None) == Containers()
-    with pytest.raises(UserError, match=r"d\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"d\.yaml: No such file"):
         read_settings(tmp_path / "d.yaml")
 
 

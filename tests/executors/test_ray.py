@@ -21,7 +21,7 @@ from benchmark.executors import ray as executor
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ray import Board, run_on_cluster
 from benchmark.executors.schedule import StageFailed
-from benchmark.executors.settings import read_yaml
+from benchmark.executors.settings import settings_from
 from benchmark.remote import Remote
 from benchmark.store import StageCall, Store
 from scripts.runs import finish, held_locks, records, start, write_small_suite
@@ -42,20 +42,20 @@ CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"de
         ("memory: 8 GB", r"c\.yaml: memory: "),
         ("timeout: .inf", r"c\.yaml: timeout: "),
         ("cache: ''", r"c\.yaml: cache: "),
-        ("a: [", r"c\.yaml: cannot be read as YAML"),
+        ("a: [", r"c\.yaml: not a readable YAML file"),
     ],
 )
 def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
     (file := tmp_path / "c.yaml").write_text(content)
     with pytest.raises(UserError, match=told) as caught:
-        read_yaml(Cluster, file)
+        settings_from(Cluster, file)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "head:6379", "ray://10.0.0.1:10001", "[::1]:6379"])
 def test_a_cluster_is_found_by_itself_by_address_or_made_here(tmp_path: Path, address: str) -> None:
     (file := tmp_path / "c.yaml").write_text(f"address: '{address}'")
-    assert read_yaml(Cluster, file).address == address
+    assert settings_from(Cluster, file).address == address
 
 
 def test_a_stage_takes_the_suites_threads_and_a_gpu_where_it_computes_on_one() -> None:
