@@ -18,6 +18,7 @@ from benchmark import ROOT
 from benchmark.plan import Cell, make_plan
 from benchmark.suite import Suite, find_suite, load_suite
 from perf.ratios import Timed, arguments, run, show
+from scripts.runs import smaller
 
 
 def main(given: list[str] | None = None) -> int:
@@ -29,16 +30,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--train", nargs="+", help="trained models, in place of the suite's")
     options = parser.parse_args(given)
     suite = load_suite(find_suite(options.suite))
-    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if options.train:
-        content["train"] = options.train
-    if options.seeds:
-        content["seeds"] = content["seeds"][: options.seeds]
-    if options.steps:
-        content["budgets"] = [{"steps": options.steps}]
-    # A suite's recipes are listed once it is read, and a file has the lists within.
-    (content["recipe"],) = content.pop("recipe")
-    content["methods"] = _listed(content["methods"], content["train"])
+    content = smaller(suite, options.steps, options.seeds, options.train)
     cells = make_plan(Suite.model_validate(content)).cells
     seconds: dict[str, list[float]] = {"one run": [], "cell by cell": []}
     for _ in range(options.rounds):
@@ -46,16 +38,6 @@ def main(given: list[str] | None = None) -> int:
         seconds["cell by cell"].append(sum(_run(_only(content, cell)) for cell in cells))
     show([Timed(f"suite {suite.name}", seconds, "cell by cell", (len(cells), "cells"))], options, suite=content)
     return 0
-
-
-def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str, Any]]:
-    """The methods that apply to the trained models, limited to these."""
-    kept = []
-    for method in methods:
-        limits = [name for name in method.get("for", trained) if name in trained]
-        if limits:
-            kept.append({**method, "for": limits} if "for" in method else method)
-    return kept
 
 
 def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:

@@ -1,17 +1,14 @@
-from typing import Any
-
 from benchmark.plan import make_plan
 from benchmark.suite import Suite, find_suite, load_suite
-from perf.suite import _listed, _only
+from perf.suite import _only
+from scripts.runs import smaller
 
 
 def test_a_suite_of_one_cell_has_that_very_cell() -> None:
     """The same key: the same stages with the same parameters, and nothing beside them."""
     suite = load_suite(find_suite("every_method"))
-    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
-    (content["recipe"],) = content.pop("recipe")
+    content = smaller(suite, seeds=1)
     content["methods"] = [method for method in content["methods"] if method["name"] != "texts"]
-    content["seeds"] = [1]
     cells = make_plan(Suite.model_validate(content)).cells
     assert len(cells) == 13
     for cell in cells:
@@ -19,7 +16,20 @@ def test_a_suite_of_one_cell_has_that_very_cell() -> None:
         assert alone.key == cell.key
 
 
+def test_a_smaller_suite_is_a_part_of_the_whole() -> None:
+    whole = make_plan(tiny := load_suite(find_suite("tiny"))).cells
+    assert {cell.key for cell in make_plan(Suite.model_validate(smaller(tiny))).cells} == {cell.key for cell in whole}
+    content = smaller(tiny, seeds=2, train=["tiny-small"])
+    part = {cell.key for cell in make_plan(Suite.model_validate(content)).cells}
+    expected = {cell.key for cell in whole if cell.trained == "tiny-small" and cell.seed in (1, 2)}
+    assert part == expected and len(part) < len(whole) / 4
+    few = make_plan(Suite.model_validate(smaller(tiny, steps=7, seeds=1))).cells
+    assert {(cell.budget.steps, cell.seed) for cell in few} == {(7, 1)}
+
+
 def test_methods_of_models_that_are_not_trained_are_left_out() -> None:
-    eda, aeda = {"name": "eda", "for": ["a", "b"]}, {"name": "aeda", "for": ["b"]}
-    methods: list[dict[str, Any]] = [{"name": "plain"}, eda, aeda]
-    assert _listed(methods, ["a"]) == [{"name": "plain"}, {"name": "eda", "for": ["a"]}]
+    methods = ["plain", {"name": "eda", "for": ["a", "b"]}, {"name": "aeda", "for": ["b"]}]
+    content = {"models": {"a": "zoo:large", "b": "zoo:small"}, "tasks": ["biography"], "budgets": [{"steps": 1}]}
+    suite = Suite.model_validate({**content, "name": "x", "train": ["a", "b"], "methods": methods})
+    left = [(method["name"], method.get("for")) for method in smaller(suite, train=["a"])["methods"]]
+    assert left == [("plain", None), ("eda", ["a"])]
