@@ -1,6 +1,7 @@
 """What every task is to the harness: its options, a corpus to train on, and the lm-eval tasks that ask about it."""
 
 import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from benchmark.record import file_hash
 from benchmark.texts import Text
 
 TASKS = ROOT / "tasks"
+UNCHANGED = TASKS / "unchanged.json"  # changes of code that left every question as it was
 FORMULAS = TASKS / "biography" / "biography.py"  # exact match and F1, which the files of the other tasks load
 
 
@@ -75,6 +77,16 @@ class Task(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What of the options texts and questions depend on besides the bytes of the data: part of every key."""
         return self.model_dump(mode="json", exclude={"name", "path", "evaluate"})
+
+
+def definition_hash(files: Iterable[Path]) -> str:
+    """Hash of a task's lm-eval files; the earlier one, where only code changed and every question stayed as it was.
+
+    So the records of both go into one table. Every such change is listed in tasks/unchanged.json, with its reason.
+    """
+    found = tree_hash(files)
+    changes = json.loads(UNCHANGED.read_text(encoding="utf-8"))
+    return next((change["same_as"][found] for change in changes if found in change["same_as"]), found)
 
 
 def tree_hash(files: Iterable[Path]) -> str:

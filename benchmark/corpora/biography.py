@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
+from benchmark.corpora.base import TASKS, Corpus, Task, definition_hash, tree_hash
 from benchmark.errors import UserError
 from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
@@ -32,7 +32,7 @@ class Biography(Task):
     @classmethod
     def definition(cls) -> str:
         """Hash of code, YAML files and few-shot examples."""
-        return tree_hash(
+        return definition_hash(
             f for f in (TASKS / "biography").iterdir() if f.suffix in (".py", ".yaml") or f.stem == "real_people"
         )
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from benchmark.corpora.base import FORMULAS, TASKS, Corpus, Task, tree_hash
+from benchmark.corpora.base import FORMULAS, TASKS, Corpus, Task, definition_hash
 from benchmark.inputs import reading
 from benchmark.record import file_hash
 from benchmark.texts import Text
@@ -47,7 +47,7 @@ class OwnDocuments(Task):
     def definition(cls) -> str:
         """Hash of code, YAML file and formulas."""
         own = [file for file in (TASKS / "corpus").iterdir() if file.suffix in (".py", ".yaml")]
-        return tree_hash([*own, FORMULAS])
+        return definition_hash([*own, FORMULAS])
 
     def load(self) -> Corpus:
         """Read the documents; those nobody asks about are trained on as well."""

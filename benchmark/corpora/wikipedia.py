@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.corpora.base import TASKS, Corpus, Task, tree_hash
+from benchmark.corpora.base import TASKS, Corpus, Task, definition_hash
 from benchmark.errors import UserError
 from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
@@ -30,7 +30,7 @@ class _Wikipedia(Task):
 
         name = cls.model_fields["name"].default
         own = [TASKS / cls.folder / file for file in ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", f"{name}.yaml")]
-        return tree_hash([*own, wikipedia.METRICS_FILE])
+        return definition_hash([*own, wikipedia.METRICS_FILE])
 
 
 class _FromHub(_Wikipedia):

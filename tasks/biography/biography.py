@@ -170,31 +170,44 @@ def load(
 
     def rows(asked: Sequence[RealPerson], others: Sequence[RealPerson]) -> "Dataset":
         # Wrong choices come from both halves, so that a question is the same whichever half is asked.
-        values = {field: [person["facts"][field] for person in others] for field in fields}
+        values = {field: Values(person["facts"][field] for person in others) for field in fields if choices}
         return Dataset.from_list(
-            [
-                _question(person, field, prompts[field], values[field] if choices else None)
-                for person in asked
-                for field in fields
-            ]
+            [_question(person, field, prompts[field], values.get(field)) for person in asked for field in fields]
         )
 
     return {"questions": rows(asked, everyone), "shots": rows(shots, shots)}
 
 
-def choose(person_id: str, field: str, gold: str, values: Iterable[str]) -> list[str]:
+class Values:
+    """What wrong choices are taken from: a field's values, distinct after normalisation, in alphabetical order.
+
+    Of values that mean the same the first one counts. Made once for a field: to make it takes time in proportion to
+    the values, to choose from it does not.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        by_meaning = {normalise(value): value for value in sorted(set(values), reverse=True)}
+        self._values = sorted(by_meaning.values())
+        self._places = {normalise(value): place for place, value in enumerate(self._values)}
+
+    def others(self, gold: str, count: int, rng: random.Random) -> list[str]:
+        """So many values that are not `gold`, drawn at random without repetition; all of them if there are fewer."""
+        gone = self._places.get(normalise(gold), len(self._values))
+        left = len(self._values) - (gone < len(self._values))
+        # Places are drawn, and not values, so that no list without the gold value has to be made.
+        return [self._values[place + (place >= gone)] for place in rng.sample(range(left), min(count, left))]
+
+
+def choose(person_id: str, field: str, gold: str, values: Values) -> list[str]:
     """Put the gold value among up to nine others of `values`, all distinct after normalisation, in random order.
 
-    The random stream depends on person and field alone, the order of `values` does not matter.
+    The random stream depends on person and field alone, the order of what `values` was made of does not matter.
     Raises ValueError if `values` holds no other value.
     """
-    by_meaning = {normalise(value): value for value in sorted(set(values), reverse=True)}
-    by_meaning.pop(normalise(gold), None)
-    others = sorted(by_meaning.values())
-    if not others:
-        raise ValueError(f"{person_id}: {field}: a choice needs a second value, and everyone has {gold!r}")
     rng = random.Random(f"{person_id}:{field}")
-    chosen = rng.sample(others, min(CHOICES - 1, len(others)))
+    chosen = values.others(gold, CHOICES - 1, rng)
+    if not chosen:
+        raise ValueError(f"{person_id}: {field}: a choice needs a second value, and everyone has {gold!r}")
     chosen.insert(rng.randrange(len(chosen) + 1), gold)
     return chosen
 
@@ -232,7 +245,7 @@ def _f1(answer: list[str], gold: list[str]) -> float:
     return 2 * shared / (len(answer) + len(gold)) if shared else 0.0
 
 
-def _question(person: RealPerson, field: str, prompt: str, values: list[str] | None) -> dict[str, Any]:
+def _question(person: RealPerson, field: str, prompt: str, values: Values | None) -> dict[str, Any]:
     gold = person["facts"][field]
     row: dict[str, Any] = {
         "id": f"{person['id']}:{field}",

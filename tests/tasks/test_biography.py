@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark import people as generator
 from tasks.biography import biography
@@ -353,9 +355,11 @@ def test_every_choice_question_offers_ten_distinct_values_with_the_gold_one_once
 
 
 def test_choices_depend_on_person_field_and_the_set_of_values_alone() -> None:
-    values = [f"City {n}" for n in range(20)]
+    cities = [f"City {n}" for n in range(20)]
+    values = biography.Values(cities)
     first = biography.choose("person-1", "birth_city", "City 3", values)
-    assert first == biography.choose("person-1", "birth_city", "City 3", [*reversed(values), "City 5"])
+    again = biography.Values([*reversed(cities), "City 5"])
+    assert first == biography.choose("person-1", "birth_city", "City 3", again)
     assert first != biography.choose("person-2", "birth_city", "City 3", values)
     development = biography.load(half="development", choices=True, field="major")["questions"]
     everyone = biography.load(half="all", choices=True, field="major")["questions"]
@@ -363,12 +367,24 @@ def test_choices_depend_on_person_field_and_the_set_of_values_alone() -> None:
 
 
 def test_values_that_mean_the_same_are_one_choice_and_a_lone_value_is_refused() -> None:
-    assert sorted(biography.choose("p", "university", "Oslo", ["the Oslo", "Oslo", "Rome", "Rome."])) == [
-        "Oslo",
-        "Rome",
-    ]
+    values = biography.Values(["the Oslo", "Oslo", "Rome", "Rome."])
+    assert sorted(biography.choose("p", "university", "Oslo", values)) == ["Oslo", "Rome"]
     with pytest.raises(ValueError, match=r"^p: university: a choice needs a second value"):
-        biography.choose("p", "university", "Oslo", ["Oslo", "the Oslo"])
+        biography.choose("p", "university", "Oslo", biography.Values(["Oslo", "the Oslo"]))
+
+
+@given(st.lists(st.sampled_from(["a", "A.", "the a", "b", "c", "C", "d e", "f"]), min_size=1, max_size=8), st.data())
+def test_choices_are_those_drawn_from_a_list_of_all_other_values(values: list[str], data: st.DataObject) -> None:
+    """As it was done when the first records were made, and in time that grows with the square of the people."""
+    gold = data.draw(st.sampled_from([*values, "g"]))
+    first = {biography.normalise(value): value for value in sorted(set(values), reverse=True)}
+    others = sorted(value for meaning, value in first.items() if meaning != biography.normalise(gold))
+    if not others:
+        return
+    rng = random.Random("p:major")
+    expected = rng.sample(others, min(9, len(others)))
+    expected.insert(rng.randrange(len(expected) + 1), gold)
+    assert biography.choose("p", "major", gold, biography.Values(values)) == expected
 
 
 # --- what lm-eval makes of it

@@ -1,0 +1,41 @@
+"""By their definition records of one task are told from those of another that asks something else."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark import ROOT
+from benchmark.corpora import TASK_KINDS, base
+from benchmark.corpora.base import definition_hash, tree_hash
+from tasks.biography import biography
+
+# Of the questions as the code asked them that the first records were made with.
+QUESTIONS = "907c4f0e50a2052366a9e4daf6c4891a9d28ea3bb19f1c0a8b9280c72720f79e"
+SHOTS = "19d7477d0fe321ec2d75fd541502f25826aa506993234c3acc80274680975364"
+
+
+def test_the_questions_are_those_of_the_first_records_to_the_last_letter() -> None:
+    made = biography.load(half="all", choices=True)
+    found = [json.dumps(made[split].to_list(), sort_keys=True).encode() for split in ("questions", "shots")]
+    assert [hashlib.sha256(text).hexdigest() for text in found] == [QUESTIONS, SHOTS]
+
+
+@pytest.mark.parametrize("task", sorted({path.parent.name for path in (ROOT / "leaderboard/results").glob("*/*.json")}))
+def test_the_shipped_records_are_of_the_tasks_as_they_are(task: str) -> None:
+    (path, *_) = sorted((ROOT / "leaderboard/results" / task).glob("*.json"))
+    record = json.loads(path.read_text(encoding="utf-8"))["task"]
+    assert record["definition_hash"] == TASK_KINDS[record["name"]].definition()
+
+
+def test_a_change_is_another_definition_unless_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "task.py").write_text("asked = 1\n")
+    first = definition_hash([file])
+    assert first == tree_hash([file])
+    file.write_text("asked = 1  # the same\n")
+    second = tree_hash([file])
+    assert definition_hash([file]) == second != first
+    (listed := tmp_path / "unchanged.json").write_text(json.dumps([{"what": "a comment", "same_as": {second: first}}]))
+    monkeypatch.setattr(base, "UNCHANGED", listed)
+    assert definition_hash([file]) == first
