@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from perf.ratios import Timed, arguments, run, show, timed
+from perf.ratios import Timed, arguments, run, show, timed, with_profile
 
 PEER = "stock lm-eval, no report"
 Rows = list[dict[str, Any]]
@@ -25,7 +25,7 @@ Rows = list[dict[str, Any]]
 
 def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = arguments(str(__doc__), rounds=3)
+    parser = with_profile(arguments(str(__doc__), rounds=3))
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--trained", type=Path, help="weights or an adapter for it, as the train stage writes them")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
@@ -100,7 +100,7 @@ def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[
     stock = answers[PEER]
     halved = asking.stock(task, max(1, options.batch // 2))
     differ = {"ours": _differing(answers["ours"], stock), "stock, half the batch": _differing(halved, stock)}
-    found = timed(task, ways, PEER, options.rounds, (len(stock), "questions"))
+    found = timed(task, ways, PEER, options.rounds, (len(stock), "questions"), options.profile)
     return found, {"forward_passes": shares, "differ": differ, "questions": len(stock)}
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+OUTSIDE = "outside of torch"
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -23,12 +25,14 @@ class Timed:
         seconds: Way → one number per round, the same number of rounds for each.
         to: The way that ratios are to: a peer, or a limit.
         amount: What one doing of it works off, and in which unit, as (6600, "tokens").
+        profile: What the time of each way is spent on, as a table; empty if nobody asked.
     """
 
     question: str
     seconds: Mapping[str, Sequence[float]]
     to: str
     amount: tuple[float, str] | None = None
+    profile: str = ""
 
     def median(self, way: str) -> float:
         """Median seconds of a way."""
@@ -64,6 +68,7 @@ class Timed:
             "question": self.question,
             "to": self.to,
             "amount": self.amount,
+            "profile": self.profile,
             "ways": {
                 way: {"seconds": list(each), "median": self.median(way), "ratio": self.ratio(way)}
                 for way, each in self.seconds.items()
@@ -77,6 +82,7 @@ def timed(
     to: str,
     rounds: int,
     amount: tuple[float, str] | None = None,
+    profiled: bool = False,
 ) -> Timed:
     """Do every way once untimed, then `rounds` times by turns, each time beginning with another one.
 
@@ -96,13 +102,46 @@ def timed(
             own = ways[name]()
             wait()
             seconds[name].append(own if isinstance(own, float) else time.perf_counter() - began)
-    return Timed(question, seconds, to, amount)
+    return Timed(question, seconds, to, amount, profile(ways) if profiled else "")
 
 
 def _waiting() -> Callable[[], None]:
     import torch
 
     return torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+
+
+def profile(ways: Mapping[str, Callable[[], object]], rows: int = 10) -> str:
+    """What the time of each way is spent on, by torch's profiler: its heaviest operators, and all that is not torch.
+
+    Each way is done once more. A share is of the way's own wall time under the profiler,
+    which makes everything slower, Python most; on a GPU it is that of its kernels.
+    """
+    import torch
+    from tabulate import tabulate
+
+    on_gpu = torch.cuda.is_available()
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    activities += [torch.profiler.ProfilerActivity.CUDA] if on_gpu else []
+    shares: dict[str, dict[str, float]] = {}
+    for name, way in ways.items():
+        wait = _waiting()
+        with torch.profiler.profile(activities=activities) as found:
+            began = time.perf_counter()
+            way()
+            wait()
+            whole = time.perf_counter() - began
+        kind = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+        spent = {event.key: getattr(event, kind) / 1e6 / whole for event in found.key_averages()}
+        shares[name] = {**spent, OUTSIDE: max(0.0, 1 - sum(spent.values()))}
+    operators = {operator for spent in shares.values() for operator in spent}
+    heaviest = sorted(operators, key=lambda operator: -max(spent.get(operator, 0.0) for spent in shares.values()))[
+        :rows
+    ]
+    table = [[one, *(f"{spent.get(one, 0.0):.0%}" for spent in shares.values())] for one in heaviest]
+    rest = [f"{max(0.0, 1 - sum(spent.get(one, 0.0) for one in heaviest)):.0%}" for spent in shares.values()]
+    headers = ["where the time goes", *shares]
+    return tabulate([*table, ["all other operators", *rest]], headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
 def arguments(description: str, rounds: int = 5) -> argparse.ArgumentParser:
@@ -115,10 +154,16 @@ def arguments(description: str, rounds: int = 5) -> argparse.ArgumentParser:
     return parser
 
 
+def with_profile(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same with --profile, where all is done in this process."""
+    parser.add_argument("--profile", action="store_true", help="say as well what the time of each way is spent on")
+    return parser
+
+
 def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None:
     """Print the tables, or with --json all that was measured, `also`, and what it was measured on."""
     if not given.json:
-        print("\n\n".join(one.table() for one in found))
+        print("\n\n".join(part for one in found for part in (one.table(), one.profile) if part))
         return
     from benchmark.environment import environment
 

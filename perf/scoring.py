@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from perf.inputs import biographies, text_of
-from perf.ratios import Timed, arguments, run, show, timed
+from perf.ratios import Timed, arguments, run, show, timed, with_profile
 
 PREFIX = "Text: "
 TOKENS_PER_BATCH = 4096
@@ -23,7 +23,7 @@ TOKENS_PER_BATCH = 4096
 
 def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = arguments(str(__doc__))
+    parser = with_profile(arguments(str(__doc__)))
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: what ships]")
@@ -83,7 +83,7 @@ def _timed(question: str, model: Any, tokenizer: Any, texts: Any, options: argpa
         "SDPA forward pass": lambda: _forward(model, batches),
     }
     tokens = sum(int(mask.sum()) for _, mask in batches)
-    return timed(question, ways, "SDPA forward pass", options.rounds, (tokens, "tokens"))
+    return timed(question, ways, "SDPA forward pass", options.rounds, (tokens, "tokens"), options.profile)
 
 
 def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.Namespace) -> Timed:
@@ -107,7 +107,9 @@ def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.N
         "released code": released,
     }
     tokens = sum(map(len, tokenizer(plain)["input_ids"]))
-    return timed(f"{len(texts)} biographies", ways, "released code", options.rounds, (tokens, "tokens"))
+    return timed(
+        f"{len(texts)} biographies", ways, "released code", options.rounds, (tokens, "tokens"), options.profile
+    )
 
 
 def _batches(tokenizer: Any, texts: Any) -> list[tuple[Any, Any]]:

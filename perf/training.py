@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from perf.inputs import biographies
-from perf.ratios import Timed, arguments, run, show, timed
+from perf.ratios import Timed, arguments, run, show, timed, with_profile
 
 
 def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = arguments(str(__doc__), rounds=3)
+    parser = with_profile(arguments(str(__doc__), rounds=3))
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
@@ -63,7 +63,7 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
         plain = [text.text for text in texts]
         ways["released code"] = lambda: _released(copy.deepcopy(base), tokenizer, plain, tokens, options, scratch)
     question = f"{options.steps} steps of {options.batch} texts"
-    return timed(question, ways, "forward and backward pass", options.rounds, (tokens, "tokens"))
+    return timed(question, ways, "forward and backward pass", options.rounds, (tokens, "tokens"), options.profile)
 
 
 def _texts(options: argparse.Namespace) -> list[Any]:

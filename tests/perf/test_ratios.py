@@ -2,6 +2,7 @@ import json
 from itertools import count
 
 import pytest
+import torch
 
 from perf.ratios import Timed, arguments, show, timed
 
@@ -50,3 +51,18 @@ def test_json_holds_every_round_and_what_it_ran_on(capsys: pytest.CaptureFixture
     assert told["measured"][0]["ways"]["ours"] == {"seconds": [2.0], "median": 2.0, "ratio": 1.0}
     assert told["model"] == "zoo:large"
     assert told["environment"]["threads"] == 2
+
+
+def test_a_profile_says_how_much_is_multiplication_and_how_much_is_no_work_of_torch() -> None:
+    a = torch.rand(600, 600)
+
+    def multiply() -> None:
+        for _ in range(20):
+            a @ a
+
+    found = timed("which", {"torch": multiply, "none": lambda: sum(range(10**6))}, to="torch", rounds=1, profiled=True)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found.profile.splitlines()]
+    assert rows[0] == ["where the time goes", "torch", "none"]
+    shares = {row[0]: [int(share.rstrip("%")) for share in row[1:]] for row in rows[2:]}
+    assert shares["aten::mm"][0] > 50 and shares["aten::mm"][1] == 0
+    assert shares["outside of torch"][1] > 90
