@@ -135,9 +135,8 @@ def profile(ways: Mapping[str, Callable[[], object]], rows: int = 10) -> str:
         spent = {event.key: getattr(event, kind) / 1e6 / whole for event in found.key_averages()}
         shares[name] = {**spent, OUTSIDE: max(0.0, 1 - sum(spent.values()))}
     operators = {operator for spent in shares.values() for operator in spent}
-    heaviest = sorted(operators, key=lambda operator: -max(spent.get(operator, 0.0) for spent in shares.values()))[
-        :rows
-    ]
+    most = {operator: max(spent.get(operator, 0.0) for spent in shares.values()) for operator in operators}
+    heaviest = sorted(operators, key=lambda operator: -most[operator])[:rows]
     table = [[one, *(f"{spent.get(one, 0.0):.0%}" for spent in shares.values())] for one in heaviest]
     rest = [f"{max(0.0, 1 - sum(spent.get(one, 0.0) for one in heaviest)):.0%}" for spent in shares.values()]
     headers = ["where the time goes", *shares]
