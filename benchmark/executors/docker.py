@@ -59,7 +59,7 @@ def run_in_containers(
         image = _image(client, settings.image)
         fetch_models(calls)
         _hand_over(store, settings.user or default_user())
-        free: queue.Queue[str | None] = queue.Queue()
+        free: queue.Queue[tuple[str, ...]] = queue.Queue()
         for slot in slots:
             free.put(slot)
         told: queue.Queue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.Queue()
@@ -180,12 +180,12 @@ class _Stage:
         settings: Containers,
         image: str,
         run: str,
-        gpu: str | None,
+        gpus: tuple[str, ...],
         threads: int,
         over: threading.Event,
     ) -> None:
         self._client, self._store, self._call, self._settings = client, store, call, settings
-        self._image, self._run, self._gpu, self._threads, self._over = image, run, gpu, threads, over
+        self._image, self._run, self._gpus, self._threads, self._over = image, run, gpus, threads, over
 
     def make(self, progress: Callable[[int, int], None], say: Callable[[str], None]) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
@@ -231,7 +231,7 @@ class _Stage:
 
         container = None
         given = arguments(
-            self._call, file, self._store.root.absolute(), self._settings, self._gpu, self._threads, _hub_cache()
+            self._call, file, self._store.root.absolute(), self._settings, self._gpus, self._threads, _hub_cache()
         )
         try:
             container = self._client.containers.create(
