@@ -27,11 +27,11 @@ RUN cd /opt/venv/lib/python3*/site-packages \
         -exec rm -rf {} +
 
 
-# dev-dependencies: what the tests need beyond that, in a folder of its own.
+# dev-dependencies: what the tests need beyond that, in a folder of its own; Ray is in the image of the tests alone.
 FROM dependencies AS dev-dependencies
-COPY requirements-dev.lock ./
+COPY requirements-ray.lock requirements-dev.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    python -m pip install --no-deps --target /opt/dev -r requirements-dev.lock
+    python -m pip install --no-deps --target /opt/dev -r requirements-ray.lock -r requirements-dev.lock
 
 
 # runtime: the code on top of the dependencies. Everything in it belongs to root and is read-only to the user; the two

@@ -4,7 +4,7 @@ SUITE ?= smoke
 VENV := .venv
 # Made anew when a lock file is newer than this mark.
 READY := $(VENV)/.ready
-LOCKS := requirements.lock requirements-dev.lock
+LOCKS := requirements.lock requirements-ray.lock requirements-dev.lock
 
 .PHONY: help benchmark test test-slow test-docker test-browser test-gpu check format image docker-results lock clean
 .DEFAULT_GOAL := help
@@ -61,9 +61,12 @@ lock: ## Resolve pyproject.toml anew into the lock files
 	.venv-lock/bin/python scripts/install.py requirements.lock
 	.venv-lock/bin/python -m pip install --upgrade --upgrade-strategy eager . "$$(grep ^torch== requirements.lock)"
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' > requirements.lock
-	.venv-lock/bin/python -m pip install -c requirements.lock '.[dev]'
+	.venv-lock/bin/python -m pip install -c requirements.lock '.[ray]'
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \
-		| grep -vxFf requirements.lock > requirements-dev.lock
+		| grep -vxFf requirements.lock > requirements-ray.lock
+	.venv-lock/bin/python -m pip install -c requirements.lock -c requirements-ray.lock '.[dev]'
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \
+		| grep -vxFf requirements.lock -f requirements-ray.lock > requirements-dev.lock
 	rm -rf .venv-lock
 
 clean: ## Remove the virtual environment and caches; results/ stays

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.errors import clean
+
 board_commands = typer.Typer(no_args_is_help=True, help="The board: built from records alone.", rich_markup_mode=None)
 
 BOARD = Path("leaderboard")
@@ -99,7 +101,6 @@ def board_compare(
 ) -> None:
     """Say what differs between two records, and refuse if they may not stand side by side."""
     from leaderboard.compare import compare_files
-    from leaderboard.page import clean
 
     for line in compare_files(first, second):
         print(clean(line))
@@ -131,8 +132,6 @@ def board_schema(
 
 def _tell(lines: list[str]) -> None:
     """Print lines that hold names from records, without what would steer the terminal."""
-    from leaderboard.page import clean
-
     for line in lines:
         print(clean(" ".join(line.split())), file=sys.stderr)
 

@@ -12,12 +12,13 @@ import typer
 
 from benchmark import stop
 from benchmark.board_commands import board_commands
-from benchmark.errors import MISTAKES, UserError, hide, nearest
+from benchmark.errors import MISTAKES, UserError, clean, hide, nearest
 from benchmark.figure_commands import figures
 from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
 from benchmark.show import show_commands
 from benchmark.stage_command import stage
+from benchmark.status import status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +36,7 @@ app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 app.command()(stage)
+app.command()(status)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
@@ -51,9 +53,18 @@ def run(
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
     workers: WorkersOption = None,
-    executor: Annotated[str, typer.Option(help="where stages run: local or docker")] = "local",
+    executor: Annotated[str, typer.Option(help="where stages run: local, docker or ray")] = "local",
     containers: Annotated[
         Path | None, typer.Option(help="with docker: YAML file of the containers' settings (docs/scale_out.md)")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="with ray: YAML file of the cluster's settings (docs/scale_out.md)")
+    ] = None,
+    remote: Annotated[
+        str | None, typer.Option(help="with ray: where artifacts go from node to node, as s3://bucket/folder")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="of an hour of one worker, to say what the run costs")
     ] = None,
     plain: PlainOption = False,
     as_json: JsonOption = False,
@@ -61,11 +72,20 @@ def run(
     """Do what is missing of a suite, write records, print the board."""
     from benchmark.suite import find_suite, load_suite
 
-    one_of("--executor", executor, ("local", "docker"))
-    if containers and executor != "docker":
-        raise UserError("--containers: is for --executor docker alone; leave it out, or add that")
-    where = _docker(containers, workers) if executor == "docker" else None
-    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where)
+    one_of("--executor", executor, ("local", "docker", "ray"))
+    for option, value, needs in (
+        ("containers", containers, "docker"),
+        ("cluster", cluster, "ray"),
+        ("remote", remote, "ray"),
+    ):
+        if value and executor != needs:
+            raise UserError(f"--{option}: is for --executor {needs} alone; leave it out, or add that")
+    where = None
+    if executor == "docker":
+        where = _docker(containers, workers)
+    elif executor == "ray":
+        where = _ray(cluster, workers, remote)
+    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
 
 
 def _docker(file: Path | None, workers: int | None) -> Any:
@@ -79,7 +99,30 @@ def _docker(file: Path | None, workers: int | None) -> Any:
     def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
         from benchmark.executors.docker import run_in_containers
 
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note)
+        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
+
+    return execute
+
+
+def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
+    """An executor with the settings of a file; --workers goes before what it says."""
+    from importlib.util import find_spec
+
+    from benchmark.executors.cluster import Cluster
+    from benchmark.executors.settings import read_yaml
+    from benchmark.remote import Remote
+
+    settings = read_yaml(Cluster, file)
+    if workers:
+        settings = settings.model_copy(update={"workers": workers})
+    place = Remote(remote) if remote else None
+    if find_spec("ray") is None:
+        raise UserError("--executor ray: Ray is not installed; pip install -r requirements-ray.lock")
+
+    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
+        from benchmark.executors.ray import run_on_cluster
+
+        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note, shown.start)
 
     return execute
 
@@ -318,11 +361,11 @@ def new(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say whether this machine is ready: device, memory, disk, cache, network, Docker."""
+def doctor(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
+    """Say whether this machine is ready: device, driver, memory, disk, locks, hub, clock, Docker; and the remedies."""
     from benchmark.doctor import examine
 
-    findings = examine()
+    findings = examine(results)
     if as_json:
         print(json.dumps([finding.__dict__ for finding in findings]))
     else:
@@ -359,13 +402,13 @@ def _run(
     plain: bool,
     as_json: bool,
     executor: Any = None,
+    price: float | None = None,
 ) -> None:
     from benchmark.results import record_path
     from benchmark.runner import run_suite
-    from leaderboard.assemble import build_board
 
     folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None, executor)
+    outcome = run_suite(chosen, results, folder, workers, plain or None, executor, price)
     if as_json:
         print(
             json.dumps(
@@ -375,10 +418,11 @@ def _run(
         return
     from rich.console import Console
 
+    from leaderboard.remembered import remembered_board
     from leaderboard.terminal import print_board
 
     found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(build_board(found), Console())
+    print_board(remembered_board(found, results / ".boards" / f"{chosen.name}.json"), Console())
     what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
     print(f"{chosen.name}: {len(outcome.records)} cells, {what}; records in {folder / chosen.name}")
 
@@ -446,9 +490,7 @@ def _tell(error: Exception) -> None:
     from benchmark.executors.schedule import StageFailed
 
     if isinstance(error, UserError):
-        from leaderboard.page import clean  # the message may quote a file that steers terminals
-
-        code, line = 2, clean(str(error))
+        code, line = 2, clean(str(error))  # the message may quote a file that steers terminals
     elif isinstance(error, StageFailed):
         code, line = 1, hide(str(error))
     elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`)

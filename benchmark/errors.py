@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import unicodedata
 
 # What a path of the user's, a full or broken disk, or a folder that cannot be written makes.
 MISTAKES = {
@@ -10,7 +11,9 @@ MISTAKES = {
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 }  # fmt: skip
 LONGEST = 2000  # letters of a message
-TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables that hold the token of gated models
+# Variables that hold the token of gated models, and keys of object stores.
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 
 
 class UserError(Exception):
@@ -26,11 +29,17 @@ class UserError(Exception):
 
 
 def hide(text: str) -> str:
-    """The text without the token of gated models, and without passwords in addresses: an answer may quote either."""
+    """The text without tokens and keys, and without passwords and signatures in addresses: an answer may quote them."""
     for token in filter(None, (os.environ.get(name, "").strip() for name in TOKENS)):
         text = text.replace(token, "***")
     text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "***", text)
+    text = re.sub(r"(?i)\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", r"\1***", text)
     return re.sub(r"(?<=://)[^/\s@]{1,999}@", "***@", text)
+
+
+def clean(text: str) -> str:
+    """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
+    return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:

@@ -1,10 +1,10 @@
 """How well a model predicts a text: perplexity per token, and bits per byte."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.stages import Progress
 
 BATCH = 4096  # tokens of the windows read at once
 
@@ -15,7 +15,7 @@ def measure_text(
     text: str,
     context: int,
     most: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda *steps: None,
 ) -> dict[str, float]:
     """How well a model predicts a text, in windows of `context` tokens that do not overlap.
 
@@ -29,7 +29,7 @@ def measure_text(
         text: what is to be predicted.
         context: tokens of a window, the one at its beginning included; the last window may be shorter.
         most: only so many of the text's first tokens are used.
-        progress: told of the windows done.
+        progress: told of the windows done, and the tokens read.
 
     Returns:
         `perplexity` per token, `bits_per_byte` (which models with other tokenizers may be compared by), the number of
@@ -78,16 +78,14 @@ def _windows(tokenizer: Any, text: str, context: int, most: int | None) -> tuple
     return windows, size
 
 
-def _nats(
-    model: Any, windows: list[list[int]], first: int, context: int, progress: Callable[[int, int], None]
-) -> float:
+def _nats(model: Any, windows: list[list[int]], first: int, context: int, progress: Progress) -> float:
     """Sum of the negative log-likelihoods (natural logarithm) of every token of the windows from place `first` on."""
     import torch
 
     from benchmark.models.loss import TokenLosses
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    at_once, total, done = max(1, BATCH // context), 0.0, 0
+    at_once, total, done, read = max(1, BATCH // context), 0.0, 0, 0
     with torch.inference_mode(), TokenLosses(base) as losses:
         while done < len(windows):
             # Only the last window may be shorter than the others, and then it is a batch of its own.
@@ -95,5 +93,6 @@ def _nats(
             losses.decoder(input_ids=torch.tensor(batch, device=base.device), use_cache=False)
             total += float(losses.scores()[:, first:].double().sum())
             done += len(batch)
-            progress(done, len(windows))
+            read += sum(map(len, batch))
+            progress(done, len(windows), read)
     return total

@@ -10,9 +10,11 @@ from benchmark.display import Display, display
 from benchmark.environment import usable_cores
 from benchmark.errors import UserError
 from benchmark.executors.local import run_calls
+from benchmark.overview import Overview
 from benchmark.plan import Cell, Plan, make_plan
 from benchmark.record import Record
 from benchmark.results import good_record, record_path, settle, write_record
+from benchmark.runs import forget_killed, reported
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 
@@ -54,6 +56,7 @@ def run_suite(
     workers: int | None = None,
     plain: bool | None = None,
     executor: Executor | None = None,
+    price: float | None = None,
 ) -> Outcome:
     """Do what is missing of a suite and write its records.
 
@@ -64,20 +67,22 @@ def run_suite(
         workers: processes; by default as many as the CPU has cores for the suite's threads, one on a GPU.
         plain: progress as lines even at a terminal.
         executor: where stages run; by default in `workers` processes here.
+        price: of an hour of one worker, to tell what the run costs.
 
     Raises:
         UserError: something in the suite, its models or data is wrong, or the folders cannot be written.
     """
     plan = make_plan(suite)
+    overview = Overview(suite.name, price)
     if suite.choose is None or suite.choose.halving is None:
-        return _run_cells(plan, plan.cells, results, records, workers, plain, executor)
+        return _run_cells(plan, plan.cells, results, records, workers, plain, executor, overview)
     from benchmark.search import searches
 
     whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
     under_way = [(search, next(search)) for search in searches(plan)]
     while under_way:
         wanted = [cell for _, cells in under_way for cell in cells]
-        part = _run_cells(plan, wanted, results, records, workers, plain, executor)
+        part = _run_cells(plan, wanted, results, records, workers, plain, executor, overview)
         whole = Outcome(
             replace(plan, cells=[*whole.plan.cells, *wanted]),
             {**whole.records, **part.records},
@@ -99,7 +104,8 @@ def _run_cells(
     records: Path,
     workers: int | None,
     plain: bool | None,
-    executor: Executor | None = None,
+    executor: Executor | None,
+    overview: Overview,
 ) -> Outcome:
     """Do what is missing of some of a plan's cells."""
     suite = plan.suite
@@ -107,6 +113,7 @@ def _run_cells(
     store = Store(results / "store")
     there = {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good}
     settle(store, records / suite.name, there)
+    forget_killed(store, suite.name)
     if not todo:
         return Outcome(plan, good, 0, 0)
     for folder in (store.root, records / suite.name):
@@ -121,6 +128,7 @@ def _run_cells(
     calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
     needed = [call for call in calls if not store.verified(call)]
     to_do = {call.key for call in needed}
+    overview.expect(len(cells), len(good), needed)
     lacks = {cell.key: to_do & {call.key for call in cell.stages.values()} for cell in todo}
     lacked_by: dict[str, list[Cell]] = {}
     for cell in todo:
@@ -132,14 +140,19 @@ def _run_cells(
         for cell in cells:
             if not lacks[cell.key]:
                 good[cell.key] = write_record(store, plan, cell, records)
+                overview.cell_done()
 
     finish(todo)
     if needed:
         _tell_if_slow(plan)
-        with display(len(needed), plain) as shown:
+        for call in calls:
+            if call.key not in to_do:
+                overview.took(call, store.cost(call).seconds)
+        with display(overview, plain) as shown, reported(store, overview.state, shown.note):
 
             def done(call: StageCall) -> None:
                 shown.done(call)
+                overview.took(call, store.cost(call).seconds)
                 cells = lacked_by.pop(call.key, [])
                 for cell in cells:
                     lacks[cell.key].discard(call.key)
@@ -148,7 +161,8 @@ def _run_cells(
             if executor is not None:
                 executor(store, needed, suite.threads, shown, done)
             else:
-                run_calls(store, needed, workers or default_workers(plan), suite.threads, shown.progress, done)
+                at_once = workers or default_workers(plan)
+                run_calls(store, needed, at_once, suite.threads, shown.progress, done, shown.start)
     return Outcome(plan, good, len(todo), len(needed))
 
 

@@ -6,7 +6,7 @@ half a token. torch is imported where a model runs, not before.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from benchmark.texts import Text, TokenScores
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from benchmark.stages import Progress
 
 ATTENTION = ("received", "received_strict", "released")
 REDUCTIONS = (*ATTENTION, "loss")
@@ -71,7 +73,7 @@ def score_texts(
     reduction: str = "received",
     prefix: str = "",
     tokens_per_batch: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
+    progress: "Progress | None" = None,
     part: AttentionPart | None = None,
 ) -> list[TokenScores]:
     """Score every token of every text by the attention it receives in the model, or by its loss.
@@ -89,7 +91,7 @@ def score_texts(
             where the tokenizer adds no token in front, has a loss of 0.
         prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own.
         tokens_per_batch: Most tokens of a batch, padding included; a longer text is a batch of its own.
-        progress: Called after each batch with the number of texts done and of all texts.
+        progress: Called after each batch with the number of texts done, of all texts, and of tokens read.
         part: Which layers or heads count; all of them if None. Of no use to "loss".
 
     Returns:
@@ -112,6 +114,7 @@ def score_texts(
     decoder = reader.decoder
     _check_lengths(encoded, getattr(decoder.config, "max_position_embeddings", None))
     results: dict[int, TokenScores] = {}
+    read = 0
     was_training = decoder.training
     decoder.eval()
     try:
@@ -121,8 +124,9 @@ def score_texts(
                 decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
                 for place, row in zip(batch, reader.scores().cpu(), strict=True):
                     results[place] = _result(encoded[place], row, decoder.dtype)
+                read += sum(len(encoded[place].ids) for place in batch)
                 if progress:
-                    progress(len(results), len(texts))
+                    progress(len(results), len(texts), read)
     finally:
         decoder.train(was_training)
     return [results[place] for place in range(len(texts))]

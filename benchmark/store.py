@@ -3,6 +3,7 @@
 STORE/<stage>/<key>/        the stage's files and manifest.json (what went in, the hash of every file, the cost)
 STORE/.tmp/, STORE/.locks/  work in progress
 STORE/.begun/               what a stage that was cut off goes on from
+STORE/.runs/                how far the runs under way are (benchmark/runs.py)
 """
 
 import hashlib
@@ -105,27 +106,28 @@ class Store:
 
         Raises UserError if what is there cannot be read or removed, or if the file system has no locks.
         """
-        name = f"{call.stage}-{call.key}"
-        with self.locked(name):
+        with self.locked(f"{call.stage}-{call.key}"):
             if self.verified(call):
                 shutil.rmtree(self.begun(call), ignore_errors=True)
                 return False
-            final = self.path(call)
-            _remove(final)
-            work_folder = self.root / ".tmp" / name  # the lock makes it ours
-            _remove(work_folder)
-            work_folder.mkdir(parents=True)
-            try:
-                cost = work(work_folder)
-                self._seal(work_folder, call, cost, environment or {})
-                sync_tree(work_folder)
-                final.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(work_folder, final)
-                sync_folder(final.parent)
-            finally:
-                shutil.rmtree(work_folder, ignore_errors=True)
-            shutil.rmtree(self.begun(call), ignore_errors=True)
+
+            def fill(folder: Path) -> None:
+                self._seal(folder, call, work(folder), environment or {})
+
+            self._place(call, fill)
             return True
+
+    def take_in(self, call: StageCall, fill: Callable[[Path], None]) -> None:
+        """Put an artifact that was made elsewhere in its place, unless it is there and whole.
+
+        `fill` writes its files and its manifest to the folder it is given, and raises what it will if they are not
+        those that were sealed: nothing is in the place then.
+
+        Raises UserError if what is there cannot be read or removed, or if the file system has no locks.
+        """
+        with self.locked(f"{call.stage}-{call.key}"):
+            if not self.verified(call):
+                self._place(call, fill)
 
     def sweep(self) -> None:
         """Remove what killed processes left half done, and nothing that anybody is at work on.
@@ -145,20 +147,33 @@ class Store:
         with locked(locks / name, wait) as held:
             yield held
 
+    def _place(self, call: StageCall, fill: Callable[[Path], None]) -> None:
+        """Have a folder filled and give it the artifact's name; the artifact's lock is held."""
+        final = self.path(call)
+        _remove(final)
+        folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # the lock makes it ours
+        _remove(folder)
+        folder.mkdir(parents=True)
+        try:
+            fill(folder)
+            sync_tree(folder)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder, final)
+            sync_folder(final.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.begun(call), ignore_errors=True)
+
     def _manifest(self, call: StageCall) -> dict[str, Any] | None:
         """The manifest without its own hash; None if it is not there, was changed, or is that of another artifact."""
         file = self.path(call) / MANIFEST
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-            sealed = manifest.pop("sha256")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            text = file.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
             return None
         except OSError as error:
             raise _unreadable(file, error) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-        whole = sealed == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
-        return manifest if whole else None
+        return sealed_manifest(text, call)
 
     def _told(self, call: StageCall) -> dict[str, Any]:
         manifest = self._manifest(call)
@@ -179,6 +194,17 @@ class Store:
         }
         manifest = json.loads(json.dumps(manifest))
         write_atomically(folder / MANIFEST, json.dumps({**manifest, "sha256": _hash_of(manifest)}, indent=1))
+
+
+def sealed_manifest(text: str, call: StageCall) -> dict[str, Any] | None:
+    """What a manifest holds beside its own hash; None if it was changed, or is that of another artifact."""
+    try:
+        manifest = json.loads(text)
+        sealed = manifest.pop("sha256")
+        whole = sealed == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if whole else None
 
 
 def _remove(folder: Path) -> None:

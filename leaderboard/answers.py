@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
@@ -54,6 +52,9 @@ def read_answers(path: Path, record: Record) -> Answers:
     Raises UserError naming the file if it is not the table that the record describes, or if its means are not the
     record's scores.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     file = path.parent / record.answers.file
     try:
         stored = read_table(file)

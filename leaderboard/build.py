@@ -3,11 +3,11 @@
 import itertools
 from pathlib import Path
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, clean
 from benchmark.files import write_all
 from leaderboard.assemble import build_board, load_records
 from leaderboard.board import Board
-from leaderboard.page import clean, page, relative, table_csv
+from leaderboard.page import page, relative, table_csv
 from leaderboard.summary import compact
 from leaderboard.web.html import html_page
 

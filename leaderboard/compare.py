@@ -10,8 +10,6 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.record import METRICS, SCORING, ModelInfo, Record, read_record
-from leaderboard.answers import read_answers, tally
-from leaderboard.statistics import paired_difference
 
 # These bound memory and change no experiment, so records that differ in them alone still count as alike.
 MEMORY_BOUNDS = frozenset({"training.recipe.micro_batch", "evaluation.batch_size", "scoring.tokens_per_batch"})
@@ -118,6 +116,9 @@ def compare_files(a: Path, b: Path) -> list[str]:
             raise UserError(f"{path}: no such file; give the path of a record, <name>.json")
     first, second = read_record(a), read_record(b)
     lines = compare(first, second)
+    from leaderboard.answers import read_answers, tally
+    from leaderboard.statistics import paired_difference
+
     answers = [read_answers(a, first), read_answers(b, second)]
     if not answers[0].asks_the_same_as(answers[1]):
         raise UserError(f"{b}: answers other questions than {a}; run the suite again to make both anew")

@@ -8,20 +8,19 @@ import html
 import io
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from tabulate import tabulate
 
+from benchmark.errors import clean
 from benchmark.record import METRICS
 from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import canonical, fact_text
 from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.labels import short_number
 from leaderboard.statistics import DRAWS, Estimate
-from leaderboard.untrusted import STEERING
 
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
 
@@ -47,11 +46,6 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
   **steps** are optimizer steps, **texts** the training texts, originals and copies.
 - **Seeds** lead to the records; beside each record lies a Parquet file with every single answer.
 """
-
-
-def clean(text: str) -> str:
-    """Text on one line, with what steers a terminal or the direction of writing replaced by �."""
-    return "".join("�" if unicodedata.category(letter) in STEERING else letter for letter in text)
 
 
 def markdown_text(text: str) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 from scipy.special import nctdtr, stdtrit
 from tabulate import tabulate
 
+from benchmark.errors import clean
 from leaderboard.board import Board
 from leaderboard.comparisons import BASELINE
 from leaderboard.labels import short_fact, short_number
-from leaderboard.page import clean
 from leaderboard.significance import LEVEL, least_p
 from leaderboard.variance import Spread
 

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.errors import clean
 from leaderboard.assemble import Found
 from leaderboard.claims import CLAIM_RULE, Claim, comparisons, distance
 from leaderboard.comparisons import BASELINE, PAPER_METHODS
 from leaderboard.labels import short_number
-from leaderboard.page import clean, field_name, markdown_grid, markdown_text, record_url, with_interval
+from leaderboard.page import field_name, markdown_grid, markdown_text, record_url, with_interval
 from leaderboard.paper import Paper, PaperTable, lm_eval_task
 from leaderboard.reproduction import (
     PAPER_METRICS,

@@ -5,8 +5,6 @@ Seeds and subjects are both samples, so a difference has to stand out from what 
 
 from collections.abc import Sequence
 
-from scipy.special import stdtr
-
 from leaderboard.variance import Spread
 
 LEVEL = 0.05
@@ -22,6 +20,8 @@ def paired_p(found: Spread) -> float | None:
     p-value is less than a sign test on as many subjects could give, so a few that all
     differ alike prove no more than they can. Rounded to nine digits.
     """
+    from scipy.special import stdtr
+
     least = least_p(found.seeds, found.subjects)
     if least == 1:
         return None

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtri, stdtrit
 
 from leaderboard.variance import Effects, Floats, effects
 
@@ -85,6 +84,8 @@ def mean_interval(
     Raises:
         ValueError: as `crossed`, or if the mean is not within `bounds`.
     """
+    from scipy.special import expit, logit, stdtrit  # here: a board that is there already needs none of it
+
     found = effects(totals, counts)
     if bounds and not bounds[0] - 1e-9 <= found.mean <= bounds[1] + 1e-9:
         raise ValueError(f"a mean of {found.mean:g} is not between {bounds[0]:g} and {bounds[1]:g}")
@@ -134,6 +135,8 @@ def _quantile(deviations: Floats) -> float:
 
 def normal_quantile() -> float:
     """How many standard deviations a 95% interval reaches to either side where all is normal."""
+    from scipy.special import ndtri
+
     return float(ndtri((1 + CONFIDENCE) / 2))
 
 

@@ -6,11 +6,16 @@ from leaderboard.page import MARKS, markdown_grid, markdown_text, url, with_inte
 
 
 def compact(board: Board, link: str) -> str:
-    """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page."""
-    best = [table.best_of_methods() for table in board.tables]
+    """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page.
+
+    Tables in which no method recalled anything are named below, since a line of zeros compares nothing.
+    """
+    told = [table for table in board.tables if any(row.headline.mean > 0 for row in table.rows)] or list(board.tables)
+    empty = [table for table in board.tables if table not in told]
+    best = [table.best_of_methods() for table in told]
     shown = [method for method in PAPER_METHODS if any(method in rows for rows in best)]
     lines = []
-    for table, rows in zip(board.tables, best, strict=True):
+    for table, rows in zip(told, best, strict=True):
         cells = [_cell(table, rows.get(method)) for method in shown]
         lines.append([markdown_text(table.title), *cells, _others(table, rows)])
     headers = ["Exact match", *(markdown_text(method) for method in shown), "best of the others"]
@@ -20,8 +25,14 @@ def compact(board: Board, link: str) -> str:
         "Test half, 95% intervals over seeds and subjects. Of a method's several parameters, those that are best on "
         f"the development half. **Bold**: the highest of a line. ▲▼: above or below {markdown_text(BASELINE)}, p < .05 "
         "after Holm's correction. Every row and column, the records, and how the numbers are made: "
-        f"[the leaderboard]({url(link)}).\n"
+        f"[the leaderboard]({url(link)}).{_nothing_recalled(empty)}\n"
     )
+
+
+def _nothing_recalled(tables: list[BoardTable]) -> str:
+    """A sentence with the names of tables whose lines are left out; empty if there are none."""
+    names = "; ".join(markdown_text(table.title) for table in tables)
+    return f" Left out, since no method recalled anything there: {names}." if tables else ""
 
 
 def _others(table: BoardTable, rows: dict[str, Row]) -> str:

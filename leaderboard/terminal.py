@@ -5,11 +5,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.errors import clean
 from leaderboard.board import Board, BoardTable, Row
 from leaderboard.comparisons import BASELINE
 from leaderboard.labels import short_number
 from leaderboard.page import (
-    clean,
     difference_text,
     field_name,
     forgetting_note,

@@ -11,7 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.page import clean
+from benchmark.errors import clean
 from leaderboard.tokens import QUANTITIES, Copy, Quantity, Token, TokenView, shades, strongest
 
 UNDERLINED = 5  # so many of the strongest tokens

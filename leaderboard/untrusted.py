@@ -11,13 +11,13 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from benchmark.errors import UserError
+from benchmark.errors import STEERING, UserError
 from benchmark.inputs import limited_memory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_JSON_BYTES = 2 * 2**20  # of a record; those of the shipped suites have some 6 kB
 MAX_PARQUET_BYTES = 64 * 2**20  # of answers as they lie on disk
@@ -32,7 +32,6 @@ AGAIN = "run the suite again to make the record anew"
 
 # Texts that are parameters may span lines; nothing else may.
 _MULTILINE = ("scoring.", "evaluation.", "method.parameters.", "task.options.", "retention.", "model.spec.", "pair.")
-STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # what steers a terminal or the direction of writing, and half characters
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
 
 
@@ -103,12 +102,15 @@ def check_stem(path: Path, stem: str) -> None:
         raise UserError(f"{path}: file name: longer than {MAX_NAME} bytes; keep the name that the run gave the record")
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path) -> "pa.Table":
     """Read a Parquet file of bounded size.
 
     What the file's footer says of rows and bytes is looked at first. A footer may lie, so memory is limited while the
     rest is read. Raises UserError if the file is larger than the bounds, or no Parquet.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     read_bounded(path, MAX_PARQUET_BYTES)
     try:
         with pq.ParquetFile(path) as file:

@@ -132,7 +132,7 @@ def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int
     on_gpu = options.device == "cuda"
     reset_peak_memory(on_gpu)
     before = peak_memory(on_gpu)
-    work(store, call, lambda done, total: None)
+    work(store, call, lambda *steps: None)
     return {"libraries": before, "peak": Store(store).cost(call).peak_memory_bytes - before}
 
 

@@ -60,8 +60,9 @@ def _calls(
     calls: list[StageCall],
     workers: int,
     threads: int,
-    on_progress: Callable[[StageCall, int, int], None],
+    on_progress: Callable[..., None],
     on_done: Callable[[StageCall], None],
+    on_start: Callable[[StageCall, str], None],
 ) -> None:
     """In place of the executor's: every stage by its stub, in this process."""
     from benchmark.environment import environment

@@ -87,7 +87,7 @@ def _train(model: Any, sequences: Any, recipe: Any, options: argparse.Namespace,
     params = {"device": options.device, "seed": 1}
     told = {"seconds": 0.0}
     checkpoints = Checkpoints(scratch / "ours", {})
-    fit(model, sequences, options.steps, options.batch, recipe, params, checkpoints, told, lambda done, total: None)
+    fit(model, sequences, options.steps, options.batch, recipe, params, checkpoints, told, lambda *steps: None)
 
 
 def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespace) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-gpu.lock")
+LOCKS = ("requirements.lock", "requirements-ray.lock", "requirements-dev.lock", "requirements-gpu.lock")
 SECONDS = 600
 # What pip-audit ends with, beside a traceback, where its service does not answer.
 UNREACHED = re.compile("Connection|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HTTPError|ServiceError")

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import ROOT
+from benchmark.errors import clean
 from benchmark.record import METRICS, file_hash
-from leaderboard.page import clean
 from leaderboard.submit import submit
 
 RESULTS = ROOT / "leaderboard" / "results" / "tiny"

@@ -31,6 +31,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # of other processes; this one may have read it
+    monkeypatch.setattr("benchmark.doctor.outside.ask_hub", lambda: None)
     return folder
 
 
@@ -310,7 +312,7 @@ from benchmark.cli import main
 try:
     main()
 finally:
-    heavy = {"torch", "transformers", "lm_eval", "datasets", "peft", "numpy", "pyarrow"} & set(sys.modules)
+    heavy = {"torch", "transformers", "lm_eval", "datasets", "peft", "numpy", "pyarrow", "ray"} & set(sys.modules)
     print("heavy:", *sorted(heavy))
 """
 
@@ -419,13 +421,17 @@ def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch:
     code, out, _ = run("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(out)}
     assert code == 0
-    assert list(findings) == ["device", "bfloat16 on the CPU", "memory", "disk", "hugging face cache", "hub", "docker"]
+    assert list(findings) == [
+        *("device", "driver", "gpu memory", "bfloat16 on the CPU", "cores", "memory", "shared memory", "disk", "locks"),
+        *("hugging face cache", "hub", "clock", "container toolkit", "docker"),
+    ]
+    assert all(finding["ok"] or finding["remedy"] for finding in findings.values())
     assert findings["device"]["found"].startswith("cpu, ")
     assert not findings["docker"]["ok"] and "make" in findings["docker"]["remedy"]
     assert list(here.iterdir()) == []
 
 
-def test_the_doctor_says_what_to_do_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_says_what_to_do_on_a_cpu_without_bfloat16(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 47.0)
     finding = next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU")
     assert (finding.ok, finding.found) == (False, "47.0 times the time of float32")
@@ -460,7 +466,7 @@ def test_the_doctor_tells_in_words_what_is_amiss(run: Run, here: Path, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, out, _ = run("doctor")
     lines = out.splitlines()
-    assert code == 0 and len(lines) == 7
+    assert code == 0 and len(lines) == 14
     assert all(line.startswith(("ok  ", "note")) for line in lines)
-    assert "HF_HUB_OFFLINE is set" in lines[5]
-    assert lines[6].startswith("note docker: no engine answers (only needed for containers")
+    assert "HF_HUB_OFFLINE is set" in lines[10]
+    assert lines[13].startswith("note docker: no engine answers (only needed for containers")

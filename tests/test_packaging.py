@@ -21,7 +21,7 @@ from packaging.version import Version
 from benchmark import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-gpu.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-gpu.lock", "requirements-ray.lock")
 SERVICES = ("benchmark", "leaderboard", "tests")
 
 
@@ -63,7 +63,7 @@ def test_torch_is_pinned_without_naming_a_build() -> None:
     assert str(pins("requirements.lock")["torch"]) == "2.13.0"
 
 
-@pytest.mark.parametrize(("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2])])
+@pytest.mark.parametrize(("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2]), ("ray", LOCKS[3])])
 def test_every_declared_dependency_is_locked_at_a_version_it_allows(extra: str | None, lock: str) -> None:
     declared = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
     # A development tool may be something that the benchmark itself also uses.

@@ -175,9 +175,9 @@ def test_what_an_architecture_does_to_its_logits_is_done_here_too(kind: str, tok
 
 def test_windows_done_are_told(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perplexity, "BATCH", 64)
-    told: list[tuple[int, int]] = []
-    measure_text(model, tokenizer, TEXT, 32, most=100, progress=lambda done, of: told.append((done, of)))
-    assert told == [(2, 4), (3, 4), (4, 4)]
+    told: list[tuple[int, int, int]] = []
+    measure_text(model, tokenizer, TEXT, 32, most=100, progress=lambda *steps: told.append(steps))
+    assert told == [(2, 4, 64), (3, 4, 96), (4, 4, 100)], "windows and tokens"
 
 
 def test_general_text_of_the_field_is_read(shared: Path, model: Any, tokenizer: Any) -> None:

@@ -20,13 +20,15 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark import runner
+from benchmark import runner, runs
 from benchmark.errors import UserError
 from benchmark.executors import local
 from benchmark.files import write_atomically
+from benchmark.overview import State
 from benchmark.plan import make_plan
 from benchmark.record import Record, read_record
 from benchmark.runner import Outcome, run_suite
+from benchmark.runs import runs_on
 from benchmark.stages import VERSIONS
 from benchmark.stop import Stopped, listening
 from benchmark.store import StageCall, Store
@@ -398,6 +400,7 @@ def test_a_record_waits_for_all_that_is_measured(
 
 def suite_file(tiny: Path, folder: Path) -> str:
     content = tiny_suite(tiny).model_dump(mode="json", by_alias=True, exclude_none=True)
+    (content["recipe"],) = content["recipe"]  # a file has one as it is
     (folder / "suite.yaml").write_text(yaml.safe_dump(content))
     return str(folder / "suite.yaml")
 
@@ -518,3 +521,29 @@ def test_a_run_in_bfloat16_on_a_cpu_that_has_none_says_so_and_changes_nothing(
         assert {one.training.recipe["autocast"] for one in outcome.records.values()} == {"bfloat16"}
         again(tiny, results, recipe=recipe)
         assert told not in capsys.readouterr().err, "there is nothing left to do"
+
+
+def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "EVERY", 0.01)
+    store, seen = Store(tmp_path / "store"), list[State]()
+
+    def look(store: Store, calls: list[StageCall], *rest: Any) -> None:
+        first = next(number for number, call in enumerate(calls) if call.stage == "evaluate") + 1
+        calls_here(store, calls[:first], *rest)
+        seen.append(runs_on(store)[0][0].state)
+        wait_for(lambda: runs_on(store)[0][0].state.cells_done)
+        seen.append(runs_on(store)[0][0].state)
+        calls_here(store, calls[first:], *rest)
+
+    monkeypatch.setattr(runner, "run_calls", look)
+    suite = tiny_suite(tiny)
+    outcome = run_suite(suite, tmp_path, tmp_path / "records", plain=True, price=3600.0)
+    assert len(outcome.records) == 2
+    state = seen[-1]
+    assert (state.suite, state.cells, state.cells_done, state.stages) == (suite.name, 2, 1, outcome.stages)
+    assert 0 < state.stages_done < state.stages and state.under_way == [] and state.price == 3600.0
+    assert state.worker_seconds > 0 and state.device_seconds == 0
+    assert state.seconds_left is not None and state.seconds_left > 0, "one of each kind has been done"
+    assert runs_on(store) == ([], []) and list((tmp_path / "store/.runs").iterdir()) == []

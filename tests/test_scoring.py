@@ -1,5 +1,6 @@
 """Token scores: from text to spans and scores, and the contrast of two models that cut the text differently."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -120,9 +121,11 @@ def test_scoring_twice_gives_the_same_numbers_and_leaves_the_model_as_it_was(mod
 
 
 def test_progress_ends_with_all_texts(model: Any, tokenizer: Any) -> None:
-    seen: list[tuple[int, int]] = []
-    score_texts(model, tokenizer, TEXTS, tokens_per_batch=1, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    seen: list[tuple[int, int, int]] = []
+    score_texts(model, tokenizer, TEXTS, tokens_per_batch=1, progress=lambda *steps: seen.append(steps))
+    assert [steps[:2] for steps in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    lengths = sorted(len(tokenizer(text.text)["input_ids"]) for text in TEXTS)
+    assert sorted(b - a for a, b in pairwise([0, *(tokens for _, _, tokens in seen)])) == lengths
 
 
 def test_released_scores_fall_with_the_position(model: Any, tokenizer: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from benchmark import runner
+from benchmark.overview import Overview
 from benchmark.plan import Cell, Plan, make_plan
 from benchmark.record import Record
 from benchmark.runner import Outcome, run_suite
@@ -124,4 +125,4 @@ def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
     monkeypatch.setattr(runner, "good_record", counted)
     assert runner.missing(plan, tmp_path, few)[1] == []
     monkeypatch.setattr(runner, "settle", lambda *_: None)
-    assert runner._run_cells(plan, few, tmp_path, tmp_path, 1, True).made == 0
+    assert runner._run_cells(plan, few, tmp_path, tmp_path, 1, True, None, Overview(suite.name)).made == 0

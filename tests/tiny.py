@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
     source.mkdir(parents=True)
     out.mkdir()
     write_lines(source / "augmented.jsonl", texts)
-    run(call, {"texts": source}, out, lambda done, total: None, folder / "begun")
+    run(call, {"texts": source}, out, lambda *steps: None, folder / "begun")
     return out
 
 
@@ -106,12 +107,14 @@ def calls_here(
     calls: list[StageCall],
     workers: int,
     threads: int,
-    on_progress: Callable[[StageCall, int, int], None],
+    on_progress: Callable[..., None],
     on_done: Callable[[StageCall], None],
+    on_start: Callable[[StageCall, str], None],
 ) -> None:
     """What `run_calls` does, in this process: for tests of what stands around it."""
     for call in calls:
-        do(store, call, lambda done, total, call=call: on_progress(call, done, total))  # type: ignore[misc]
+        on_start(call, "here")
+        do(store, call, partial(on_progress, call))
         on_done(call)
 
 
@@ -152,4 +155,4 @@ def run_forever(root: str) -> None:
 
     local._work = faulty_work
     calls = [StageCall("corpus", 1, {"fault": "never end", "number": number}) for number in (1, 2)]
-    local.run_calls(Store(Path(root)), calls, 2, 1, lambda call, at, of: None, lambda call: None)
+    local.run_calls(Store(Path(root)), calls, 2, 1, lambda *steps: None, lambda call: None)

@@ -1,1 +1,1 @@
-"""Where stages run: on this machine, in worker processes (`local`)."""
+"""Where stages run: in worker processes here (`local`), in containers (`docker`), on a cluster (`ray`)."""

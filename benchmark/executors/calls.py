@@ -62,15 +62,27 @@ def read_call(file: Path) -> StageCall:
     Raises UserError naming the file if it holds none, or one of another version of this code.
     """
     try:
-        call = from_dict(json.loads(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}); {REMEDY}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UnicodeDecodeError:
         raise UserError(f"{file}: holds no stage; {REMEDY}") from None
+    return call_from(text, str(file))
+
+
+def call_from(text: str, where: str) -> StageCall:
+    """A stage from JSON.
+
+    Raises UserError naming `where` it stood if it is none, or one of another version of this code.
+    """
+    try:
+        call = from_dict(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{where}: holds no stage; {REMEDY}") from None
     for part in _with_inputs(call):
         if VERSIONS.get(part.stage) != part.version:
             raise UserError(
-                f"{file}: stage {part.stage!r} of version {part.version}, which this code does not make; plan and run "
+                f"{where}: stage {part.stage!r} of version {part.version}, which this code does not make; plan and run "
                 "with one version of the benchmark"
             )
     return call

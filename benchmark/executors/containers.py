@@ -8,22 +8,19 @@ held-out data of the hub in it themselves: models were fetched before.
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from benchmark.environment import usable_cores
 from benchmark.errors import UserError
+from benchmark.executors.ends import End
 from benchmark.executors.hub import reads_hub_data
-from benchmark.methods.base import not_a_bool
+from benchmark.executors.settings import Bytes, Count, Positive, Retries, read_yaml
 from benchmark.store import StageCall
 
 RUN, STORE, STAGE, KEY = (f"benchmark.{name}" for name in ("run", "store", "stage", "key"))  # labels of a container
-Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
-Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
 
 
 def _not_root(user: str) -> str:
@@ -57,10 +54,10 @@ class Containers(BaseModel):
     per_gpu: Count = 1
     gpus_per_stage: Count = 1
     cpus: Positive | None = None
-    memory: Annotated[str, Field(pattern=r"^\d+[bkmg]?$")] | None = None
-    shm_size: Annotated[str, Field(pattern=r"^\d+[bkmg]?$")] = "1g"
+    memory: Bytes | None = None
+    shm_size: Bytes = "1g"
     timeout: Positive = 24 * 3600.0
-    retries: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] = 2
+    retries: Retries = 2
     user: Annotated[str, Field(pattern=r"^\d+:\d+$"), AfterValidator(_not_root)] | None = None
 
     def slots(self, threads: int) -> list[tuple[str, ...]]:
@@ -83,30 +80,7 @@ def read_settings(file: Path | None) -> Containers:
 
     Raises UserError naming file and field if it cannot be read or a field is wrong.
     """
-    if file is None:
-        return Containers()
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]})") from None
-    try:
-        return Containers.model_validate({} if content is None else content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{file}: {where}: {first['msg']}; fields: {', '.join(Containers.model_fields)}") from None
-
-
-@dataclass(frozen=True)
-class End:
-    """How a container ended.
-
-    `kind` is "done"; "mistake", the user's, as the stage said itself; "memory", its limit was reached;
-    "infrastructure", which is tried again: it was killed, hung, or the engine lost it; "failure", a defect.
-    """
-
-    kind: Literal["done", "mistake", "memory", "infrastructure", "failure"]
-    reason: str = ""
+    return read_yaml(Containers, file)
 
 
 def end_of(state: Mapping[str, Any], log: str, timed_out: float | None = None) -> End:

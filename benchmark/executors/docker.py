@@ -9,7 +9,6 @@ import os
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -19,9 +18,11 @@ from typing import Any
 from benchmark import stop
 from benchmark.errors import UserError
 from benchmark.executors.calls import write_call
-from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, End, arguments, default_user, end_of
+from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
+from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
 from benchmark.executors.schedule import StageFailed, drive
+from benchmark.runs import is_over, running
 from benchmark.store import StageCall, Store
 
 LOOK = 0.3  # seconds between looks at a container
@@ -34,9 +35,10 @@ def run_in_containers(
     calls: list[StageCall],
     settings: Containers,
     threads: int,
-    on_progress: Callable[[StageCall, int, int], None],
+    on_progress: Callable[..., None],
     on_done: Callable[[StageCall], None],
     say: Callable[[str], None],
+    on_start: Callable[[StageCall, str], None] = lambda call, where: None,
 ) -> None:
     """Make every artifact of `calls` (each listed once, sources first), each in a container of its own.
 
@@ -45,16 +47,17 @@ def run_in_containers(
         calls: The stages.
         settings: How containers are set up, and how many run at once.
         threads: Threads of torch in each.
-        on_progress: Told of the steps done of a stage, and of how many.
+        on_progress: Told of the steps done of a stage, of how many, and where it is known of the tokens read.
         on_done: Called in this thread as each artifact becomes available.
         say: Told of what is worth a line: containers of a killed run that were removed, stages that are tried again.
+        on_start: Told of every container that a stage is begun in, with its GPU.
 
     Raises UserError if there is no engine or image, for a user's mistake found by a stage, and if a stage needs more
     memory than its container may have; StageFailed for anything else. Containers under way are then removed.
     """
     slots = settings.slots(threads)
-    with _engine() as client, _running(store) as run:
-        if left := _remove(client, store, lambda name: name != run and _is_over(store, name)):
+    with _engine() as client, running(store) as run:
+        if left := _remove(client, store, lambda name: name != run and is_over(store, name)):
             say(f"removed {left} containers that a run which was killed had left behind")
         image = _image(client, settings.image)
         fetch_models(calls)
@@ -70,8 +73,9 @@ def run_in_containers(
             try:
                 one = _Stage(client, store, call, settings, image, run, slot, threads, over)
                 return one.make(
-                    lambda done, total: told.put((on_progress, (call, done, total))),
+                    lambda *steps: told.put((on_progress, (call, *steps))),
                     lambda line: told.put((say, (line,))),
+                    lambda where: told.put((on_start, (call, where))),
                 )
             finally:
                 free.put(slot)
@@ -129,31 +133,6 @@ def _hand_over(store: Store, user: str) -> None:
                 os.chown(path, owner, group, follow_symlinks=False)
 
 
-@contextmanager
-def _running(store: Store) -> Iterator[str]:
-    """The name of this run, whose lock is held meanwhile."""
-    run = uuid.uuid4().hex[:12]
-    with store.locked(_lock(run)):
-        try:
-            yield run
-        finally:
-            with suppress(OSError):
-                (store.root / ".locks" / _lock(run)).unlink()
-
-
-def _lock(run: str) -> str:
-    return f"run-{run}"
-
-
-def _is_over(store: Store, run: str) -> bool:
-    """Whether no process holds a run's lock any more."""
-    with store.locked(_lock(run), wait=False) as free:
-        if free:
-            with suppress(OSError):
-                (store.root / ".locks" / _lock(run)).unlink()
-        return free
-
-
 def _remove(client: Any, store: Store, which: Callable[[str], bool]) -> int:
     """Remove the containers of the store's runs that `which` picks by name, with their volumes; returns how many."""
     import docker
@@ -187,14 +166,14 @@ class _Stage:
         self._client, self._store, self._call, self._settings = client, store, call, settings
         self._image, self._run, self._gpus, self._threads, self._over = image, run, gpus, threads, over
 
-    def make(self, progress: Callable[[int, int], None], say: Callable[[str], None]) -> bool:
+    def make(self, progress: Callable[..., None], say: Callable[[str], None], begun: Callable[[str], None]) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
         call, most = self._call, self._settings.retries + 1
         file = self._store.root / ".calls" / f"{call.stage}-{call.key}.json"
         write_call(_made(file), call)
         pause = _PAUSE
         for attempt in range(1, most + 1):
-            end = self._attempt(file, attempt, progress)
+            end = self._attempt(file, attempt, progress, begun)
             if end.kind == "done" and not self._store.has(call):
                 end = End("failure", "it ended well and left no artifact: is its image of another version?")
             if end.kind == "done":
@@ -224,7 +203,7 @@ class _Stage:
     def _log(self, attempt: int) -> Path:
         return self._store.root / ".logs" / f"{self._call.stage}-{self._call.key}.{attempt}.log"
 
-    def _attempt(self, file: Path, attempt: int, progress: Callable[[int, int], None]) -> End:
+    def _attempt(self, file: Path, attempt: int, progress: Callable[..., None], begun: Callable[[str], None]) -> End:
         """One container from its start to its removal."""
         import docker
         import requests
@@ -246,6 +225,7 @@ class _Stage:
                 **given,
             )
             container.start()
+            begun(f"container {container.short_id}" + (f", GPU {', '.join(self._gpus)}" if self._gpus else ""))
             return self._followed(container, attempt, progress)
         except docker.errors.APIError as error:
             if error.is_client_error() and container is None:
@@ -258,7 +238,7 @@ class _Stage:
                 with suppress(docker.errors.DockerException, requests.RequestException, OSError):
                     container.remove(force=True, v=True)
 
-    def _followed(self, container: Any, attempt: int, progress: Callable[[int, int], None]) -> End:
+    def _followed(self, container: Any, attempt: int, progress: Callable[..., None]) -> End:
         """Wait for a container's end, telling its progress on the way; keep its log."""
         began, late = time.monotonic(), None
         while True:
@@ -275,7 +255,7 @@ class _Stage:
                 break
             with suppress(ValueError, KeyError, TypeError):
                 last = json.loads(container.logs(stdout=True, stderr=False, tail=1))
-                progress(last["done"], last["total"])
+                progress(int(last["done"]), int(last["total"]), *([int(last["tokens"])] if "tokens" in last else []))
             self._over.wait(LOOK)
         log = container.logs(stdout=False, stderr=True).decode("utf-8", "replace")
         _made(self._log(attempt)).write_text(log, encoding="utf-8")

@@ -43,7 +43,8 @@ def _end_with_parent(parent: int) -> None:
 
 def _work(root: Path, call: StageCall) -> bool:
     """Do a stage in this worker. Raises UserError or StageFailed; exceptions of a library may not survive the way."""
-    return work(root, call, lambda done, total: _channel.put((call.key, done, total)))
+    _channel.put((call.key, f"worker {os.getpid()}"))
+    return work(root, call, lambda *steps: _channel.put((call.key, *steps)))
 
 
 def run_calls(
@@ -51,13 +52,16 @@ def run_calls(
     calls: list[StageCall],
     workers: int,
     threads: int,
-    on_progress: Callable[[StageCall, int, int], None],
+    on_progress: Callable[..., None],
     on_done: Callable[[StageCall], None],
+    on_start: Callable[[StageCall, str], None] = lambda call, where: None,
 ) -> None:
     """Make every artifact of `calls` (each listed once, sources first) with `workers` processes.
 
-    `on_done` is called in this process as each becomes available. Raises UserError for a user's mistake found by a
-    stage and StageFailed for anything else; stages under way are then given up, finished ones kept.
+    `on_start` is told of the worker that begins a stage; `on_progress` of the steps done, of how many there are and,
+    where it is known, of the tokens read; `on_done` is called in this process as each becomes available. Raises
+    UserError for a user's mistake found by a stage and StageFailed for anything else; stages under way are then given
+    up, finished ones kept.
     """
     by_key = {call.key: call for call in calls}
     context = multiprocessing.get_context("spawn")
@@ -75,8 +79,8 @@ def run_calls(
             under_way[:] = [call.stage for call in running]
             if not any_finished and _has_lost_worker(pool):
                 raise _worker_died(under_way)
-            for key, done, total in _drain(channel):
-                on_progress(by_key[key], done, total)
+            for key, *told in _drain(channel):
+                (on_start if isinstance(told[0], str) else on_progress)(by_key[key], *told)
 
         try:
             drive(calls, workers, submit, on_done, look)
@@ -123,7 +127,7 @@ def _pool(workers: int, context: Any, initargs: tuple[Any, ...]) -> Iterator[Pro
     pool.shutdown()
 
 
-def _drain(channel: Any) -> Iterator[tuple[str, int, int]]:
+def _drain(channel: Any) -> Iterator[tuple[Any, ...]]:
     while True:
         try:
             yield channel.get_nowait()

@@ -44,11 +44,11 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
     quiet()
     last = 0.0
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, *tokens: int) -> None:
         nonlocal last
         if time.monotonic() - last > 0.25 or done == total:
             last = time.monotonic()
-            tell(done, total)
+            tell(done, total, *tokens)
 
     try:
         return do(Store(root), call, progress)

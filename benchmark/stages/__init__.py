@@ -17,7 +17,7 @@ from benchmark.environment import environment
 from benchmark.record import Cost
 from benchmark.store import StageCall, Store
 
-Progress = Callable[[int, int], None]
+Progress = Callable[..., None]  # told of the steps done, of how many and, where a stage can say so, of the tokens read
 
 VERSIONS = {"corpus": 1, "score": 1, "augment": 1, "train": 1, "evaluate": 1, "curve": 1, "retain": 1}
 GO_ON = {"train"}
@@ -27,7 +27,7 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
     """Make the call's artifact, and first what it needs that is missing or broken. Returns whether work was done."""
     for source in call.inputs.values():
         if not store.verified(source):
-            do(store, source, lambda done, total: None)
+            do(store, source, lambda *steps: None)
     inputs = {role: store.path(source) for role, source in call.inputs.items()}
     stage = import_module(f"benchmark.stages.{call.stage}")
 

@@ -78,7 +78,7 @@ def ask(
     metadata: dict[str, Any],
     batch_size: int,
     num_fewshot: int | None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda *steps: None,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Run lm-eval's tasks or groups of the project's task folder on a model.
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     spec = ModelSpec.model_validate(call.where["model"])
     texts = read_augmented(inputs["texts"] / "augmented.jsonl")
     sequences, order, steps, readings, notes = _readings(params, recipe, spec, texts)
+    tokens = list(accumulate(len(sequences[i]) for i in order))  # read after so many texts
 
     made_on = environment(params["device"], params["threads"]).model_dump(mode="json", exclude={"commit", "dirty"})
     checkpoints, points = Checkpoints(begun / "trainer", made_on), begun / CHECKPOINTS
@@ -67,7 +69,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
             if done in wanted:
                 _save(model, spec, points / str(done))
                 model.config.use_cache = False
-            progress(done, total)
+            progress(done, total, tokens[done * recipe.batch_size - 1])
 
         told = {"micro_batch": micro_batch, "lowered": lowered, "seconds": before + time.monotonic() - began}
         try:
@@ -98,7 +100,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         "steps": steps,
         "epochs": round(steps * recipe.batch_size / len(sequences), 4),
         "texts": len(sequences),
-        "tokens": sum(len(sequences[i]) for i in order),
+        "tokens": tokens[-1],
         "micro_batch": micro_batch,
         "effective_batch": recipe.batch_size,
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),

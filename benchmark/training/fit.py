@@ -10,7 +10,6 @@ from transformers.trainer_callback import PrinterCallback
 
 from benchmark.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.stages import Progress
 from benchmark.suite import Recipe
 from benchmark.training.checkpoints import Checkpoint, Checkpoints, Sealing
 from benchmark.training.objective import InOrder, Readings, Weighted, in_columns
@@ -23,7 +22,7 @@ PAD = 0  # never attended to by a text, never a label
 class _Watch(TrainerCallback):
     """Tells of every step, and ends a training whose loss is no number."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
         self._progress = progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -44,7 +43,7 @@ def fit(
     params: Mapping[str, Any],
     checkpoints: Checkpoints,
     told: Mapping[str, Any],
-    progress: Progress,
+    progress: Callable[[int, int], None],
 ) -> list[float]:
     """Train `model` in place on `sequences` in the order given; returns about a hundred losses from first to last.
 

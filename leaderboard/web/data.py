@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import clean
 from leaderboard.board import Board, BoardTable, Forgetting, Row
 from leaderboard.compare import fact_text
 from leaderboard.comparisons import BASELINE, RANDOM, Difference
-from leaderboard.page import clean, field_name, record_url
+from leaderboard.page import field_name, record_url
 from leaderboard.statistics import Estimate
 from leaderboard.tokens import QUANTITIES, TokenView, strongest
 from leaderboard.web.pareto import pareto_front

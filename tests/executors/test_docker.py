@@ -62,6 +62,7 @@ class Told:
         self.notes: list[str] = []
         self.done: list[str] = []
         self.steps: list[tuple[str, int, int]] = []
+        self.begun: list[tuple[str, str]] = []
 
     def run(self, calls: list[StageCall]) -> None:
         run_in_containers(
@@ -69,9 +70,10 @@ class Told:
             calls,
             self.settings,
             1,
-            lambda call, done, total: self.steps.append((call.stage, done, total)),
+            lambda call, done, total, *_: self.steps.append((call.stage, done, total)),
             lambda call: self.done.append(call.stage),
             self.notes.append,
+            lambda call, where: self.begun.append((call.stage, where)),
         )
 
 
@@ -125,6 +127,7 @@ def test_a_container_that_was_killed_is_tried_again(told: Callable[..., Told], c
     run.run([corpus])
     watching.join()
     assert run.store.verified(corpus)
+    assert len(set(run.begun)) == 2 and all(stage == "corpus" and "container " in where for stage, where in run.begun)
     (note,) = run.notes
     assert note.startswith("stage corpus ") and "killed from outside (exit code 137); tried again (1 of 2)" in note
 

@@ -115,6 +115,24 @@ def test_a_stop_that_a_library_swallowed_is_heeded_all_the_same(
             make(Store(tmp_path / "store"), [corpus_call(fault="never end")])
 
 
+def test_who_begins_a_stage_is_told_before_its_steps(tmp_path: Path) -> None:
+    told: list[tuple[Any, ...]] = []
+    calls = [corpus_call(), corpus_call(people=4)]
+    run_calls(
+        Store(tmp_path),
+        calls,
+        1,
+        1,
+        lambda call, *steps: told.append((call.key, *steps)),
+        lambda call: told.append((call.key, "done")),
+        lambda call, where: told.append((call.key, where)),
+    )
+    workers = {entry[1] for entry in told if str(entry[1]).startswith("worker ")}
+    assert len(workers) == 1 and int(next(iter(workers)).split()[1]) != os.getpid()
+    for call in calls:
+        assert next(entry for entry in told if entry[0] == call.key) == (call.key, *workers)
+
+
 def test_a_stage_waits_for_its_sources_and_is_told_of_as_it_is_done(tmp_path: Path) -> None:
     store, texts = Store(tmp_path), corpus_call()
     params = {"method": "plain", "parameters": {}, "copies": 1, "seed": 1}

@@ -1,13 +1,15 @@
 """The order of stages: compared with what a graph's order must be, on random graphs with random durations."""
 
+import math
 import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from benchmark.executors.schedule import StageFailed, drive
+from benchmark.executors.schedule import TAIL, StageFailed, drive
 from benchmark.store import StageCall
+from perf.fleet import Fleet
 
 
 def graph(seed: int, size: int = 40) -> list[StageCall]:
@@ -91,3 +93,39 @@ def test_artifacts_that_are_there_already_are_not_waited_for() -> None:
     with ThreadPoolExecutor(1) as pool:
         drive([missing], 1, lambda call: pool.submit(lambda: True), done.append)
     assert done == [missing]
+
+
+def chains(count: int) -> list[StageCall]:
+    """So many cells of a long stage and a short one that reads it."""
+    firsts = [StageCall("train", 1, {"number": number}) for number in range(count)]
+    return [call for first in firsts for call in (first, StageCall("evaluate", 1, {}, {"trained": first}))]
+
+
+def test_near_the_end_what_most_has_to_follow_goes_first() -> None:
+    """25 cells of 600 + 120 s on ten slots. Cell by cell ends at 3 × 720 = 2160 s. If long stages go first, the last of
+    them ends at 3 × 600 s, the short ones of the first 20 have found room beside it, and five more end at 1920 s.
+    """
+    calls = chains(25)
+    fleet = Fleet(
+        {call.key: {"train": 600.0, "evaluate": 120.0}[call.stage] for call in calls}, math.inf, random.Random(1)
+    )
+    drive(calls, 10, fleet.submit, lambda call: None, fleet.turn, turn=0)
+    assert fleet.clock == pytest.approx(1920, abs=10)  # and what the scheduler itself took
+
+
+def test_while_much_is_left_a_cell_is_finished_before_the_next_is_begun() -> None:
+    calls = chains(TAIL + 5)  # on two slots, five cells before the end is near
+    begun: list[StageCall] = []
+
+    def submit(call: StageCall) -> "Future[bool]":
+        begun.append(call)
+        future: Future[bool] = Future()
+        future.set_result(True)
+        return future
+
+    drive(calls, 2, submit, lambda call: None)
+    first, second, third, fourth = (calls[2 * n : 2 * n + 2] for n in range(4))
+    assert begun[:4] == [first[0], second[0], first[1], second[1]]
+    assert begun[4:8] == [third[0], fourth[0], third[1], fourth[1]]
+    at_the_end = [call.stage for call in begun[12:]]
+    assert at_the_end == sorted(at_the_end, reverse=True)  # all that train, then all that evaluate

@@ -315,6 +315,7 @@ def test_charts_are_of_one_table_and_their_numbers_can_be_read(visit: Callable[.
     page.wait_for_selector("#figures svg")
     page.locator("#figure-cost summary").click()
     lines = page.locator("#figure-cost tbody tr")
+    lines.first.wait_for()  # they come with an event after the click
     assert lines.count() == len(METHODS) + 1
     page.locator("#cost").select_option("seconds")
     assert page.evaluate("document.activeElement.id") == "cost"

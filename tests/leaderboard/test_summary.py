@@ -4,7 +4,7 @@ from pathlib import Path
 
 from leaderboard.assemble import build_board, load_records
 from leaderboard.summary import compact
-from tests.leaderboard.factory import Grade, write_record
+from tests.leaderboard.factory import Grade, write_record, wrong
 
 
 def halves(development: float, test: float) -> Grade:
@@ -62,3 +62,21 @@ def test_a_mark_says_that_a_method_is_told_apart_from_plain_matched(tmp_path: Pa
     write_record(tmp_path, "plain", grade=halves(0.0, 0.0))
     _, line = lines_of(tmp_path)
     assert "▼" in line[1] and "▲" not in line[2] + line[1]
+
+
+def test_a_table_where_nothing_was_recalled_is_named_and_has_no_line(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
+    write_record(tmp_path, "plain_matched", grade=wrong, training__budget="9 steps")
+    write_record(tmp_path, "eda", grade=wrong, training__budget="9 steps")
+    _, *lines = lines_of(tmp_path)
+    assert [line[0] for line in lines] == ["biography, tiny-large, 400 steps"]
+    assert compact(build_board(load_records(tmp_path)), "there.md").endswith(
+        "Left out, since no method recalled anything there: biography, tiny-large, 9 steps.\n"
+    )
+
+
+def test_where_nothing_was_recalled_at_all_the_zeros_are_shown(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain_matched", grade=wrong)
+    _, line = lines_of(tmp_path)
+    assert line[1].startswith("**.000 [")
+    assert "Left out" not in compact(build_board(load_records(tmp_path)), "there.md")

@@ -118,7 +118,7 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
     store, weights = Store(tmp_path / "store"), {}
     for cell in make_plan(suite).cells:
         call = cell.stages["train"]
-        do(store, call, lambda done, total: None)
+        do(store, call, lambda *steps: None)
         weights[cell.method.label] = (store.path(call) / "model" / "model.safetensors").read_bytes()
         rows = read_augmented(store.path(cell.stages["augment"]) / "augmented.jsonl")
         assert any(row.values for row in rows) == (cell.method.name in ("contrastive_loss", "selective_loss"))

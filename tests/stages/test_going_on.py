@@ -23,7 +23,7 @@ def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
     call = make_plan(suite).cells[0].stages["train"]
     store, seen = Store(tmp_path / "store"), list[int]()
 
-    def until_five(done: int, total: int) -> None:
+    def until_five(done: int, total: int, tokens: int) -> None:
         seen.append(done)
         if seen == [1, 2, 3, 4, 5]:
             raise KeyboardInterrupt

@@ -50,7 +50,7 @@ def measure(tiny: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
         out.mkdir()
         inputs = {"trained": trained} if trained else {}
-        retain.run(StageCall("retain", 1, params, where=where), inputs, out, lambda done, total: None)
+        retain.run(StageCall("retain", 1, params, where=where), inputs, out, lambda *steps: None)
         found: dict[str, Any] = json.loads((out / "retention.json").read_text())
         return found
 
@@ -256,7 +256,7 @@ def test_a_text_changed_since_the_plan_is_refused(tiny: Path, lake: dict[str, An
     Path(lake["text"]).write_text("other words")
     call = StageCall("retain", 1, params, where={"model": {"model": str(tiny)}, "entries": [lake]})
     with pytest.raises(UserError, match=r"^retention lake: .*lake.txt: was changed since the run began; run again$"):
-        retain.run(call, {}, tmp_path, lambda done, total: None)
+        retain.run(call, {}, tmp_path, lambda *steps: None)
 
 
 # --- texts from files and from the hub

@@ -50,7 +50,7 @@ class Place:
         """Train; with `cut_at` until that step is done, as if the process had been killed there."""
         self.steps = []
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int, tokens: int) -> None:
             self.steps.append(done)
             if done == cut_at:
                 raise CutOffError

@@ -1,0 +1,113 @@
+"""Stages on a Ray cluster: the settings, how many it has room for, and what a stage's end means.
+
+Nothing here loads Ray but `end_of`, which only its users have errors for.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from benchmark.errors import UserError
+from benchmark.executors.ends import End
+from benchmark.executors.settings import Bytes, Count, Positive, Retries
+from benchmark.store import StageCall
+
+UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _share_or_whole(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("expected a share of one GPU, as 0.5, or a whole number")
+    return gpus
+
+
+class Cluster(BaseModel):
+    """How stages run on a Ray cluster: what `--cluster FILE` holds, a YAML file; every field has a default.
+
+    Attributes:
+        address: "auto" (RAY_ADDRESS, or the cluster that this machine is part of), host:port, ray://host:port, or
+            "local", a cluster of this machine alone that lives as long as the run.
+        workers: stages at once; by default as many as the cluster has room for when the run starts.
+        num_cpus: cores of a stage; by default the suite's threads.
+        num_gpus: GPUs, or the share of one, of a stage that computes on CUDA.
+        memory: what a stage is given of a node's memory, as 8g. Ray counts by it and does not enforce it.
+        timeout: seconds of work after which a stage counts as hung.
+        retries: how often a stage is done again whose worker or node was lost.
+        cache: with --remote, a node's folder of artifacts. `~` and variables are those of the node.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    address: Annotated[str, Field(pattern=r"^(auto|local|(ray://)?[^\s/@]+:\d+)$")] = "auto"
+    workers: Count | None = None
+    num_cpus: Positive | None = None
+    num_gpus: Annotated[Positive, AfterValidator(_share_or_whole)] = 1.0
+    memory: Bytes | None = None
+    timeout: Positive = 24 * 3600.0
+    retries: Retries = 2
+    cache: Annotated[str, Field(min_length=1)] = "~/.cache/benchmark/store"
+
+    def needs(self, call: StageCall, threads: int) -> dict[str, float]:
+        """What a stage takes of a node, by Ray's names of resources."""
+        found = {"CPU": self.num_cpus or float(threads)}
+        if call.params.get("device") == "cuda":
+            found["GPU"] = self.num_gpus
+        if self.memory:
+            number, unit = (self.memory[:-1], self.memory[-1]) if self.memory[-1] in UNITS else (self.memory, "b")
+            found["memory"] = float(int(number) * UNITS[unit])
+        return found
+
+    def slots(self, calls: Iterable[StageCall], threads: int, nodes: Iterable[Mapping[str, Any]]) -> int:
+        """How many stages to have under way at once on these nodes, as `ray.nodes()` tells of them.
+
+        Raises UserError if no node has room for the largest, and the settings do not say that the cluster grows.
+        """
+        if self.workers:
+            return self.workers
+        most: dict[str, float] = {}
+        for call in calls:
+            most |= {name: max(number, most.get(name, 0.0)) for name, number in self.needs(call, threads).items()}
+        found = room(most, nodes)
+        if not found:
+            told = ", ".join(f"{name} {number:g}" for name, number in most.items())
+            raise UserError(
+                f"--executor ray: no node of the cluster has what a stage takes ({told}); lower num_cpus, num_gpus or "
+                "memory, or give workers if the cluster grows by itself"
+            )
+        return found
+
+
+def room(needs: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
+    """How many stages with these needs the living nodes have room for, each on one node."""
+    return sum(
+        min(int(node["Resources"].get(name, 0.0) / number + 1e-9) for name, number in needs.items())
+        for node in nodes
+        if node["Alive"]
+    )
+
+
+def end_of(error: Exception, late: float | None = None) -> End:
+    """What an exception of Ray's about a stage means.
+
+    Args:
+        error: what `ray.get` raised.
+        late: the seconds after which the stage ended itself as hung, if it did.
+    """
+    from ray import exceptions
+
+    reason = " ".join(str(error).split())[:300]
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return End("memory", "Ray ended it, since its node was running out of memory")
+    if isinstance(error, exceptions.RayTaskError):
+        if isinstance(error.cause, ImportError) or "failed to import on the worker" in str(error):
+            last = str(error).strip().splitlines()[-1]
+            return End("mistake", f"a node cannot load this project ({last}); install the same version of it on each")
+        return End("failure", str(error))
+    if isinstance(error, (exceptions.TaskUnschedulableError, exceptions.RuntimeEnvSetupError)):
+        return End("mistake", f"Ray cannot start it: {reason}")
+    if late is not None:
+        return End("infrastructure", f"it was still running after {late:g} seconds, and was ended")
+    if isinstance(error, exceptions.WorkerCrashedError):
+        return End("infrastructure", "its worker process died, or the node that it was on")
+    return End("infrastructure", f"Ray lost it ({type(error).__name__}: {reason})")

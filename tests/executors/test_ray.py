@@ -1,0 +1,448 @@
+"""Stages on a Ray cluster: settings, what an end means, and runs on three nodes, undisturbed and disturbed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import ROOT
+from benchmark.errors import UserError
+from benchmark.executors import ray as executor
+from benchmark.executors.cluster import Cluster, end_of, room
+from benchmark.executors.ray import Board, run_on_cluster
+from benchmark.executors.schedule import StageFailed
+from benchmark.executors.settings import read_yaml
+from benchmark.remote import Remote
+from benchmark.store import StageCall, Store
+from scripts.runs import finish, held_locks, records, start, write_small_suite
+
+CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"device": "cuda"})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("workers: 0", r"c\.yaml: workers: .*greater than or equal to 1"),
+        ("worker: 2", r"c\.yaml: worker: .*fields: address, workers, num_cpus"),
+        ("address: http://head", r"c\.yaml: address: "),
+        ("address: me:sentinel@head:6379", r"c\.yaml: address: "),
+        ("num_gpus: 1.5", r"c\.yaml: num_gpus: .*a share of one GPU, as 0\.5, or a whole number"),
+        ("num_gpus: 0", r"c\.yaml: num_gpus: "),
+        ("num_cpus: yes", r"c\.yaml: num_cpus: .*expected a number"),
+        ("memory: 8 GB", r"c\.yaml: memory: "),
+        ("timeout: .inf", r"c\.yaml: timeout: "),
+        ("cache: ''", r"c\.yaml: cache: "),
+        ("a: [", r"c\.yaml: cannot be read as YAML"),
+    ],
+)
+def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+    (file := tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(UserError, match=told) as caught:
+        read_yaml(Cluster, file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "head:6379", "ray://10.0.0.1:10001", "[::1]:6379"])
+def test_a_cluster_is_found_by_itself_by_address_or_made_here(tmp_path: Path, address: str) -> None:
+    (file := tmp_path / "c.yaml").write_text(f"address: '{address}'")
+    assert read_yaml(Cluster, file).address == address
+
+
+def test_a_stage_takes_the_suites_threads_and_a_gpu_where_it_computes_on_one() -> None:
+    assert Cluster().needs(CPU, threads=3) == {"CPU": 3.0}
+    assert Cluster().needs(CUDA, threads=3) == {"CPU": 3.0, "GPU": 1.0}
+    given = Cluster(num_cpus=0.5, num_gpus=0.25, memory="3g")
+    assert given.needs(CUDA, threads=3) == {"CPU": 0.5, "GPU": 0.25, "memory": float(3 << 30)}
+    assert Cluster(memory="100").needs(CPU, threads=1)["memory"] == 100
+
+
+def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"Alive": True, "Resources": resource} for resource in resources]
+
+
+def test_room_is_counted_node_by_node_and_lost_ones_have_none() -> None:
+    big = nodes({"CPU": 7, "GPU": 2}, {"CPU": 1, "GPU": 8}, {"CPU": 64})
+    assert room({"CPU": 2}, big) == 3 + 0 + 32
+    assert room({"CPU": 2, "GPU": 0.5}, big) == 3
+    assert room({"CPU": 0.1}, nodes({"CPU": 1})) == 10
+    assert room({"CPU": 1}, [{**big[0], "Alive": False}]) == 0
+
+
+def test_as_many_stages_are_under_way_as_there_is_room_for_unless_workers_says_otherwise() -> None:
+    there = nodes({"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1})
+    assert Cluster().slots([CPU], 1, there) == 8
+    assert Cluster().slots([CPU, CUDA], 1, there) == 2
+    assert Cluster(workers=100).slots([CPU, CUDA], 1, there) == 100, "the cluster may grow"
+    with pytest.raises(
+        UserError, match=r"no node of the cluster has what a stage takes \(CPU 8\); lower num_cpus.*wor"
+    ):
+        Cluster(num_cpus=8).slots([CPU], 1, there)
+
+
+def ends() -> list[tuple[Exception, float | None, str, str]]:
+    """Exceptions of Ray's, whether it took too long, and what that means."""
+    from ray import exceptions
+
+    def in_task(cause: Exception) -> Exception:
+        error: Exception = exceptions.RayTaskError("do_stage", f"Traceback\n{type(cause).__name__}: {cause}", cause)
+        return error
+
+    return [
+        (exceptions.OutOfMemoryError("killed"), None, "memory", "running out of memory"),
+        (exceptions.OutOfMemoryError("killed"), 5.0, "memory", "running out of memory"),
+        (exceptions.WorkerCrashedError(), None, "infrastructure", "its worker process died, or the node"),
+        (exceptions.WorkerCrashedError(), 5.0, "infrastructure", "still running after 5 seconds"),
+        (exceptions.NodeDiedError("gone"), None, "infrastructure", "Ray lost it (NodeDiedError: gone"),
+        (exceptions.LocalRayletDiedError(), None, "infrastructure", "LocalRayletDiedError"),
+        (exceptions.ObjectLostError("ab", None, ""), None, "infrastructure", "ObjectLostError"),
+        (exceptions.TaskCancelledError(), None, "infrastructure", "TaskCancelledError"),
+        (ConnectionError("client\nlost"), None, "infrastructure", "Ray lost it (ConnectionError: client lost)"),
+        (exceptions.RuntimeEnvSetupError("no"), None, "mistake", "Ray cannot start it"),
+        (in_task(ModuleNotFoundError("No module named 'benchmark'")), None, "mistake", "No module named 'benchmark'"),
+        (in_task(RuntimeError("a defect")), None, "failure", "RuntimeError: a defect"),
+    ]
+
+
+def test_what_each_of_rays_errors_means() -> None:
+    for error, late, kind, reason in ends():
+        end = end_of(error, late)
+        assert end.kind == kind and reason in end.reason, (error, end)
+
+
+def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
+    board = Board()
+    board.tell("a", "10.0.0.1")
+    board.tell("a", "10.0.0.1", 2, 9)
+    assert json.loads(board.take()) == {"a": ["10.0.0.1", [2, 9]]} and json.loads(board.take()) == {}
+
+
+def benchmark(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """The command, after some lines of Python."""
+    before = f"import sys\n{code}\nsys.argv = ['benchmark', *sys.argv[1:]]\nfrom benchmark.cli import main\n"
+    after = "try:\n    main()\nfinally:\n    print('ray' in sys.modules)"
+    command = [sys.executable, "-c", before + after, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_where_ray_is_not_installed_one_line_says_what_to_install(tmp_path: Path) -> None:
+    hidden = "sys.modules['ray'] = None\nimport importlib.util\nfind = importlib.util.find_spec\n"
+    hidden += "importlib.util.find_spec = lambda name, *more: None if name == 'ray' else find(name, *more)"
+    done = benchmark("run", "smoke", "--executor", "ray", "--results", str(tmp_path), code=hidden)
+    assert done.returncode == 2
+    assert done.stderr == "error: --executor ray: Ray is not installed; pip install -r requirements-ray.lock\n"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--cluster", "c.yaml"), ("--remote", "file:///x")])
+def test_options_of_ray_are_for_ray_alone(option: str, value: str) -> None:
+    done = benchmark("run", "smoke", option, value)
+    assert done.returncode == 2 and done.stdout == "False\n"
+    assert done.stderr == f"error: {option}: is for --executor ray alone; leave it out, or add that\n"
+
+
+def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def refuse(address: str, **given: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise ConnectionError(f"Could not find\nany running Ray instance at {address}")
+
+    before = signal.signal(signal.SIGTERM, handler := lambda number, frame: None)
+    try:
+        monkeypatch.setattr(ray, "init", refuse)
+        with pytest.raises(UserError, match=r"^--executor ray: no cluster can be joined at address 'auto' \(Could not"):
+            run_on_cluster(Store(tmp_path), [CPU], Cluster(), None, 1, print, print, print)
+        assert signal.getsignal(signal.SIGTERM) is handler, "signals are heard as before"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@dataclass
+class Nodes:
+    """A cluster of several nodes on this machine; `NODE` in the environment of each is a folder of its own."""
+
+    cluster: Any
+    folder: Path
+    by_name: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str, cpus: int) -> None:
+        os.environ["NODE"] = str(self.folder / name)
+        try:
+            self.by_name[name] = self.cluster.add_node(num_cpus=cpus, include_dashboard=False)
+        finally:
+            del os.environ["NODE"]
+
+    def kill(self, name: str) -> None:
+        self.cluster.remove_node(self.by_name.pop(name), allow_graceful=False)
+
+    def settings(self, **more: Any) -> Cluster:
+        return Cluster.model_validate({"address": self.cluster.address, "cache": "$NODE/store", **more})
+
+    def file(self, **more: Any) -> str:
+        (file := self.folder / f"{uuid.uuid4().hex}.yaml").write_text(self.settings(**more).model_dump_json())
+        return str(file)
+
+    def node_of(self, worker: int) -> str:
+        """The node that a worker process belongs to."""
+        parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+        (name,) = (name for name, node in self.by_name.items() if node.all_processes["raylet"][0].process.pid == parent)
+        return name
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """A head without cores, and two nodes with one each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        from ray.cluster_utils import Cluster as Several
+
+        found = Nodes(Several(), tmp_path_factory.mktemp("nodes"))
+        try:
+            for name, cpus in (("head", 0), ("a", 1), ("b", 1)):
+                found.add(name, cpus)
+            yield found
+        finally:
+            found.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """A small suite with every kind of stage, and what its records hold if stages run in processes here."""
+    folder = tmp_path_factory.mktemp("small")
+    suite = write_small_suite(folder)
+    finish(suite, folder / "results", "--workers", "2")
+    return suite, records(folder / "results")
+
+
+def workers(stage: str) -> list[int]:
+    """Ids of the worker processes that are at a kind of stage, as Ray names them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "cmdline").read_bytes().startswith(f"ray::{stage}-".encode()):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def when_at(stage: str, act: Callable[[int], None]) -> threading.Thread:
+    """Do something to the first worker that is at a kind of stage, once it has begun."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            if found := workers(stage):
+                time.sleep(3)  # it has told of itself by now
+                act(found[0])
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def run(suite: str, results: Path, *options: str) -> tuple[int, list[str]]:
+    """Run a suite to its end; returns its exit code and the lines on stderr."""
+    process = start(suite, results, uuid.uuid4().hex, "--plain", "--executor", "ray", *options)
+    _, said = process.communicate(timeout=900)
+    return process.returncode, said.decode().splitlines()
+
+
+@pytest.mark.slow
+def test_the_smoke_suite_comes_to_the_records_of_a_run_in_processes_here(three: Nodes, tmp_path: Path) -> None:
+    code, said = run("smoke", tmp_path / "ray", "--cluster", three.file())
+    assert code == 0, said
+    assert all(line.startswith("[") for line in said), "nothing but its progress"
+    finish("smoke", tmp_path / "here", "--workers", "2")
+    found, expected = records(tmp_path / "ray"), records(tmp_path / "here")
+    assert found == expected and len(found) == 2
+    assert all(record["answers"]["sha256"] for record in found.values())
+    assert held_locks(tmp_path / "ray") == [] and not list((tmp_path / "ray" / "store" / ".locks").glob("ray-*"))
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
+    three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    lost: list[str] = []
+
+    def kill(worker: int) -> None:
+        lost.append(three.node_of(worker))
+        three.kill(lost[0])
+
+    watching = when_at("train", kill)
+    try:
+        code, said = run(small[0], tmp_path, "--cluster", three.file())
+    finally:
+        watching.join()
+        for name in lost:
+            three.add(name, 1)
+    assert code == 0, said
+    notes = [line for line in said if "tried again" in line]
+    assert len(notes) == 1 and "stage train " in notes[0] and notes[0].endswith("; tried again (1 of 2)"), said
+    assert records(tmp_path) == small[1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_killed_is_reported_when_no_try_is_left(three: Nodes, tmp_path: Path) -> None:
+    store, notes = Store(tmp_path / "store"), list[str]()
+    store.root.mkdir()
+    (train,) = slow_calls(1)
+    watching = when_at("train", lambda worker: os.kill(worker, signal.SIGKILL))
+    with pytest.raises(StageFailed, match=r"its worker process died, or the node that it was on; Ray's logs"):
+        run_on_cluster(store, [train], three.settings(retries=0), None, 1, ignore, ignore, notes.append)
+    watching.join()
+    assert notes == [] and list((store.root / ".tmp").glob("*")) == []
+
+
+def ignore(*given: object) -> None:
+    """Hear nothing."""
+
+
+def slow_calls(count: int) -> list[StageCall]:
+    """Train stages of the shipped small model that take minutes."""
+    from benchmark.plan import make_plan
+    from benchmark.suite import find_suite, load_suite
+
+    suite = load_suite(find_suite("smoke")).model_copy(update={"seeds": list(range(1, count + 1))})
+    suite = suite.model_copy(update={"budgets": [suite.budgets[0].model_copy(update={"steps": 100_000})]})
+    return [call for call in make_plan(suite).calls() if call.stage == "train"][:count]
+
+
+@pytest.mark.slow
+def test_a_stage_that_hangs_ends_itself_and_is_tried_again(three: Nodes, tmp_path: Path) -> None:
+    store, notes = Store(tmp_path / "store"), list[str]()
+    store.root.mkdir()
+    with pytest.raises(StageFailed, match=r"it was still running after 20 seconds, and was ended, 2 times; Ray's logs"):
+        run_on_cluster(
+            store, slow_calls(1), three.settings(timeout=20, retries=1), None, 1, ignore, ignore, notes.append
+        )
+    (note,) = notes
+    assert "still running after 20 seconds, and was ended; tried again (1 of 1)" in note and " on " in note
+
+
+@pytest.mark.slow
+def test_losing_the_progress_loses_nothing_else(
+    three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    from benchmark.plan import make_plan
+    from benchmark.suite import load_suite
+
+    store, done, steps, nodes = Store(tmp_path / "store"), list[str](), list[str](), list[str]()
+    store.root.mkdir()
+    calls = [call for call in make_plan(load_suite(Path(small[0]))).calls() if call.stage in ("corpus", "score")]
+
+    def progress(call: StageCall, at: int, of: int, *tokens: int) -> None:
+        steps.append(call.stage)
+
+    def kill_board(call: StageCall) -> None:
+        import ray
+
+        done.append(call.stage)
+        if len(done) == 1:
+            for board in boards:
+                ray.kill(board, no_restart=True)
+
+    boards: list[Any] = []
+    begin = executor._Progress._start
+
+    def remember(self: Any) -> None:
+        begin(self)
+        boards.append(self.board)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor._Progress, "_start", remember)
+        told = (progress, kill_board, pytest.fail, lambda call, where: nodes.append(where))
+        run_on_cluster(store, calls, three.settings(workers=1), None, 1, *told)
+    assert len(done) == len(calls) and all(store.verified(call) for call in calls)
+    assert len(boards) == 2 and "score" in steps, "another has taken its place"
+    assert nodes and all(where.startswith("node ") for where in nodes)
+
+
+@pytest.mark.slow
+def test_a_mistake_of_the_user_ends_the_run_in_its_own_words(three: Nodes, tmp_path: Path) -> None:
+    call = StageCall("corpus", 1, {"people": 5000}, {}, {"entry": {"name": "biography", "people": 5000}})
+    store = Store(tmp_path / "store")
+    store.root.mkdir()
+    with pytest.raises(UserError, match=r"^task biography: people: 5000 asked for, but the data has 100"):
+        run_on_cluster(store, [call], three.settings(), None, 1, ignore, ignore, pytest.fail)
+
+
+@pytest.mark.slow
+def test_nodes_with_stores_of_their_own_exchange_artifacts_and_the_records_are_the_same(
+    three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path}/place"
+    code, said = run(small[0], tmp_path / "here", "--cluster", three.file(), "--remote", url)
+    assert code == 0, said
+    assert records(tmp_path / "here") == small[1]
+    stores = [three.folder / name / "store" for name in ("a", "b")]
+    assert all(list(store.glob("*/*/manifest.json")) for store in stores), "both have worked"
+    assert not list((tmp_path / "here" / "store").rglob("*.safetensors")), "no record needs weights"
+    for file in (tmp_path / "here" / "records").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    code, said = run(small[0], tmp_path / "elsewhere", "--cluster", three.file(), "--remote", url)
+    assert code == 0 and records(tmp_path / "elsewhere") == small[1], said
+
+
+@pytest.mark.slow
+def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_made(
+    three: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    store.root.mkdir()
+    call = StageCall("corpus", 1, {"people": 3}, {}, {"entry": {"name": "biography", "people": 3}})
+    begin = executor._Run.__init__
+
+    def elsewhere(self: Any, *given: Any) -> None:
+        begin(self, *given)
+        self._given["store"] = str(tmp_path / "of another machine")
+
+    monkeypatch.setattr(executor._Run, "__init__", elsewhere)
+    with pytest.raises(UserError, match=r"does not see this run's store there; give a folder .* with --remote$"):
+        run_on_cluster(store, [call], three.settings(), None, 1, ignore, ignore, pytest.fail)
+    assert not (tmp_path / "of another machine").exists()
+
+
+@pytest.mark.slow
+def test_a_cache_that_is_no_folder_on_a_node_is_told(three: Nodes, tmp_path: Path) -> None:
+    call = StageCall("corpus", 1, {"people": 3}, {}, {"entry": {"name": "biography", "people": 3}})
+    place = Remote(f"file://{tmp_path}/place")
+    with pytest.raises(UserError, match=r"^cache: \$UNSET_HERE/store names no folder on node "):
+        run_on_cluster(
+            Store(tmp_path), [call], three.settings(cache="$UNSET_HERE/store"), place, 1, ignore, ignore, pytest.fail
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_or_killed_leaves_no_stage_behind(
+    three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path, number: signal.Signals
+) -> None:
+    options = ("--plain", "--executor", "ray", "--cluster", three.file())
+    process = start(small[0], tmp_path, uuid.uuid4().hex, *options)
+    when_at("train", lambda worker: os.kill(process.pid, number)).join()
+    _, said = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert said.decode().splitlines()[-1].startswith("stopped; what is finished is kept")
+    deadline = time.monotonic() + 30
+    while workers("train") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers("train") == []
+    code, said_again = run(small[0], tmp_path, "--cluster", three.file())
+    assert code == 0 and records(tmp_path) == small[1], said_again
