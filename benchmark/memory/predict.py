@@ -12,7 +12,7 @@ from benchmark.memory import formulas
 from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, shape_of
 from benchmark.methods.base import Training
-from benchmark.models.loading import tokenizer_of
+from benchmark.models.loading import load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.perplexity import BATCH
 from benchmark.retention import LmEvalTask, TextFile, make_entry
@@ -23,6 +23,7 @@ from benchmark.suite import Recipe
 
 STAGES = ("score", "train", "evaluate", "curve", "retain")  # those with a model
 CUDA_CONTEXT = 640 * 2**20  # the driver's context, cuBLAS's work space and torch's kernels, in bytes: assumed
+LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and lm-eval loaded: measured
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ALONE = 64  # tokens that all prompts begin with are read once if that saves more than so many
 
@@ -38,7 +39,7 @@ class Need:
         training: gradients and AdamW's state.
         kept: activations that wait for the backward pass, or keys and values.
         passing: what a layer, the logits or the loading of a weight needs for a moment.
-        overhead: of the device.
+        overhead: of the device, or on a CPU of the libraries.
         layers: of the model.
         micro_batch: texts of a pass of training.
     """
@@ -94,7 +95,7 @@ def predict(call: StageCall, corpus: Corpus) -> Prediction:
         notes = [f"{one.name}: questions of lm-eval, not predicted" for one in entries if isinstance(one, LmEvalTask)]
     else:
         needs = [_evaluate(call, spec, shape)]
-    overhead = CUDA_CONTEXT if call.params["device"] == "cuda" else 0
+    overhead = CUDA_CONTEXT if call.params["device"] == "cuda" else LIBRARIES
     return Prediction(call, [replace(need, overhead=overhead, layers=shape.layers) for need in needs], notes)
 
 
@@ -102,13 +103,40 @@ def _loaded(spec: ModelSpec) -> Arithmetic:
     return Arithmetic(SIZES[spec.dtype], quantization=spec.quantization)
 
 
-def _reading(spec: ModelSpec, shape: Shape, recipe: Recipe | None, passing: int, kept: int = 0) -> Need:
-    """A model that is read with, and an adapter if one was trained; while it is loaded a weight is there twice."""
-    how = _loaded(spec)
-    adapter = shape.adapter(recipe.lora_rank) if recipe and recipe.adaptation == "lora" else 0
-    loading = max(shape.head, shape.largest) * how.weight
-    weights = formulas.weights(shape, how) + adapter * formulas.SINGLE
-    return Need(weights, kept=kept, passing=max(passing, loading))
+def loading(spec: ModelSpec, shape: Shape, device: str, own: bool = False) -> int:
+    """What the loading of weights needs for a moment beside them.
+
+    On a GPU a weight is there twice. A CPU maps the file into memory: in the dtype asked for it is the weights itself,
+    in another one it is whole beside them. So is a GGUF file, and its largest weight as numpy unpacked it and as
+    transformers copied that, both in float32.
+
+    Args:
+        spec: how the model is loaded.
+        shape: of the model.
+        device: "cpu" or "cuda".
+        own: whether the weights are those that full fine-tuning has written, in the dtype asked for.
+    """
+    largest = max(shape.head, shape.largest)
+    if device == "cuda":
+        return largest * SIZES[spec.dtype]
+    if own:
+        return 0
+    if spec.local and spec.local.is_file():
+        return spec.local.stat().st_size + 2 * largest * formulas.SINGLE
+    kept_in = getattr(load_config(spec), "dtype", None)
+    size = kept_in.itemsize if kept_in else formulas.SINGLE
+    return 0 if size == SIZES[spec.dtype] else shape.parameters * size
+
+
+def _reading(
+    call: StageCall, spec: ModelSpec, shape: Shape, recipe: Recipe | None, passing: int, kept: int = 0
+) -> Need:
+    """A model that is read with: as it was (no recipe), with the adapter that was trained, or with its own weights."""
+    lora = recipe is not None and recipe.adaptation == "lora"
+    adapter = shape.adapter(recipe.lora_rank) if recipe and lora else 0
+    weights = formulas.weights(shape, _loaded(spec)) + adapter * formulas.SINGLE
+    at_first = loading(spec, shape, call.params["device"], own=recipe is not None and not lora)
+    return Need(weights, kept=kept, passing=max(passing, at_first))
 
 
 def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
@@ -126,7 +154,7 @@ def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
             whole = params["reduction"] == "released"
             attention = formulas.received(shape, how, rows, length, whole)
             passing = max(passing, formulas.forward_of_a_layer(shape, how, tokens) + attention)
-    return _reading(spec, shape, None, passing)
+    return _reading(call, spec, shape, None, passing)
 
 
 def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> list[Need]:
@@ -203,7 +231,7 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
             kept = formulas.cache(shape, how, rows * asked.row)
             after = formulas.choices(shape, how, rows * asked.continuations)
         within = formulas.forward_of_a_layer(shape, how, rows * own)
-        needs.append(_reading(spec, shape, recipe, max(after, within), kept))
+        needs.append(_reading(call, spec, shape, recipe, max(after, within), kept))
     return max(needs, key=Need.on)
 
 
@@ -231,7 +259,7 @@ def _retain(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
         within = formulas.forward_of_a_layer(shape, how, tokens)
         after = tokens * shape.hidden * how.matrix + formulas.token_losses(shape, how, tokens)
         passing = max(passing, within, after)
-    return _reading(spec, shape, recipe, passing)
+    return _reading(call, spec, shape, recipe, passing)
 
 
 def _lengths(spec: ModelSpec, corpus: Corpus, prefix: str, context: int | None) -> list[int]:

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from benchmark.corpora.biography import Biography
-from benchmark.memory.predict import CUDA_CONTEXT, Need, Prediction, micro_batches, predict, train_need
+from benchmark.memory.predict import (
+    CUDA_CONTEXT,
+    LIBRARIES,
+    Need,
+    Prediction,
+    loading,
+    micro_batches,
+    predict,
+    train_need,
+)
 from benchmark.memory.report import GIB, fit, predictions
 from benchmark.memory.shape import shape_of
 from benchmark.models.spec import ModelSpec
@@ -14,7 +23,7 @@ from benchmark.plan import make_plan
 from benchmark.store import StageCall
 from benchmark.suite import Recipe, Suite
 from tests.memory.conftest import Written
-from tests.memory.shapes import LLAMA_3_70B
+from tests.memory.shapes import LLAMA_3_70B, SMOLLM2_135M
 
 
 def _suite(model: dict[str, Any], **changes: Any) -> Suite:
@@ -123,10 +132,23 @@ def test_more_gpus_need_less_each_and_never_less_than_what_lies_on_one() -> None
     assert need.on(3) == -(-104 * 3 // 8) + 8  # three of eight layers
 
 
-def test_a_gpu_has_a_context_and_a_process_has_none() -> None:
+def test_a_gpu_has_a_context_and_a_process_its_libraries() -> None:
     on_gpu, here = (_needs(_suite({"model": "zoo:large"}), device) for device in ("cuda", "cpu"))
-    for role, one in here.items():
-        assert on_gpu[role].needs[0].on() == one.needs[0].on() + CUDA_CONTEXT
+    for role in here:
+        assert (on_gpu[role].needs[0].overhead, here[role].needs[0].overhead) == (CUDA_CONTEXT, LIBRARIES)
+
+
+def test_weights_are_loaded_through_a_map_of_their_file_on_a_cpu(written: Written, tmp_path: Path) -> None:
+    """Nothing beside a file of the dtype asked for, a file of another one whole, a GGUF file and a weight twice."""
+    zoo, half = ModelSpec(model="zoo:large"), ModelSpec(model=str(written("half", SMOLLM2_135M)))
+    shape, large = shape_of(zoo), shape_of(half)
+    assert loading(zoo, shape, "cpu") == 0
+    assert loading(half, large, "cpu") == large.parameters * 2
+    assert loading(half, large, "cpu", own=True) == 0
+    assert loading(half.model_copy(update={"dtype": "bfloat16"}), large, "cpu") == 0
+    assert loading(half, large, "cuda") == 49152 * 576 * 4
+    (packed := tmp_path / "packed.gguf").write_bytes(b"GGUF" * 25)
+    assert loading(ModelSpec(model=str(packed)), large, "cpu") == 100 + 2 * 49152 * 576 * 4
 
 
 def test_questions_of_lm_eval_that_are_held_out_are_said_not_to_be_predicted() -> None:
@@ -138,10 +160,8 @@ def test_questions_of_lm_eval_that_are_held_out_are_said_not_to_be_predicted() -
     assert predict(call, corpus).notes == ["questions: questions of lm-eval, not predicted"]
 
 
-def test_texts_are_measured_with_the_tokens_of_the_model_that_reads_them(tmp_path: Path) -> None:
-    people = tmp_path / "people.jsonl"
+def test_texts_are_measured_with_the_tokens_of_the_model_that_reads_them() -> None:
     longest = max((text.text for text in Biography(people=10).load().texts), key=len)
-    people.write_text("")
     short, long = (_train({"model": "zoo:large"}, longest=n).on() for n in (len(longest) // 5, len(longest)))
-    found = _needs(_suite({"model": "zoo:large"}, recipe={}), "cpu")["train"].needs[0].on()
-    assert short < found < long
+    found = _needs(_suite({"model": "zoo:large"}, recipe={}), "cpu")["train"].needs[0]
+    assert short < found.on() - found.overhead < long
