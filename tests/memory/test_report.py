@@ -1,6 +1,7 @@
 """`benchmark plan --memory`: what it prints, and what of a user's it refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from benchmark import ROOT
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.memory.command import show_memory
@@ -49,6 +51,23 @@ def test_the_table_has_a_line_for_every_kind_of_stage_with_every_model_and_no_gp
     assert all(peaks[stage, "small"] < peaks[stage, "large"] for stage, _ in peaks)
     (small,) = [cells["cells"] for cells in content["cells"] if cells["size"] == 141]
     assert small == 4
+
+
+def test_the_command_of_the_page_prints_the_table_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^```sh\nbenchmark (.*)\n```", page, re.M)
+    (table,) = re.findall(r"^```text\n(.*?)\n```", page, re.M | re.S)
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 0, done.exception
+    assert [line.rstrip() for line in done.stdout.splitlines()] == table.splitlines()
+
+
+@pytest.mark.parametrize(("name", "content"), [("llama-3-70b", LLAMA_3_70B), ("llama-3-8b", LLAMA_3_8B)])
+def test_the_folders_of_the_page_hold_the_published_shapes_and_no_weights(name: str, content: dict[str, Any]) -> None:
+    folder = ROOT / "docs" / "memory" / name
+    assert json.loads((folder / "config.json").read_text()) == content
+    assert {file.name for file in folder.iterdir()} == {"config.json", "tokenizer.json", "tokenizer_config.json"}
 
 
 def test_cells_fit_one_by_one(written: Written) -> None:
