@@ -173,9 +173,11 @@ def plan(
     results: ResultsOption = RESULTS,
     records: RecordsOption = None,
     stages: Annotated[Path | None, typer.Option(help="folder to write a file to for every stage to do")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="what each stage needs, and where it fits")] = False,
+    gpu: Annotated[str | None, typer.Option(help="with --memory: GiB of a GPU, as 80g [default: usual sizes]")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what would run, what is there already, and what it will cost."""
+    """Say what would run, what is there already, and what it will cost; with --memory, what fits where."""
     from collections import Counter
 
     from benchmark.plan import make_plan
@@ -183,6 +185,11 @@ def plan(
     from benchmark.store import Store
     from benchmark.suite import find_suite, load_suite
 
+    if memory or gpu is not None:
+        from benchmark.memory.command import show_memory
+
+        show_memory(load_suite(find_suite(suite)), memory, gpu, stages is not None, as_json)
+        return
     made = make_plan(load_suite(find_suite(suite)))
     good, todo = missing(made, records or results / "records")
     store = Store(results / "store")

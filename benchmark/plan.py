@@ -117,15 +117,24 @@ def _collect(call: StageCall, found: dict[str, StageCall]) -> None:
     found.setdefault(call.key, call)
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
     """Expand a suite into cells.
 
-    Raises UserError if a model or a task's data cannot be had, or if the suite lists the same cell twice.
+    Args:
+        suite: what to expand.
+        dry_on: "cpu" or "cuda" for a plan that nothing is to come of: on this device, be it here or not, and without a
+            look at weights, so that its keys name no artifact.
+
+    Raises UserError if a model or a task's data cannot be had, if a model cannot be spread over GPUs as it asks for, or
+    if the suite lists the same cell twice.
     """
-    used = {*suite.train, *(end for pair in suite.pairs.values() for end in (pair.large, pair.small))}
-    fingerprints = {name: suite.models[name].fingerprint() for name in sorted(used)}
-    device = find_device(suite.device)
-    builder = _Builder(suite, fingerprints, device, [entry.pinned() for entry in suite.retention])
+    used = sorted({*suite.train, *(end for pair in suite.pairs.values() for end in (pair.large, pair.small))})
+    device = dry_on or find_device(suite.device)
+    for name in used:
+        suite.models[name].check_device(device)
+    fingerprints = {name: f"dry:{name}" if dry_on else suite.models[name].fingerprint() for name in used}
+    retention = [entry if dry_on else entry.pinned() for entry in suite.retention]
+    builder = _Builder(suite, fingerprints, device, retention)
     cells = list(builder.cells())
     if not cells:
         raise UserError(f"suite {suite.name!r}: methods: none applies to a trained model; check their 'for' lists")
@@ -311,9 +320,9 @@ class _Builder:
         return pair is not None and self._model(self.suite.pairs[pair].large) == self._model(trained)
 
     def _model(self, name: str) -> dict[str, Any]:
-        """What of a model the result depends on: its weights and how they are used, not where they lie."""
+        """What of a model the result depends on: its weights and how they are used, not where files or layers lie."""
         spec = self.suite.models[name]
-        how = spec.model_dump(mode="json", exclude={"model", "revision", "adapter", "adapter_revision"})
+        how = spec.model_dump(mode="json", exclude={"model", "revision", "adapter", "adapter_revision", "device_map"})
         return {
             "model": {"fingerprint": self.fingerprints[name], **how},
             "device": self.device,

@@ -257,7 +257,7 @@ def _change(measured: dict[str, Any], before: dict[str, Any], after: dict[str, A
 
 
 def _model(plan: Plan, name: str, parameters: int | None = None) -> ModelInfo:
-    spec = plan.suite.models[name].model_dump(mode="json")
+    spec = plan.suite.models[name].model_dump(mode="json", exclude={"device_map"})  # in no key either
     local = plan.suite.models[name].local
     if local is not None and not spec["model"].startswith("zoo:"):
         spec["model"] = local.name  # the folder it lay in says something about the machine, nothing about the model

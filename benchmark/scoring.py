@@ -119,7 +119,7 @@ def score_texts(
     decoder.eval()
     try:
         with torch.inference_mode(), reader:
-            for batch in _batches([len(one.ids) for one in encoded], tokens_per_batch):
+            for batch in batches([len(one.ids) for one in encoded], tokens_per_batch):
                 ids, mask = _padded([encoded[place].ids for place in batch])
                 decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
                 for place, row in zip(batch, reader.scores().cpu(), strict=True):
@@ -171,7 +171,7 @@ def looks_before(
     reader.decoder.eval()
     try:
         with torch.inference_mode(), reader:
-            for batch in _batches([len(one.ids) for one in encoded], tokens_per_batch):
+            for batch in batches([len(one.ids) for one in encoded], tokens_per_batch):
                 ids, mask = (each.to(reader.decoder.device) for each in _padded([encoded[n].ids for n in batch]))
                 reader.watch([[encoded[n].units[query][2][-1] for query in queries[n] if query >= 0] for n in batch])
                 reader.decoder(input_ids=ids, attention_mask=mask, use_cache=False)
@@ -299,7 +299,7 @@ def _check_lengths(encoded: Sequence[_Encoded], limit: int | None) -> None:
         )
 
 
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Places of texts of like length, the longest first, so that memory runs out at once or not at all."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):

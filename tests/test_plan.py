@@ -280,6 +280,31 @@ def test_what_changes_no_result_changes_no_key(content: dict[str, Any], change: 
     assert _keys(_only_cell(content)) == before
 
 
+def test_where_layers_lie_is_in_no_key(content: dict[str, Any]) -> None:
+    def keys() -> list[str]:
+        return [call.key for call in make_plan(Suite.model_validate(content), dry_on="cuda").calls()]
+
+    before = keys()
+    content["models"]["large"] = {"model": str(content["models"]["large"]), "device_map": "auto"}
+    assert keys() == before
+
+
+def test_a_model_is_not_spread_over_gpus_where_there_are_none(content: dict[str, Any]) -> None:
+    content["models"]["large"] = {"model": str(content["models"]["large"]), "device_map": "auto"}
+    with pytest.raises(UserError, match=r"device_map: auto: spreads a model over GPUs, and the device is cpu; leave"):
+        _plan(content)
+
+
+def test_a_dry_plan_needs_neither_weights_nor_the_device(content: dict[str, Any]) -> None:
+    for folder in content["models"].values():
+        (Path(folder) / "model.safetensors").unlink()
+    content["device"] = "cuda"
+    plan = make_plan(Suite.model_validate(content), dry_on="cuda")
+    assert plan.device == "cuda" and len(plan.cells) == 1
+    with pytest.raises(UserError, match="no CUDA device can be used"):
+        _plan(content)
+
+
 def test_moved_files_make_the_very_same_cell(content: dict[str, Any]) -> None:
     before = _only_cell(content)
     _move_models(content)

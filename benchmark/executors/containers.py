@@ -7,7 +7,7 @@ held-out data of the hub in it themselves: models were fetched before.
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,7 @@ class Containers(BaseModel):
         workers: containers at once on a CPU; by default as many as there are cores for.
         gpus: device numbers as nvidia-smi lists them, "all", or none of them for the CPU.
         per_gpu: containers at once on each of these GPUs.
+        gpus_per_stage: GPUs that a container sees, for models with `device_map`.
         cpus: cores of a container; by default the suite's threads, and one more beside a GPU.
         memory: most memory of a container, as 8g; by default no limit of its own.
         shm_size: size of /dev/shm, as 1g.
@@ -51,6 +52,7 @@ class Containers(BaseModel):
     workers: Count | None = None
     gpus: list[str] | Literal["all"] = []
     per_gpu: Count = 1
+    gpus_per_stage: Count = 1
     cpus: Positive | None = None
     memory: Bytes | None = None
     shm_size: Bytes = "1g"
@@ -58,14 +60,19 @@ class Containers(BaseModel):
     retries: Retries = 2
     user: Annotated[str, Field(pattern=r"^\d+:\d+$"), AfterValidator(_not_root)] | None = None
 
-    def slots(self, threads: int) -> list[str | None]:
-        """The GPU of every container that may run at once; None for one on the CPU.
+    def slots(self, threads: int) -> list[tuple[str, ...]]:
+        """The GPUs of every container that may run at once; none for one on the CPU.
 
-        Raises UserError if all GPUs are asked for and none is found.
+        Raises UserError if all GPUs are asked for and none is found, or if `gpus_per_stage` does not divide their
+        number.
         """
-        if gpus := all_gpus() if self.gpus == "all" else self.gpus:
-            return [gpu for _ in range(self.per_gpu) for gpu in gpus]
-        return [None] * (self.workers or max(1, usable_cores() // threads))
+        gpus, each = all_gpus() if self.gpus == "all" else self.gpus, self.gpus_per_stage
+        if each > 1 and (len(gpus) % each or not gpus):
+            raise UserError(f"gpus_per_stage: {each} does not divide the {len(gpus)} of gpus; list a multiple of it")
+        if gpus:
+            groups = [tuple(gpus[at : at + each]) for at in range(0, len(gpus), each)]
+            return groups * self.per_gpu
+        return [()] * (self.workers or max(1, usable_cores() // threads))
 
 
 def read_settings(file: Path | None) -> Containers:
@@ -107,7 +114,7 @@ def _last_error(log: str) -> str:
 
 
 def arguments(
-    call: StageCall, file: Path, store: Path, settings: Containers, gpu: str | None, threads: int, cache: Path
+    call: StageCall, file: Path, store: Path, settings: Containers, gpus: Sequence[str], threads: int, cache: Path
 ) -> dict[str, Any]:
     """What the Docker SDK's `containers.run` takes for a stage, but for image and labels.
 
@@ -116,7 +123,7 @@ def arguments(
         file: what `benchmark stage` reads it from, in the store.
         store: the store's folder, an absolute path. The container sees it at the same place, to write to.
         settings: of the containers.
-        gpu: the device it has for itself or shares; None for the CPU.
+        gpus: the devices it has for itself or shares; none for the CPU.
         threads: the suite's.
         cache: Hugging Face's folder here, for what was fetched before.
     """
@@ -127,7 +134,7 @@ def arguments(
     volumes |= {str(path): {"bind": str(path), "mode": "ro"} for path in local_paths(call)}
     if cache.is_dir() and not online:
         volumes[str(cache)] = {"bind": "/cache/huggingface", "mode": "ro"}
-    cpus = settings.cpus or threads + (gpu is not None)
+    cpus = settings.cpus or threads + bool(gpus)
     return {
         "command": ["stage", str(file.absolute()), "--store", str(store), "--threads", str(threads), "--lines"],
         "user": settings.user or default_user(),
@@ -144,7 +151,7 @@ def arguments(
         "memswap_limit": settings.memory,  # the same: no swap beside it
         "shm_size": settings.shm_size,
         "environment": {} if online else {"HF_HUB_OFFLINE": "1"},
-        "device_requests": [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu is not None else None,
+        "device_requests": [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])] if gpus else None,
     }
 
 

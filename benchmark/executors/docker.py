@@ -62,7 +62,7 @@ def run_in_containers(
         image = _image(client, settings.image)
         fetch_models(calls)
         _hand_over(store, settings.user or default_user())
-        free: queue.Queue[str | None] = queue.Queue()
+        free: queue.Queue[tuple[str, ...]] = queue.Queue()
         for slot in slots:
             free.put(slot)
         told: queue.Queue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.Queue()
@@ -159,12 +159,12 @@ class _Stage:
         settings: Containers,
         image: str,
         run: str,
-        gpu: str | None,
+        gpus: tuple[str, ...],
         threads: int,
         over: threading.Event,
     ) -> None:
         self._client, self._store, self._call, self._settings = client, store, call, settings
-        self._image, self._run, self._gpu, self._threads, self._over = image, run, gpu, threads, over
+        self._image, self._run, self._gpus, self._threads, self._over = image, run, gpus, threads, over
 
     def make(self, progress: Callable[..., None], say: Callable[[str], None], begun: Callable[[str], None]) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
@@ -210,7 +210,7 @@ class _Stage:
 
         container = None
         given = arguments(
-            self._call, file, self._store.root.absolute(), self._settings, self._gpu, self._threads, _hub_cache()
+            self._call, file, self._store.root.absolute(), self._settings, self._gpus, self._threads, _hub_cache()
         )
         try:
             container = self._client.containers.create(
@@ -225,7 +225,7 @@ class _Stage:
                 **given,
             )
             container.start()
-            begun(f"container {container.short_id}" + (f", GPU {self._gpu}" if self._gpu is not None else ""))
+            begun(f"container {container.short_id}" + (f", GPU {', '.join(self._gpus)}" if self._gpus else ""))
             return self._followed(container, attempt, progress)
         except docker.errors.APIError as error:
             if error.is_client_error() and container is None:

@@ -23,6 +23,14 @@ def prepare(threads: int) -> None:
     warnings.filterwarnings("ignore")
 
 
+def quiet() -> None:
+    """Leave transformers' log to its errors, and its bars out."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def work(root: Path, call: StageCall, tell: Progress) -> bool:
     """Make a stage's artifact in the store at `root`, telling how far it is a few times a second.
 
@@ -31,12 +39,9 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
     """
     import gc
 
-    from transformers.utils import logging
-
     from benchmark.stages import do
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     last = 0.0
 
     def progress(done: int, total: int, *tokens: int) -> None:

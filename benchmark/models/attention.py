@@ -29,7 +29,8 @@ class ReceivedAttention:
             scores = attention.scores()
 
     The attention implementation that the model had comes back when the context closes, also after an exception. Layers
-    without softmax attention (as hybrid models have) count for nothing.
+    without softmax attention (as hybrid models have) count for nothing. Layers may lie on several devices: what each
+    adds is moved to the first one's at once, so that sums are taken in one order, to the same bits wherever layers lie.
 
     Args:
         model: A causal language model of transformers, with or without its head. Dropout is not applied to attention.
@@ -157,7 +158,7 @@ class ReceivedAttention:
         inside = (places >= start) & (places < start + probs.shape[2])
         # Queries before the heads: two indices with a slice between them put what they pick in front.
         picked = probs[texts[inside], :, places[inside] - start].sum(dim=1)
-        self._rows[inside, : probs.shape[3]] += picked.to(self._rows.device)
+        self._rows[inside.to(self._rows.device), : probs.shape[3]] += picked.to(self._rows.device)
 
     def rows(self) -> torch.Tensor:
         """What the queries of `watch` attended to in the last pass, one after the other, float32 (queries, n).
@@ -249,7 +250,7 @@ def _attend(
         stop = min(start + accumulator.block, length)
         # No query of the block sees a key after it, so those columns need no work.
         if isinstance(attention_mask, _MaskByRows):
-            mask = attention_mask.rows(start, stop)
+            mask = attention_mask.rows(start, stop).to(query.device)
         else:
             mask = attention_mask[:, :, start:stop, :stop]
         probs = _probabilities(query[:, :, start:stop], key[:, :, :stop], mask, scaling, softcap, s_aux)
@@ -289,7 +290,8 @@ def _grouped_matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 class _MaskByRows:
     """The additive mask of a long text, made a block of rows at a time: whole, it would grow with n².
 
-    Architectures hand it on from transformers' mask function to the attention without looking into it.
+    Architectures hand it on from transformers' mask function to the attention without looking into it; so do
+    accelerate's hooks, which move tensors alone to the device of a layer.
 
     Args:
         how: The keywords of transformers' mask functions.

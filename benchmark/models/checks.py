@@ -68,6 +68,18 @@ def check_loaded(spec: ModelSpec, info: dict[str, Any]) -> None:
         )
 
 
+def check_spread(spec: ModelSpec, model: Any) -> None:
+    """Raise UserError if accelerate, short of GPU memory, put parts of a model on the CPU or the disk.
+
+    It would work there, a hundred times slower, and could not be trained.
+    """
+    if beside := [part for part, place in model.hf_device_map.items() if place in ("cpu", "disk")]:
+        raise UserError(
+            f"model {spec.model!r}: device_map: {spec.device_map}: the GPUs have no room for {len(beside)} of its "
+            f"parts, as {beside[0]}; use more GPUs, or quantization (`benchmark plan --memory` says what fits)"
+        )
+
+
 def check_gguf(path: Path) -> None:
     """Raise UserError if a GGUF file is none, or counts more values, strings or tensors than its bytes can hold."""
     try:

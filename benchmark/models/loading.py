@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError, hide
-from benchmark.models.checks import check_config, check_gguf, check_loaded, check_size
+from benchmark.models.checks import check_config, check_gguf, check_loaded, check_size, check_spread
 from benchmark.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -77,11 +77,15 @@ def context_length(spec: ModelSpec) -> int | None:
 def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     """A fresh causal language model in evaluation mode on `device` ("cpu" or "cuda"), `spec.skip_layers` left out.
 
+    With `spec.device_map` its layers lie on all GPUs of the process. Their hooks move what a layer reads to where it
+    lies, and what the whole model gives to where its input was; the decoder's own output stays with its last layer.
+
     Raises UserError if it cannot be loaded, one line saying what is missing.
     """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
+    spec.check_device(device)
     if spec.quantization and spec.local and spec.local.is_file():
         raise UserError(f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out")
     name, where = _source(spec)
@@ -98,7 +102,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     if spec.quantization:
         options["quantization_config"] = _quantization(spec)
     if spec.quantization or device == "cuda":
-        options["device_map"] = {"": 0} if device == "cuda" else device
+        options["device_map"] = spec.device_map or ({"": 0} if device == "cuda" else device)
     try:
         if "gguf_file" not in where:
             check_size(spec, load_config(spec))
@@ -109,10 +113,12 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
     model, told = loaded
     check_loaded(spec, told)
+    if spec.device_map:
+        check_spread(spec, model)
     if spec.adapter:
         model = _with_adapter(model, spec)
     if spec.skip_layers:
-        _leave_out(model, spec)
+        leave_out(model, spec)
     model.eval()
     return model  # type: ignore[no-any-return]
 
@@ -159,8 +165,11 @@ def _with_adapter(model: "PreTrainedModel", spec: ModelSpec) -> "PreTrainedModel
     return merged
 
 
-def _leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
-    """Take decoder layers out of a loaded model, in place, and renumber the rest for the key-value cache."""
+def leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
+    """Take decoder layers out of a model, in place, and renumber the rest for the key-value cache.
+
+    Raises UserError if there are no such layers, or if none would be left.
+    """
     from torch import nn
 
     decoder: Any = model.get_decoder()

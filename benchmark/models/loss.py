@@ -61,9 +61,9 @@ class TokenLosses:
         """
         if self._hidden is None:
             raise ValueError("no forward pass of the decoder to make losses of")
-        ids = self._inputs["input_ids"]
+        ids = self._inputs["input_ids"].to(self._hidden.device)  # that of the last layer, where a model has several
         mask = self._inputs.get("attention_mask")
-        real = torch.ones_like(ids) if mask is None else mask
+        real = torch.ones_like(ids) if mask is None else mask.to(ids.device)
         predicted = real[:, 1:].bool()
         hidden, targets = self._hidden[:, :-1][predicted], ids[:, 1:][predicted]
         blocks = zip(hidden.split(self._rows), targets.split(self._rows), strict=True)

@@ -29,7 +29,8 @@ class ModelSpec(BaseModel):
 
     `model` is a hub id, a folder, a GGUF file, or "zoo:NAME" for one that ships with the project. `adapter` is a folder
     or hub id with a peft adapter that is merged into it. `skip_layers` are the decoder layers then left out, by number
-    from 0. `dtype` is that of the weights in memory.
+    from 0. `dtype` is that of the weights in memory. With `device_map` "auto" accelerate spreads the layers over all
+    GPUs that the process sees; None puts them on one. Where layers lie enters no key and no record.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,11 +43,20 @@ class ModelSpec(BaseModel):
     trust_remote_code: bool = False
     adapter: str | None = Field(default=None, min_length=1)
     adapter_revision: Revision | None = None
+    device_map: Literal["auto"] | None = None
 
     @classmethod
     def from_yaml(cls, value: Any) -> Any:
         """Let a bare string stand for {"model": string}."""
         return {"model": value} if isinstance(value, str) else value
+
+    def check_device(self, device: str) -> None:
+        """Raise UserError if the model is to be spread over GPUs and `device` ("cpu" or "cuda") is none."""
+        if self.device_map and device != "cuda":
+            raise UserError(
+                f"model {self.model!r}: device_map: {self.device_map}: spreads a model over GPUs, and the device is "
+                f"{device}; leave the field out, or set device: cuda where there are some"
+            )
 
     @property
     def local(self) -> Path | None:

@@ -66,7 +66,8 @@ def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_model(spec, device), weights).eval()
-    own = ModelSpec(model=str(weights.resolve()), dtype=spec.dtype, trust_remote_code=spec.trust_remote_code)
+    how = spec.model_dump(include={"dtype", "trust_remote_code", "device_map"})
+    own = ModelSpec(model=str(weights.resolve()), **how)
     return load_model(own, device)
 
 

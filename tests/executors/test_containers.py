@@ -40,10 +40,10 @@ def test_a_file_may_be_empty_and_must_be_there(tmp_path: Path) -> None:
 
 
 def test_every_gpu_has_as_many_containers_as_are_asked_for_and_none_waits_for_another() -> None:
-    assert Containers(gpus=["0", "3"], per_gpu=2).slots(threads=1) == ["0", "3", "0", "3"]
-    assert Containers(workers=3).slots(threads=1) == [None] * 3
+    assert Containers(gpus=["0", "3"], per_gpu=2).slots(threads=1) == [("0",), ("3",), ("0",), ("3",)]
+    assert Containers(workers=3).slots(threads=1) == [()] * 3
     cores = len(os.sched_getaffinity(0))
-    assert Containers().slots(threads=cores) == [None] and len(Containers().slots(threads=1)) == cores
+    assert Containers().slots(threads=cores) == [()] and len(Containers().slots(threads=1)) == cores
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_container_sees_the_store_to_write_and_what_the_stage_reads_and_nothin
     )
     assert local_paths(call) == [tmp_path / "data", tmp_path / "model.gguf"]
     store = tmp_path / "store"
-    given = arguments(call, store / "call.json", store, Containers(memory="2g"), None, 2, tmp_path / "no cache")
+    given = arguments(call, store / "call.json", store, Containers(memory="2g"), (), 2, tmp_path / "no cache")
     assert given["volumes"] == {
         str(store): {"bind": str(store), "mode": "rw"},
         str(tmp_path / "data"): {"bind": str(tmp_path / "data"), "mode": "ro"},
@@ -89,8 +89,29 @@ def test_a_container_sees_the_store_to_write_and_what_the_stage_reads_and_nothin
     assert not given["user"].startswith("0:") and given["device_requests"] is None
 
 
+def test_a_container_may_have_several_gpus_which_no_other_group_has() -> None:
+    settings = Containers(gpus=["0", "1", "2", "3"], gpus_per_stage=2)
+    assert settings.slots(threads=1) == [("0", "1"), ("2", "3")]
+    assert settings.model_copy(update={"per_gpu": 2}).slots(threads=1) == [("0", "1"), ("2", "3")] * 2
+
+
+@pytest.mark.parametrize("gpus", [[], ["0"], ["0", "1", "2"]])
+def test_gpus_that_make_no_whole_groups_are_refused(gpus: list[str]) -> None:
+    with pytest.raises(UserError, match=f"gpus_per_stage: 2 does not divide the {len(gpus)} of gpus; list"):
+        Containers(gpus=gpus, gpus_per_stage=2).slots(threads=1)
+
+
+def test_a_container_with_a_group_of_gpus_is_given_all_of_them(tmp_path: Path) -> None:
+    settings = Containers(gpus=["2", "3"], gpus_per_stage=2)
+    given = arguments(StageCall("score", 1, {}), tmp_path, tmp_path, settings, ("2", "3"), 2, tmp_path / "none")
+    (request,) = given["device_requests"]
+    assert request["DeviceIDs"] == ["2", "3"] and given["nano_cpus"] == 3_000_000_000
+
+
 def test_a_container_on_a_gpu_has_that_one_alone_and_a_core_more(tmp_path: Path) -> None:
-    given = arguments(StageCall("score", 1, {}), tmp_path, tmp_path, Containers(gpus=["3"]), "3", 2, tmp_path / "none")
+    given = arguments(
+        StageCall("score", 1, {}), tmp_path, tmp_path, Containers(gpus=["3"]), ("3",), 2, tmp_path / "none"
+    )
     (request,) = given["device_requests"]
     assert request["DeviceIDs"] == ["3"] and request["Capabilities"] == [["gpu"]]
     assert given["nano_cpus"] == 3_000_000_000
@@ -101,7 +122,7 @@ def test_a_container_on_a_gpu_has_that_one_alone_and_a_core_more(tmp_path: Path)
 )
 def test_held_out_data_of_the_hub_alone_need_a_network(tmp_path: Path, entry: dict[str, str], network: str) -> None:
     call = StageCall("retain", 1, {}, {}, {"model": {"model": "zoo:large"}, "entries": [entry]})
-    given = arguments(call, tmp_path, tmp_path, Containers(), None, 1, tmp_path)
+    given = arguments(call, tmp_path, tmp_path, Containers(), (), 1, tmp_path)
     assert given["network_mode"] == network
     assert given["environment"] == ({} if network == "bridge" else {"HF_HUB_OFFLINE": "1"})
     assert ("/cache/huggingface" in {volume["bind"] for volume in given["volumes"].values()}) == (network == "none")

@@ -1,0 +1,159 @@
+"""What a suite needs and where it fits: `benchmark plan SUITE --memory`."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.memory.predict import STAGES, Prediction, predict
+from benchmark.plan import Plan, make_plan
+from benchmark.suite import Suite
+
+GIB = 2**30
+GPUS = (24, 40, 48, 80, 141)  # GiB as their makers call them
+USABLE = 0.94  # share of it: 48 GB cards with error correction have that, and torch's allocator leaves gaps
+MOST_GPUS = 8  # of one machine, for models with `device_map`
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a stage fits a size of GPU.
+
+    Attributes:
+        size: GiB of one.
+        gpus: how many it takes; 0 if it does not fit.
+        micro_batch: with which micro-batch, of training.
+        workers: stages of the kind that fit one GPU at a time (`per_gpu`); 0 if it takes several, or does not fit.
+    """
+
+    size: float
+    gpus: int
+    micro_batch: int | None
+    workers: int
+
+    def __str__(self) -> str:
+        if not self.gpus:
+            return "no"
+        several = f"{self.gpus} ×" if self.gpus > 1 else "yes"
+        return several if self.micro_batch is None else f"{several} (micro-batch {self.micro_batch})"
+
+
+def fit(one: Prediction, size: float) -> Fit:
+    """How a stage fits GPUs of a size in GiB: as few as may be, and with as large a micro-batch as these can hold."""
+    room = size * GIB * USABLE
+    several = MOST_GPUS if one.spec.device_map else 1
+    for gpus in range(1, several + 1):
+        for need in one.needs:
+            if need.on(gpus) <= room:
+                lowered = need.micro_batch if need is not one.needs[0] else None
+                return Fit(size, gpus, lowered, int(room // need.on()) if gpus == 1 else 0)
+    return Fit(size, 0, None, 0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The stages of one kind with one model: how many, and the one of them that needs the most."""
+
+    stage: str
+    model: str
+    count: int
+    most: Prediction
+
+    def as_dict(self, sizes: Sequence[float]) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "stage": self.stage,
+            "model": self.model,
+            "stages": self.count,
+            "needs": [{**vars(need), "peak": need.on()} for need in self.most.needs],
+            "fits": [vars(fit(self.most, size)) for size in sizes],
+            "notes": list(self.most.notes),
+        }
+
+
+def predictions(plan: Plan) -> dict[str, Prediction]:
+    """What every stage with a model needs, by key."""
+    found: dict[str, Prediction] = {}
+    for cell in plan.cells:
+        for call in cell.stages.values():
+            if call.stage in STAGES and call.key not in found:
+                found[call.key] = predict(call, cell.corpus)
+    return found
+
+
+def lines_of(plan: Plan, found: Mapping[str, Prediction]) -> list[Line]:
+    """A line for every kind of stage with every model, training told apart by what is trained."""
+    names = {spec.model_dump_json(): name for name, spec in plan.suite.models.items()}
+    groups: dict[tuple[str, str], list[Prediction]] = {}
+    for one in found.values():
+        stage = one.call.stage
+        kind = f"train ({one.call.params['recipe']['adaptation']})" if stage == "train" else stage
+        groups.setdefault((kind, names[one.spec.model_dump_json()]), []).append(one)
+    order = sorted(groups, key=lambda group: (STAGES.index(group[0].split()[0]), group))
+    largest = {group: max(groups[group], key=lambda one: one.needs[0].on()) for group in order}
+    return [Line(*group, len(groups[group]), largest[group]) for group in order]
+
+
+def sizes_of(gpu: str | None, device: str) -> list[float]:
+    """GiB to fit into: those that --gpu names, those of GPUS, or this machine's for a suite on the CPU.
+
+    Raises UserError if --gpu names none.
+    """
+    if gpu is None:
+        here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+        return [round(here, 1)] if device == "cpu" else list(GPUS)
+    matches = [re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:g|gb|gib)?", part.strip().lower()) for part in gpu.split(",")]
+    sizes = [float(match[1]) for match in matches if match]
+    if len(sizes) < len(matches) or not all(0 < size < 1e6 for size in sizes):
+        raise UserError(f"--gpu {gpu}: expected GiB of a GPU, as 80g, or several with commas between them")
+    return sizes
+
+
+def told(suite: Suite, gpu: str | None, as_json: bool) -> str:
+    """The predictions for a suite, as a table or as JSON.
+
+    No weight is read, and no GPU is needed: a suite on `auto` is looked at as if there were one.
+
+    Raises UserError if a configuration, a tokenizer or a task's data cannot be had.
+    """
+    device = "cpu" if suite.device == "cpu" and gpu is None else "cuda"
+    sizes = sizes_of(gpu, device)
+    plan = make_plan(suite, dry_on=device)
+    found = predictions(plan)
+    lines = lines_of(plan, found)
+    whole = {size: _cells_that_fit(plan, found, size) for size in sizes}
+    if as_json:
+        cells = [{"size": size, "cells": count} for size, count in whole.items()]
+        rows = [line.as_dict(sizes) for line in lines]
+        return json.dumps({"suite": suite.name, "device": device, "usable": USABLE, "lines": rows, "cells": cells})
+    return "\n".join(_table(plan, lines, sizes, whole))
+
+
+def _cells_that_fit(plan: Plan, found: Mapping[str, Prediction], size: float) -> int:
+    """Of the plan's cells those all of whose stages fit."""
+    fits = {key: fit(one, size).gpus > 0 for key, one in found.items()}
+    return sum(all(fits.get(call.key, True) for call in cell.stages.values()) for cell in plan.cells)
+
+
+def _table(plan: Plan, lines: Sequence[Line], sizes: Sequence[float], whole: dict[float, int]) -> Iterator[str]:
+    from tabulate import tabulate
+
+    what = "GPU" if plan.device == "cuda" else "process"
+    yield f"suite {plan.suite.name}: GiB that each stage needs at its peak on a {what}, from configuration files alone"
+    rows = []
+    for line in lines:
+        need = line.most.needs[0]
+        parts = (need.weights, need.training, need.kept, need.passing, need.overhead, need.on())
+        fits = [fit(line.most, size) for size in sizes]
+        smallest = next((one for one in fits if one.workers), None)
+        workers = f"{smallest.workers} on {smallest.size:g}" if smallest else "-"
+        numbers = [f"{part / GIB:.2f}" for part in parts]
+        rows.append([line.stage, line.model, line.count, *numbers, *map(str, fits), workers])
+    heads = ["weights", "training", "kept", "passing", "overhead", "peak", *(f"{size:g}" for size in sizes)]
+    yield tabulate(rows, headers=["stage", "model", "stages", *heads, "workers"], disable_numparse=True)
+    each = ", ".join(f"{size:g} GiB: {count}" for size, count in whole.items())
+    yield f"cells of {len(plan.cells)} that fit whole: {each}"
+    yield from dict.fromkeys(f"{line.stage} {line.model}: {note}" for line in lines for note in line.most.notes)
