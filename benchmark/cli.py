@@ -199,7 +199,8 @@ def plan(
     seconds: dict[str, list[float]] = {}
     for call in there:
         seconds.setdefault(call.stage, []).append(store.cost(call).seconds)
-    left = Counter(call.stage for call in calls if call.key in keys_todo and not store.has(call))
+    to_do = [call for call in calls if call.key in keys_todo and not store.has(call)]
+    left = Counter(call.stage for call in to_do)
     known = {stage: sum(values) / len(values) for stage, values in seconds.items()}
     estimate = (
         sum(count * known[stage] for stage, count in left.items()) if all(stage in known for stage in left) else None
@@ -216,7 +217,6 @@ def plan(
     if stages is not None:
         from benchmark.executors.calls import write_calls
 
-        to_do = [call for call in calls if call.key in keys_todo and not store.has(call)]
         summary["stage_files"] = [str(file) for file in write_calls(stages, to_do)]
     if as_json:
         print(json.dumps(summary))

@@ -35,13 +35,15 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--executors", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--steps", type=int, help="of every budget, in place of the suite's")
     parser.add_argument("--seeds", type=int, help="how many of the suite's seeds")
+    parser.add_argument("--train", nargs="+", help="trained models, in place of the suite's")
     parser.add_argument("--workers", type=int, default=4, help="containers at once, and nodes of the cluster")
     parser.add_argument("--image", default=Containers().image)
     options = parser.parse_args(given)
     with tempfile.TemporaryDirectory(prefix="executors-") as scratch:
         folder = Path(scratch)
         file = folder / "suite.yaml"
-        file.write_text(json.dumps(smaller(load_suite(find_suite(options.suite)), options.steps, options.seeds)))
+        suite = load_suite(find_suite(options.suite))
+        file.write_text(json.dumps(smaller(suite, options.steps, options.seeds, options.train)))
         seconds = finish(str(file), folder / "here", "--plain")
         expected = records(folder / "here")
         _say(f"processes here: {len(expected)} records in {seconds:.0f} s")
