@@ -238,6 +238,38 @@ def plan(
 
 
 @app.command()
+def prune(
+    suite: SuiteArgument,
+    results: ResultsOption = RESULTS,
+    records: RecordsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and remove nothing")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the trained weights of finished cells from the store; records and all else stay."""
+    from benchmark.plan import make_plan
+    from benchmark.prune import prune as remove
+    from benchmark.prune import to_prune
+    from benchmark.store import Store
+    from benchmark.suite import find_suite, load_suite
+
+    made, store, folder = (
+        make_plan(load_suite(find_suite(suite))),
+        Store(results / "store"),
+        records or results / "records",
+    )
+    if dry_run:
+        calls = to_prune(made, store, folder)
+        count, size = len(calls), sum(store.size(call) for call in calls)
+    else:
+        count, size = remove(made, store, folder)
+    if as_json:
+        print(json.dumps({"suite": made.suite.name, "trainings": count, "bytes": size, "removed": not dry_run}))
+    else:
+        done = "would be removed" if dry_run else "removed"
+        print(f"suite {made.suite.name}: {count} trainings, {size / 2**20:,.1f} MiB {done}")
+
+
+@app.command()
 def score(
     model: Annotated[str, typer.Argument(help="zoo:NAME, hub id, folder or .gguf file")],
     texts: Annotated[Path, typer.Option(help='one {"id": …, "text": …} a line')],

@@ -52,6 +52,11 @@ def is_over(store: Store, run: str) -> bool:
         return free
 
 
+def any_under_way(store: Store) -> bool:
+    """Whether a run is under way on a store, going by the locks that runs hold, be there word of them or not yet."""
+    return any(is_locked(lock) for lock in (store.root / ".locks").glob(_lock("*")))
+
+
 def _lock(run: str) -> str:
     return f"run-{run}"
 

@@ -129,6 +129,23 @@ class Store:
             if not self.verified(call):
                 self._place(call, fill)
 
+    def size(self, call: StageCall) -> int:
+        """Bytes of the artifact's files."""
+        return sum(file.stat().st_size for file in self.path(call).rglob("*") if file.is_file())
+
+    def remove(self, call: StageCall) -> int | None:
+        """Remove an artifact; returns the bytes of its files, or None if somebody is at it, and it stays.
+
+        Raises UserError if it cannot be removed.
+        """
+        with self.locked(f"{call.stage}-{call.key}", wait=False) as ours:
+            if not ours:
+                return None
+            size = self.size(call)
+            (self.path(call) / MANIFEST).unlink(missing_ok=True)  # what is cut off here is no artifact any more
+            _remove(self.path(call))
+            return size
+
     def sweep(self) -> None:
         """Remove what killed processes left half done, and nothing that anybody is at work on.
 

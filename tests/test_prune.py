@@ -1,0 +1,63 @@
+"""What of a store goes when cells are finished, and what has to stay."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark import runner
+from benchmark.errors import UserError
+from benchmark.plan import Plan, make_plan
+from benchmark.prune import prune, to_prune
+from benchmark.runner import run_suite
+from benchmark.runs import running
+from benchmark.store import Store
+from tests.tiny import calls_here, make_tiny_model, tiny_suite
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def finished(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, Store, Path]:
+    """A finished suite of two cells, done in this process."""
+    monkeypatch.setattr(runner, "run_calls", calls_here)
+    suite = tiny_suite(tiny)
+    run_suite(suite, tmp_path, tmp_path / "records", workers=1, plain=True)
+    return make_plan(suite), Store(tmp_path / "store"), tmp_path / "records"
+
+
+def test_the_weights_of_finished_cells_go_and_the_suite_stays_finished(finished: tuple[Plan, Store, Path]) -> None:
+    plan, store, records = finished
+    folders = [store.path(cell.stages["train"]) for cell in plan.cells]
+    size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    assert size > 10_000 and prune(plan, store, records) == (2, size)
+    assert not any(folder.exists() for folder in folders)
+    assert all(store.verified(call) for call in plan.calls() if call.stage != "train")
+    again = run_suite(plan.suite, store.root.parent, records, workers=1, plain=True)
+    assert (again.made, again.stages, len(again.records)) == (0, 0, 2)
+    assert prune(plan, store, records) == (0, 0)
+
+
+def test_what_an_unfinished_cell_reads_stays(finished: tuple[Plan, Store, Path]) -> None:
+    plan, store, records = finished
+    (record,) = records.glob("*/*random_dropout*.json")
+    record.unlink()
+    assert prune(plan, store, records)[0] == 1
+    left = {cell.method.name: store.verified(cell.stages["train"]) for cell in plan.cells}
+    assert left == {"plain_matched": False, "random_dropout": True}
+
+
+def test_nothing_goes_while_a_run_is_under_way_or_somebody_is_at_it(finished: tuple[Plan, Store, Path]) -> None:
+    plan, store, records = finished
+    train = plan.cells[0].stages["train"]
+    with store.locked(f"train-{train.key}"):
+        assert prune(plan, store, records)[0] == 1
+    assert store.verified(train)
+    with (
+        running(store),
+        pytest.raises(UserError, match=r"store: a run is under way there \("),
+    ):
+        prune(plan, store, records)
+    assert to_prune(plan, store, records) == [train]
