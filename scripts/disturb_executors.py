@@ -26,6 +26,7 @@ from benchmark.suite import find_suite, load_suite
 from scripts.runs import artifacts, compare, finish, living, records, smaller, start
 
 MEMORY, CORES = 3, 1.0  # GiB and cores of a container
+SOME = 5  # trainings that are done before the worst is done
 
 
 def main(given: list[str] | None = None) -> int:
@@ -88,7 +89,7 @@ def by_containers(suite: str, results: Path, options: argparse.Namespace) -> Ite
         victim.kill()
         again = _until(process, lambda: [line for line in said if "tried again" in line])
         _say(f"killed {victim.name}: {again[0]}")
-        _until(process, lambda: len(artifacts(results, "evaluate")) >= 5)
+        _until(process, lambda: len(artifacts(results, "train")) >= SOME)
         process.send_signal(signal.SIGKILL)
     left = len(of_run())
     _say(f"SIGKILL to the run with {len(artifacts(results))} artifacts there and {left} containers")
@@ -117,7 +118,7 @@ def on_ray(suite: str, results: Path, options: argparse.Namespace) -> Iterator[s
         nodes = [cluster.add_node(num_cpus=1, include_dashboard=False) for _ in range(options.workers)]
         (file := results.with_suffix(".yaml")).write_text(json.dumps({"address": cluster.address}))
         with _started(suite, results, "--plain", "--executor", "ray", "--cluster", str(file)) as (process, said):
-            _until(process, lambda: len(artifacts(results, "evaluate")) >= 5)
+            _until(process, lambda: len(artifacts(results, "train")) >= SOME)
             victim = _until(process, lambda: next((node for node in nodes if _trains(node)), None))
             cluster.remove_node(victim, allow_graceful=False)
             again = _until(process, lambda: [line for line in said if "tried again" in line])
