@@ -18,7 +18,6 @@ from benchmark.options import model_spec, named_values, one_of, writable
 from benchmark.paper_command import reproduce
 from benchmark.show import show_commands
 from benchmark.stage_command import stage
-from benchmark.status import status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +35,6 @@ app.command()(figures)
 app.add_typer(zoo_commands, name="zoo")
 app.command()(reproduce)
 app.command()(stage)
-app.command()(status)
 
 RESULTS = Path("results")
 SuiteArgument = Annotated[str, typer.Argument(help="name of a shipped suite, or a path to a .yaml file")]
@@ -235,6 +233,18 @@ def plan(
     )
     if stages is not None:
         print(f"{stages}: {len(summary['stage_files'])} files, one for each stage to do, for `benchmark stage`")
+
+
+@app.command()
+def status(
+    results: ResultsOption = RESULTS,
+    watch: Annotated[bool, typer.Option("--watch", help="again every few seconds, until Ctrl-C")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how far the runs in a results folder are: what is done, under way and where, time left, cost."""
+    from benchmark.status import show_status
+
+    show_status(results, watch, as_json)
 
 
 @app.command()

@@ -1,11 +1,10 @@
 """`benchmark status`: how far the runs on a store are, seen from another terminal."""
 
 import json
+import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from benchmark.errors import clean
 from benchmark.overview import duration, stage_name, stage_words, summary
@@ -16,14 +15,8 @@ _SILENT = 60.0  # seconds without word after which a run that lives is said to b
 _CLEAR = "\x1b[H\x1b[J"  # a terminal: to its upper left corner, and nothing below
 
 
-def status(
-    results: Annotated[Path, typer.Option(help="folder of artifacts and records")] = Path("results"),
-    watch: Annotated[bool, typer.Option("--watch", help="again every few seconds, until Ctrl-C")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON for machines")] = False,
-) -> None:
-    """Say how far the runs in a results folder are: what is done, under way and where, time left, cost."""
-    import sys
-
+def show_status(results: Path, watch: bool, as_json: bool) -> None:
+    """Print it, once, or with `watch` again and again."""
     while True:
         runs, strange = runs_on(Store(results / "store"))
         text = _as_json(runs, strange) if as_json else "\n".join(_lines(results, runs, strange))
