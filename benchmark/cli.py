@@ -262,11 +262,8 @@ def prune(
     from benchmark.store import Store
     from benchmark.suite import find_suite, load_suite
 
-    made, store, folder = (
-        make_plan(load_suite(find_suite(suite))),
-        Store(results / "store"),
-        records or results / "records",
-    )
+    made = make_plan(load_suite(find_suite(suite)))
+    store, folder = Store(results / "store"), records or results / "records"
     if dry_run:
         calls = to_prune(made, store, folder)
         count, size = len(calls), sum(store.size(call) for call in calls)

@@ -1,6 +1,6 @@
 """Weights that nobody needs any more: trained models of cells that are finished, which take most of a store's room."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -13,7 +13,7 @@ from benchmark.store import StageCall, Store
 def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
     """The trainings in the store whose cells all have good records, so that no cell of the plan reads them again."""
     good, todo = missing(plan, records)
-    needed = {call.key for cell in todo for call in _with_inputs(cell.stages.values())}
+    needed = {call.key for call in replace(plan, cells=todo).calls()}
     trained = {cell.stages["train"].key: cell.stages["train"] for cell in plan.cells if cell.key in good}
     return [call for key, call in trained.items() if key not in needed and store.path(call).exists()]
 
@@ -28,9 +28,3 @@ def prune(plan: Plan, store: Store, records: Path) -> tuple[int, int]:
     removed = [store.remove(call) for call in to_prune(plan, store, records)]
     gone = [size for size in removed if size is not None]
     return len(gone), sum(gone)
-
-
-def _with_inputs(calls: Iterable[StageCall]) -> Iterable[StageCall]:
-    for call in calls:
-        yield call
-        yield from _with_inputs(call.inputs.values())

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.memory.shape import Shape
+from benchmark.models.attention import BLOCK as ATTENTION_ROWS
 from benchmark.models.loss import BLOCK
 
 SINGLE = 4  # bytes of a float32
 ADAM = 2 * SINGLE  # AdamW's two moving means of a trained parameter (Loshchilov & Hutter, 2019)
 NF4_BLOCK = 64  # weights that share a float32 scale in bitsandbytes' 4-bit format (Dettmers et al., 2023)
-ATTENTION_ROWS = 256  # query rows that `ReceivedAttention` handles at once
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from benchmark.perplexity import BATCH
 from benchmark.retention import LmEvalTask, TextFile, make_entry
 from benchmark.scoring import batches
 from benchmark.stages.retain import CONTEXT
+from benchmark.stages.train import smaller_micro_batch
 from benchmark.store import StageCall
 from benchmark.suite import Recipe
 
@@ -25,7 +26,6 @@ STAGES = ("score", "train", "evaluate", "curve", "retain")  # those with a model
 CUDA_CONTEXT = 640 * 2**20  # the driver's context, cuBLAS's work space and torch's kernels, in bytes: assumed
 LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and lm-eval loaded: measured
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-ALONE = 64  # tokens that all prompts begin with are read once if that saves more than so many
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,7 @@ def micro_batches(recipe: Recipe) -> list[int]:
     """The micro-batches that the train stage tries one after another when memory runs out."""
     found = [recipe.micro_batch or recipe.batch_size]
     while (micro := found[-1]) > 1:
-        while micro > 1 and recipe.batch_size % (micro // 2):
-            micro -= 1
-        found.append(micro // 2)
+        found.append(smaller_micro_batch(micro, recipe.batch_size))
     return found
 
 
@@ -237,7 +235,9 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
 
 def _read_once(rows: int, common: int) -> int:
     """Tokens that are not read in every row, since all begin with them (`Answering._begin`)."""
-    return common if common * rows > common + ALONE else 0
+    from benchmark.models.answering import PASS
+
+    return common if common * rows > common + PASS else 0
 
 
 def _retain(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:

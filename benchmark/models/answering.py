@@ -20,7 +20,7 @@ from benchmark.models.reading import Beginning, Reader, Row
 from benchmark.stages import Progress
 
 _KEPT = 16  # texts whose tokens are kept
-_PASS = 64  # tokens that could be read in the time that one more forward pass takes
+PASS = 64  # tokens that could be read in the time that one more forward pass takes
 # What a model's generation settings may say without changing its likeliest tokens.
 _HARMLESS = set(
     "bos_token_id eos_token_id pad_token_id max_length use_cache cache_implementation transformers_version "
@@ -140,7 +140,7 @@ class Answering(HFLM):  # type: ignore[misc]
         known = self._beginning
         if known is None or known.ids != common[: len(known.ids)]:
             known = self._reader.begin([])
-        if (len(common) - len(known.ids)) * len(rows) > len(common) + _PASS:
+        if (len(common) - len(known.ids)) * len(rows) > len(common) + PASS:
             known = self._reader.begin(common)
         self._beginning = known
         return known

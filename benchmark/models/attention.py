@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.scoring import ATTENTION, AttentionPart
 
 NAME = "received_attention"
+BLOCK = 256  # query rows handled at once
 
 
 class ReceivedAttention:
@@ -46,7 +47,7 @@ class ReceivedAttention:
     """
 
     def __init__(
-        self, model: PreTrainedModel, mode: str = "received", block: int = 256, part: AttentionPart | None = None
+        self, model: PreTrainedModel, mode: str = "received", block: int = BLOCK, part: AttentionPart | None = None
     ) -> None:
         if mode not in ATTENTION:
             raise ValueError(f"mode {mode!r} is none of {ATTENTION}")

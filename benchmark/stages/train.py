@@ -82,9 +82,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
                     f"model {spec.model!r}: out of memory with one text at a time on {params['device']}; "
                     "use a smaller model, shorter texts or quantization"
                 ) from error
-        while micro_batch > 1 and recipe.batch_size % (micro_batch // 2):
-            micro_batch -= 1
-        micro_batch //= 2
+        micro_batch = smaller_micro_batch(micro_batch, recipe.batch_size)
         lowered.append(
             f"out of memory: micro-batch lowered to {micro_batch}, effective batch kept at {recipe.batch_size}"
         )
@@ -142,6 +140,13 @@ def _readings(
     if training.loss != "mean":
         values = token_values([texts[number] for number in long_enough], sequences, tokenizer, training)
     return sequences, order, steps, Readings(sequences, values, order, training, others, params["seed"]), notes
+
+
+def smaller_micro_batch(micro_batch: int, batch: int) -> int:
+    """What a micro-batch above 1 is lowered to where memory runs out: about half, a divisor of the batch."""
+    while micro_batch > 1 and batch % (micro_batch // 2):
+        micro_batch -= 1
+    return micro_batch // 2
 
 
 def is_out_of_memory(error: Exception) -> bool:
