@@ -20,15 +20,17 @@ _RANDOM = 8  # bytes in a temporary name, two letters each
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, swept: bool = False) -> Iterator[Path]:
     """Give a hidden name in the same folder to write to; it takes the place of `path` if all goes well, else it goes.
 
     What is written is on the disk before it takes the place. The name is random, since in containers process numbers
-    repeat; what a killed process left under such a name for the same file is removed.
+    repeat; what a killed process left under such a name for the same file is removed. That takes a look at every name
+    in the folder: who writes thousands of files there calls `remove_abandoned` before, and says `swept` of each.
 
     Raises OSError naming `path` if it cannot be written.
     """
-    remove_abandoned(path.parent, path.name)
+    if not swept:
+        remove_abandoned(path.parent, path.name)
     try:
         temporary, descriptor = _new_temporary(path)
     except OSError as error:
@@ -49,9 +51,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, swept: bool = False) -> None:
     """Write a whole text file or nothing: see `replacing`."""
-    with replacing(path) as temporary:
+    with replacing(path, swept) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -3,10 +3,12 @@
 import hashlib
 import itertools
 import json
+import os
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +60,15 @@ def good_record(path: Path, plan: Plan, cell: Cell) -> Record | None:
     return record if (record.cell, record.points) == (cell.key, plan.points(cell)) else None
 
 
-def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
+def write_record(
+    store: Store, plan: Plan, cell: Cell, records: Path, older: Mapping[str, list[Path]] | None = None
+) -> Record:
     """Put a cell's record together from its artifacts and write it, answers first, each whole or not at all.
 
     One process at a time does so, and takes what another has written meanwhile. Records that this one takes the place
     of are removed: those of the suite with the same conditions, treatment, point and seed. They are of an earlier
-    version of a stage, or of a suite that measured less; a board cannot hold both.
+    version of a stage, or of a suite that measured less; a board cannot hold both. They are looked for among `older`,
+    what `by_place` gave for the suite's folder, which is asked anew where it is None.
 
     Raises UserError if the artifacts are gone.
     """
@@ -80,8 +85,8 @@ def write_record(store: Store, plan: Plan, cell: Cell, records: Path) -> Record:
         except FileNotFoundError as error:
             raise UserError(f"{error.filename or store.root}: is gone; run the suite again to have it made") from None
         record = record.model_copy(update={"sha256": record.body_hash()})
-        write_atomically(path, record.model_dump_json(indent=1) + "\n")
-        for left in _superfluous(path.parent, {path: record}):
+        write_atomically(path, record.model_dump_json(indent=1) + "\n", swept=True)
+        for left in _replaced({path: record}, by_place(path.parent) if older is None else older):
             left.unlink(missing_ok=True)
     return record
 
@@ -100,20 +105,39 @@ def settle(store: Store, folder: Path, good: Mapping[Path, Record]) -> None:
                     left.unlink(missing_ok=True)
 
 
+def by_place(folder: Path) -> dict[str, list[Path]]:
+    """The records of a folder by the part of their names that those of one place share: all but the key at its end."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.json")):
+        found.setdefault(_shared(path), []).append(path)
+    return found
+
+
 def _superfluous(folder: Path, good: Mapping[Path, Record]) -> list[Path]:
     """Files that should not be in a folder of records, each record before its answers."""
-    named: dict[str, list[Record]] = {}  # records that share a place share their names, up to the keys at the end
+    names = set(os.listdir(folder)) if folder.is_dir() else set()
+    alone = (name for name in sorted(names) if name.endswith(ANSWERS) and _record_of(name) not in names)
+    return [*_replaced(good, by_place(folder)), *(folder / name for name in alone)]
+
+
+def _replaced(good: Mapping[Path, Record], there: Mapping[str, list[Path]]) -> list[Path]:
+    """Which of the records that are `there` another one has taken the place of, each before its answers."""
+    named: dict[str, list[Record]] = {}
     for path, record in good.items():
-        named.setdefault(path.stem[:-8], []).append(record)
+        named.setdefault(_shared(path), []).append(record)
     found = []
-    for path in sorted(folder.glob("*.json")):
-        if path not in good and (rivals := named.get(path.stem[:-8])):
-            with suppress(UserError, FileNotFoundError):
-                older = read_record(path)
-                if _place(older) in map(_place, rivals):
-                    found += [path, path.with_name(older.answers.file)]
-    alone = (path for path in sorted(folder.glob(f"*{ANSWERS}")) if not _record_of(path).exists())
-    return [*found, *alone]
+    for name, rivals in named.items():
+        for path in there.get(name, []):
+            if path not in good:
+                with suppress(UserError, FileNotFoundError):
+                    older = read_record(path)
+                    if _place(older) in map(_place, rivals):
+                        found += [path, path.with_name(older.answers.file)]
+    return found
+
+
+def _shared(path: Path) -> str:
+    return path.stem[:-8]
 
 
 def _place(record: Record) -> Any:
@@ -123,8 +147,8 @@ def _place(record: Record) -> Any:
     return record.suite, record.seed, conditions(record), treatment(record), point(record)
 
 
-def _record_of(answers: Path) -> Path:
-    return answers.with_name(f"{answers.name.removesuffix(ANSWERS)}.json")
+def _record_of(answers: str) -> str:
+    return f"{answers.removesuffix(ANSWERS)}.json"
 
 
 def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:
@@ -144,16 +168,21 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[i
         known = [far.get(question, (None, None)) for question in table["question"].to_pylist()]
         for column, name in enumerate(DISTANCE_COLUMNS):
             table = table.append_column(name, pa.array([pair[column] for pair in known], pa.int32()))
-    with replacing(target) as temporary:
+    with replacing(target, swept=True) as temporary:  # by `settle`
         pq.write_table(table, temporary, compression="zstd")
     return table.num_rows, len(set(table["cluster"].to_pylist()))
 
 
 def distances(corpus: Corpus, spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """Per question the characters and the model's tokens from the end of the subject's name to the answer."""
-    from benchmark.models.loading import tokenizer_of
+    return _distances(corpus, spec.model, spec.revision, spec.trust_remote_code)
 
-    tokenizer = tokenizer_of(spec)
+
+@lru_cache(maxsize=4)  # a suite's cells share a few corpora and tokenizers
+def _distances(corpus: Corpus, model: str, revision: str | None, trust_remote_code: bool) -> dict[str, tuple[int, int]]:
+    from benchmark.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(model, revision, trust_remote_code)
     texts = {text.id: text.text for text in corpus.texts}
     questions: dict[str, list[tuple[str, int, int]]] = {}
     for question, (name, subject, answer) in corpus.gaps.items():

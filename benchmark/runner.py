@@ -13,7 +13,7 @@ from benchmark.executors.local import run_calls
 from benchmark.overview import Overview
 from benchmark.plan import Cell, Plan, make_plan
 from benchmark.record import Record
-from benchmark.results import good_record, record_path, settle, write_record
+from benchmark.results import by_place, good_record, record_path, settle, write_record
 from benchmark.runs import forget_killed, reported
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
@@ -125,6 +125,7 @@ def _run_cells(
                 f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
             ) from None
     store.sweep()
+    older = by_place(records / suite.name)
 
     calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
     needed = [call for call in calls if not store.verified(call)]
@@ -140,7 +141,7 @@ def _run_cells(
         """Write the record of every one of these cells whose stages are all there."""
         for cell in cells:
             if not lacks[cell.key]:
-                good[cell.key] = write_record(store, plan, cell, records)
+                good[cell.key] = write_record(store, plan, cell, records, older)
                 overview.cell_done()
 
     finish(todo)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.record import DISTANCE_COLUMNS, METRICS, Record
 from leaderboard.untrusted import read_table
 
@@ -65,7 +65,7 @@ def read_answers(path: Path, record: Record) -> Answers:
         unknown = np.full(table.num_rows, np.nan)
         distance = table[DISTANCE].cast(pa.float64()).to_numpy() if distances else unknown
     except (pa.ArrowException, KeyError) as error:
-        raise UserError(f"{file}: not a table of answers ({_line(error)}); run the suite again") from None
+        raise UserError(f"{file}: not a table of answers ({one_line(error)}); run the suite again") from None
     if whole.num_rows != record.answers.rows:
         raise UserError(f"{file}: {whole.num_rows} rows, its record says {record.answers.rows}; run the suite again")
     task, question, subject = (table[name].to_numpy() for name in ("task", "question", "cluster"))
@@ -111,7 +111,3 @@ def _check_scores(path: Path, record: Record, answers: Answers) -> None:
             if told is None or not abs(told - row.mean()) <= 1e-6:
                 where = f"scores.{task}.{HALF}.{metric}"
                 raise UserError(f"{path}: {where}: {told}, but the answers give {row.mean():.6f}; run the suite again")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

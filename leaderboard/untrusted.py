@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import STEERING, UserError
+from benchmark.errors import STEERING, UserError, one_line
 from benchmark.inputs import limited_memory
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; {AGAIN}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not the JSON of a record: {str(error)[:200]}; {AGAIN}") from None
+        raise UserError(f"{path}: not the JSON of a record: {one_line(error)}; {AGAIN}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected one JSON object, the record; {AGAIN}")
     return content
@@ -127,7 +127,7 @@ def read_table(path: Path) -> "pa.Table":
     except (MemoryError, OverflowError):
         raise UserError(f"{path}: unpacks to more than {MAX_TABLE_BYTES:,} bytes; {AGAIN}") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a table of answers ({' '.join(str(error).split())[:120]}); {AGAIN}") from None
+        raise UserError(f"{path}: not a table of answers ({one_line(error)}); {AGAIN}") from None
     if table.nbytes > MAX_TABLE_BYTES:
         raise UserError(f"{path}: unpacks to more than {MAX_TABLE_BYTES:,} bytes; {AGAIN}")
     return table

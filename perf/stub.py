@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -88,6 +89,13 @@ def _training(call: StageCall, out: Path) -> None:
     (out / "training.json").write_text(json.dumps({**numbers, **sizes}))
 
 
+@cache
+def _people() -> Any:
+    from tasks.biography import biography
+
+    return biography.read_people()[:PEOPLE]
+
+
 def _answers(call: StageCall, out: Path) -> None:
     import zlib
 
@@ -95,11 +103,10 @@ def _answers(call: StageCall, out: Path) -> None:
     import pyarrow.parquet as pq
 
     from benchmark.stages.evaluate import means
-    from tasks.biography import biography
 
     rows: list[dict[str, Any]] = []
     halves = ("development", "test")
-    for number, person in enumerate(biography.read_people()[:PEOPLE]):
+    for number, person in enumerate(_people()):
         for field in FIELDS:
             right = float(zlib.crc32(f"{call.key}{number}{field}".encode()) % 2)
             known = {

@@ -217,13 +217,10 @@ def prompts_of(people: Sequence[Any], path: Path | None, count: int) -> list[str
 
 def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, list[Row]]:
     """All that can be shown on the model, as tables by title."""
-    from transformers.utils import logging
-
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.plan import find_device
     from benchmark.scoring import tokens_of
 
-    logging.disable_progress_bar()
     try:
         people = biography.read_people(given.biographies)
     except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.plan import Plan, make_plan
 from benchmark.record import Record, read_record
-from benchmark.results import distances, good_record, record_path, write_record
+from benchmark.results import by_place, distances, good_record, record_path, write_record
 from benchmark.runner import run_suite
 from benchmark.store import Store
 from benchmark.suite import Suite
@@ -216,8 +217,9 @@ def test_a_record_that_tells_of_another_number_of_points_is_written_anew(suite: 
         assert good_record(path, plan, plan.cells[0]) is None
 
 
+@pytest.mark.parametrize("listed_before", [False, True])
 def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
-    suite: Suite, folder: Path, tmp_path: Path
+    suite: Suite, folder: Path, tmp_path: Path, listed_before: bool
 ) -> None:
     plan, store = make_plan(suite), Store(folder / "store")
     (cell,) = plan.cells
@@ -237,9 +239,38 @@ def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
     other = older.with_name(f"{path.stem[:-8]}11111111.json")
     put(other, training=content["training"] | {"budget": "9 steps"})
     path.unlink()
-    write_record(store, plan, cell, tmp_path)
+    write_record(store, plan, cell, tmp_path, by_place(path.parent) if listed_before else None)
     assert sorted(tmp_path.rglob("*.json")) == sorted([path, other])
     assert not beside.exists() and path.with_name(content["answers"]["file"]).exists()
+
+
+def test_writing_a_record_takes_no_look_at_the_names_of_all_others(
+    suite: Suite, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the time of a suite grows with the square of its cells."""
+    plan, listed = make_plan(suite), []
+
+    def watch(name: str) -> None:
+        whole = getattr(os, name)
+
+        def watched(path: Any = ".") -> Any:
+            listed.append(Path(path))
+            return whole(path)
+
+        monkeypatch.setattr(os, name, watched)
+
+    for name in ("listdir", "scandir"):
+        watch(name)
+    write_record(Store(folder / "store"), plan, plan.cells[0], tmp_path, {})
+    assert tmp_path / suite.name not in listed
+    by_place(tmp_path / suite.name)
+    assert tmp_path / suite.name in listed
+
+
+def test_distances_are_counted_once_for_all_cells_of_a_corpus_and_model(tiny: Path) -> None:
+    corpus, spec = Biography(people=2).load(), ModelSpec(model=str(tiny))
+    assert distances(corpus, spec) is distances(corpus, spec.model_copy(update={"dtype": "bfloat16"}))
+    assert distances(Biography(people=3).load(), spec).keys() != distances(corpus, spec).keys()
 
 
 def test_the_package_that_brought_a_method_stands_in_the_record(suite: Suite, folder: Path, tmp_path: Path) -> None:

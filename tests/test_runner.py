@@ -306,7 +306,7 @@ def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
     for path in (results / "records" / "tiny_test").iterdir():
         path.unlink()
 
-    def interrupted(path: Path, text: str) -> None:
+    def interrupted(path: Path, text: str, swept: bool) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         write_atomically(path, text)
 

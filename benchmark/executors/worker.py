@@ -24,11 +24,10 @@ def prepare(threads: int) -> None:
 
 
 def quiet() -> None:
-    """Leave transformers' log to its errors, and its bars out."""
+    """Leave transformers' log to its errors."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 def work(root: Path, call: StageCall, tell: Progress) -> bool:

@@ -84,7 +84,9 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for every file and tensor; this project shows its own
     spec.check_device(device)
     if spec.quantization and spec.local and spec.local.is_file():
         raise UserError(f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out")
