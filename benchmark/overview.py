@@ -199,10 +199,13 @@ class Overview:
         return max([(sum(known) + sum(known_waiting)) / max(1, self._most_at_once), *known])
 
     def _remaining(self, one: _Stage, now: float) -> float | None:
-        if rate := one.steps_per_second():
-            return max(0.0, (one.total - one.done) / rate - (now - one.at))
         expected = self._expected(_kind(one.call))
-        return None if expected is None else max(0.0, expected - (now - one.began))
+        by_kind = None if expected is None else max(0.0, expected - (now - one.began))
+        if rate := one.steps_per_second():
+            by_rate = max(0.0, (one.total - one.done) / rate - (now - one.at))
+            # A training has one round of steps; others may have more to come, of which the rate says nothing.
+            return by_rate if one.call.stage == "train" else max(by_rate, by_kind or 0.0)
+        return by_kind
 
     def _expected(self, kind: tuple[str, ...]) -> float | None:
         costs = self._costs.get(kind)

@@ -65,6 +65,20 @@ def test_time_left_is_not_known_before_every_kind_of_stage_has_been_done_once(cl
     assert overview.state().seconds_left == pytest.approx((60 + 60 + 200 + 20) / 2), "two at once"
 
 
+def test_the_end_of_a_first_round_is_not_the_end_of_a_stage_of_several(clock: list[float]) -> None:
+    overview, calls = Overview("s"), [stage("evaluate", 1), stage("train", 1)]
+    overview.expect(1, 0, calls)
+    for call in calls:
+        overview.took(call, 100.0)
+        overview.start(call, "")
+        overview.progress(call, 0, 50)
+    clock[0] += 10
+    overview.progress(calls[1], 50, 50)
+    overview.done(calls[1])
+    overview.progress(calls[0], 50, 50)
+    assert overview.state().seconds_left == pytest.approx(90)
+
+
 def test_stages_of_another_model_or_budget_say_nothing_of_a_stages_time(clock: list[float]) -> None:
     overview = Overview("s")
     overview.expect(1, 0, [stage("train", 1, model={"fingerprint": "large"}, budget={"steps": 9})])
