@@ -43,7 +43,9 @@ def main(given: list[str] | None = None) -> int:
             _cells(10, Path(folder))  # all is in this process: what is loaded once is not a small size's to pay
     for size in sorted(options.sizes or SIZES[options.what]):
         with TemporaryDirectory() as folder:
+            began = time.perf_counter()
             rows += [{options.what: size, **row} for row in measure(size, Path(folder))]
+            print(f"{options.what} {size:,}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     if options.plot:
         _plot(rows, options.what, options.plot)
     print(json.dumps(rows, indent=1) if options.json else table(rows, options.what))
@@ -85,7 +87,7 @@ def _people(count: int, folder: Path) -> list[Row]:
         "train": ["small"],
         "methods": [{"name": "contrastive_dropout", "alpha": 0.2}],
     }
-    return [made, *_stages(content, folder)]
+    return [made, *_stages(content, folder, steps=20)]
 
 
 def _length(tokens: int, folder: Path) -> list[Row]:
@@ -105,7 +107,7 @@ def _length(tokens: int, folder: Path) -> list[Row]:
         "train": ["long"],
         "methods": [{"name": "attention_dropout", "alpha": 0.2}],
     }
-    return _stages(content, folder)
+    return _stages(content, folder, steps=2)
 
 
 def _long_model(folder: Path, context: int) -> Path:
@@ -126,9 +128,9 @@ def _long_model(folder: Path, context: int) -> Path:
     return folder
 
 
-def _stages(content: Row, folder: Path) -> list[Row]:
+def _stages(content: Row, folder: Path, steps: int) -> list[Row]:
     """The cost of each stage of a suite, from its artifacts; the plan as it is made once more."""
-    common = {"name": "scale", "budgets": [{"steps": 20}], "recipe": {"adaptation": "full"}, "device": "cpu"}
+    common = {"name": "scale", "budgets": [{"steps": steps}], "recipe": {"adaptation": "full"}, "device": "cpu"}
     suite = folder / "suite.yaml"
     suite.write_text(json.dumps({**common, **content}))  # JSON is YAML
     _benchmark("run", str(suite), "--results", str(folder / "results"), "--plain")

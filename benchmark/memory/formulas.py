@@ -67,14 +67,17 @@ def cast_weights(shape: Shape, arithmetic: Arithmetic) -> int:
     return 2 * (shape.head + (0 if arithmetic.quantization else shape.linear))
 
 
-def activations(shape: Shape, arithmetic: Arithmetic, tokens: int, length: int, rank: int | None) -> int:
+def activations(
+    shape: Shape, arithmetic: Arithmetic, tokens: int, length: int, rank: int | None, masked: bool = True
+) -> int:
     """What autograd keeps of a forward pass with gradients, all layers together. No gradient checkpointing is used.
 
     Of a layer, for every token:
 
     - a norm: its input in float32; where the norm is trained, the normed numbers too: 2 norms of h.
-    - attention: query, key, value (repeated for all heads) and output, q of each, and a row of the mask; soft-capped
-      ("eager") attention keeps whole rows of every head instead: softmax in float32, its copy in e, and the tanh.
+    - attention: query, key, value and output, and a row of the mask. With a mask, keys and values are repeated for all
+      heads: q of each. Soft-capped ("eager") attention keeps whole rows of every head in place of the mask's: softmax
+      in float32, its copy in e, and the tanh.
     - the feed-forward part: what the gate gives, its activation, and what it is multiplied by: 3 I.
     - inputs of trained matrices. In full fine-tuning these are the matrices themselves: h, h and I (attention's output
       is kept already); autocast keeps a bfloat16 copy of h for each product. With LoRA it is the first adapter matrix
@@ -89,12 +92,13 @@ def activations(shape: Shape, arithmetic: Arithmetic, tokens: int, length: int, 
         tokens: T.
         length: tokens of a row.
         rank: of LoRA; None in full fine-tuning.
+        masked: whether attention is given a mask (`in_rows`).
     """
     full = rank is None
     residual, matrix, forward = arithmetic.weight, arithmetic.matrix, arithmetic.feed_forward
     h, wide, q, layers = shape.hidden, shape.intermediate, shape.query, shape.layers
     norms = 2 * h * (SINGLE + (residual if full else 0))
-    attention = 4 * q * matrix + length * matrix
+    attention = (4 * q + length if masked else 2 * (q + shape.key)) * matrix
     if shape.eager:
         attention = 4 * q * matrix + shape.heads * length * (SINGLE + 2 * matrix)
     kept = norms + attention + 3 * wide * forward

@@ -21,6 +21,7 @@ from benchmark.stages.retain import CONTEXT
 from benchmark.stages.train import smaller_micro_batch
 from benchmark.store import StageCall
 from benchmark.suite import Recipe
+from benchmark.training.rows import UNMASKED
 
 STAGES = ("score", "train", "evaluate", "curve", "retain")  # those with a model
 CUDA_CONTEXT = 640 * 2**20  # the driver's context, cuBLAS's work space and torch's kernels, in bytes: assumed
@@ -193,9 +194,13 @@ def train_need(spec: ModelSpec, shape: Shape, recipe: Recipe, micro: int, longes
     weight = formulas.SINGLE if spec.quantization else SIZES[spec.dtype]
     how = Arithmetic(weight, recipe.autocast == "bfloat16", spec.quantization)
     tokens = micro * longest
+    alone = longest >= UNMASKED  # rows of one text have no mask then; if two share one, there is a row less
     adapter = shape.adapter(rank) if rank else 0
     trained = adapter or shape.parameters
-    kept = formulas.activations(shape, how, tokens, longest, rank) + formulas.cast_weights(shape, how)
+    kept = formulas.activations(shape, how, tokens, longest, rank, masked=not alone)
+    if alone:
+        kept = max(kept, formulas.activations(shape, how, tokens - longest, longest, rank))
+    kept += formulas.cast_weights(shape, how)
     kept += 2 * adapter if how.autocast else 0
     gradients = trained * formulas.SINGLE
     layer = formulas.backward_of_a_layer(shape, how, tokens)

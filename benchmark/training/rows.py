@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 IGNORE = -100  # the label that the loss leaves out
+UNMASKED = 1024  # tokens from which on rows of a single text come without positions, and so without a mask
 
 
 def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
@@ -16,7 +17,10 @@ def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]
     Rows are as long as the longest text. Positions start anew with every text, from which transformers' mask functions
     make attention stay within a text; the rest of a row is one more "text" whose labels are ignored.
 
-    Returns int64 tensors `input_ids`, `position_ids` and `labels`, each of shape [rows, longest].
+    Those masks have longest² numbers a row. Long rows of one text each need none: no text sees what comes after it, so
+    there are no positions then, attention skips what it would mask, and memory grows with the length alone.
+
+    Returns int64 tensors `input_ids`, `position_ids` (but for such rows) and `labels`, each of shape [rows, longest].
     """
     longest = max(map(len, batch))
     rows: list[list[Sequence[int]]] = []
@@ -42,6 +46,8 @@ def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]
             positions[number, at:end] = torch.arange(len(text))
             at = end
         positions[number, at:] = torch.arange(longest - at)
+    if longest >= UNMASKED and len(rows) == len(batch):
+        return {"input_ids": ids, "labels": labels}
     return {"input_ids": ids, "position_ids": positions, "labels": labels}
 
 

@@ -13,7 +13,7 @@ from benchmark.memory.shape import Shape, count
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.train import _trainable
 from benchmark.suite import Recipe
-from benchmark.training.rows import in_rows
+from benchmark.training.rows import UNMASKED, in_rows
 
 SPEC = ModelSpec(model="none")
 SHAPE = Shape(
@@ -83,6 +83,17 @@ def test_activations_are_what_autograd_keeps(
     found = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
     found += rows * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
     assert found == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
+
+
+@pytest.mark.parametrize("length", [UNMASKED - 1, UNMASKED, 2 * UNMASKED])
+def test_activations_of_long_texts_with_a_row_each_have_no_mask_among_them(length: int) -> None:
+    model = _model("llama", torch.float32)
+    shape, batch = count(model.config, SPEC), in_rows([[5] * length, [5] * (length - 100)], 0)
+    found = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
+    found += 2 * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
+    assert found == pytest.approx(
+        _kept(_trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
+    )
 
 
 def test_quantized_weights_take_a_byte_or_half_a_byte_and_their_scales() -> None:

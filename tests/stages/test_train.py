@@ -34,6 +34,7 @@ from benchmark.stages.train import data_order, encode, steps_for
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText
 from benchmark.training import fit as fitting
+from benchmark.training import rows as rows_of
 from benchmark.training.rows import IGNORE, in_rows, keeps_rows_apart, padded
 from tests.tiny import biographies, make_tiny_model, train, train_call
 
@@ -106,6 +107,27 @@ def test_texts_that_share_a_row_get_the_logits_loss_and_gradients_they_get_alone
             ((row, at),) = places(rows, text)
             alone = model(input_ids=torch.tensor([text])).logits[0]
             assert_close(packed[row, at : at + len(text)], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_long_texts_with_a_row_each_get_the_loss_and_gradients_of_padded_ones_without_a_mask(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    model: Any = MODELS[name]().train()
+    batch = [text * 2 for text in batch_of_texts() if len(text) > 10]
+    monkeypatch.setattr(rows_of, "UNMASKED", 41)
+    assert "position_ids" in in_rows(batch, 0), "shorter ones keep what they were trained with"
+    monkeypatch.setattr(rows_of, "UNMASKED", 40)
+    assert "position_ids" in in_rows([*batch, [5, 6]], 0), "two that share a row must not see each other"
+    found = []
+    for inputs in (in_rows(batch, 0), padded(batch, 0)):
+        model.zero_grad()
+        loss = model(**inputs).loss
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert in_rows(batch, 0).keys() == {"input_ids", "labels"}
+    assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
 def places(rows: dict[str, torch.Tensor], text: list[int]) -> list[tuple[int, int]]:
