@@ -11,7 +11,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from benchmark.errors import UserError
 from benchmark.methods.base import Alpha, Beta, Method, not_a_bool
@@ -129,6 +129,9 @@ class TokenDropout(Method):
     keep_punctuation: bool = True
     dropped: Literal["delete", "blank"] = "delete"
 
+    # The fates of the text that was last seen: copies of one text are made one after another, and share them.
+    _last: tuple[Text, TokenScores | None, list[tuple[Unit, float]]] | None = PrivateAttr(None)
+
     @abstractmethod
     def chances(self, scores: Sequence[float]) -> list[float]:
         """Probability of being dropped for every unit, from the units' scores in text order."""
@@ -152,7 +155,9 @@ class TokenDropout(Method):
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Drop units of `text`."""
-        fates = self.fates(text, tokens)
+        if self._last is None or self._last[0] is not text or self._last[1] is not tokens:
+            self._last = text, tokens, self.fates(text, tokens)
+        fates = self._last[2]
         return without(text.text, [unit for unit, _ in fates], self.drawn(fates, rng), self.dropped)
 
     def _keeps(self, surface: str) -> bool:

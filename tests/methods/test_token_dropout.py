@@ -67,6 +67,20 @@ def test_the_largest_score_ranks_first_and_of_equal_scores_the_earlier() -> None
     assert ranks(SCORES) == RANK_OF_WORD
 
 
+def test_what_is_kept_of_the_text_seen_last_never_makes_another_text_s_copy() -> None:
+    """Or a copy of the same text by other scores."""
+    other = Text("w", "nine eight seven six")
+    seen = [(WORDS, _tokens(WORDS, scores=SCORES)), (other, _tokens(other)), (WORDS, _tokens(WORDS, scores=SCORES))]
+    seen += [(WORDS, _tokens(WORDS, scores=SCORES[::-1])), (WORDS, _tokens(WORDS, scores=SCORES))]
+    parameters = {"alpha": 0.7, "beta": 0.3}
+    method = make_method("attention_dropout", parameters)
+    for text, tokens in seen:
+        anew = make_method("attention_dropout", parameters)
+        for seed in (1, 2):
+            copies = [one.augment_one(text, tokens, random.Random(seed)) for one in (method, anew)]
+            assert copies[0] == copies[1]
+
+
 @pytest.mark.parametrize("first_rank", [0, 1])
 @pytest.mark.parametrize(
     "name", ["attention_dropout", "contrastive_dropout", "released_attention", "released_difference"]
