@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from benchmark.training.objective import Readings
 
 WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
+TEXTS_AT_ONCE = 10_000  # a tokenizer keeps ten times as much about a text, until it is done, as its token ids
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, begun: Path) -> float:
@@ -187,14 +188,16 @@ def encode(
     """
     end = [tokenizer.eos_token_id] if recipe.append_end and tokenizer.eos_token_id is not None else []
     sequences = []
-    for text, ids in zip(texts, tokenizer([text.text for text in texts])["input_ids"], strict=True):
-        ids = ids if end and ids[-1:] == end else ids + end
-        if limit is not None and len(ids) > limit:
-            raise UserError(
-                f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
-                "shorten it or set long_texts: split in the suite"
-            )
-        sequences.append(ids)
+    rest = iter(texts)
+    while some := list(islice(rest, TEXTS_AT_ONCE)):
+        for text, ids in zip(some, tokenizer([text.text for text in some])["input_ids"], strict=True):
+            ids = ids if end and ids[-1:] == end else ids + end
+            if limit is not None and len(ids) > limit:
+                raise UserError(
+                    f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
+                    "shorten it or set long_texts: split in the suite"
+                )
+            sequences.append(ids)
     return sequences
 
 

@@ -304,6 +304,17 @@ def test_the_end_token_is_appended_once_and_only_if_the_recipe_says_so(tiny: Pat
     assert without == with_end[:-1]
 
 
+def test_texts_are_encoded_a_part_at_a_time_and_come_out_as_if_all_at_once(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
+    texts = [AugmentedText(str(n), 0, "Ada Brown " * n) for n in range(1, 6)]
+    whole = encode(texts, tokenizer, Recipe(), None)
+    assert [len(ids) for ids in whole] == sorted({len(ids) for ids in whole})
+    monkeypatch.setattr("benchmark.stages.train.TEXTS_AT_ONCE", 2)
+    assert encode(texts, tokenizer, Recipe(), None) == whole
+
+
 # --- LoRA
 
 
