@@ -80,9 +80,9 @@ def activations(
       in float32, its copy in e, and the tanh.
     - the feed-forward part: what the gate gives, its activation, and what it is multiplied by: 3 I.
     - inputs of trained matrices. In full fine-tuning these are the matrices themselves: h, h and I (attention's output
-      is kept already); autocast keeps a bfloat16 copy of h for each product. With LoRA it is the first adapter matrix
-      of every linear layer: without autocast and in float32 the same h, h, I; else peft casts the input to the
-      adapter's float32, or autocast to bfloat16, for each product anew.
+      is kept already); where autocast meets float32 it keeps a bfloat16 copy of h for each product. With LoRA it is the
+      first adapter matrix of every linear layer: the same, but for low precision without autocast, where peft casts the
+      input to the adapter's float32 for each product anew, and for quantized layers under autocast, which do likewise.
     - LoRA: `rank` numbers between the adapter's two matrices.
     - 8-bit layers keep their input: h, h and I (bitsandbytes' MatMul8bitLt).
 
@@ -102,8 +102,12 @@ def activations(
     if shape.eager:
         attention = 4 * q * matrix + shape.heads * length * (SINGLE + 2 * matrix)
     kept = norms + attention + 3 * wide * forward
-    if arithmetic.autocast:
-        inputs = (5 * h + wide) * 2 if full else shape.inputs // layers * 2
+    if arithmetic.autocast and arithmetic.quantization:
+        inputs = shape.inputs // layers * 2
+    elif arithmetic.autocast and residual == SINGLE:
+        inputs = (5 * h + wide) * 2
+    elif arithmetic.autocast:
+        inputs = (2 * h + wide) * 2
     elif residual == SINGLE or full:
         inputs = (2 * h + wide) * residual
     else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -76,7 +77,9 @@ def fit(
         trainer.selected = training.selected
     trainer.remove_callback(PrinterCallback)
     last: Checkpoint | None = checkpoints.last()
-    trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
+    # peft makes what an adapter reads float32, as its weights are; autocast makes it bfloat16 again, to equal bits.
+    with disable_input_dtype_casting(model, active=recipe.autocast == "bfloat16"):
+        trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters() if p.requires_grad):
         raise UserError(f"training: a weight is not a finite number after the last step; {REMEDY}")
     return [round(float(entry["loss"]), 6) for entry in trainer.state.log_history if "loss" in entry]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch.autograd.graph import saved_tensors_hooks
 
 from benchmark.memory import formulas
@@ -50,7 +51,11 @@ def _kept(model: Any, batch: dict[str, torch.Tensor], autocast: bool) -> int:
             kept[place] = tensor  # held, so that no other tensor comes to lie there
         return tensor
 
-    with saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with (
+        disable_input_dtype_casting(model, active=autocast),  # as `fit` does
+        saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+    ):
         model(**batch)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +345,26 @@ def test_the_adapter_is_one_that_stock_peft_loads(tiny: Path, tmp_path: Path) ->
     adapted = PeftModel.from_pretrained(base, out / "model")
     assert (adapted(ids).logits - before).abs().max() > 1e-3
     assert_close(adapted.merge_and_unload().get_parameter(f"{key}.weight"), merged)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_under_autocast_what_an_adapter_reads_is_not_made_float32_first_and_comes_to_equal_bits(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    call = train_call(tiny, recipe={"adaptation": "lora", "autocast": "bfloat16"})
+    call = replace(call, where={"model": {"model": str(tiny), "dtype": dtype}})
+    ours = weights(train(call, biographies(4), tmp_path / "ours"))
+    cast = []
+
+    @contextmanager
+    def never(model: Any, active: bool) -> Iterator[None]:
+        cast.append(active)
+        yield
+
+    monkeypatch.setattr("benchmark.training.fit.disable_input_dtype_casting", never)
+    by_peft = weights(train(call, biographies(4), tmp_path / "by_peft"))
+    assert cast == [True] and ours.keys() == by_peft.keys()
+    assert all(torch.equal(ours[name], by_peft[name]) for name in ours)
 
 
 # --- the same again
