@@ -106,9 +106,7 @@ def activations(
         inputs = shape.inputs // layers * 2
     elif arithmetic.autocast and residual == SINGLE:
         inputs = (5 * h + wide) * 2
-    elif arithmetic.autocast:
-        inputs = (2 * h + wide) * 2
-    elif residual == SINGLE or full:
+    elif arithmetic.autocast or residual == SINGLE or full:
         inputs = (2 * h + wide) * residual
     else:
         inputs = shape.inputs // layers * SINGLE
