@@ -179,6 +179,7 @@ def plan(
     from collections import Counter
 
     from benchmark.plan import make_plan
+    from benchmark.prechecks import check_cells
     from benchmark.runner import missing
     from benchmark.store import Store
     from benchmark.suite import find_suite, load_suite
@@ -190,6 +191,7 @@ def plan(
         return
     made = make_plan(load_suite(find_suite(suite)))
     good, todo = missing(made, records or results / "records")
+    check_cells(made, todo, results, remember=False)
     store = Store(results / "store")
     calls = made.calls()
     there = [call for call in calls if store.has(call)]

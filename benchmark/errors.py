@@ -47,6 +47,16 @@ def one_line(error: BaseException) -> str:
     return clean(" ".join(hide(str(error)).split()))[:160]
 
 
+def library_error(error: BaseException, longest: int = 400) -> str:
+    """An error of a library as one line: its kind and all that it says, shortened in the middle.
+
+    The first line of such an error is often a heading, and the cause stands below it.
+    """
+    said = clean(" ".join(hide(str(error)).split()))
+    said = said if len(said) <= longest else f"{said[: longest * 2 // 3]} … {said[-longest // 3 :]}"
+    return f"{type(error).__name__}: {said}"
+
+
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Say what is known beside `name`, the most similar entry first: for the end of an error line."""
     return f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none'}"

@@ -20,6 +20,8 @@ from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe, Suite
 
+READING = 2  # 2: what a tokenizer appends, and the model's own generation settings, no longer count
+READ_ALIKE = Path(__file__).parent / "models" / "read_alike.json"
 READABLE = 150  # bytes of a record's name: file systems take 255, and more is added to it
 
 
@@ -150,6 +152,16 @@ def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
 
 
 @cache
+def models_read_alike() -> dict[str, str]:
+    """Fingerprints of models whose results are the same in every version of how models are read, with their names.
+
+    Such a version is part of a key, as a stage's is, and is raised when some models come to give other numbers.
+    """
+    found: dict[str, str] = json.loads(READ_ALIKE.read_text(encoding="utf-8"))["models"]
+    return found
+
+
+@cache
 def _lm_eval_version() -> str:
     """Read once: finding it parses the package's whole metadata, longer than all else about a cell takes."""
     return version("lm_eval")
@@ -266,7 +278,7 @@ class _Builder:
         return stages
 
     def _corpus(self, entry: Task, corpus: Corpus, details: frozenset[str]) -> StageCall:
-        params: dict[str, Any] = {"task": entry.name, **entry.identity(), "data": corpus.data_hash}
+        params: dict[str, Any] = {"task": entry.name, **entry.identity(), "data": corpus.trained_on}
         where: dict[str, Any] = {"entry": entry.model_dump(mode="json")}
         if details:
             params["details"] = sorted(details)
@@ -323,6 +335,8 @@ class _Builder:
         """What of a model the result depends on: its weights and how they are used, not where files or layers lie."""
         spec = self.suite.models[name]
         how = spec.model_dump(mode="json", exclude={"model", "revision", "adapter", "adapter_revision", "device_map"})
+        if self.fingerprints[name] not in models_read_alike():
+            how["reading"] = READING
         return {
             "model": {"fingerprint": self.fingerprints[name], **how},
             "device": self.device,

@@ -235,8 +235,11 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         ),
         seed=cell.seed,
         training=TrainingInfo(budget=cell.budget.label, recipe=cell.recipe.model_dump(mode="json"), **training),
-        evaluation={key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
-        scoring=_scoring(stages),
+        evaluation={
+            **{key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
+            **({"notes": results["notes"]} if "notes" in results else {}),
+        },
+        scoring=_scoring(store, stages),
         scores=results["scores"],
         stages={role: call.key for role, call in stages.items()},
         cost={role: store.cost(call) for role, call in stages.items()},
@@ -249,10 +252,16 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
     )
 
 
-def _scoring(stages: Mapping[str, StageCall]) -> dict[str, Any]:
+def _scoring(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
     """How tokens were scored; nothing where a method looks at no scores."""
-    scored = next((stages[role] for role in SCORING if role in stages), None)
-    return {key: scored.params[key] for key in Scoring.model_fields} if scored else {}
+    scored = [stages[role] for role in SCORING if role in stages]
+    if not scored:
+        return {}
+    notes: set[str] = set()
+    for call in scored:
+        with suppress(FileNotFoundError):
+            notes.update(json.loads((store.path(call) / "notes.json").read_text()))
+    return {key: scored[0].params[key] for key in Scoring.model_fields} | ({"notes": sorted(notes)} if notes else {})
 
 
 def _pieces_hash(store: Store, corpus: StageCall) -> str:

@@ -12,6 +12,7 @@ from benchmark.errors import UserError
 from benchmark.executors.local import run_calls
 from benchmark.overview import Overview
 from benchmark.plan import Cell, Plan, make_plan
+from benchmark.prechecks import check_cells
 from benchmark.record import Record
 from benchmark.results import by_place, good_record, record_path, settle, write_record
 from benchmark.runs import forget_killed, reported
@@ -146,6 +147,7 @@ def _run_cells(
 
     finish(todo)
     if needed:
+        check_cells(plan, todo, results, remember=True)
         _tell_if_slow(plan)
         for call in calls:
             if call.key not in to_do:

@@ -105,6 +105,8 @@ def score_texts(
     import torch
 
     from benchmark.models.attention import ReceivedAttention
+    from benchmark.models.behaviour import bears_padding
+    from benchmark.models.loading import context_of
     from benchmark.models.loss import TokenLosses
 
     if reduction not in REDUCTIONS:
@@ -112,14 +114,15 @@ def score_texts(
     encoded = _encode(tokenizer, texts, prefix)
     reader = TokenLosses(model) if reduction == "loss" else ReceivedAttention(model, reduction, part=part)
     decoder = reader.decoder
-    _check_lengths(encoded, getattr(decoder.config, "max_position_embeddings", None))
+    _check_lengths(encoded, context_of(decoder.config))
     results: dict[int, TokenScores] = {}
     read = 0
     was_training = decoder.training
     decoder.eval()
     try:
+        padded = bears_padding(model)
         with torch.inference_mode(), reader:
-            for batch in batches([len(one.ids) for one in encoded], tokens_per_batch):
+            for batch in batches([len(one.ids) for one in encoded], tokens_per_batch, padded):
                 ids, mask = _padded([encoded[place].ids for place in batch])
                 decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
                 for place, row in zip(batch, reader.scores().cpu(), strict=True):
@@ -161,10 +164,11 @@ def looks_before(
     import torch
 
     from benchmark.models.attention import ReceivedAttention
+    from benchmark.models.loading import context_of
 
     encoded = _encode(tokenizer, texts, prefix)
     reader = ReceivedAttention(model)
-    _check_lengths(encoded, getattr(reader.decoder.config, "max_position_embeddings", None))
+    _check_lengths(encoded, context_of(reader.decoder.config))
     queries = [[one.last_before(place) for place in some] for one, some in zip(encoded, places, strict=True)]
     results: dict[int, list[Look | None]] = {}
     was_training = reader.decoder.training
@@ -299,11 +303,18 @@ def _check_lengths(encoded: Sequence[_Encoded], limit: int | None) -> None:
         )
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Places of texts of like length, the longest first, so that memory runs out at once or not at all."""
+def batches(lengths: Sequence[int], budget: int, padded: bool = True) -> Iterator[list[int]]:
+    """Places of texts of like length, the longest first, so that memory runs out at once or not at all.
+
+    Args:
+        lengths: Tokens of each text.
+        budget: Most tokens of a batch, padding included.
+        padded: Whether a batch may hold texts of unlike length.
+    """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+        full = batch and (len(batch) + 1) * lengths[batch[0]] > budget
+        if full or (batch and not padded and lengths[place] != lengths[batch[0]]):
             yield batch
             batch = []
         batch.append(place)

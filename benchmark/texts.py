@@ -182,7 +182,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     place = regular(path, _LINES)
     try:
-        with place.open(encoding="utf-8") as file:
+        with place.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue

@@ -68,8 +68,7 @@ class _Asking:
     def ours(self, task: str, batch: int) -> Rows:
         from benchmark.stages.evaluate import answer_rows, ask
 
-        samples, _ = ask(self.model, self._tokenizer, [task], self._metadata, batch, num_fewshot=None)
-        return answer_rows(samples)
+        return answer_rows(ask(self.model, self._tokenizer, [task], self._metadata, batch, num_fewshot=None).samples)
 
     def stock(self, task: str, batch: int, report: bool = False) -> Rows:
         from lm_eval.evaluator import simple_evaluate
@@ -82,8 +81,10 @@ class _Asking:
 
         manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(self._metadata))
         asked = HFLM(pretrained=self.model, tokenizer=copy.deepcopy(self._tokenizer), batch_size=batch)
-        evaluate: Callable[..., Any] = simple_evaluate if report else evaluated
-        found = evaluate(asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
+        if report:
+            found: Any = simple_evaluate(asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
+        else:
+            found = evaluated(asked, manager.load([task]), num_fewshot=None)
         return answer_rows(found["samples"])
 
 

@@ -16,6 +16,7 @@ import torch
 from benchmark import cli, doctor
 from benchmark.errors import UserError
 from benchmark.plan import make_plan
+from benchmark.prechecks import check_cells
 from benchmark.suite import load_suite
 from benchmark.texts import read_augmented, read_scores, read_texts
 from tests.test_suite import GOOD
@@ -334,8 +335,10 @@ def test_help_answers_at_once_since_nothing_heavy_is_loaded(here: Path) -> None:
     assert seconds < 1.5, "half a second where nothing else runs"
 
 
-def test_a_plan_is_made_without_torch(here: Path) -> None:
+def test_a_plan_whose_cells_were_checked_is_made_without_torch(here: Path) -> None:
     (here / "trial.yaml").write_text(SMALL)
+    plan = make_plan(load_suite(here / "trial.yaml"))
+    check_cells(plan, plan.cells, here / "results", remember=True)
     lines, seconds = _light("plan", "trial.yaml", "--json", cwd=here)
     assert lines[-1] == "heavy:"
     assert json.loads(lines[0])["cells"] == 1

@@ -105,7 +105,7 @@ DOCUMENTS = [
     {"id": "b", "half": "development", "text": "Bo met Cy.", "questions": [{"question": "Who?", "answer": "Cy"}]},
 ]
 FLAT = b'id,text,question,answers\n1,Ada met Bo.,Who?,"[""Ada"", ""Bo""]"\n2,"Bo met\nCy.",Who met Cy?,Bo\n'
-ASKED = [{"document": who, "question": "Who?", "answers": [name]} for who, name in (("a", "Ada"), ("b", "Cy"))]
+ASKED = [{"document": who, "question": f"{name}?", "answers": [name]} for who, name in (("a", "Ada"), ("b", "Cy"))]
 PARAGRAPH = {"context": "Ada met Bo.", "qas": [{"question": "Who met Bo?", "answers": [{"text": "Ada"}]}]}
 OTHER = {"context": "Bo met Cy.", "qas": [{"question": "Who met Cy?", "answers": [{"text": "Bo"}]}]}
 SQUAD = {"data": [{"title": "Meetings", "paragraphs": [PARAGRAPH, OTHER]}]}

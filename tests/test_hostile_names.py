@@ -107,7 +107,7 @@ def test_a_new_file_is_not_written_under_a_name_that_is_none(kind: str, name: st
 
 def test_the_ids_of_texts_name_no_files(tmp_path: Path) -> None:
     rows = [
-        {"id": name, "text": f"Ada met {number}.", "question": "Whom?", "answer": str(number)}
+        {"id": name, "text": f"Ada met {number}.", "question": f"Whom {number}?", "answer": str(number)}
         for number, name in enumerate(name for name in NAMES if name.strip())
     ]
     documents, out = tmp_path / "documents.jsonl", tmp_path / "out"

@@ -26,7 +26,8 @@ class Corpus:
     A text's id is also the cluster its questions belong to; `halves` says of each whether it is development or test.
     `metadata` goes to lm-eval's task loader. `gaps` gives, for the questions where the task knows it, the id of the
     text with the character offsets where the subject's name ends and where the answer begins; of several mentions of
-    the name it is the last before the answer.
+    the name it is the last before the answer. `texts_hash`, where a task gives it, is of the texts alone: stages that
+    read no question then depend on it and not on `data_hash`.
     """
 
     texts: list[Text]
@@ -36,6 +37,12 @@ class Corpus:
     metadata: dict[str, Any]
     may_redistribute: bool
     gaps: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    texts_hash: str | None = None
+
+    @property
+    def trained_on(self) -> str:
+        """Hash of what training depends on."""
+        return self.texts_hash or self.data_hash
 
 
 class Task(BaseModel):

@@ -1,8 +1,9 @@
 """The corpus task: a user's own documents, and the questions about them."""
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,13 +12,17 @@ from benchmark.inputs import reading
 from benchmark.record import file_hash
 from benchmark.texts import Text
 
+if TYPE_CHECKING:
+    from tasks.corpus.corpus import Document
+
 
 class OwnDocuments(Task):
     """Questions about documents that a user brings.
 
     Fields: `path`, a file of documents or a folder with `documents.*`; `questions` and `shots`, files of questions and
     of examples if they are not in that folder; `columns`, what columns are called; `answers_in_text`, "free" if answers
-    need not stand in their document. See tasks/corpus/README.md.
+    need not stand in their document; `characters`, "folded" if characters that look alike are equal.
+    See tasks/corpus/README.md.
     """
 
     folder: ClassVar[str] = "corpus"
@@ -29,6 +34,7 @@ class OwnDocuments(Task):
     shots: Path | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     answers_in_text: Literal["check", "free"] = "check"
+    characters: Literal["as_written", "folded"] = "as_written"
     evaluate: list[str] = Field(default=["corpus"], min_length=1)
 
     @field_validator("columns")
@@ -40,8 +46,9 @@ class OwnDocuments(Task):
         return columns
 
     def identity(self) -> dict[str, Any]:
-        """The names of the columns, which say what of the files is read. Where the files lie changes nothing."""
-        return {"columns": dict(sorted(self.columns.items()))}
+        """What of the files is read, and how it is compared. Where the files lie changes nothing."""
+        compared = {} if self.characters == "as_written" else {"characters": self.characters}
+        return {"columns": dict(sorted(self.columns.items())), **compared}
 
     @classmethod
     def definition(cls) -> str:
@@ -55,7 +62,7 @@ class OwnDocuments(Task):
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             files = corpus.find_files(path, questions, shots)
-            documents = corpus.read_corpus(path, questions, self.columns, self.answers_in_text)
+            documents = corpus.read_corpus(path, questions, self.columns, self.answers_in_text, self.characters)
             corpus.read_shots(files.shots, documents, self.columns)
             data_hash = _data_hash(files._asdict())
         options = {
@@ -64,6 +71,7 @@ class OwnDocuments(Task):
             "corpus_shots": shots and str(shots),
             "corpus_columns": self.columns,
             "corpus_answers_in_text": self.answers_in_text,
+            "corpus_characters": None if self.characters == "as_written" else self.characters,
         }
         return Corpus(
             texts=[Text(document["id"], document["text"]) for document in documents],
@@ -72,7 +80,14 @@ class OwnDocuments(Task):
             definition_hash=self.definition(),
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,
+            texts_hash=_texts_hash(documents),
         )
+
+
+def _texts_hash(documents: "list[Document]") -> str:
+    """SHA-256 over ids and texts: what training depends on, so that a corrected question trains nothing anew."""
+    texts = [(document["id"], document["text"]) for document in documents]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _data_hash(files: dict[str, Path | None]) -> str:

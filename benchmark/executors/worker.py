@@ -2,10 +2,13 @@
 
 import os
 import re
+import threading
 import time
 import traceback
 import warnings
 from pathlib import Path
+
+from tqdm import tqdm
 
 from benchmark.errors import MISTAKES, UserError
 from benchmark.executors.schedule import StageFailed
@@ -21,6 +24,8 @@ def prepare(threads: int) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # bars of several processes over one another; this project shows its own
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore")
+    # Else the first bar takes a semaphore of the system, which a worker that is killed never gives back.
+    tqdm.set_lock(threading.RLock())
 
 
 def quiet() -> None:

@@ -77,12 +77,29 @@ class Requests:
 
 def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: int | None) -> Requests:
     """What lm-eval asks in tasks of this project."""
+    listener = _Listener()
+    _listen(listener, tasks, metadata, num_fewshot)
+    return Requests(listener.generations, listener.comparisons)
+
+
+def samples_of(
+    tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: int | None, limit: int | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """lm-eval's samples of tasks of this project, the first `limit` of each, with empty answers."""
+    samples: dict[str, list[dict[str, Any]]] = _listen(_Listener(), tasks, metadata, num_fewshot, limit)["samples"]
+    return samples
+
+
+def _listen(
+    listener: "_Listener",
+    tasks: Sequence[str],
+    metadata: Mapping[str, Any],
+    num_fewshot: int | None,
+    limit: int | None = None,
+) -> Any:
     quiet_lm_eval()
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
-    listener = _Listener()
-    how = {"num_fewshot": num_fewshot, "bootstrap_iters": 0, "log_samples": False}
-    evaluated(listener, tasks=list(tasks), task_manager=manager, **how)
-    return Requests(listener.generations, listener.comparisons)
+    return evaluated(listener, manager.load(list(tasks)), num_fewshot, limit)
 
 
 class _Listener(LM):  # type: ignore[misc]

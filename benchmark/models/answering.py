@@ -7,38 +7,51 @@ both.
 """
 
 import copy
+import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from lm_eval import evaluator
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from torch.nn.functional import log_softmax
 
+from benchmark.models.behaviour import ALONE, bears_padding
+from benchmark.models.generation import set_aside_settings
+from benchmark.models.loading import context_of
 from benchmark.models.reading import Beginning, Reader, Row
 from benchmark.stages import Progress
 
 _KEPT = 16  # texts whose tokens are kept
 PASS = 64  # tokens that could be read in the time that one more forward pass takes
-# What a model's generation settings may say without changing its likeliest tokens.
-_HARMLESS = set(
-    "bos_token_id eos_token_id pad_token_id max_length use_cache cache_implementation transformers_version "
-    "_from_model_config do_sample temperature top_k top_p min_p typical_p epsilon_cutoff eta_cutoff".split()
-)
 
 _Request = tuple[tuple[str, str], list[int], list[int]]  # context and continuation, as texts and as tokens
 _Asked = tuple[Row, list[tuple[int, list[int]]]]  # a row, and the numbers of its requests with their places in it
 
 
-def evaluated(model: HFLM, **options: Any) -> Any:
-    """What lm-eval's `simple_evaluate` finds, but for its report on the machine, for which it runs pip for seconds."""
-    report = evaluator.add_env_info
-    evaluator.add_env_info = lambda results: None
-    try:
-        return evaluator.simple_evaluate(model, **options)
-    finally:
-        evaluator.add_env_info = report
+def evaluated(model: HFLM, loaded: Any, num_fewshot: int | None, limit: int | None = None) -> Any:
+    """What lm-eval's `evaluate` finds for tasks that its TaskManager loaded.
+
+    `simple_evaluate` does the same, and besides looks for a git checkout and runs pip for seconds to report on the
+    machine.
+
+    Args:
+        model: The model, as lm-eval takes it.
+        loaded: What `TaskManager.load` gave.
+        num_fewshot: Examples before each question, None for what the task says; a task that says 0 keeps it.
+        limit: The first so many questions of each task, None for all.
+    """
+    random.seed(DEFAULT_RANDOM_SEED)  # some tasks draw their examples or choices
+    np.random.seed(DEFAULT_OTHER_SEED)
+    for task in loaded["tasks"].values():
+        own = task.get_config("num_fewshot")
+        if own is None or (num_fewshot is not None and own != 0):
+            task.set_config(key="num_fewshot", value=num_fewshot or 0)
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    return evaluator.evaluate(model, loaded, limit=limit, bootstrap_iters=0, log_samples=True)
 
 
 class Answering(HFLM):  # type: ignore[misc]
@@ -54,10 +67,19 @@ class Answering(HFLM):  # type: ignore[misc]
         batch_size: Prompts answered at once. Where choices are compared, a batch has no more tokens than so many of the
             longest requests.
         progress: Told of the requests answered, of a kind (generations, likelihoods) at a time.
+
+    Attributes:
+        notes: What of the model was set aside, or done in another way for its sake.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int, progress: Progress) -> None:
-        super().__init__(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size)
+        super().__init__(
+            pretrained=model,
+            tokenizer=copy.deepcopy(tokenizer),
+            batch_size=batch_size,
+            max_length=context_of(model.config),
+        )
+        self.notes = [f"the model's {setting} was set aside" for setting in set_aside_settings(model, self.tokenizer)]
         self._progress = progress
         self._answered = self._asked = 0
         self._beginning: Beginning | None = None
@@ -69,7 +91,11 @@ class Answering(HFLM):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of stock lm-eval."""
-        return self._by_task(requests, super().generate_until)
+        if self._reader.reads or bears_padding(self.model, left=True):
+            return self._by_task(requests, super().generate_until)
+        if ALONE not in self.notes:
+            self.notes.append(ALONE)
+        return self._by_task(requests, self._generate_by_length)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """The likelihoods of stock lm-eval."""
@@ -84,6 +110,18 @@ class Answering(HFLM):  # type: ignore[misc]
                 self._encoded.clear()
             self._encoded[string] = super().tok_encode(string)
         return self._encoded[string]
+
+    def _generate_by_length(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """The answers of stock lm-eval, to prompts of one length at a time."""
+        lengths: dict[int, list[int]] = {}
+        for number, request in enumerate(requests):
+            lengths.setdefault(len(self.tok_encode(request.args[0])), []).append(number)
+        answers = [""] * len(requests)
+        for numbers in lengths.values():
+            found = super().generate_until([requests[number] for number in numbers], disable_tqdm)
+            for number, answer in zip(numbers, found, strict=True):
+                answers[number] = answer
+        return answers
 
     def _by_task(self, requests: list[Any], answer: Callable[..., list[Any]]) -> list[Any]:
         """Answer requests of one task after another, since those of a task have their examples in common."""
@@ -118,12 +156,9 @@ class Answering(HFLM):  # type: ignore[misc]
         return torch.cat([context, torch.tensor(filled, device=context.device)], dim=1)
 
     def _is_greedy(self, options: dict[str, Any]) -> bool:
-        """Whether nothing but the likeliest tokens is asked for, by the task or by the model's own settings."""
+        """Whether the task asks for nothing but the likeliest tokens."""
         others = options.keys() - {"attention_mask", "do_sample", "temperature"}
-        if others or options.get("do_sample") or options.get("temperature") or self.mixed_precision_dtype:
-            return False
-        settings = self.model.generation_config.to_diff_dict()
-        return {name for name, value in settings.items() if value} <= _HARMLESS
+        return not (others or options.get("do_sample") or options.get("temperature") or self.mixed_precision_dtype)
 
     def _readable_together(self, rows: list[list[int]], limit: int) -> Iterator[list[int]]:
         """Numbers of rows that can be read at once: all, or those of a length where padding would shift a window."""

@@ -1,9 +1,6 @@
-"""What is looked at of a model before its libraries read it: counts that would have them run on, or fill all memory."""
+"""Checks on a model before and after its libraries read it: absurd sizes, and weights that did not land in it."""
 
-import math
-import mmap
 import re
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +9,6 @@ from benchmark.models.spec import ModelSpec
 
 MOST_PARTS = 1000  # layers, or experts of a layer; the largest models have some hundreds
 PER_BYTE = 16  # parameters that a byte of weights may stand for; 2 bits each, the fewest in use, are 4
-
-_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes by type of value
-_GGUF_STRING, _GGUF_ARRAY = 8, 9
-_GGUF_NESTED = 4
 
 
 def check_config(spec: ModelSpec, config: Any) -> None:
@@ -34,21 +27,25 @@ def check_config(spec: ModelSpec, config: Any) -> None:
         raise UserError(f"model {spec.model!r}: its configuration says max_position_embeddings: {length}; mend it")
 
 
+def skeleton(config: Any) -> Any:
+    """A causal language model of this configuration without memory for its parameters."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
 def check_size(spec: ModelSpec, config: Any) -> None:
     """Raise UserError if a configuration asks for far more parameters than the weights beside it can hold.
 
     Only of a folder: what comes from the hub is not there yet. The model is built without memory for its parameters.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     folder = spec.local
     if folder is None or spec.trust_remote_code:
         return
     held = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
-    asked = sum(parameter.numel() for parameter in skeleton.parameters())
+    asked = sum(parameter.numel() for parameter in skeleton(config).parameters())
     if asked > PER_BYTE * held:
         raise UserError(
             f"model {spec.model!r}: cannot be loaded: its configuration asks for {asked:,} parameters, which weights "
@@ -57,14 +54,64 @@ def check_size(spec: ModelSpec, config: Any) -> None:
 
 
 def check_loaded(spec: ModelSpec, info: dict[str, Any]) -> None:
-    """Raise UserError if the weights lack a parameter of the model, which would be left to chance.
+    """Raise UserError if the weights lack a parameter of the model, or the model has no place for one of the weights.
 
-    `info` is what transformers tells of the loading.
+    transformers makes up the first at random and drops the second. `info` is its report on the loading.
     """
     if missing := sorted(info["missing_keys"]):
         raise UserError(
             f"model {spec.model!r}: its weights lack {len(missing)} of its parameters, as {missing[0]}; give a folder "
             "with all of them"
+        )
+    if unexpected := sorted(info["unexpected_keys"]):
+        raise UserError(
+            f"model {spec.model!r}: its configuration has no place for {len(unexpected)} of its weights, as "
+            f"{unexpected[0]}; give the configuration that they were saved with, or take them out of the file"
+        )
+
+
+def check_tied(spec: ModelSpec, model: Any) -> None:
+    """Raise UserError if a weight that the configuration ties to another one has other values in the file.
+
+    transformers keeps one of the two and drops the other. Only of a folder: the hub's files are not looked for.
+    """
+    from safetensors import safe_open
+
+    folder = spec.local
+    tied = getattr(model, "_tied_weights_keys", None)
+    if folder is None or folder.is_file() or not isinstance(tied, dict):
+        return
+    if not model.config.get_text_config(decoder=True).tie_word_embeddings:
+        return
+    names = {name for pair in tied.items() for name in pair}
+    values = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            values.update({name: weights.get_tensor(name) for name in names & set(weights.keys())})
+    for one, other in tied.items():
+        if one in values and other in values and not values[one].equal(values[other]):
+            raise UserError(
+                f"model {spec.model!r}: its configuration ties {one} to {other}, but its file has other values for the "
+                "two; set tie_word_embeddings to false in its config.json if both were trained"
+            )
+
+
+def check_finite(spec: ModelSpec, model: Any) -> None:
+    """Raise UserError if a weight is not a finite number in the precision it was loaded in."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not parameter.isfinite().all():
+            raise UserError(
+                f"model {spec.model!r}: {name} has numbers that are not finite in {spec.dtype}; set dtype: bfloat16 or "
+                "float32, or fetch the weights anew"
+            )
+
+
+def check_one_set_of_weights(spec: ModelSpec, folder: Path) -> None:
+    """Raise UserError if a folder has whole weights both in one file and in shards: only the one file would be read."""
+    if all((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        raise UserError(
+            f"model {spec.model!r}: has both model.safetensors and shards with an index; take away the set that is not "
+            "meant"
         )
 
 
@@ -78,83 +125,3 @@ def check_spread(spec: ModelSpec, model: Any) -> None:
             f"model {spec.model!r}: device_map: {spec.device_map}: the GPUs have no room for {len(beside)} of its "
             f"parts, as {beside[0]}; use more GPUs, or quantization (`benchmark plan --memory` says what fits)"
         )
-
-
-def check_gguf(path: Path) -> None:
-    """Raise UserError if a GGUF file is none, or counts more values, strings or tensors than its bytes can hold."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _Gguf(data).check()
-    except (ValueError, OSError, struct.error, OverflowError) as error:
-        reason = "ends too early" if isinstance(error, struct.error) else str(error)
-        raise UserError(f"model {str(path)!r}: no whole GGUF file: {reason}; fetch it anew") from None
-
-
-class _Gguf:
-    """A walk over the header of a GGUF file, as the format's own description lays it out; ValueError if it lies."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.place, self.order = data, 0, "<"
-
-    def check(self) -> None:
-        if self.data[:4] != b"GGUF":
-            raise ValueError("it does not begin with GGUF")
-        self.place = 4
-        if self._number("I") & 0xFFFF == 0:  # a version so large is a small one of the other byte order
-            self.order = ">"
-        tensors, values = self._number("Q"), self._number("Q")
-        self._room(tensors, 24)
-        self._room(values, 13)
-        for _ in range(values):
-            key = self._string()
-            kind = self._number("I")
-            start = self.place
-            self._skip(kind, 0)
-            if key.endswith(b".block_count") and _GGUF_SIZES.get(kind) in (4, 8):
-                layers = int.from_bytes(self.data[start : self.place], "little" if self.order == "<" else "big")
-                if not 1 <= layers <= MOST_PARTS:
-                    raise ValueError(f"{layers} layers, not 1 to {MOST_PARTS:,}")
-        for _ in range(tensors):
-            self._string()
-            dimensions = self._number("I")
-            self._room(dimensions, 8)
-            shape = [self._number("Q") for _ in range(dimensions)]
-            if math.prod(shape) > PER_BYTE * len(self.data):
-                raise ValueError("a tensor of more numbers than the file can hold")
-            self._forward(12)  # its type and where it lies
-
-    def _skip(self, kind: int, nested: int) -> None:
-        if kind == _GGUF_STRING:
-            self._string()
-        elif kind == _GGUF_ARRAY and nested < _GGUF_NESTED:
-            inner, count = self._number("I"), self._number("Q")
-            if inner in _GGUF_SIZES:
-                self._forward(count * _GGUF_SIZES[inner])
-            else:
-                self._room(count, 8)
-                for _ in range(count):
-                    self._skip(inner, nested + 1)
-        elif kind in _GGUF_SIZES:
-            self._forward(_GGUF_SIZES[kind])
-        else:
-            raise ValueError(f"a value of type {kind}")
-
-    def _number(self, kind: str) -> int:
-        (value,) = struct.unpack_from(f"{self.order}{kind}", self.data, self.place)
-        self.place += struct.calcsize(f"<{kind}")
-        return int(value)
-
-    def _string(self) -> bytes:
-        length = self._number("Q")
-        self._forward(length)
-        return self.data[max(self.place - length, self.place - 200) : self.place]
-
-    def _forward(self, size: int) -> None:
-        self._room(size, 1)
-        self.place += size
-
-    def _room(self, count: int, size: int) -> None:
-        if count * size > len(self.data) - self.place:
-            raise ValueError(
-                f"{count:,} of what takes {size} bytes or more, in the {len(self.data):,} bytes of the file"
-            )

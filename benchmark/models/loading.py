@@ -1,11 +1,23 @@
 """From a model spec to a model and its tokenizer."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, hide
-from benchmark.models.checks import check_config, check_gguf, check_loaded, check_size, check_spread
+from benchmark.errors import UserError, library_error
+from benchmark.models.checks import (
+    check_config,
+    check_finite,
+    check_loaded,
+    check_one_set_of_weights,
+    check_size,
+    check_spread,
+    check_tied,
+    skeleton,
+)
+from benchmark.models.gguf import check_is_read, check_tensors_are_read, read_header, rope_scaling
 from benchmark.models.spec import ModelSpec
+from benchmark.models.special_tokens import remove_appended
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -17,8 +29,9 @@ def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
     if path is None:
         return spec.model, {"revision": spec.revision}
     if path.is_file():
-        check_gguf(path)
+        read_header(path)
         return str(path.parent), {"gguf_file": path.name}
+    check_one_set_of_weights(spec, path)
     return str(path), {}
 
 
@@ -28,6 +41,8 @@ def load_tokenizer(
 ) -> "PreTrainedTokenizerFast":
     """The model's own tokenizer, a fast one, since scores live on character offsets.
 
+    It appends nothing to a text, whatever its files say: see `benchmark.models.special_tokens`.
+
     Raises UserError if it cannot be loaded or has no offsets.
     """
     from transformers import AutoTokenizer
@@ -36,13 +51,47 @@ def load_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
     except Exception as error:  # the libraries raise many kinds for a broken file; each means the same to the user
-        raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {library_error(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(
             f"model {model!r}: its tokenizer {type(tokenizer).__name__} gives no character offsets; "
             "add a tokenizer.json (a fast tokenizer) to the model's folder"
         )
+    if "gguf_file" not in where:
+        _check_splits_as_saved(model, revision, tokenizer)
+    try:
+        remove_appended(tokenizer)
+    except UserError as error:
+        raise UserError(f"model {model!r}: {error}") from None
     return tokenizer  # type: ignore[return-value]  # a fast one, as just checked
+
+
+_SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
+
+
+def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text otherwise than its tokenizer.json.
+
+    transformers 5 builds some classes anew and drops the pre-tokenizer of the file.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from tokenizers import Tokenizer
+
+    file = Path(tokenizer.name_or_path, "tokenizer.json")
+    if not file.is_file():
+        cached = try_to_load_from_cache(model, "tokenizer.json", revision=revision) if "/" in model else None
+        if not isinstance(cached, str):
+            return
+        file = Path(cached)
+    saved = Tokenizer.from_file(str(file))
+    saved.no_truncation()
+    saved.no_padding()
+    ids = saved.encode(_SPLIT_PROBE, add_special_tokens=False).ids
+    if tokenizer.encode(_SPLIT_PROBE, add_special_tokens=False) != ids:
+        raise UserError(
+            f"model {model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, splits "
+            "text otherwise than its tokenizer.json; take tokenizer_class out of tokenizer_config.json"
+        )
 
 
 def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
@@ -61,17 +110,45 @@ def load_config(spec: ModelSpec) -> Any:
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
     except Exception as error:
-        raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {library_error(error)}") from None
     check_config(spec, config)
+    if "gguf_file" in where and spec.local:
+        header = read_header(spec.local)
+        if scaling := rope_scaling(spec.local, header):
+            _scale_positions(config, scaling)
+        check_is_read(spec.local, header, config)
     return config
+
+
+def _scale_positions(config: Any, scaling: dict[str, Any]) -> None:
+    """Put `rope_parameters` that a GGUF file asks for into its configuration, in place.
+
+    Gemma 3 has one set for each kind of layer, and scales those of full attention alone.
+    """
+    given = config.rope_parameters
+    if "full_attention" in given:
+        config.rope_parameters = {**given, "full_attention": {**given["full_attention"], **scaling}}
+    else:
+        config.rope_parameters = {**given, **scaling}
+
+
+# Names that configurations have for the longest text, the most usual first.
+_CONTEXT = (
+    "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_seq_length",
+    "seq_length", "seq_len", "context_length", "max_context_length", "block_size",
+)  # fmt: skip
+
+
+def context_of(config: Any) -> int | None:
+    """How many tokens a model of this configuration takes, None where it does not say."""
+    text = getattr(config, "text_config", None) or config
+    lengths = (getattr(text, name, None) for name in _CONTEXT)
+    return next((length for length in lengths if type(length) is int and length > 0), None)
 
 
 def context_length(spec: ModelSpec) -> int | None:
     """How many tokens the model takes, or None where its configuration does not say."""
-    config = load_config(spec)
-    config = getattr(config, "text_config", None) or config
-    length = getattr(config, "max_position_embeddings", None)
-    return int(length) if length else None
+    return context_of(load_config(spec))
 
 
 def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
@@ -85,6 +162,9 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging
+
+    from benchmark.models.adapters import with_adapter
+    from benchmark.models.behaviour import check_causal
 
     logging.disable_progress_bar()  # a bar for every file and tensor; this project shows its own
     spec.check_device(device)
@@ -106,22 +186,29 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     if spec.quantization or device == "cuda":
         options["device_map"] = spec.device_map or ({"": 0} if device == "cuda" else device)
     try:
-        if "gguf_file" not in where:
-            check_size(spec, load_config(spec))
+        config = load_config(spec)
+        if spec.local and spec.local.is_file():
+            check_tensors_are_read(spec.local, read_header(spec.local), skeleton(config))
+            options["config"] = config
+        else:
+            check_size(spec, config)
         loaded: Any = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"model {spec.model!r}: cannot be loaded: {_first_line(error)}") from None
-    model, told = loaded
-    check_loaded(spec, told)
+        raise UserError(f"model {spec.model!r}: cannot be loaded: {library_error(error)}") from None
+    model, info = loaded
+    check_loaded(spec, info)
+    check_tied(spec, model)
+    check_finite(spec, model)
     if spec.device_map:
         check_spread(spec, model)
     if spec.adapter:
-        model = _with_adapter(model, spec)
+        model = with_adapter(model, spec)
     if spec.skip_layers:
         leave_out(model, spec)
     model.eval()
+    check_causal(spec, model)
     return model  # type: ignore[no-any-return]
 
 
@@ -139,32 +226,6 @@ def _quantization(spec: ModelSpec) -> Any:
     if spec.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
-
-
-def _with_adapter(model: "PreTrainedModel", spec: ModelSpec) -> "PreTrainedModel":
-    """The model with a peft adapter merged into its weights."""
-    from huggingface_hub import snapshot_download
-    from peft import PeftModel
-
-    if spec.quantization:
-        raise UserError(
-            f"adapter {spec.adapter!r}: cannot be merged into quantized weights; leave quantization out or give a "
-            "folder with both merged"
-        )
-    try:
-        # Fetched first, without pickled weights, which peft would read where there are no others.
-        folder = spec.local_adapter or snapshot_download(
-            str(spec.adapter), revision=spec.adapter_revision, allow_patterns=["*.json", "*.safetensors"]
-        )
-        adapted: Any = PeftModel.from_pretrained(model, str(folder))
-        merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"adapter {spec.adapter!r}: does not go with model {spec.model!r}: {_first_line(error)}"
-        ) from None
-    return merged
 
 
 def leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
@@ -201,9 +262,3 @@ def leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, "layer_idx", place)  # noqa: B010  # a module's attributes are typed as modules
-
-
-def _first_line(error: Exception) -> str:
-    """An error of a library as one line of bounded length."""
-    lines = [line.strip() for line in hide(str(error)).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {(lines or [''])[0][:200]}"

@@ -13,6 +13,9 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from benchmark.errors import UserError
+from benchmark.models.adapters import alike
+
 _PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, and nothing else
 _ARGUMENTS = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
 _CANNOT = (IndexError, RuntimeError, TypeError, ValueError)  # of architectures that take no such mask or cache
@@ -173,6 +176,8 @@ class Reader:
             use_cache=True,
             logits_to_keep=keep,
         ).logits
+        if not logits.amax().isfinite():  # NaN, too: a likeliest token would be made up
+            raise UserError("the model's logits are not finite numbers; load it in bfloat16 or float32")
         return logits
 
     def _apart(self, parts: torch.Tensor, skip: int) -> torch.Tensor:
@@ -193,7 +198,7 @@ class Reader:
         reading = _Reading(self, self.begin(start), len(rows))
         found = [*reading.on([row[len(start) :] for row in rows]), *reading.on([[more], [more]])]
         whole = [self._whole(row)[-1] for row in (*rows, *([*row, more] for row in rows))]
-        return _alike(torch.stack(found), torch.stack(whole))
+        return alike(torch.stack(found), torch.stack(whole))
 
     def _keeps_apart(self) -> bool:
         """Whether continuations in one row come out as each would by itself."""
@@ -201,7 +206,7 @@ class Reader:
         row, continuations = Row(context), [self._tokens(*some) for some in ((7, 3, 2), (2, 6))]
         places = [(0, place) for some in continuations for place in row.add(some)]
         whole = [self._whole([*context, *some[:-1]])[len(context) - 1 :] for some in continuations]
-        return _alike(self.predicted([row], self.begin(context[:2]), places), torch.cat(whole))
+        return alike(self.predicted([row], self.begin(context[:2]), places), torch.cat(whole))
 
     def _tokens(self, *numbers: int) -> list[int]:
         return [number % self._config.vocab_size for number in numbers]
@@ -254,9 +259,3 @@ def _holds(tried: Callable[[], bool]) -> bool:
         return tried()
     except _CANNOT:
         return False
-
-
-def _alike(found: torch.Tensor, whole: torch.Tensor) -> bool:
-    """Whether logits differ by no more than rounding makes them: the root of their precision, beside their spread."""
-    difference = (found.float() - whole.float()).square().mean().sqrt()
-    return bool(difference <= torch.finfo(whole.dtype).eps ** 0.5 * whole.float().std())

@@ -73,6 +73,12 @@ class ModelSpec(BaseModel):
         path = Path(os.path.expanduser(self.model))
         if os.path.exists(path):
             if (path / "adapter_config.json").is_file():
+                if (path / "config.json").is_file():
+                    raise UserError(
+                        f"model {self.model!r}: holds both a whole model (config.json) and an adapter "
+                        "(adapter_config.json); take adapter_config.json away to use the model as it is there, or put "
+                        "the adapter into a folder of its own and give that as adapter"
+                    )
                 raise UserError(
                     f"model {self.model!r}: an adapter without its base model; give the base as model and this folder "
                     "as adapter"

@@ -27,7 +27,7 @@ _CHARACTER = regex.compile(r"\X")  # what a reader takes for one: a letter with 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write texts.jsonl. A text "x" that is split becomes "x/0", "x/1" and so on."""
     corpus = make_task(call.where["entry"]).load()
-    if "data" in call.params and corpus.data_hash != call.params["data"]:
+    if "data" in call.params and corpus.trained_on != call.params["data"]:
         raise UserError(f"task {call.params['task']}: its data changed while the suite ran; run the suite again")
     fits = _fits([ModelSpec.model_validate(model) for model in call.where.get("fit", [])])
     asked = call.params.get("details", [])

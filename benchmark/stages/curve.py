@@ -25,7 +25,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     folders = sorted((inputs["trained"] / CHECKPOINTS).glob("*"), key=lambda folder: int(folder.name))
     points = []
     for number, folder in enumerate(folders):
-        samples, _ = ask(
+        answers = ask(
             trained_model(spec, params["device"], folder),
             tokenizer_of(spec),
             params["tasks"],
@@ -33,8 +33,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
             batch_size=params["batch_size"],
             num_fewshot=params["num_fewshot"],
         )
-        points.append({"steps": int(folder.name), "scores": means(answer_rows(samples))})
-        del samples
+        points.append({"steps": int(folder.name), "scores": means(answer_rows(answers.samples))})
+        del answers
         gc.collect()
         progress(number + 1, len(folders))
     (out / CURVE).write_text(json.dumps(points, indent=1, sort_keys=True))

@@ -4,7 +4,7 @@ import itertools
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.corpora import TASKS, make_task
 from benchmark.errors import UserError, nearest
@@ -15,6 +15,7 @@ from benchmark.stages import Progress
 from benchmark.store import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"
+MAX_GEN_TOKS = 256  # lm-eval's own limit, where a task says none
 PROMPTS_AT_ONCE = 1000  # whose tokens are held together while their lengths are checked
 
 
@@ -27,7 +28,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     check_questions(call)
     spec = ModelSpec.model_validate(call.where["model"])
     model = trained_model(spec, params["device"], inputs["trained"] / "model")
-    samples, versions = ask(
+    answers = ask(
         model,
         tokenizer_of(spec),
         params["tasks"],
@@ -36,9 +37,12 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         num_fewshot=params["num_fewshot"],
         progress=progress,
     )
-    rows = answer_rows(samples)
+    rows = answer_rows(answers.samples)
     _write_answers(out / ANSWERS, rows)
-    (out / RESULTS).write_text(json.dumps({"scores": means(rows), "versions": versions}, indent=1, sort_keys=True))
+    results = {"scores": means(rows), "versions": answers.versions}
+    if answers.notes:
+        results["notes"] = answers.notes
+    (out / RESULTS).write_text(json.dumps(results, indent=1, sort_keys=True))
     progress(1, 1)
 
 
@@ -71,6 +75,14 @@ def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
     return load_model(own, device)
 
 
+class Answers(NamedTuple):
+    """What asking came to: lm-eval's samples per task, the version of each task, and notes for the record."""
+
+    samples: dict[str, list[dict[str, Any]]]
+    versions: dict[str, str]
+    notes: list[str]
+
+
 def ask(
     model: Any,
     tokenizer: Any,
@@ -79,11 +91,11 @@ def ask(
     batch_size: int,
     num_fewshot: int | None,
     progress: Progress = lambda *steps: None,
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+) -> Answers:
     """Run lm-eval's tasks or groups of the project's task folder on a model.
 
     `progress` is told of the requests answered, of a kind (generations, likelihoods) at a time.
-    Returns lm-eval's samples per task and the version of each task.
+
     Raises UserError for a task that is not there, a prompt that the model has no room for, or an answer that is longer
     than the generation limit.
     """
@@ -97,19 +109,13 @@ def ask(
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
     asked = language_model(model, tokenizer, batch_size, progress)
-    results = evaluated(
-        asked,
-        tasks=list(tasks),
-        task_manager=manager,
-        num_fewshot=num_fewshot,
-        bootstrap_iters=0,
-        log_samples=True,
-    )
+    results = evaluated(asked, manager.load(list(tasks)), num_fewshot)
     if results is None:
         raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
-    check_prompts(results["samples"], asked, "lower evaluation.num_fewshot")
-    _check_answers(results["samples"], asked.tokenizer)
-    return results["samples"], {name: str(version) for name, version in results["versions"].items()}
+    check_prompts(results["samples"], asked.tokenizer, asked.max_length, "lower evaluation.num_fewshot")
+    check_answers(results["samples"], asked.tokenizer)
+    versions = {name: str(version) for name, version in results["versions"].items()}
+    return Answers(results["samples"], versions, asked.notes)
 
 
 def quiet_lm_eval() -> None:
@@ -125,8 +131,15 @@ def language_model(model: Any, tokenizer: Any, batch_size: int, progress: Progre
     return Answering(model, tokenizer, batch_size, progress)
 
 
-def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any, remedy: str) -> None:
-    """Refuse answers to prompts that lm-eval cut on the left, of which it tells in a log alone."""
+def check_prompts(samples: dict[str, list[dict[str, Any]]], tokenizer: Any, longest: int, remedy: str) -> None:
+    """Refuse prompts that lm-eval would cut on the left, of which it tells in a log alone.
+
+    Args:
+        samples: lm-eval's samples per task.
+        tokenizer: The model's tokenizer.
+        longest: Most tokens of prompt and answer that the model takes.
+        remedy: What to do, for the end of the error line.
+    """
     for task, answered in samples.items():
         # One text alone is to be predicted, which lm-eval reads window by window.
         asked = (
@@ -138,16 +151,16 @@ def check_prompts(samples: dict[str, list[dict[str, Any]]], language_model: Any,
         while batch := list(itertools.islice(asked, PROMPTS_AT_ONCE)):
             # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
             texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in batch]
-            for (question, _, rest), ids in zip(batch, language_model.tokenizer(texts)["input_ids"], strict=True):
-                answer = 0 if isinstance(rest, str) else rest.get("max_gen_toks", language_model.max_gen_toks)
-                if len(ids) + answer > language_model.max_length:
+            for (question, _, rest), ids in zip(batch, tokenizer(texts, verbose=False)["input_ids"], strict=True):
+                answer = 0 if isinstance(rest, str) else rest.get("max_gen_toks", MAX_GEN_TOKS)
+                if len(ids) + answer > longest:
                     raise UserError(
                         f"{task}: question {question!r}: prompt and answer need {len(ids) + answer} tokens, more than "
-                        f"the model's context of {language_model.max_length}; {remedy}"
+                        f"the model's context of {longest}; {remedy}"
                     )
 
 
-def _check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:
+def check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:
     """Refuse questions none of whose gold answers can be generated whole, which would count as wrong unsaid."""
     for task, answered in samples.items():
         for sample in answered:
@@ -159,8 +172,8 @@ def _check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> 
             )
             if shortest > limit:
                 raise UserError(
-                    f"{task}: question {sample['doc']['id']!r}: its answer has {shortest} tokens, more than the "
-                    f"{limit} that may be generated; raise max_gen_toks in the task's YAML or shorten the answer"
+                    f"{task}: question {sample['doc']['id']!r}: its shortest answer has {shortest} tokens, more than "
+                    f"the {limit} that may be generated; add a shorter answer"
                 )
 
 

@@ -102,7 +102,7 @@ class _Tasks:
             self._loaded[entry.name] = self._load(entry)
 
     def _load(self, entry: LmEvalTask) -> Any:
-        """The task or group as lm-eval takes it."""
+        """What lm-eval's TaskManager gives for the task or group."""
         where, known = f"retention {entry.name}: lm-eval task {entry.lm_eval!r}", self._manager.all_tasks
         if entry.lm_eval not in known:
             raise UserError(f"{where}: unknown; {did_you_mean(entry.lm_eval, known)}`lm-eval ls tasks` lists them")
@@ -127,7 +127,7 @@ class _Tasks:
             metrics = set(tasks[entry.lm_eval].aggregation())
         if entry.metric.partition(",")[0] not in metrics:
             raise self._no_metric(entry, sorted(metrics))
-        return group or tasks[entry.lm_eval]
+        return loaded
 
     def measure(
         self, entry: LmEvalTask, model: Any, tokenizer: Any, batch_size: int, progress: Progress
@@ -136,16 +136,9 @@ class _Tasks:
         from benchmark.models.answering import evaluated
 
         asked = language_model(model, tokenizer, batch_size, progress)
-        results = evaluated(
-            asked,
-            tasks=[self._loaded[entry.name]],
-            task_manager=self._manager,
-            num_fewshot=entry.num_fewshot,
-            limit=entry.limit,
-            bootstrap_iters=0,
-            log_samples=True,
-        )
-        check_prompts(results["samples"], asked, f"lower num_fewshot of retention {entry.name}")
+        results = evaluated(asked, self._loaded[entry.name], entry.num_fewshot, entry.limit)
+        remedy = f"lower num_fewshot of retention {entry.name}"
+        check_prompts(results["samples"], asked.tokenizer, asked.max_length, remedy)
         values = {
             key: value
             for key, value in {**results.get("groups", {}), **results["results"]}[entry.lm_eval].items()

@@ -1,5 +1,6 @@
 """Score stage: how much attention each token of each text receives in one model, or its loss there."""
 
+import json
 from pathlib import Path
 
 from benchmark.models.loading import load_model, tokenizer_of
@@ -9,12 +10,14 @@ from benchmark.stages import Progress
 from benchmark.store import StageCall
 from benchmark.texts import read_texts, write_scores
 
-SCORES = "scores.parquet"
+SCORES, NOTES = "scores.parquet", "notes.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write scores.parquet from the input "corpus"."""
+    """Write scores.parquet from the input "corpus", and notes.json where texts could not be read as usual."""
     import torch
+
+    from benchmark.models.behaviour import ALONE, bears_padding
 
     params = call.params
     torch.set_num_threads(params["threads"])
@@ -31,3 +34,5 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         part=AttentionPart.model_validate(params.get("attention", {})),
     )
     write_scores(out / SCORES, scores)
+    if not bears_padding(model):
+        (out / NOTES).write_text(json.dumps([ALONE]))

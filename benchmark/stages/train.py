@@ -22,6 +22,7 @@ from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText, read_augmented
 from benchmark.training.begun import TRAINER, made_on
+from benchmark.training.lora import with_lora
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -41,8 +42,10 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     import torch
     from transformers import set_seed
 
+    from benchmark.models.behaviour import ALONE, bears_padding
     from benchmark.training.checkpoints import Checkpoints
     from benchmark.training.fit import fit
+    from benchmark.training.rows import keeps_rows_apart
 
     began = time.monotonic()
     params = call.params
@@ -64,6 +67,10 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
             shutil.rmtree(begun, ignore_errors=True)
         set_seed(params["seed"])
         model = _trainable(load_model(spec, params["device"]), recipe, spec)
+        if micro_batch > 1 and not keeps_rows_apart(model) and not bears_padding(model.eval()):
+            micro_batch = 1
+            lowered.append(ALONE)
+        model.train()
 
         def step_done(done: int, total: int, model: Any = model) -> None:
             if done in wanted:
@@ -209,19 +216,12 @@ def _trainable(model: "PreTrainedModel", recipe: Recipe, spec: ModelSpec) -> Any
             raise UserError(
                 f"model {spec.model!r}: full fine-tuning needs plain float32 weights; set recipe.adaptation: lora"
             )
-        return model.train()
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+        return model.requires_grad_(True).train()  # merging an adapter had frozen them
+    from peft import prepare_model_for_kbit_training
 
     if spec.quantization:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    config = LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config).train()
+    return with_lora(model, recipe, spec)
 
 
 def _adapter_parameters(model: Any) -> int:

@@ -330,7 +330,7 @@ def _strip_tags(where: str, tagged: str) -> tuple[str, dict[str, tuple[int, int]
 
 def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8: {error}") from None
     for number, line in enumerate(lines, start=1):

@@ -4,42 +4,45 @@
 beside it. `read_corpus` gives the documents that a model is trained on before it is asked.
 """
 
-import csv
-import difflib
 import importlib.util
-import json
-import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from tasks.biography import biography as metrics
-else:  # by its place, since lm-eval may be started anywhere
-    _spec = importlib.util.spec_from_file_location(
-        "corpus_metrics", Path(__file__).parents[1] / "biography" / "biography.py"
-    )
-    metrics = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(metrics)
+    from tasks.corpus import tables, wording
+else:  # by their places, since lm-eval may be started anywhere
 
-score_answer = metrics.score_answer
+    def _beside(place: str) -> ModuleType:
+        file = Path(__file__).parents[1] / place
+        spec = importlib.util.spec_from_file_location(f"corpus_{file.stem}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    metrics = _beside("biography/biography.py")
+    tables, wording = (_beside(f"corpus/{name}.py") for name in ("tables", "wording"))
 
 HALVES = ("development", "test")
-FORMATS = (".jsonl", ".csv", ".parquet")
+CHARACTERS = ("as_written", "folded")
 PROMPT = "Question: {question}\nAnswer:"
 
-# What a column is for, and what it is called unless `columns` says otherwise.
-COLUMNS = {
-    "id": ("id",),
-    "text": ("text",),
-    "half": ("half",),
-    "questions": ("questions",),
-    "document": ("document",),
-    "question": ("question",),
-    "answers": ("answers", "answer"),
-}
+
+def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
+    """Score one question for lm-eval (`process_results`): exact match and F1, the best over `doc["answers"]`.
+
+    Where the question says that characters are folded, those that look alike count as equal.
+    """
+    if doc.get("characters") == "folded":
+        doc = {**doc, "answers": [wording.fold(gold) for gold in doc["answers"]]}
+        results = [wording.fold(metrics.extract_answer(result)) for result in results]
+    scores: dict[str, float] = metrics.score_answer(doc, results)
+    return scores
 
 
 class Question(TypedDict):
@@ -80,20 +83,21 @@ def find_files(path: str | Path | None, questions: str | Path | None = None, sho
     found = {role: Path(file).expanduser() if file else None for role, file in given.items()}
     documents: Path | None = path
     if path.is_dir():
-        documents = _in_folder(path, "documents")
+        documents = tables.in_folder(path, "documents")
         if documents is None:
-            raise ValueError(f"{path}: no documents{'|'.join(FORMATS)} in this folder; name the file itself")
+            raise ValueError(f"{path}: no documents{'|'.join(tables.FORMATS)} in this folder; name the file itself")
         for role, file in found.items():
-            beside = _in_folder(path, role)
+            beside = tables.in_folder(path, role)
             if file and beside:
                 raise ValueError(f"{beside}: {role}: {file} is given besides; leave one of the two out")
             found[role] = file or beside
     assert documents is not None
     for file in (documents, *found.values()):
         if file and not file.is_file():
-            raise ValueError(f"{file}: no such file; give a {_list(FORMATS)} file, or a folder with documents.*")
-        if file and file.suffix.lower() not in FORMATS:
-            raise ValueError(f"{file}: unknown format {file.suffix!r}; give a {_list(FORMATS)} file")
+            known = tables.listed(tables.FORMATS)
+            raise ValueError(f"{file}: no such file; give a {known} file, or a folder with documents.*")
+        if file and file.suffix.lower() not in tables.FORMATS:
+            raise ValueError(f"{file}: unknown format {file.suffix!r}; give a {tables.listed(tables.FORMATS)} file")
     return Files(documents, found["questions"], found["shots"])
 
 
@@ -102,14 +106,16 @@ def read_corpus(
     questions: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     answers_in_text: str = "check",
+    characters: str = "as_written",
 ) -> list[Document]:
     """Read documents with their questions, in the order of their file. README.md describes the layouts.
 
     Args:
         path: A file, or a folder with `documents.*` and `questions.*`.
         questions: A file of questions that name their document by its id.
-        columns: Names of columns that are not called as in COLUMNS.
+        columns: Names of columns that are not called as in `tables.COLUMNS`.
         answers_in_text: "check" refuses a question none of whose answers stands in its document, "free" allows it.
+        characters: "folded" counts characters that look alike as equal, "as_written" does not.
 
     Raises:
         ValueError: Naming file, row and field, something is missing or does not fit.
@@ -117,11 +123,13 @@ def read_corpus(
     check_columns(columns or {})
     if answers_in_text not in ("check", "free"):
         raise ValueError(f"answers_in_text: {answers_in_text!r} is none of check, free")
+    if characters not in CHARACTERS:
+        raise ValueError(f"characters: {characters!r} is none of {tables.listed(CHARACTERS)}")
     files = find_files(path, questions)
-    table = _Table(files.documents, columns)
+    table = tables.Table(files.documents, columns)
     documents, asked = _documents(table, apart=files.questions)
     if files.questions:
-        asked = _questions(_Table(files.questions, columns), documents)
+        asked = _questions(tables.Table(files.questions, columns), documents)
     seen: dict[tuple[str, str], str] = {}
     for where, name, question in asked:
         if (name, question["question"]) in seen:
@@ -131,8 +139,10 @@ def read_corpus(
             )
         seen[name, question["question"]] = where
         documents[name]["questions"].append(question)
+    _check_one_line(asked)
+    _check_told_apart(asked)
     if answers_in_text == "check":
-        _check_answers(asked, documents)
+        _check_answers(asked, documents, characters)
     _set_halves(files.questions or files.documents, list(documents.values()), table.column("half") is not None)
     return list(documents.values())
 
@@ -146,7 +156,7 @@ def read_shots(
     """
     if file is None:
         return []
-    table = _Table(file, columns)
+    table = tables.Table(file, columns)
     question, answers = table.needed("question"), table.needed("answers")
     asked = {question["question"] for document in documents for question in document["questions"]}
     shots = []
@@ -161,8 +171,8 @@ def read_shots(
 def check_columns(columns: Mapping[str, str]) -> None:
     """Raise ValueError if a name is given for a column that there is no use for."""
     for role in columns:
-        if role not in COLUMNS:
-            raise ValueError(f"there is no {role!r} to name a column for; {_nearest(role, COLUMNS)}")
+        if role not in tables.COLUMNS:
+            raise ValueError(f"there is no {role!r} to name a column for; {tables.nearest(role, tables.COLUMNS)}")
 
 
 def load(
@@ -172,6 +182,7 @@ def load(
     corpus_shots: str | None = None,
     corpus_columns: dict[str, str] | None = None,
     corpus_answers_in_text: str = "check",
+    corpus_characters: str = "as_written",
     **_: object,
 ) -> "dict[str, Dataset]":
     """Build the data of the lm-eval task: a row per question, with its prompt.
@@ -186,7 +197,7 @@ def load(
 
     if half not in (*HALVES, "all"):
         raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
-    documents = read_corpus(corpus_path, corpus_questions, corpus_columns, corpus_answers_in_text)
+    documents = read_corpus(corpus_path, corpus_questions, corpus_columns, corpus_answers_in_text, corpus_characters)
     shots = read_shots(find_files(corpus_path, corpus_questions, corpus_shots).shots, documents, corpus_columns)
     before = "".join(f"{PROMPT.format(question=shot['question'])} {shot['answers'][0]}\n\n" for shot in shots)
     rows = []
@@ -200,6 +211,8 @@ def load(
                     "prompt": before + PROMPT.format(question=question["question"]),
                     **question,
                 }
+                if corpus_characters != "as_written":
+                    row["characters"] = corpus_characters
                 rows.append(row)
     return {"questions": Dataset.from_list(rows)}
 
@@ -209,7 +222,7 @@ def load(
 _Asked = list[tuple[str, str, Question]]  # where it stands, the document's id, the question
 
 
-def _documents(table: "_Table", apart: Path | None) -> tuple[dict[str, Document], _Asked]:
+def _documents(table: "tables.Table", apart: Path | None) -> tuple[dict[str, Document], _Asked]:
     """The documents of a file by id, without questions, and the questions that stand in the same file."""
     for role in ("id", "half", "questions"):
         if role in table.named:
@@ -226,23 +239,15 @@ def _documents(table: "_Table", apart: Path | None) -> tuple[dict[str, Document]
         )
     documents: dict[str, Document] = {}
     asked: _Asked = []
-    of_text: dict[str, str] = {}
-    for where, row in table.rows:
-        text = _text(where, text_column, row.get(text_column))
+    names = _Names(table, text_column, id_column, one_question_a_row=flat is not None)
+    for (where, row), (name, text) in zip(table.rows, names.of_rows(), strict=True):
         half = row.get(half_column) if half_column else ""
         if half_column and half not in HALVES:
             raise ValueError(f"{where}: {half_column}: {half!r} is none of {', '.join(HALVES)}")
-        if id_column:
-            name = _text(where, id_column, row.get(id_column))
-        else:  # one question a row: rows with one text are one document
-            name = of_text.get(text, f"doc-{len(documents):05d}") if flat else f"doc-{len(documents):05d}"
         if name not in documents:
             documents[name] = {"id": name, "text": text, "half": str(half), "questions": []}
-            of_text[text] = name
-        elif not flat or documents[name]["text"] != text or documents[name]["half"] != half:
-            same = " with another text or half" if flat else ""
-            column = id_column or text_column
-            raise ValueError(f"{where}: {column}: {name!r} stands there twice{same}; give every document its own id")
+        elif documents[name]["half"] != half:
+            raise ValueError(f"{where}: {half_column}: document {name!r} is of both halves; give it one")
         if nested:
             items = _items(where, nested, row.get(nested), table)
             asked += [(where, name, question) for question in items]
@@ -253,27 +258,96 @@ def _documents(table: "_Table", apart: Path | None) -> tuple[dict[str, Document]
     return documents, asked
 
 
-def _questions(table: "_Table", documents: Mapping[str, Document]) -> _Asked:
+class _Names:
+    """What the documents of a table's rows are called. One text is one document, whatever its id.
+
+    In a file with a question a row, as SQuAD lies on the hub, a text comes several times. Its ids are then those of the
+    documents, or, if none comes twice, those of the questions.
+    """
+
+    def __init__(
+        self, table: "tables.Table", text_column: str, id_column: str | None, one_question_a_row: bool
+    ) -> None:
+        self._column = id_column
+        self._texts: list[tuple[str, str]] = []  # of every row: where it stands, its text
+        self._ids: list[str] = []
+        self._several_rows = one_question_a_row
+        alike: dict[str, tuple[str, str]] = {}
+        for where, row in table.rows:
+            text = tables.document_text(where, text_column, row.get(text_column))
+            before, same = alike.setdefault(_key(text), (where, text))
+            if same != text:
+                raise ValueError(
+                    f"{where}: {text_column}: differs from the text at {before} in white space or Unicode form alone; "
+                    "make the two equal"
+                )
+            if before != where and not one_question_a_row:
+                raise ValueError(
+                    f"{where}: {text_column}: the same text stands at {before}; put all questions about it there"
+                )
+            self._texts.append((where, text))
+            if id_column:
+                self._ids.append(tables.text_of(where, id_column, row.get(id_column)))
+
+    def of_rows(self) -> Iterator[tuple[str, str]]:
+        """The document's name and text, row by row. Raises ValueError if ids and texts contradict each other."""
+        are_documents = bool(self._ids) and not (self._several_rows and self._are_of_questions())
+        numbers: dict[str, str] = {}
+        texts: dict[str, str] = {}
+        for row, (where, text) in enumerate(self._texts):
+            name = self._ids[row] if are_documents else numbers.setdefault(text, f"doc-{len(numbers):05d}")
+            if name in texts and (texts[name] != text or not self._several_rows):
+                how = " with another text" if self._several_rows else ""
+                raise ValueError(
+                    f"{where}: {self._column}: {name!r} stands there twice{how}; give every document its own id"
+                )
+            texts[name] = text
+            yield name, text
+
+    def _are_of_questions(self) -> bool:
+        """Whether the ids name the rows' questions. Raises ValueError if some name texts, and others do not."""
+        ids_of: dict[str, list[str]] = {}
+        for (_, text), name in zip(self._texts, self._ids, strict=True):
+            ids_of.setdefault(text, []).append(name)
+        if all(len(set(ids)) == 1 for ids in ids_of.values()):
+            return False
+        if len(set(self._ids)) == len(self._ids):
+            return True
+        for (where, text), name in zip(self._texts, self._ids, strict=True):
+            if name != ids_of[text][0]:
+                raise ValueError(
+                    f"{where}: {self._column}: {name!r} has the text of {ids_of[text][0]!r}; give a text one id, or "
+                    "every row its own"
+                )
+        return False
+
+
+def _key(text: str) -> str:
+    """Equal for texts that differ in white space or in how accents are composed alone."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def _questions(table: "tables.Table", documents: Mapping[str, Document]) -> _Asked:
     """The questions of a file of their own."""
     document, question, answers = (table.needed(role) for role in ("document", "question", "answers"))
     if half := table.column("half"):
         raise ValueError(f"{table.file}: {half}: whole documents are of a half; move the column to their file")
     asked: _Asked = []
     for where, row in table.rows:
-        name = _text(where, document, row.get(document))
+        name = tables.text_of(where, document, row.get(document))
         if name not in documents:
-            raise ValueError(f"{where}: {document}: no document {name!r}; {_nearest(name, documents)}")
+            raise ValueError(f"{where}: {document}: no document {name!r}; {tables.nearest(name, documents)}")
         made = _question(where, question, row.get(question), answers, row.get(answers), table.is_csv)
         asked.append((where, name, made))
     return asked
 
 
-def _items(where: str, column: str, value: object, table: "_Table") -> Iterator[Question]:
+def _items(where: str, column: str, value: object, table: "tables.Table") -> Iterator[Question]:
     """The questions in one cell of the documents' file."""
     if value is None:
         return
     if table.is_csv:
-        value = _json_cell(where, column, str(value))
+        value = tables.json_cell(where, column, str(value))
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError(f'{where}: {column}: expected a list of {{"question": …, "answers": …}}')
     for number, item in enumerate(value):
@@ -287,13 +361,13 @@ def _items(where: str, column: str, value: object, table: "_Table") -> Iterator[
 
 
 def _question(where: str, question: str, asked: object, answers: str, values: object, in_csv: bool) -> Question:
-    text = _text(where, question, asked).strip()
+    text = tables.text_of(where, question, asked).strip()
     if in_csv and isinstance(values, str) and values.lstrip().startswith("["):
-        values = _json_cell(where, answers, values)
-    listed = values if isinstance(values, list) else [values]
-    if values is None or not listed:
+        values = tables.json_cell(where, answers, values)
+    given = _texts_of(values)
+    if not given:
         raise ValueError(f"{where}: {answers}: a question without an answer; give it one, or leave the question out")
-    golds = [_text(where, answers, value).strip() for value in listed]
+    golds = list(dict.fromkeys(tables.text_of(where, answers, value).strip() for value in given))
     for gold in golds:
         if not metrics.normalise(gold):
             raise ValueError(
@@ -303,19 +377,74 @@ def _question(where: str, question: str, asked: object, answers: str, values: ob
     return {"question": text, "answers": golds}
 
 
-def _check_answers(asked: _Asked, documents: Mapping[str, Document]) -> None:
-    texts = {name: metrics.normalise(document["text"]) for name, document in documents.items()}
+def _texts_of(values: object) -> list[object]:
+    """Answers one by one: of a list, of SQuAD's {"text": […], "answer_start": […]}, or a single one."""
+    if isinstance(values, dict) and "text" in values:
+        return _texts_of(values["text"])
+    if isinstance(values, list):
+        return [value["text"] if isinstance(value, dict) and "text" in value else value for value in values]
+    return [] if values is None else [values]
+
+
+def _check_one_line(asked: _Asked) -> None:
+    """Refuse answers that nobody can give: what a model writes counts up to the end of its first line."""
+    for where, _, question in asked:
+        if all("\n" in gold or "\r" in gold for gold in question["answers"]):
+            raise ValueError(
+                f"{where}: answers: {question['answers'][0]!r} has several lines, and an answer ends with its first; "
+                "give it in one line"
+            )
+
+
+def _check_told_apart(asked: _Asked) -> None:
+    """Refuse a question asked of several documents with unlike answers: closed-book the prompts are the same."""
+    first: dict[str, tuple[str, set[str]]] = {}
+    for where, name, question in asked:
+        golds = {metrics.normalise(gold) for gold in question["answers"]}
+        other, others = first.setdefault(question["question"], (name, golds))
+        if not golds & others:
+            raise ValueError(
+                f"{where}: question: {question['question']!r} is asked of document {other!r} as well, with another "
+                "answer; name in the question what it is about, since the document is not shown"
+            )
+
+
+def _check_answers(asked: _Asked, documents: Mapping[str, Document], characters: str) -> None:
+    """Refuse questions none of whose answers stands in its document as whole words, compared as the metrics do."""
+    folded = wording.fold if characters == "folded" else str
+    texts = {name: metrics.normalise(folded(document["text"])) for name, document in documents.items()}
     strange = [
         (where, name, question)
         for where, name, question in asked
-        if not any(metrics.normalise(gold) in texts[name] for gold in question["answers"])
+        if not any(_holds(metrics.normalise(folded(gold)), texts[name]) for gold in question["answers"])
     ]
     if strange:
         where, name, question = strange[0]
         raise ValueError(
             f"{where}: answers: {' | '.join(question['answers'])!r} is not in the text of document {name!r} "
-            f"({len(strange)} of {len(asked)} questions are so); correct it, or set answers_in_text: free"
+            f"({len(strange)} of {len(asked)} questions are so); "
+            f"{_remedy(question['answers'], documents[name]['text'], characters)}"
         )
+
+
+def _holds(answer: str, text: str) -> bool:
+    return answer in text and not wording.longer_word(answer, text)
+
+
+def _remedy(golds: list[str], text: str, characters: str) -> str:
+    """Why an answer is not in a text that looks as if it had it, and what to do."""
+    for gold in golds:
+        if characters != "folded" and (what := wording.difference(gold, text, _stands_in)):
+            return f"with {what} it is: set characters: folded, or write both alike"
+        if gold.endswith(".0") and gold[:-2].isdigit() and _stands_in(gold[:-2], text):
+            return f"{gold[:-2]!r} is: a table program wrote it as a decimal number; write it as text"
+        if word := wording.longer_word(metrics.normalise(gold), metrics.normalise(text)):
+            return f"only as a part of {word!r}; give the whole word, or set answers_in_text: free"
+    return "correct it, or set answers_in_text: free"
+
+
+def _stands_in(answer: str, text: str) -> bool:
+    return _holds(metrics.normalise(answer), metrics.normalise(text))
 
 
 def _set_halves(file: Path, documents: list[Document], given: bool) -> None:
@@ -332,137 +461,3 @@ def _set_halves(file: Path, documents: list[Document], given: bool) -> None:
                 f"{file}: half: no question in the {half} half; settings are chosen on one half and reported on the "
                 f"other, so {'let the column half name both' if given else 'ask about two documents at least'}"
             )
-
-
-# --- from files to rows
-
-
-class _Table:
-    """The rows of a file, each with the place where it stands, and its columns by what they are for."""
-
-    def __init__(self, file: Path, columns: Mapping[str, str] | None) -> None:
-        self.file = file
-        self.is_csv = file.suffix.lower() == ".csv"
-        self.named = dict(columns or {})
-        read = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[file.suffix.lower()]
-        try:
-            self.rows = list(read(file))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: not UTF-8: {error}; save it in UTF-8") from None
-        except OSError as error:
-            raise ValueError(f"{file}: {error.strerror or error}; give a file that can be read") from None
-        if not self.rows:
-            raise ValueError(f"{file}: there is no row in it; give a file with one document or question a row at least")
-        self._known = list(dict.fromkeys(key for _, row in self.rows for key in row))
-
-    def column(self, role: str) -> str | None:
-        """The column for something, or None if there is none."""
-        return self.among(role, self._known)
-
-    def needed(self, role: str) -> str:
-        """The column for something. Raises ValueError if it is not there."""
-        found = self.column(role)
-        if found is None:
-            raise ValueError(f"{self.file}: {self.lacking(role)}")
-        return found
-
-    def among(self, role: str, keys: list[str]) -> str | None:
-        """Which of these columns is the one for something. Raises ValueError if two could be."""
-        found = [name for name in self._names(role) if name in keys]
-        if len(found) > 1:
-            raise ValueError(f"{self.file}: {_list(found)}: say under columns which of them holds the {role}")
-        return found[0] if found else None
-
-    def lacking(self, role: str) -> str:
-        """Say that there is no column for something, and which ones there are."""
-        name = self._names(role)[0]
-        return f"no column {name!r}; {_nearest(name, self._known)}; name yours with columns: {{{role}: …}}"
-
-    def _names(self, role: str) -> tuple[str, ...]:
-        return (self.named[role],) if role in self.named else COLUMNS[role]
-
-
-def _jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{file}:{number}: not JSON: {error.msg} at column {error.colno}") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{file}:{number}: expected a JSON object")
-            yield f"{file}:{number}", row
-
-
-def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows are counted below the header, since a quoted cell may run over several lines; an empty cell is None."""
-    limit = csv.field_size_limit(sys.maxsize)  # else no cell may have more than 131072 characters
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, [])
-            if len(set(header)) < len(header):
-                raise ValueError(f"{file}:1: a column stands there twice; give every column its own name")
-            for number, cells in enumerate((cells for cells in reader if cells), start=1):
-                if len(cells) != len(header):
-                    raise ValueError(
-                        f"{file}: row {number}: {len(cells)} cells, but the header has {len(header)}; put cells that "
-                        "hold a comma in double quotes"
-                    )
-                yield f"{file}: row {number}", {key: cell or None for key, cell in zip(header, cells, strict=True)}
-    except csv.Error as error:
-        raise ValueError(f"{file}: not CSV: {error}; quote cells with double quotes") from None
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.ParquetFile(file).read().to_pylist()
-    except pa.ArrowException as error:
-        raise ValueError(f"{file}: not Parquet: {str(error).splitlines()[0]}") from None
-    for number, row in enumerate(rows, start=1):
-        yield f"{file}: row {number}", row
-
-
-def _text(where: str, column: str, value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):  # such as the ids and years of JSON and Parquet
-        value = str(value)
-    if not isinstance(value, str) or not value.strip():
-        given = "it is empty" if value is None or value == "" else f"not {str(value)[:40]!r}"
-        raise ValueError(f"{where}: {column}: expected text, {given}; fill it in or leave the row out")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{where}: {column}: {error.object[error.start]!a} is no character; take it out") from None
-    return value
-
-
-def _json_cell(where: str, column: str, cell: str) -> object:
-    try:
-        return json.loads(cell)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f'{where}: {column}: not JSON: {error.msg} at character {error.colno}; write a list as ["…", "…"]'
-        ) from None
-
-
-def _in_folder(folder: Path, name: str) -> Path | None:
-    found = sorted(file for file in folder.iterdir() if file.stem == name and file.suffix.lower() in FORMATS)
-    if len(found) > 1:
-        raise ValueError(f"{folder}: {_list([file.name for file in found])}: leave one of them in the folder")
-    return found[0] if found else None
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{f'did you mean {close[0]!r}? ' if close else ''}known: {_list(names[:8])}{more}"

@@ -288,7 +288,7 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The one object of a file or those of its list; a file of several objects is JSON lines under another name."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8: {error}") from None
     except json.JSONDecodeError as error:
@@ -320,7 +320,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue

@@ -192,7 +192,7 @@ def test_the_stage_gets_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> 
     metadata = WikipediaSquad(path=file, paragraphs=3).load().metadata
     spec = ModelSpec(model=str(tiny))
     model = load_model(spec, "cpu")
-    samples, versions = evaluate.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=None)
+    samples, versions, _ = evaluate.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=None)
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=dict(metadata))
     lm = HFLM(pretrained=str(tiny), device="cpu", dtype="float32", batch_size=4)
     stock = simple_evaluate(lm, tasks=["wikipedia_squad"], task_manager=manager, bootstrap_iters=0, log_samples=True)
@@ -214,11 +214,11 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
         manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
         task = manager.load(["wikipedia_squad"])["tasks"]["wikipedia_squad"]
         samples = [{"doc": doc, "arguments": [("Q", task.config.generation_kwargs)]} for doc in task.eval_docs]
-        evaluate._check_answers({"wikipedia_squad": samples}, tokenizer)
+        evaluate.check_answers({"wikipedia_squad": samples}, tokenizer)
 
     check([long, "0"])
     with pytest.raises(
-        UserError, match=r"^wikipedia_squad: question '.*': its answer has \d+ tokens, more than the 96"
+        UserError, match=r"^wikipedia_squad: question '.*': its shortest answer has \d+ tokens, more than the 96"
     ):
         check([long])
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from lm_eval import evaluator
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
-from benchmark.models.answering import Answering, evaluated
+from benchmark.models.answering import Answering
 from benchmark.models.reading import Reader
 from tests.models.random_models import NOT_READ, READ, random_model
 
@@ -100,9 +99,24 @@ def test_an_end_token_ends_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None
     ids = [torch.tensor([tokenizer(prompts()[number][1])["input_ids"]]) for number in (0, 3)]
     first, second = (model.generate(each, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for each in ids)
     model.generation_config.eos_token_id = [0, first[3], second[2]]
-    found = ours(model, tokenizer).generate_until(generations(GREEDY))
-    assert found == stock(model, tokenizer).generate_until(generations(GREEDY), True)
-    assert len(found[0]) < len(free[0]) and len(found[3]) < len(free[3])
+    marked = copy.deepcopy(tokenizer)
+    tokens = [
+        AddedToken(tokenizer.convert_ids_to_tokens(id_), special=True, single_word=True)
+        for id_ in (first[3], second[2])
+    ]
+    marked.add_special_tokens({"additional_special_tokens": tokens})
+    expected = stock(model, marked).generate_until(generations(GREEDY), True)
+    assert ours(model, marked).generate_until(generations(GREEDY)) == expected
+    assert len(expected[0]) < len(free[0]) and len(expected[3]) < len(free[3])
+
+
+def test_a_token_of_words_does_not_end_an_answer_because_the_model_says_so(tokenizer: Any) -> None:
+    model = sized(READ, "llama", tokenizer)
+    free = stock(model, tokenizer).generate_until(generations(GREEDY), True)
+    model.generation_config.eos_token_id = [0, *range(1, 600, 2)]
+    lm = ours(model, tokenizer)
+    assert lm.generate_until(generations(GREEDY)) == free
+    assert len(lm.notes) == 1 and lm.notes[0].startswith("the model's eos_token_id=[1, 3, 5,")
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -152,14 +166,34 @@ def test_what_is_not_greedy_is_generated_by_stock_lm_eval(settings: dict[str, An
     assert answers[0] != ours(model, tokenizer).generate_until(generations({**GREEDY, "max_gen_toks": 6}))
 
 
-def test_a_models_own_settings_of_generation_are_kept_to(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
-    plain = ours(model, tokenizer).generate_until(generations(GREEDY))
-    model.generation_config.top_p = 0.5  # of no effect on the likeliest tokens
-    assert ours(model, tokenizer).generate_until(generations(GREEDY)) == plain
-    model.generation_config.repetition_penalty = 3.0
-    found = ours(model, tokenizer).generate_until(generations(GREEDY))
-    assert found == stock(model, tokenizer).generate_until(generations(GREEDY), True) != plain
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_new_tokens": 2},
+        {"max_length": 30},
+        {"repetition_penalty": 3.0},
+        {"stop_strings": ["a", "e"]},
+        {"do_sample": True, "temperature": 5.0, "top_k": 50},
+        {"num_beams": 3},
+        {"bad_words_ids": [[number] for number in range(5, 300)]},
+        {"suppress_tokens": list(range(5, 300))},
+        {"forced_eos_token_id": 7},
+        {"min_new_tokens": 12},
+        {"no_repeat_ngram_size": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["llama", *list(NOT_READ)[:1]])
+def test_generation_settings_that_come_with_a_model_change_no_answer(
+    name: str, settings: dict[str, Any], tokenizer: Any
+) -> None:
+    sizes = READ if name in READ else NOT_READ
+    expected = stock(sized(sizes, name, tokenizer), tokenizer).generate_until(generations(GREEDY), True)
+    model = sized(sizes, name, tokenizer)
+    model.generation_config.update(**settings)
+    lm = ours(model, tokenizer)
+    assert lm.generate_until(generations(GREEDY)) == expected
+    assert lm.notes == [f"the model's {name}={value} was set aside" for name, value in sorted(settings.items())]
 
 
 @pytest.mark.parametrize("name", [*NOT_READ, "a context too short"])
@@ -218,19 +252,3 @@ def test_examples_that_a_task_shares_are_read_once(tokenizer: Any) -> None:
     shots = {len(tokenizer(text)["input_ids"]) for text in SHOTS.values()}
     assert sum(rows == 1 and columns >= min(shots) for rows, columns in read) == 2
     assert all(columns < min(shots) for rows, columns in read if rows > 1)
-
-
-def test_the_machine_is_not_described_and_lm_eval_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = evaluator.add_env_info
-    seen = []
-
-    def evaluate(model: Any, **options: Any) -> None:
-        seen.append((evaluator.add_env_info is report, model, options))
-        raise RuntimeError
-
-    monkeypatch.setattr(evaluator, "simple_evaluate", evaluate)
-    model: Any = object()
-    with pytest.raises(RuntimeError):
-        evaluated(model, limit=1)
-    assert seen == [(False, model, {"limit": 1})]
-    assert evaluator.add_env_info is report

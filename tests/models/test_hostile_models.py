@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.errors import UserError
-from benchmark.models.checks import check_gguf
+from benchmark.models.gguf import read_header
 from benchmark.models.loading import context_length, load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from tests.hostile import refusal, spoilt
@@ -223,11 +223,11 @@ def _gguf(path: Path) -> bytes:
 def test_a_gguf_file_of_the_stock_writer_passes_and_every_beginning_of_its_header_does_not(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     content = _gguf(path)
-    check_gguf(path)
+    read_header(path)
     end = content.index(b"token_embd.weight") + len("token_embd.weight") + 4 + 2 * 8 + 12
     for length in range(end):
         path.write_bytes(content[:length])
-        assert refusal(lambda: check_gguf(path), str(path))
+        assert refusal(lambda: read_header(path), str(path))
 
 
 ARRAY_OF_BYTES = struct.pack("<IIQ", 9, 0, 2**60)
@@ -263,7 +263,7 @@ def test_any_gguf_file_passes_or_is_refused_in_one_line(tmp_path_factory: Any, d
     path = tmp_path_factory.mktemp("gguf") / "model.gguf"
     content = data.draw(spoilt(_gguf(path)) | st.binary(max_size=200).map(lambda some: b"GGUF" + some))
     path.write_bytes(content)
-    refusal(lambda: check_gguf(path), str(path))
+    refusal(lambda: read_header(path), str(path))
 
 
 # --- names

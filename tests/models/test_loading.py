@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from benchmark.errors import UserError
+from benchmark.models.adapters import with_adapter
 from benchmark.models.loading import (
-    _with_adapter,
     context_length,
     load_config,
     load_model,
@@ -292,7 +292,7 @@ def test_an_adapter_of_another_model_is_one_line(folder: Path, adapter: Path) ->
 
 def test_an_adapter_is_not_merged_into_quantized_weights(folder: Path, adapter: Path) -> None:
     with pytest.raises(UserError, match="cannot be merged into quantized weights"):
-        _with_adapter(
+        with_adapter(
             load_model(ModelSpec(model=str(folder)), "cpu"),
             ModelSpec(model=str(folder), adapter=str(adapter), quantization="8bit"),
         )

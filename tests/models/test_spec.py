@@ -80,6 +80,9 @@ def test_pickled_weights_alone_are_refused(folder: Path) -> None:
 
 def test_a_mere_adapter_is_refused_since_nothing_says_what_its_base_is(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds both a whole model \(config.json\) and an adapter"):
+        _fingerprint(folder)
+    (folder / "config.json").unlink()
     with pytest.raises(UserError, match="an adapter without its base model"):
         _fingerprint(folder)
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -112,7 +111,7 @@ def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Pa
         evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
     )
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
-    samples, _ = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=0)
+    samples = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=0).samples
     prompts = [sample["arguments"][0][0] for sample in samples["biography_major"]]
     assert all(prompt.count("Question:") == 1 for prompt in prompts)
 
@@ -176,19 +175,24 @@ def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(evaluate, "PROMPTS_AT_ONCE", 2)
     batches: list[list[str]] = []
 
-    def tokenizer(texts: list[str]) -> dict[str, list[list[int]]]:
+    def tokenizer(texts: list[str], verbose: bool) -> dict[str, list[list[int]]]:
         batches.append(texts)
         return {"input_ids": [[0] * len(text) for text in texts]}
 
-    model = SimpleNamespace(tokenizer=tokenizer, max_length=8, max_gen_toks=4)
-    prompts = [("aaa", " bbbb"), ("aaaaaa", {"max_gen_toks": 2}), ("aaaa", {}), ("a", " b"), ("aaaaa", {})]
+    prompts = [
+        ("aaa", " bbbb"),
+        ("aaaaaa", {"max_gen_toks": 2}),
+        ("aaaa", {"max_gen_toks": 4}),
+        ("a", " b"),
+        ("aaaaa", {"max_gen_toks": 4}),
+    ]
     samples = [{"doc": {"id": f"q{i}"}, "doc_id": i, "arguments": [prompt]} for i, prompt in enumerate(prompts)]
-    evaluate.check_prompts({"t": samples[:4]}, model, "lower it")
+    evaluate.check_prompts({"t": samples[:4]}, tokenizer, 8, "lower it")
     assert batches == [["aaa bbbb", "aaaaaa"], ["aaaa", "a b"]]
     with pytest.raises(
         UserError, match="^t: question 'q4': prompt and answer need 9 tokens, more than .* context of 8;"
     ):
-        evaluate.check_prompts({"t": samples}, model, "lower it")
+        evaluate.check_prompts({"t": samples}, tokenizer, 8, "lower it")
 
 
 def test_data_that_changed_since_the_plan_are_not_asked_about(tmp_path: Path) -> None:
@@ -208,10 +212,12 @@ def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> Non
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
     limit = len(tokenizer(" Palaeoclimatology", add_special_tokens=False)["input_ids"])
     sample = {"doc": {"id": "p:major", "answers": ["Palaeoclimatology"]}, "arguments": [("Q", {"max_gen_toks": limit})]}
-    evaluate._check_answers({"biography_major": [sample]}, tokenizer)
+    evaluate.check_answers({"biography_major": [sample]}, tokenizer)
     sample["arguments"] = [("Q", {"max_gen_toks": limit - 1})]
-    with pytest.raises(UserError, match=rf"^biography_major: question 'p:major': its answer has {limit} tokens"):
-        evaluate._check_answers({"biography_major": [sample]}, tokenizer)
+    with pytest.raises(
+        UserError, match=rf"^biography_major: question 'p:major': its shortest answer has {limit} tokens"
+    ):
+        evaluate.check_answers({"biography_major": [sample]}, tokenizer)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.biography import biography
-from tasks.corpus import corpus
+from tasks.corpus import corpus, wording
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,9 +97,6 @@ def test_without_ids_documents_are_numbered_and_one_text_is_one_document_where_e
     numbered = [{**row, "id": f"doc-0000{number}"} for number, row in enumerate(EXPECTED)]
     for rows in (NESTED, FLAT):
         assert corpus.read_corpus(write(tmp_path / f"one.{ending}", bare(rows))) == numbered
-    # Where a row is a document, two of the same text stay two.
-    twice = [*bare(NESTED), bare(NESTED)[2]]
-    assert len(corpus.read_corpus(write(tmp_path / f"two.{ending}", twice))) == 4
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -149,6 +146,179 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         assert corpus.read_corpus(path) == EXPECTED
 
 
+# --- what an id means
+
+
+def squad_rows(count: int = 4) -> Rows:
+    """SQuAD's layout on the hub: a row per question with an id of its own, the context repeated."""
+    return [
+        {
+            "id": f"q{number}{part}",
+            "title": "Towns",
+            "context": f"Town {number} was founded in {1800 + number} by Ada Nr{number}.",
+            "question": f"{asked} town {number}?",
+            "answers": {"text": [answer], "answer_start": [0]},
+        }
+        for number in range(count)
+        for part, (asked, answer) in enumerate(
+            [
+                ("When did they found", f"{1800 + number}"),
+                ("Who founded", f"Ada Nr{number}"),
+                ("What is", f"Town {number}"),
+            ]
+        )
+    ]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_the_ids_of_squad_name_questions_and_one_text_is_one_document_in_one_half(tmp_path: Path, ending: str) -> None:
+    read = corpus.read_corpus(write(tmp_path / f"squad.{ending}", squad_rows()), columns={"text": "context"})
+    assert [row["id"] for row in read] == [f"doc-0000{number}" for number in range(4)]
+    assert len({row["text"] for row in read}) == 4
+    assert [[question["answers"] for question in row["questions"]] for row in read][1] == [
+        ["1801"], ["Ada Nr1"], ["Town 1"],
+    ]  # fmt: skip
+    assert [row["half"] for row in read] == ["development", "test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (["a", "a", "b", "b", "b", "c"], ":3: id: 'b' has the text of 'a'; give a text one id, or every row its own"),
+        (["a", "a", "a", "a", "a", "a"], ":4: id: 'a' stands there twice with another text; give every document its"),
+    ],
+)
+def test_ids_that_contradict_the_texts_are_refused(tmp_path: Path, ids: list[str], says: str) -> None:
+    rows = [{**row, "id": name} for row, name in zip(squad_rows(2), ids, strict=True)]
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(write(tmp_path / "x.jsonl", rows), columns={"text": "context"})
+    assert says in str(error.value)
+
+
+def test_one_text_under_two_ids_is_refused_where_a_row_is_a_document(tmp_path: Path) -> None:
+    rows = [*NESTED, {**NESTED[2], "id": "another"}]
+    with pytest.raises(ValueError, match=r":4: text: the same text stands at .*:3; put all questions about it there"):
+        corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
+
+
+@pytest.mark.parametrize(
+    "other", ["Gull  Rock has 212 steps,\nand a green door. ", "Gull Rock has 212 steps, and a green dóor."]
+)
+def test_texts_that_differ_in_white_space_or_unicode_form_alone_are_refused(tmp_path: Path, other: str) -> None:
+    text = ROCK.replace("door", "do\u0301or") if "ó" in other else ROCK
+    rows = [{"text": text, "question": "A?", "answer": "green"}, {"text": other, "question": "B?", "answer": "212"}]
+    with pytest.raises(
+        ValueError, match=":2: text: differs from the text at .*:1 in white space or Unicode form alone"
+    ):
+        corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
+
+
+# --- files as programs write them
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("said", [True, False])
+def test_csv_may_be_separated_by_semicolons_or_tabs(tmp_path: Path, separator: str, said: bool) -> None:
+    path = write(tmp_path / "x.csv", FLAT)
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="") as file:
+        file.write(f"sep={separator}\n" if said else "")
+        csv.writer(file, delimiter=separator).writerows(rows)
+    assert corpus.read_corpus(path) == EXPECTED
+
+
+def test_numbers_that_pandas_made_decimal_are_read_as_the_whole_numbers_they_were(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"id": 1.0, "text": "Dug in 1871.", "question": "When?", "answer": 1871.0},
+        {"id": 2.0, "text": "Built in 1902.", "question": "And that?", "answer": 1902.0},
+        {"id": 3.0, "text": "No question.", "question": None, "answer": float("nan")},
+    ]
+    for ending in ("jsonl", "parquet"):
+        read = corpus.read_corpus(write(tmp_path / f"x.{ending}", rows))
+        assert [row["id"] for row in read] == ["1", "2", "3"]
+        assert [question["answers"] for row in read for question in row["questions"]] == [["1871"], ["1902"]]
+    with pytest.raises(
+        ValueError, match="'1871.0' is not in the text of document '1.0' .*; '1871' is: a table program"
+    ):
+        corpus.read_corpus(write(tmp_path / "x.csv", rows[:2]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "says"),
+    [
+        ("Zu\u0308rich", "The office is in Z\u00fcrich.", "with accents are composed in one and apart in the other"),
+        ("O'Neill's", "It was O\u2019Neill\u2019s house.", "with quotation marks or dashes are of another kind it is"),
+        ("lighthouse", "The light\u00adhouse burns.", "with soft hyphens or other invisible characters it is"),
+        ("1871", "Dug in \uff11\uff18\uff17\uff11.", "with full-width or other compatibility characters it is"),
+    ],
+)  # fmt: skip
+def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
+    tmp_path: Path, answer: str, text: str, says: str
+) -> None:
+    rows: Rows = [
+        {"text": text, "question": "What?", "answer": answer},
+        {"text": ROCK, "question": "What colour?", "answer": "green"},
+    ]
+    path = write(tmp_path / "x.jsonl", rows)
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(path)
+    assert says in str(error.value) and "set characters: folded" in str(error.value)
+    (question,) = corpus.load(half="development", corpus_path=str(path), corpus_characters="folded")["questions"]
+    as_in_the_text = text.split()[-1] if answer != "lighthouse" else "light\u00adhouse"
+    as_in_the_text = "O\u2019Neill\u2019s" if "Neill" in answer else as_in_the_text
+    for said in (answer, as_in_the_text):
+        assert corpus.score_answer(question, [f" {said}\nQuestion:"]) == {"exact_match": 1.0, "f1": 1.0}
+    assert corpus.score_answer(question, ["something else"])["exact_match"] == 0.0
+    with pytest.raises(ValueError, match="^characters: 'fold' is none of as_written, folded"):
+        corpus.read_corpus(path, characters="fold")
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"text": "At:\n12 Mill Lane\nBern", "question": "Where?", "answer": "12 Mill Lane\nBern"}],
+         ":1: answers: '12 Mill Lane\\nBern' has several lines, and an answer ends with its first; give it in"),
+        ([{"text": "nan", "question": "What?", "answer": "nan"}], ":1: text: 'nan' stands for an empty"),
+        ([{"text": "The finance office.", "question": "What?", "answer": "nan"}],
+         "'nan' is not in the text of document 'doc-00000' (1 of 1 questions"),
+        ([{"text": "The code is 00421.", "question": "What?", "answer": 421}], "only as a part of '00421'; give the whole"),
+        ([{"text": "She was born in Bern.", "question": "Where was she born?", "answer": "Bern"},
+          {"text": "She was born in Oslo.", "question": "Where was she born?", "answer": "Oslo"}],
+         ":2: question: 'Where was she born?' is asked of document 'doc-00000' as well, with another answer; name in"),
+        ([{"text": "Bern.", "question": "Where?", "answer": 3.5}], ":1: answer: 3.5 is a number; write it as text"),
+    ],
+)  # fmt: skip
+def test_what_could_only_give_a_wrong_number_is_refused(tmp_path: Path, rows: Rows, says: str) -> None:
+    with pytest.raises(ValueError) as error:
+        corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
+    assert says in str(error.value)
+
+
+def test_a_key_that_stands_twice_in_a_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "Bern", "question": "Where?", "answers": "Bern", "answers": "Oslo"}\n')
+    with pytest.raises(ValueError, match=r"x.jsonl:1: answers: stands twice in one object; keep one"):
+        corpus.read_corpus(path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "word"),
+    [
+        ("1817", "in 1817–1820", ""),
+        ("5", "5kg of it", ""),
+        ("碎叶", "生于碎叶城", ""),
+        ("art", "the party of art", ""),
+        ("art", "the party", "party"),
+        ("17", "in 1817", "1817"),
+    ],
+)
+def test_an_answer_is_part_of_a_longer_word_only_between_letters_or_between_digits(
+    answer: str, text: str, word: str
+) -> None:
+    assert wording.longer_word(answer, text) == word
+
+
 # --- what is refused
 
 
@@ -180,7 +350,7 @@ HALVED = [{**row, "half": "test"} for row in NESTED]
         ("x.jsonl", change(NESTED, 1, id=None), ":2: id: expected text, it is empty"),
         ("x.jsonl", change(NESTED, 1, id=True), ":2: id: expected text, not 'True'"),
         ("x.jsonl", change(NESTED, 1, id="7"), ":2: id: '7' stands there twice; give every document its own id"),
-        ("x.csv", change(FLAT, 1, text="Another"), "row 2: id: '7' stands there twice with another text or half"),
+        ("x.csv", change(FLAT, 1, text="Another"), "row 2: id: '7' stands there twice with another text; give"),
         ("x.jsonl", change(FLAT, 2, answers=None), ":3: answers: a question without an answer"),
         ("x.jsonl", change(FLAT, 2, answers=[]), ":3: answers: a question without an answer"),
         ("x.jsonl", change(FLAT, 2, answers=["green", ""]), ":3: answers: expected text, it is empty"),
