@@ -132,6 +132,9 @@ def corpus(
     shots: Annotated[Path | None, typer.Option(help="file of questions and answers to show as examples")] = None,
     column: Annotated[list[str] | None, typer.Option(help="what a column is called, as text=body; may recur")] = None,
     free_answers: Annotated[bool, typer.Option("--free-answers", help="answers need not stand in the text")] = False,
+    fold_characters: Annotated[
+        bool, typer.Option("--fold-characters", help="characters that look alike count as equal")
+    ] = False,
     model: Annotated[str, typer.Option(help="to train: zoo:NAME, hub id, folder or .gguf file")] = "zoo:large",
     small: Annotated[str | None, typer.Option(help="the model to contrast it with")] = None,
     methods: Annotated[
@@ -157,6 +160,7 @@ def corpus(
         "shots": shots,
         "columns": named_values("--column", column, "text=body"),
         "answers_in_text": "free" if free_answers else None,
+        "characters": "folded" if fold_characters else None,
     }
     names = [name.strip() for name in methods.split(",")] if methods else []
     file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)

@@ -8,8 +8,6 @@ import traceback
 import warnings
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmark.errors import MISTAKES, UserError
 from benchmark.executors.schedule import StageFailed
 from benchmark.stages import Progress
@@ -24,6 +22,8 @@ def prepare(threads: int) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # bars of several processes over one another; this project shows its own
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore")
+    from tqdm import tqdm  # here, since it reads the environment when it is imported
+
     # Else the first bar takes a semaphore of the system, which a worker that is killed never gives back.
     tqdm.set_lock(threading.RLock())
 

@@ -91,11 +91,10 @@ class Answering(HFLM):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of stock lm-eval."""
-        if self._reader.reads or bears_padding(self.model, left=True):
-            return self._by_task(requests, super().generate_until)
-        if ALONE not in self.notes:
-            self.notes.append(ALONE)
-        return self._by_task(requests, self._generate_by_length)
+        if not (self._reader.reads or bears_padding(self.model, left=True)):
+            self.batch_size_per_gpu = 1
+            self.notes += [ALONE] if ALONE not in self.notes else []
+        return self._by_task(requests, super().generate_until)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """The likelihoods of stock lm-eval."""
@@ -110,18 +109,6 @@ class Answering(HFLM):  # type: ignore[misc]
                 self._encoded.clear()
             self._encoded[string] = super().tok_encode(string)
         return self._encoded[string]
-
-    def _generate_by_length(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """The answers of stock lm-eval, to prompts of one length at a time."""
-        lengths: dict[int, list[int]] = {}
-        for number, request in enumerate(requests):
-            lengths.setdefault(len(self.tok_encode(request.args[0])), []).append(number)
-        answers = [""] * len(requests)
-        for numbers in lengths.values():
-            found = super().generate_until([requests[number] for number in numbers], disable_tqdm)
-            for number, answer in zip(numbers, found, strict=True):
-                answers[number] = answer
-        return answers
 
     def _by_task(self, requests: list[Any], answer: Callable[..., list[Any]]) -> list[Any]:
         """Answer requests of one task after another, since those of a task have their examples in common."""

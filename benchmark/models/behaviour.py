@@ -14,7 +14,7 @@ _TEXT = (3, 1, 4, 1, 5, 9, 2, 6)
 _SHORTER = (2, 7, 1, 8, 2)
 
 
-ALONE = "texts of unlike length are not read together, since padding changes what the model computes"
+ALONE = "padding changes what the model computes, so texts of unlike length are not read together"
 
 
 def check_causal(spec: ModelSpec, model: Any) -> None:

@@ -58,6 +58,12 @@ def check_loaded(spec: ModelSpec, info: dict[str, Any]) -> None:
 
     transformers makes up the first at random and drops the second. `info` is its report on the loading.
     """
+    if unlike := sorted(info["mismatched_keys"]):
+        name, there, asked = unlike[0]
+        raise UserError(
+            f"model {spec.model!r}: cannot be loaded: {len(unlike)} of its weights are not of the size that its "
+            f"configuration asks for, as {name}: {list(there)}, not {list(asked)}; mend its config.json"
+        )
     if missing := sorted(info["missing_keys"]):
         raise UserError(
             f"model {spec.model!r}: its weights lack {len(missing)} of its parameters, as {missing[0]}; give a folder "

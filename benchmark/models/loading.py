@@ -174,6 +174,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     options: dict[str, Any] = {
         "dtype": getattr(torch, spec.dtype),
         "trust_remote_code": spec.trust_remote_code,
+        "ignore_mismatched_sizes": True,  # they are refused below, by name
         **where,
     }
     if "gguf_file" in where:

@@ -435,7 +435,7 @@ def _remedy(golds: list[str], text: str, characters: str) -> str:
     """Why an answer is not in a text that looks as if it had it, and what to do."""
     for gold in golds:
         if characters != "folded" and (what := wording.difference(gold, text, _stands_in)):
-            return f"with {what} it is: set characters: folded, or write both alike"
+            return f"it is but for {what}; set characters: folded (--fold-characters), or write both alike"
         if gold.endswith(".0") and gold[:-2].isdigit() and _stands_in(gold[:-2], text):
             return f"{gold[:-2]!r} is: a table program wrote it as a decimal number; write it as text"
         if word := wording.longer_word(metrics.normalise(gold), metrics.normalise(text)):

@@ -23,8 +23,8 @@ def _without_invisible(text: str) -> str:
 
 
 _STEPS: dict[str, Callable[[str], str]] = {
-    "accents are composed in one and apart in the other (NFC, NFD)": lambda text: unicodedata.normalize("NFC", text),
-    "quotation marks or dashes are of another kind": lambda text: text.translate(_ALIKE),
+    "accents composed in one and apart in the other (NFC, NFD)": lambda text: unicodedata.normalize("NFC", text),
+    "the kind of quotation mark or dash": lambda text: text.translate(_ALIKE),
     "soft hyphens or other invisible characters": _without_invisible,
     "full-width or other compatibility characters": lambda text: unicodedata.normalize("NFKC", text),
 }

@@ -212,3 +212,16 @@ def test_workers_end_by_themselves_when_their_run_is_killed(tmp_path: Path, mome
     seconds = wait_until_gone(mark)
     assert seconds is not None, living(mark)
     assert held_locks(tmp_path) == []
+
+
+def test_a_bar_in_a_worker_shows_nothing_and_takes_no_semaphore_that_a_kill_would_leave(tmp_path: Path) -> None:
+    script = """
+from benchmark.executors.worker import prepare
+prepare(1)
+from multiprocessing import resource_tracker
+from tqdm.auto import tqdm
+list(tqdm(range(3), desc="a bar"))
+print(resource_tracker._resource_tracker._pid)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "None" and "a bar" not in done.stderr

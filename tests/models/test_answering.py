@@ -196,6 +196,23 @@ def test_generation_settings_that_come_with_a_model_change_no_answer(
     assert lm.notes == [f"the model's {name}={value} was set aside" for name, value in sorted(settings.items())]
 
 
+def test_a_model_that_takes_padding_for_text_is_asked_one_prompt_at_a_time(tokenizer: Any) -> None:
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}
+    model = RwkvForCausalLM(RwkvConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.3)
+    alone = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=1)
+    expected = alone.generate_until(generations(GREEDY), True)
+    assert stock(model, tokenizer).generate_until(generations(GREEDY), True) != expected, "the case is what it says"
+    lm = ours(model, tokenizer)
+    assert lm.generate_until(generations(GREEDY)) == expected
+    assert lm.notes == ["padding changes what the model computes, so texts of unlike length are not read together"]
+
+
 @pytest.mark.parametrize("name", [*NOT_READ, "a context too short"])
 def test_models_and_requests_that_are_not_read_on_are_answered_by_stock_lm_eval(name: str, tokenizer: Any) -> None:
     if name in NOT_READ:

@@ -247,10 +247,10 @@ def test_numbers_that_pandas_made_decimal_are_read_as_the_whole_numbers_they_wer
 @pytest.mark.parametrize(
     ("answer", "text", "says"),
     [
-        ("Zu\u0308rich", "The office is in Z\u00fcrich.", "with accents are composed in one and apart in the other"),
-        ("O'Neill's", "It was O\u2019Neill\u2019s house.", "with quotation marks or dashes are of another kind it is"),
-        ("lighthouse", "The light\u00adhouse burns.", "with soft hyphens or other invisible characters it is"),
-        ("1871", "Dug in \uff11\uff18\uff17\uff11.", "with full-width or other compatibility characters it is"),
+        ("Zu\u0308rich", "The office is in Z\u00fcrich.", "it is but for accents composed in one and apart"),
+        ("O'Neill's", "It was O\u2019Neill\u2019s house.", "it is but for the kind of quotation mark or dash; set"),
+        ("lighthouse", "The light\u00adhouse burns.", "it is but for soft hyphens or other invisible characters; set"),
+        ("1871", "Dug in \uff11\uff18\uff17\uff11.", "it is but for full-width or other compatibility characters; set"),
     ],
 )  # fmt: skip
 def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
@@ -282,7 +282,7 @@ def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
         ([{"text": "nan", "question": "What?", "answer": "nan"}], ":1: text: 'nan' stands for an empty"),
         ([{"text": "The finance office.", "question": "What?", "answer": "nan"}],
          "'nan' is not in the text of document 'doc-00000' (1 of 1 questions"),
-        ([{"text": "The code is 00421.", "question": "What?", "answer": 421}], "only as a part of '00421'; give the whole"),
+        ([{"text": "The code is 00421.", "question": "What?", "answer": 421}], "only as a part of '00421'; give the"),
         ([{"text": "She was born in Bern.", "question": "Where was she born?", "answer": "Bern"},
           {"text": "She was born in Oslo.", "question": "Where was she born?", "answer": "Oslo"}],
          ":2: question: 'Where was she born?' is asked of document 'doc-00000' as well, with another answer; name in"),
