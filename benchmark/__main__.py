@@ -12,6 +12,7 @@ def main() -> None:
     stop.listen()
     atexit.register(stop.ignore)  # the first to be registered is the last to be called
     _open_streams()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; this project shows its own
     try:
         from benchmark.cli import main as run
 
