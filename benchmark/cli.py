@@ -289,7 +289,7 @@ def score(
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     minus: Annotated[str | None, typer.Option(help="small model whose scores are taken off")] = None,
     reduction: Annotated[str, typer.Option(help="received, received_strict, released or loss")] = "received",
-    prefix: Annotated[str, typer.Option(help="put before every text, not scored")] = "",
+    prefix: Annotated[str, typer.Option(help="put before every text, not scored; auto: docs/suite_file.md")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -319,7 +319,7 @@ def augment(
     copies: Annotated[int, typer.Option(min=1, help="of every text, beside the original")] = 10,
     seed: Annotated[int, typer.Option(help="of what is drawn")] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter, as alpha=0.6; may come again")] = None,
-    prefix: Annotated[str, typer.Option(help="put before every text, not scored")] = "",
+    prefix: Annotated[str, typer.Option(help="put before every text, not scored; auto: docs/suite_file.md")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -335,17 +335,18 @@ def augment(
     writable(out)
     corpus = read_texts(texts)
     tokens = None
-    if chosen.needs != "nothing" and not large:
+    if chosen.reads != "nothing" and not large:
         raise UserError(f"method {method!r} looks at tokens: name a model with --large")
-    if chosen.needs == "difference" and not small:
+    if chosen.reads == "difference" and not small:
         raise UserError(f"method {method!r} contrasts two models: name the other one with --small")
-    if chosen.needs == "tokens":
+    if chosen.reads == "tokens":
         tokens = tokens_of(tokenizer_of(model_spec(str(large))), corpus)
-    elif chosen.needs != "nothing":
+    elif chosen.reads != "nothing":
         reduction = chosen.reduction or "received"
-        role = "trained" if chosen.needs == "trained" else "large"
+        prefix = "" if reduction == "loss" else prefix  # as in a suite: training reads no prefix
+        role = "trained" if chosen.reads == "trained" else "large"
         tokens = _scores(str(large), corpus, reduction, prefix, dtype, device, chosen.attention(role))
-        if chosen.needs == "difference":
+        if chosen.reads == "difference":
             part = chosen.attention("small")
             tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device, part))
     made = list(make_texts(chosen, corpus, tokens, copies, seed))

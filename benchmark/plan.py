@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.corpora import TASKS, Corpus, Task
+from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.errors import UserError, nearest
+from benchmark.inputs import regular
 from benchmark.methods import Method, make_method, package_of
+from benchmark.record import file_hash
+from benchmark.references import REFERENCES, Reference
 from benchmark.retention import HubText, LmEvalTask, TextFile
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
@@ -27,7 +31,11 @@ READABLE = 150  # bytes of a record's name: file systems take 255, and more is a
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of results: trained model × pair × task × method × seed, under one budget."""
+    """One line of results: trained model × pair × task × method × seed, under one budget.
+
+    A reference (`benchmark.references`) is a cell without budget and recipe, with seed 0, of the model as it is.
+    `confirms` says that the seed is one to confirm a chosen point with.
+    """
 
     trained: str
     pair: str | None
@@ -35,15 +43,16 @@ class Cell:
     corpus: Corpus
     method: Method
     seed: int
-    budget: Budget
-    recipe: Recipe
+    budget: Budget | None
+    recipe: Recipe | None
     over: tuple[str, ...]
     stages: Mapping[str, StageCall]
+    confirms: bool = False
 
     @cached_property
     def key(self) -> str:
         """Hash of the last stages, and so of everything before them, and of the names the record goes by."""
-        names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget.label]
+        names = [self.trained, self.pair, self.entry.name, self.method.label, self.budget_label]
         others = [self.stages[role].key for role in ("untouched", "retained", "curve") if role in self.stages]
         others += self.choice
         return hashlib.sha256(json.dumps([self.stages["evaluate"].key, *names, *others]).encode()).hexdigest()[:24]
@@ -51,10 +60,15 @@ class Cell:
     @property
     def choice(self) -> list[str]:
         """Which of the record's facts the best is chosen over, of the parameters that the suite names (`over`)."""
-        over = self.over
+        over = () if self.recipe is None else self.over
         parameters = [f"method.parameters.{name}" for name in over if name in type(self.method).model_fields]
         recipe = [f"training.recipe.{name}" for name in over if name in Recipe.model_fields]
         return [*parameters, *recipe, *(["training.budget"] if "budget" in over else [])]
+
+    @property
+    def budget_label(self) -> str:
+        """The budget in words; of a reference that it is not trained."""
+        return self.budget.label if self.budget else "not trained"
 
     @cached_property
     def row(self) -> tuple[str, ...]:
@@ -67,16 +81,17 @@ class Cell:
         return self._facts(chosen=True)
 
     def _facts(self, chosen: bool) -> tuple[str, ...]:
-        named = {**self.method.model_dump(mode="json"), **self.recipe.model_dump(mode="json")}
+        recipe = self.recipe.model_dump(mode="json") if self.recipe else {}
+        named = {**self.method.model_dump(mode="json"), **recipe}
         facts = [f"{name}={value}" for name, value in named.items() if (name in self.over) == chosen]
         if chosen:
-            return (*facts, *([self.budget.label] if "budget" in self.over else []))
+            return (*facts, *([self.budget_label] if "budget" in self.over else []))
         return (self.entry.model_dump_json(), self.trained, str(self.pair), self.method.name, *facts)
 
     @property
     def name(self) -> str:
         """File name of the record: readable, and unique by the end of the key."""
-        parts = [self.entry.name, self.trained, self.method.label, self.budget.label, f"seed{self.seed}"]
+        parts = [self.entry.name, self.trained, self.method.label, self.budget_label, f"seed{self.seed}"]
         readable = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in part.lower()) for part in parts)
         short = readable.replace("α", "a").replace("β", "b").encode()[:READABLE].decode(errors="ignore")
         return f"{short}-{self.key[:8]}"
@@ -107,7 +122,7 @@ class Plan:
         found: dict[str, StageCall] = {}
         for cell in self.cells:
             # The untouched model comes first: it waits for nothing, and tells early that a held-out text cannot be had.
-            for role in ("untouched", "evaluate", "curve", "retained"):
+            for role in ("untouched", "facts", "evaluate", "curve", "retained"):
                 if role in cell.stages:
                     _collect(cell.stages[role], found)
         return list(found.values())
@@ -143,7 +158,7 @@ def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
     times = Counter(cell.key for cell in cells)
     for cell in cells:
         if times[cell.key] > 1:
-            what = ", ".join((cell.trained, cell.method.label, cell.budget.label, f"seed {cell.seed}"))
+            what = ", ".join((cell.trained, cell.method.label, cell.budget_label, f"seed {cell.seed}"))
             raise UserError(
                 f"suite {suite.name!r}: the cell {what} comes twice; list every task, model, method point, pair, "
                 "budget and seed once"
@@ -197,6 +212,9 @@ class _Builder:
             corpus = entry.load()
             _check_tasks(entry)
             for trained in self.suite.train:
+                if self.suite.references:
+                    for reference in REFERENCES:
+                        yield self._reference(entry, corpus, trained, reference)
                 for listed in self.suite.methods:
                     if listed.trained is not None and trained not in listed.trained:
                         continue
@@ -210,16 +228,29 @@ class _Builder:
     def _cells_of(
         self, entry: Task, corpus: Corpus, trained: str, method: Method, pairs: Sequence[str | None]
     ) -> Iterator[Cell]:
-        over = tuple(self.suite.choose.over) if self.suite.choose else ()
+        choose = self.suite.choose
+        over = tuple(choose.over) if choose else ()
+        confirming = choose.confirm if choose else []
         for pair in pairs:
             if method.reduction == "loss" and self._is_trained(pair, trained):
                 raise UserError(
                     f"method {method.name!r}: {trained!r} is the large model of pair {pair!r} itself, and would be "
                     "compared with itself; limit the method by for or pairs"
                 )
-            for recipe, budget, seed in itertools.product(self.suite.recipes, self.suite.budgets, self.suite.seeds):
+            seeds = [*self.suite.seeds, *confirming]
+            for recipe, budget, seed in itertools.product(self.suite.recipes, self.suite.budgets, seeds):
                 stages = self._stages(entry, corpus, trained, pair, method, recipe, budget, seed)
-                yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, over, stages)
+                confirms = seed in confirming
+                yield Cell(trained, pair, entry, corpus, method, seed, budget, recipe, over, stages, confirms)
+
+    def _reference(self, entry: Task, corpus: Corpus, trained: str, reference: Reference) -> Cell:
+        tasks = entry.open_book if reference.open_book else entry.evaluate
+        params, where = self._asking(entry, corpus, trained, tasks)
+        if reference.open_book:
+            params["open_book"] = True
+            where["metadata"] = {**corpus.metadata, "open_book": True}
+        stages = {"evaluate": self._call("evaluate", params, {}, where)}
+        return Cell(trained, None, entry, corpus, reference, 0, None, None, (), stages)
 
     def _stages(
         self,
@@ -235,14 +266,17 @@ class _Builder:
         stages = {"corpus": self._corpus(entry, corpus, method.details | (method.welcome & entry.details))}
         if pair:
             stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method, "large")
-        if pair and method.needs == "difference":
+        if pair and method.reads == "difference":
             stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method, "small")
-        if method.needs == "trained":
+        if method.reads == "trained":
             stages["trained"] = self._score(stages["corpus"], trained, method, "trained")
-        stages["augment"] = self._augment(dict(stages), trained, method, seed)
+        texts = {"texts": self._augment(dict(stages), trained, method, seed)}
+        stages["augment"] = texts["texts"]
+        if method.makes_copies:
+            stages["facts"] = self._facts(entry, corpus, trained, {**texts, "corpus": stages["corpus"]})
         params = {
             **self._model(trained),
-            "recipe": recipe.model_dump(mode="json"),
+            **self._rehearsal(recipe)[0],
             "budget": budget.model_dump(mode="json"),
             "method": method.name,
             "copies": self.suite.copies,
@@ -252,11 +286,28 @@ class _Builder:
             params["training"] = training
         if self.suite.curve:
             params["checkpoints"] = sorted(set(self.suite.curve))
-        stages["train"] = self._call("train", params, {"texts": stages["augment"]}, {"model": self._spec(trained)})
+        where = {"model": self._spec(trained), **self._rehearsal(recipe)[1]}
+        stages["train"] = self._call("train", params, texts, where)
+        params, where = self._asking(entry, corpus, trained, entry.evaluate)
+        stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
+        if self.suite.curve:
+            # Likelihoods would cost as much again at every checkpoint, and the board ranks by what is said.
+            said = [name for name in entry.evaluate if not name.endswith((CHOICE, CLOZE))]
+            stages["curve"] = self._call("curve", {**params, "tasks": said}, {"trained": stages["train"]}, where)
+        if self.retention:
+            stages["untouched"] = self._retain(trained, {})
+            stages["retained"] = self._retain(trained, {"trained": stages["train"]})
+        return stages
+
+    def _asking(
+        self, entry: Task, corpus: Corpus, trained: str, tasks: Sequence[str]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters of an evaluation, and where its questions lie."""
         params = {
             **self._model(trained),
-            **self.suite.evaluation.model_dump(mode="json"),
-            "tasks": entry.evaluate,
+            "batch_size": self.suite.evaluation.batch_size,
+            "num_fewshot": self.suite.evaluation.shots(entry),
+            "tasks": list(tasks),
             **entry.identity(),
             "data": corpus.data_hash,
             "definition": corpus.definition_hash,
@@ -267,15 +318,23 @@ class _Builder:
             "metadata": corpus.metadata,
             "entry": entry.model_dump(mode="json"),
         }
-        stages["evaluate"] = self._call("evaluate", params, {"trained": stages["train"]}, where)
-        if self.suite.curve:
-            # Likelihoods would cost as much again at every checkpoint, and the board ranks by what is said.
-            said = [name for name in entry.evaluate if not name.endswith("_choice")]
-            stages["curve"] = self._call("curve", {**params, "tasks": said}, {"trained": stages["train"]}, where)
-        if self.retention:
-            stages["untouched"] = self._retain(trained, {})
-            stages["retained"] = self._retain(trained, {"trained": stages["train"]})
-        return stages
+        return params, where
+
+    def _facts(self, entry: Task, corpus: Corpus, trained: str, inputs: dict[str, StageCall]) -> StageCall:
+        params = {"tokenizer": self.fingerprints[trained], "data": corpus.data_hash}
+        where = {"model": self._spec(trained), "entry": entry.model_dump(mode="json")}
+        return self._call("facts", params, inputs, where)
+
+    @staticmethod
+    def _rehearsal(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The recipe as a key holds it, a file of rehearsals by the hash of its bytes; and where that file lies."""
+        told = recipe.model_dump(mode="json")
+        if recipe.rehearsal is None or recipe.rehearsal.source == "questions":
+            return {"recipe": told}, {}
+        file = regular(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
+        hashed = file_hash(file)
+        told["rehearsal"]["source"] = hashed
+        return {"recipe": told, "rehearsal": hashed}, {"rehearsal": str(file.resolve())}
 
     def _corpus(self, entry: Task, corpus: Corpus, details: frozenset[str]) -> StageCall:
         params: dict[str, Any] = {"task": entry.name, **entry.identity(), "data": corpus.trained_on}
@@ -309,7 +368,7 @@ class _Builder:
         where: dict[str, Any] = {}
         if (parameters := method.model_dump(mode="json")) != params["parameters"]:
             where["parameters"] = parameters
-        if method.needs == "tokens":
+        if method.reads == "tokens":
             params["tokenizer"] = self.fingerprints[trained]
             where["model"] = self._spec(trained)
         return self._call("augment", params, inputs, where)
@@ -358,5 +417,5 @@ def _check_tasks(entry: Task) -> None:
     for name in entry.evaluate:
         if name not in known:
             raise UserError(f"task {entry.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")
-    if all(name.endswith("_choice") for name in entry.evaluate):
+    if all(name.endswith((CHOICE, CLOZE)) for name in entry.evaluate):
         raise UserError(f"task {entry.name}: evaluate: the board ranks by exact match; add {entry.name!r} to the list")

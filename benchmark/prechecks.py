@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmark.corpora import Corpus, Task
 from benchmark.environment import code_hash
@@ -73,6 +73,8 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
             identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
             check = _Check({"check": "model", **identity}, lambda spec=spec: check_model(spec))
             models.setdefault(check.key, check)
+            if cell.recipe is None:
+                continue
             corpus = cell.corpus
             limit = plan.suite.long_texts == "refuse"
             check = _Check(
@@ -92,23 +94,18 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
 
 
 def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
-    spec, recipe, entry, corpus = plan.suite.models[cell.trained], cell.recipe, cell.entry, cell.corpus
+    spec, recipe, entry, asking = plan.suite.models[cell.trained], cell.recipe, cell.entry, cell.stages["evaluate"]
     identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
-    yield _Check(
-        {"check": "trained", **identity, "adaptation": recipe.adaptation},
-        lambda: check_trained(spec, recipe),
-    )
-    asked = plan.suite.evaluation.num_fewshot
-    yield _Check(
-        {
-            "check": "questions",
-            **identity,
-            "tasks": [entry.name, *entry.evaluate],
-            "data": [corpus.data_hash, corpus.definition_hash, entry.identity()],
-            "num_fewshot": asked,
-        },
-        lambda: check_questions(spec, entry, corpus, asked),
-    )
+    if recipe:
+        adaptation = recipe.adaptation
+        yield _Check(
+            {"check": "trained", **identity, "adaptation": adaptation}, lambda: check_trained(spec, adaptation)
+        )
+    if "open_book" not in asking.params:  # questions with their document are left out where there is no room for it
+        yield _Check(
+            {"check": "questions", **identity, "asking": asking.params},
+            lambda: check_questions(spec, entry, cell.corpus, asking.params["tasks"], asking.params["num_fewshot"]),
+        )
 
 
 def check_model(spec: ModelSpec) -> None:
@@ -123,7 +120,7 @@ def check_model(spec: ModelSpec) -> None:
         check_adapter(spec, config)
 
 
-def check_trained(spec: ModelSpec, recipe: Recipe) -> None:
+def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
     """Raise UserError if a model has no usable end token, or no layers that the recipe can train."""
     from benchmark.models.checks import skeleton
     from benchmark.models.loading import load_config, tokenizer_of
@@ -142,8 +139,8 @@ def check_trained(spec: ModelSpec, recipe: Recipe) -> None:
             f"model embeddings for {size} tokens only; name a token of the vocabulary as eos_token in its "
             "tokenizer_config.json"
         )
-    if recipe.adaptation == "lora" and not spec.trust_remote_code:
-        with_lora(skeleton(config), recipe, spec)
+    if adaptation == "lora" and not spec.trust_remote_code:
+        with_lora(skeleton(config), Recipe(), spec)
 
 
 def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
@@ -186,30 +183,30 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
                 )
 
 
-def check_questions(spec: ModelSpec, entry: Task, corpus: Corpus, num_fewshot: int | None) -> None:
+def check_questions(
+    spec: ModelSpec, entry: Task, corpus: Corpus, tasks: Sequence[str], num_fewshot: Sequence[int]
+) -> None:
     """Raise UserError for a prompt that a model has no room for, or an answer longer than may be generated."""
     from benchmark.models.loading import context_length, tokenizer_of
     from benchmark.stages.evaluate import check_answers, check_prompts
 
     metadata = json.dumps(corpus.metadata, sort_keys=True)
-    samples = _samples(tuple(entry.evaluate), metadata, corpus.data_hash, num_fewshot)
     tokenizer, length = tokenizer_of(spec), context_length(spec)
-    if length is not None:
-        check_prompts(samples, tokenizer, length, remedy_for_prompts(entry))
-    check_answers(samples, tokenizer)
+    for samples in _samples(tuple(tasks), metadata, corpus.data_hash, tuple(num_fewshot)):
+        if length is not None:
+            check_prompts(samples, tokenizer, length, _remedy_for_prompts(entry))
+        check_answers(samples, tokenizer)
 
 
-def remedy_for_prompts(entry: Task) -> str:
-    """What to do about prompts that are too long for a model."""
-    if entry.few_shot:
-        return "lower evaluation.num_fewshot, or shorten the question"
-    return "shorten the question, or give fewer or shorter examples in shots"
+def _remedy_for_prompts(entry: Task) -> str:
+    shots = "or give shorter examples in shots" if entry.name == "corpus" else "or shorten the question"
+    return f"ask with fewer examples (evaluation.num_fewshot), {shots}" if entry.examples else "shorten the question"
 
 
 @cache  # by the hash of the data, too: files may change while a process goes on
 def _samples(
-    tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: int | None
-) -> dict[str, list[dict[str, Any]]]:
+    tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: tuple[int, ...]
+) -> list[dict[str, list[dict[str, Any]]]]:
     from benchmark.memory.questions import samples_of
 
     return samples_of(tasks, json.loads(metadata), num_fewshot, MOST_QUESTIONS)

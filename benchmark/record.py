@@ -1,13 +1,15 @@
 """The result record: one cell as JSON, with every question's answer in a Parquet file beside it.
 
-`<name>.json` holds a Record, `<name>.answers.parquet` the answers: ANSWER_COLUMNS and, where the task knows how far
-answers stand from the name of the text's subject, DISTANCE_COLUMNS (of the answer from the last mention of the name
-before it, less than 0 where the answer comes first; tokens are the trained model's). The board is made from these
-alone, so this module imports neither torch nor the stages.
+`<name>.json` holds a Record, `<name>.answers.parquet` the answers: ANSWER_COLUMNS, a row per question and number of
+examples before it, and, where the task knows how far answers stand from the name of the text's subject,
+DISTANCE_COLUMNS (of the answer from the last mention of the name before it, less than 0 where the answer comes first;
+tokens are the trained model's). The board is made from these alone, so this module imports neither torch nor the
+stages.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,21 +18,23 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from benchmark.errors import UserError
 from benchmark.inputs import read_text
 
-ANSWER_COLUMNS = ("question", "task", "cluster", "half", "exact_match", "f1", "acc", "acc_norm", "answer")
+METRICS = ("exact_match", "f1", "answered", "acc", "acc_norm", "cloze")
+ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
 SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
-METRICS = ("exact_match", "f1", "acc", "acc_norm")
 HALVES = ("development", "test")
 _MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB
 _AGAIN = "run the suite again to make the record anew"
 
 
-Scores = dict[str, dict[str, dict[str, float]]]  # lm-eval task → half → metric → mean
+# lm-eval task → number of examples → half → metric → mean
+Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
 class _Strict(BaseModel):
@@ -85,14 +89,35 @@ class MethodInfo(_Strict):
     package: str | None = None
 
 
+class FactsInfo(_Strict):
+    """What a method's copies keep of the facts that are asked about, see `benchmark.stages.facts`.
+
+    `facts` is the number of pairs of a copy and a fact of its original, `answer` the share of them whose gold answer
+    stands whole in the copy, `answer_and_name` the share in which the subject's name does, too. `tokens` is by how much
+    copies are longer than their originals, as a share. Shares are None where there is nothing to count.
+    """
+
+    copies: int
+    facts: int
+    answer: float | None
+    answer_and_name: float | None
+    tokens: float | None
+
+
 class TrainingInfo(_Strict):
-    """What the trained model went through; `budget` is the suite's label of the step budget, e.g. "400 steps"."""
+    """What the trained model went through; `budget` is the suite's label of the step budget, e.g. "400 steps".
+
+    `tokens` were read, a token as often as it was, `loss_tokens` of them predicted for the loss (None in records from
+    before this was counted), and `rehearsal_tokens` are those of texts beside the corpus.
+    """
 
     budget: str
     recipe: dict[str, Any]
     steps: int
     epochs: float
     tokens: int
+    loss_tokens: int | None = None
+    rehearsal_tokens: int = 0
     micro_batch: int
     effective_batch: int
     trainable_parameters: int
@@ -159,14 +184,19 @@ class Record(_Strict):
 
     `choice` names the facts, by dotted field, that a suite tries several values of to report the best: of records that
     differ in these alone, the one with the highest exact match on the development half counts. `points` is the number
-    of combinations that the suite tries, this one among them.
+    of combinations that the suite tries, this one among them. Where `confirms` is true, the seed is one that no point
+    was chosen with.
 
-    `scores` maps lm-eval task → half → metric → mean over that half's questions. `stages` maps each stage to the key of
-    its artifact. `retention` has what the suite's entries of that name gave, `curve` what checkpoints gave (before
-    the last step). `created`, `cost` and `environment` may differ between two runs of one cell; all else may not.
+    A record of `untouched` or `open_book` (`benchmark.references`) is of the model before training: it has no
+    `training`, and its seed is 0.
+
+    `scores` maps lm-eval task → number of examples → half → metric → mean over that half's questions. `stages` maps
+    each stage to the key of its artifact. `retention` has what the suite's entries of that name gave, `curve` what
+    checkpoints gave (before the last step). `created`, `cost` and `environment` may differ between two runs of one
+    cell; all else may not.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     cell: str
     suite: str
     created: str
@@ -175,7 +205,8 @@ class Record(_Strict):
     task: TaskInfo
     method: MethodInfo
     seed: int
-    training: TrainingInfo
+    facts: FactsInfo | None = None
+    training: TrainingInfo | None
     evaluation: dict[str, Any]
     scoring: dict[str, Any]
     scores: Scores
@@ -185,9 +216,33 @@ class Record(_Strict):
     answers: AnswersInfo
     choice: list[str] = []
     points: int = Field(default=1, ge=1)
+    confirms: bool = False
     retention: dict[str, RetentionInfo] = {}
     curve: list[CurvePoint] = []
     sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, content: Any) -> Any:
+        """Records of version 1 have one number of examples: what the suite said, else what the task did."""
+        if not isinstance(content, dict) or content.get("schema_version") != 1:
+            return content
+        asked = (content.get("evaluation") or {}).get("num_fewshot")
+        return {
+            **content,
+            "scores": _by_shots(content.get("scores"), asked),
+            "curve": [{**one, "scores": _by_shots(one.get("scores"), asked)} for one in content.get("curve") or []],
+        }
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether nothing was trained."""
+        return self.training is None
+
+    @property
+    def shots(self) -> list[int]:
+        """The numbers of examples that questions with an exact match were asked with, rising."""
+        return shots_of(self.scores)
 
     def body_hash(self) -> str:
         """SHA-256 of the record's canonical JSON without the field `sha256` itself."""
@@ -195,28 +250,65 @@ class Record(_Strict):
 
     @property
     def development_score(self) -> float:
-        """Exact match on the development half, the mean over lm-eval tasks; 0 where none measures it."""
-        return mean_exact_match(self.scores, "development")
+        """Exact match on the development half with the number of examples that is best there; 0 where none is."""
+        return best_shots([self.scores], "development")[1]
 
     def results(self) -> dict[str, Any]:
         """All that must be equal when the same cell is run twice: everything but times, memory and environment."""
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
 
 
-def flat_scores(scores: Scores) -> dict[tuple[str, str, str], float]:
-    """Every mean by lm-eval task, half and metric."""
+def flat_scores(scores: Scores) -> dict[tuple[str, int, str, str], float]:
+    """Every mean by lm-eval task, number of examples, half and metric."""
     return {
-        (task, half, metric): value
-        for task, halves in scores.items()
+        (task, int(shots), half, metric): value
+        for task, by_shots in scores.items()
+        for shots, halves in by_shots.items()
         for half, metrics in halves.items()
         for metric, value in metrics.items()
     }
 
 
-def mean_exact_match(scores: Scores, half: str) -> float:
-    """Exact match on one half, the mean over lm-eval tasks; 0 where none measures it."""
-    values = [halves[half]["exact_match"] for halves in scores.values() if "exact_match" in halves.get(half, {})]
+def shots_of(scores: Scores) -> list[int]:
+    """The numbers of examples with which an exact match was measured, rising."""
+    return sorted({shots for _, shots, _, metric in flat_scores(scores) if metric == "exact_match"})
+
+
+def mean_exact_match(scores: Scores, half: str, shots: int) -> float:
+    """Exact match on one half with so many examples, the mean over lm-eval tasks; 0 where none measures it."""
+    asked = (by_shots.get(str(shots), {}).get(half, {}) for by_shots in scores.values())
+    values = [metrics["exact_match"] for metrics in asked if "exact_match" in metrics]
     return sum(values) / len(values) if values else 0.0
+
+
+def best_shots(scores: Sequence[Scores], half: str) -> tuple[int, float]:
+    """The number of examples with the highest exact match on one half, and that exact match.
+
+    It is the mean over lm-eval tasks, and over several seeds' scores, which have the same numbers of examples; of equal
+    ones the lowest number counts. Without any, 0 examples and 0.
+    """
+    means = {
+        shots: sum(mean_exact_match(one, half, shots) for one in scores) / len(scores) for shots in shots_of(scores[0])
+    }
+    best = max(means, key=lambda shots: (means[shots], -shots), default=0)
+    return best, means.get(best, 0.0)
+
+
+OLD_SHOTS = 5  # of the tasks that ask in words, in records of version 1 whose suite does not say it
+
+
+def _by_shots(scores: Any, asked: Any) -> Any:
+    """Scores of version 1, task → half → metric, with the number of examples between."""
+    if not isinstance(scores, dict):
+        return scores
+    return {task: {str(old_shots(task, asked)): halves} for task, halves in scores.items()}
+
+
+def old_shots(task: str, asked: Any) -> int:
+    """The number of examples that a record of version 1 asked an lm-eval task with."""
+    if task.endswith("_choice") or task == "corpus":
+        return 0
+    return asked if isinstance(asked, int) else OLD_SHOTS
 
 
 def _body_hash(content: dict[str, Any]) -> str:

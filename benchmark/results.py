@@ -23,6 +23,7 @@ from benchmark.record import (
     SCORING,
     AnswersInfo,
     Environment,
+    FactsInfo,
     MethodInfo,
     ModelInfo,
     PairInfo,
@@ -201,22 +202,23 @@ def _distances(corpus: Corpus, model: str, revision: str | None, trust_remote_co
 
 def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters: int) -> Record:
     suite, stages = plan.suite, cell.stages
-    training = json.loads((store.path(stages["train"]) / "training.json").read_text())
+    training = json.loads((store.path(stages["train"]) / "training.json").read_text()) if "train" in stages else {}
     results = json.loads((store.path(stages["evaluate"]) / "results.json").read_text())
     params = stages["evaluate"].params
     pair = suite.pairs[cell.pair] if cell.pair else None
-    texts = training.pop("texts")
+    texts = training.pop("texts", 0)
+    parameters = training.pop("parameters", results["parameters"])
     return Record(
         cell=cell.key,
         suite=suite.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=_model(plan, cell.trained, training.pop("parameters")),
+        model=_model(plan, cell.trained, parameters),
         pair=PairInfo(name=cell.pair, large=_model(plan, pair.large), small=_model(plan, pair.small))
         if pair and cell.pair
         else None,
         task=TaskInfo(
             name=cell.entry.name,
-            options={"evaluate": cell.entry.evaluate, **cell.entry.identity()},
+            options={"evaluate": params["tasks"], **cell.entry.identity()},
             corpus_hash=cell.corpus.data_hash,
             definition_hash=cell.corpus.definition_hash,
             versions=results["versions"],
@@ -224,17 +226,24 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
             questions=answers.rows,
             clusters=clusters,
             may_redistribute=cell.corpus.may_redistribute,
-            pieces_hash=_pieces_hash(store, stages["corpus"]) if suite.long_texts == "split" else None,
+            pieces_hash=_pieces_hash(store, stages["corpus"])
+            if suite.long_texts == "split" and "corpus" in stages
+            else None,
         ),
         method=MethodInfo(
             name=cell.method.name,
             parameters=cell.method.recorded_parameters(),
-            copies=suite.copies,
+            copies=suite.copies if cell.recipe else 0,
             texts=texts,
             package=package_of(cell.method.name),
         ),
         seed=cell.seed,
-        training=TrainingInfo(budget=cell.budget.label, recipe=cell.recipe.model_dump(mode="json"), **training),
+        facts=FactsInfo.model_validate_json((store.path(stages["facts"]) / "facts.json").read_text())
+        if "facts" in stages
+        else None,
+        training=TrainingInfo(budget=cell.budget_label, recipe=stages["train"].params["recipe"], **training)
+        if cell.recipe
+        else None,
         evaluation={
             **{key: params[key] for key in ("tasks", "batch_size", "num_fewshot", "lm_eval")},
             **({"notes": results["notes"]} if "notes" in results else {}),
@@ -243,10 +252,11 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         scores=results["scores"],
         stages={role: call.key for role, call in stages.items()},
         cost={role: store.cost(call) for role, call in stages.items()},
-        environment=Environment.model_validate(store.environment(stages["train"])),
+        environment=Environment.model_validate(store.environment(stages["train" if cell.recipe else "evaluate"])),
         answers=answers,
         choice=cell.choice,
         points=plan.points(cell),
+        confirms=cell.confirms,
         retention=_retention(store, stages),
         curve=json.loads((store.path(stages["curve"]) / "curve.json").read_text()) if "curve" in stages else [],
     )
@@ -257,11 +267,14 @@ def _scoring(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
     scored = [stages[role] for role in SCORING if role in stages]
     if not scored:
         return {}
-    notes: set[str] = set()
-    for call in scored:
-        with suppress(FileNotFoundError):
-            notes.update(json.loads((store.path(call) / "notes.json").read_text()))
-    return {key: scored[0].params[key] for key in Scoring.model_fields} | ({"notes": sorted(notes)} if notes else {})
+    told = [json.loads((store.path(call) / "told.json").read_text()) for call in scored]
+    notes = sorted({note for one in told for note in one["notes"]})
+    prefixes = list(dict.fromkeys(one["prefix"] for one in told))  # of "auto", which two tokenizers may read unlike
+    return {
+        **{key: scored[0].params[key] for key in Scoring.model_fields},
+        "prefix": prefixes[0] if len(prefixes) == 1 else prefixes,
+        **({"notes": notes} if notes else {}),
+    }
 
 
 def _pieces_hash(store: Store, corpus: StageCall) -> str:

@@ -16,6 +16,7 @@ from benchmark.prechecks import check_cells
 from benchmark.record import Record
 from benchmark.results import by_place, good_record, record_path, settle, write_record
 from benchmark.runs import forget_killed, reported
+from benchmark.search import is_searched
 from benchmark.store import StageCall, Store
 from benchmark.suite import Suite
 from benchmark.training.begun import of_other_making
@@ -76,7 +77,7 @@ def run_suite(
     """
     plan = make_plan(suite)
     overview = Overview(suite.name, price)
-    if suite.choose is None or suite.choose.halving is None:
+    if not is_searched(suite):
         return _run_cells(plan, plan.cells, results, records, workers, plain, executor, overview)
     from benchmark.search import searches
 

@@ -8,11 +8,12 @@ half a token. torch is imported where a model runs, not before.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.errors import UserError, nearest
+from benchmark.models.special_tokens import added_tokens
 from benchmark.texts import Text, TokenScores
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchmark.stages import Progress
 
+AUTO = "auto"  # a prefix that the tokenizer decides on
 ATTENTION = ("received", "received_strict", "released")
 REDUCTIONS = (*ATTENTION, "loss")
 
@@ -89,7 +91,8 @@ def score_texts(
             `benchmark.models.attention.ReceivedAttention.scores`; "loss" is the token's negative log-likelihood in nats
             given all that stands before it, the prefix too. A token that nothing stands before, as the first of a text
             where the tokenizer adds no token in front, has a loss of 0.
-        prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own.
+        prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own; for
+            "auto" see `prefix_for`.
         tokens_per_batch: Most tokens of a batch, padding included; a longer text is a batch of its own.
         progress: Called after each batch with the number of texts done, of all texts, and of tokens read.
         part: Which layers or heads count; all of them if None. Of no use to "loss".
@@ -111,7 +114,7 @@ def score_texts(
 
     if reduction not in REDUCTIONS:
         raise UserError(f"reduction {reduction!r} is unknown; {nearest(reduction, REDUCTIONS)}")
-    encoded = _encode(tokenizer, texts, prefix)
+    encoded = _encode(tokenizer, texts, prefix_for(tokenizer, prefix))
     reader = TokenLosses(model) if reduction == "loss" else ReceivedAttention(model, reduction, part=part)
     decoder = reader.decoder
     _check_lengths(encoded, context_of(decoder.config))
@@ -133,6 +136,21 @@ def score_texts(
     finally:
         decoder.train(was_training)
     return [results[place] for place in range(len(texts))]
+
+
+def prefix_for(tokenizer: "PreTrainedTokenizerBase", prefix: str) -> str:
+    """The text that stands before every text which a model scores.
+
+    Whatever stands at the first position draws attention of its own. For "auto" it is a token of no text: nothing has
+    to be added where the tokenizer puts one there by itself; else it is the tokenizer's start or end token, else
+    "Text: " as in the figures of Gao et al.
+    """
+    if prefix != AUTO:
+        return prefix
+    untyped: Any = tokenizer
+    if added_tokens(untyped).before:
+        return ""
+    return str(tokenizer.bos_token or tokenizer.eos_token or "Text: ")
 
 
 @dataclass(frozen=True)
@@ -166,7 +184,7 @@ def looks_before(
     from benchmark.models.attention import ReceivedAttention
     from benchmark.models.loading import context_of
 
-    encoded = _encode(tokenizer, texts, prefix)
+    encoded = _encode(tokenizer, texts, prefix_for(tokenizer, prefix))
     reader = ReceivedAttention(model)
     _check_lengths(encoded, context_of(reader.decoder.config))
     queries = [[one.last_before(place) for place in some] for one, some in zip(encoded, places, strict=True)]

@@ -1,30 +1,58 @@
-"""Successive halving over the points of a grid: those that do badly with few steps or seeds get no more of them.
+"""Which cells of a grid are run next, in view of the records of those before: confirming seeds, and successive halving.
 
-The rule is Optuna's SuccessiveHalvingPruner, that is ASHA (Li et al., MLSys 2020): a point goes on to the next rung if
-it is among the best 1/factor of those that came to its rung so far, itself included. Points come in the order of the
-suite, so a run that was cut off and is taken up again decides the same from the records.
+With confirming seeds, all points of a row are run with the suite's seeds, and the best one of them with the others. In
+successive halving, points that do badly with few steps or seeds get no more of them: the rule is Optuna's
+SuccessiveHalvingPruner, that is ASHA (Li et al., MLSys 2020): a point goes on to the next rung if it is among the best
+1/factor of those that came to its rung so far, itself included. Points come in the order of the suite, so a run that
+was cut off and is taken up again decides the same from the records.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.plan import Cell, Plan
-from benchmark.record import Record
+from benchmark.record import Record, best_shots
 from benchmark.suite import Suite
 
 Search = Generator[list[Cell], Mapping[str, Record], None]
 
 
+def is_searched(suite: Suite) -> bool:
+    """Whether some cells of a suite depend on the records of others."""
+    return suite.choose is not None and bool(suite.choose.halving or suite.choose.confirm)
+
+
 def searches(plan: Plan) -> Iterator[Search]:
-    """One search per method, trained model, pair and task of a plan whose suite asks for halving."""
+    """One search per method, trained model, pair and task of a plan; references are one that ends at once."""
     choose = plan.suite.choose
-    if choose is None or choose.halving is None:
-        raise ValueError(f"suite {plan.suite.name!r} asks for no halving")
+    if choose is None or not is_searched(plan.suite):
+        raise ValueError(f"suite {plan.suite.name!r} asks for no search")
     rows: dict[Any, dict[Any, list[Cell]]] = {}
     for cell in plan.cells:
-        rows.setdefault(cell.row, {}).setdefault(cell.point, []).append(cell)
+        if cell.recipe:
+            budget = "" if choose.halving or "budget" in choose.over else cell.budget_label
+            rows.setdefault((*cell.row, budget), {}).setdefault(cell.point, []).append(cell)
+    if references := [cell for cell in plan.cells if cell.recipe is None]:
+        yield _all_at_once(references)
     for points in rows.values():
-        yield _search([_rungs(cells, plan.suite) for cells in points.values()], choose.halving)
+        if choose.halving:
+            yield _halving([_rungs(cells, plan.suite) for cells in points.values()], choose.halving)
+        else:
+            yield _confirming(list(points.values()))
+
+
+def _all_at_once(cells: list[Cell]) -> Search:
+    yield cells
+
+
+def _confirming(points: Sequence[Sequence[Cell]]) -> Search:
+    """Yield all cells to choose by, then those that confirm the best point."""
+    records = yield [cell for cells in points for cell in cells if not cell.confirms]
+    scores = [
+        best_shots([records[cell.key].scores for cell in cells if not cell.confirms], "development")[1]
+        for cells in points
+    ]
+    yield [cell for cell in points[scores.index(max(scores))] if cell.confirms]
 
 
 def _rungs(cells: Sequence[Cell], suite: Suite) -> list[list[Cell]]:
@@ -43,7 +71,7 @@ def _rungs(cells: Sequence[Cell], suite: Suite) -> list[list[Cell]]:
     return rungs
 
 
-def _search(points: Sequence[Sequence[list[Cell]]], factor: int) -> Search:
+def _halving(points: Sequence[Sequence[list[Cell]]], factor: int) -> Search:
     """Yield the cells that are needed next; the records of all cells so far are sent back.
 
     A point's score on a rung is the exact match on the development half, the mean over its seeds on that rung's budget.

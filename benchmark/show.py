@@ -39,7 +39,7 @@ def tokens(
     set_: Annotated[list[str] | None, typer.Option("--set", help="a parameter, as alpha=0.6; may come again")] = None,
     copies: Annotated[int, typer.Option(min=1)] = 3,
     seed: int = 1,
-    prefix: Annotated[str | None, typer.Option(help="put before every text [default: the suite's, or nothing]")] = None,
+    prefix: Annotated[str | None, typer.Option(help="put before every text [default: the suite's, or auto]")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; a suite says its own")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     table: Annotated[bool, typer.Option("--table", help="numbers in place of colours")] = False,
@@ -135,7 +135,7 @@ def _chosen_pairs(
         raise UserError("--pair names a pair of a suite: give --suite, too, or --large and --small in its place")
     if large is None:
         raise UserError("name the models with --large and --small, or a suite that has them with --suite")
-    return [named_pair(large, small, prefix or "", dtype or "float32", device)]
+    return [named_pair(large, small, "auto" if prefix is None else prefix, dtype or "float32", device)]
 
 
 def named_pair(large: str, small: str | None, prefix: str, dtype: str, device: str) -> "ScoredPair":

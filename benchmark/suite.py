@@ -9,7 +9,16 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, Task
@@ -75,21 +84,43 @@ class MethodEntry(BaseModel):
 
 
 class Budget(_Strict):
-    """How long to train: optimizer steps, or passes over the augmented texts (of a method with all copies)."""
+    """How long to train: optimizer steps, passes over the augmented texts (of a method with all copies), or tokens.
+
+    A budget of tokens ends with the optimizer step that reaches it; each method takes as many steps as that needs.
+    """
 
     steps: Count | None = None
     epochs: Positive | None = None
+    tokens: Count | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Budget":
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs")
+    def _one_of_them(self) -> "Budget":
+        if [self.steps, self.epochs, self.tokens].count(None) != 2:
+            raise ValueError("give one of steps, epochs and tokens")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_tokens(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Budgets from before tokens could be given keep their keys."""
+        return {key: value for key, value in dump(self).items() if key != "tokens" or value is not None}
 
     @property
     def label(self) -> str:
         """The budget in words, as the board shows it."""
+        if self.tokens:
+            return f"{self.tokens} tokens"
         return f"{self.steps} steps" if self.steps else f"{self.epochs:g} epochs"
+
+
+class Rehearsal(_Strict):
+    """Something else in a share of every batch, the same for all methods.
+
+    `source` is "questions", for questions and answers about made-up people whom no task asks about, or a file of texts
+    (JSONL with a "text" a line, or plain text whose paragraphs are the texts).
+    """
+
+    share: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0, le=0.5)] = 0.1
+    source: str = Field(default="questions", min_length=1)
 
 
 class Recipe(_Strict):
@@ -108,6 +139,12 @@ class Recipe(_Strict):
     lora_dropout: Share = 0.0
     autocast: Literal["none", "bfloat16"] = "none"
     append_end: bool = True
+    rehearsal: Rehearsal | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_rehearsal(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes from before there was rehearsal keep their keys."""
+        return {key: value for key, value in dump(self).items() if key != "rehearsal" or value is not None}
 
     @model_validator(mode="after")
     def _micro_batch_divides(self) -> "Recipe":
@@ -135,33 +172,67 @@ class Choose(_Strict):
     `over` names parameters of methods, fields of the recipe, or "budget". The board then shows one row per method: the
     best point's results on the test half, and how many points were tried. `halving` saves work on large grids: of the
     points, the best one in so many goes on from a shorter budget to a longer one, and from one seed to several (see
-    benchmark/search.py).
+    benchmark/search.py). `confirm` lists further seeds, with which the best point of each row is trained once more: the
+    row then shows these alone, since the seeds that a point was chosen with favour it.
     """
 
     over: list[str] = Field(min_length=1)
     halving: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
+    confirm: list[Seed] = []
+
+    @model_validator(mode="after")
+    def _one_kind_of_search(self) -> "Choose":
+        if self.halving and self.confirm:
+            raise ValueError("confirm goes with all points of a grid; leave out halving or confirm")
+        if len(set(self.confirm)) < len(self.confirm):
+            raise ValueError("confirm: a seed comes twice; list each once")
+        return self
 
 
 class Scoring(_Strict):
-    """How tokens are scored; `prefix` is put before every text and not scored."""
+    """How tokens are scored; `prefix` is put before every text and not scored.
+
+    A model's first position draws attention of its own, whatever stands there. So with "auto" there is always a token
+    in front: the tokenizer's own where it puts one there, else the model's start or end token, else "Text: ".
+    """
 
     reduction: Literal["received", "received_strict"] = "received"
-    prefix: str = ""
+    prefix: str = "auto"
     tokens_per_batch: Count = 4096
 
 
+def _in_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
 class Evaluation(_Strict):
-    """How lm-eval is run; `num_fewshot` None means what the task says."""
+    """How lm-eval is run.
+
+    `num_fewshot` lists the numbers of examples that every question is asked with, each by itself; None stands for 0, 1
+    and 5 wherever a task has so many. Likelihood and cloze tasks take none.
+    """
 
     batch_size: Count = 32
-    num_fewshot: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] | None = None
+    num_fewshot: (
+        Annotated[
+            list[Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, le=1000)]],
+            BeforeValidator(_in_a_list),
+            Field(min_length=1),
+        ]
+        | None
+    ) = None
+
+    def shots(self, task: Task) -> list[int]:
+        """The numbers of examples that the questions of a task are asked with, each once, rising."""
+        return task.default_fewshot if self.num_fewshot is None else sorted(set(self.num_fewshot))
 
 
 class Suite(_Strict):
     """A validated suite file. `threads` is part of every key, since on CPU it changes the order of sums.
 
     `recipes` are what a recipe with lists of values stands for: every combination. `curve` lists the steps at which
-    questions are asked in the midst of training as well, of one and the same run.
+    questions are asked in the midst of training as well, of one and the same run. With `references` the untouched model
+    is asked as well, without and with the document in the prompt: a floor and a ceiling for every table.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=100)
@@ -172,6 +243,7 @@ class Suite(_Strict):
     train: list[str] = Field(min_length=1)
     methods: list[Annotated[MethodEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
     seeds: list[Seed] = Field(default=[1], min_length=1)
+    references: bool = True
     copies: Count = 10
     long_texts: Literal["refuse", "split"] = "refuse"
     budgets: list[Budget] = Field(min_length=1)
@@ -227,12 +299,19 @@ class Suite(_Strict):
 
     @model_validator(mode="after")
     def _examples_can_be_had(self) -> "Suite":
+        most = max(self.evaluation.num_fewshot or [0])
         for i, task in enumerate(self.tasks):
-            if self.evaluation.num_fewshot and not task.few_shot:
+            if most and most > (there := task.examples):
                 raise ValueError(
-                    f"evaluation.num_fewshot: tasks[{i}], {task.name}, takes its examples from its own option shots; "
-                    "leave num_fewshot out"
+                    f"evaluation.num_fewshot: {most}, but tasks[{i}], {task.name}, has {there} examples; ask with fewer"
+                    + (", or give it more by its option shots" if task.name == "corpus" else "")
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _confirming_seeds_are_new(self) -> "Suite":
+        if self.choose and (again := set(self.choose.confirm) & set(self.seeds)):
+            raise ValueError(f"choose.confirm: seed {min(again)} is among seeds as well; points were chosen with it")
         return self
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ class ScoredPair:
     large: tuple[str, ModelSpec]
     small: tuple[str, ModelSpec] | None
     reduction: str = "received"
-    prefix: str = ""
+    prefix: str = "auto"
     device: str = "cpu"
 
 
@@ -81,15 +81,16 @@ def make_views(
     Raises:
         UserError: if the method contrasts two models and there is one, or as `score_texts` and `augment` do.
     """
-    if method.needs == "difference" and pair.small is None:
+    if method.reads == "difference" and pair.small is None:
         raise UserError(f"method {method.name!r} contrasts two models: name the other one with --small")
     reduction = method.reduction or pair.reduction
-    role = "trained" if method.needs == "trained" else "large"
+    role = "trained" if method.reads == "trained" else "large"
     large = _scores(pair, pair.large[1], role, texts, reduction, method)
     small = _scores(pair, pair.small[1], "small", texts, reduction, method) if pair.small else None
     difference = contrast(large, small) if small else None
     seen = {"nothing": None, "trained": large, "large": large, "difference": difference}
-    tokens = _tokens(pair, texts) if method.needs == "tokens" else seen[method.needs]
+    tokens = _tokens(pair, texts) if method.reads == "tokens" else seen[method.reads]
+    method = method.fitted(texts, tokens)
     made = list(augment(method, texts, tokens, copies, seed))
     views = []
     for number, text in enumerate(texts):

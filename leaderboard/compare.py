@@ -53,7 +53,7 @@ def _all_conditions(record: Record) -> Facts:
                 include={"name", "options", "corpus_hash", "definition_hash", "versions", "pieces_hash"}
             ),
             "model": {"name": record.model.name, **_weights(record.model)},
-            "training": record.training.model_dump(include={"budget", "recipe"}),
+            "training": record.training.model_dump(include={"budget", "recipe"}) if record.training else {},
             "evaluation": record.evaluation,
         }
     )
@@ -96,7 +96,7 @@ def compare(a: Record, b: Record) -> list[str]:
     rest = [
         {
             "seed": one.seed,
-            "training.steps": one.training.steps,
+            "training.steps": one.training.steps if one.training else 0,
             **_flat({"environment": one.environment.model_dump()}),
         }
         for one in (a, b)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +14,23 @@ from benchmark import ROOT
 from benchmark.record import file_hash
 from benchmark.texts import Text
 
+SHOTS = (0, 1, 5)
+CHOICE, CLOZE = "_choice", "_cloze"  # how the names of lm-eval tasks without examples end
+
 TASKS = ROOT / "tasks"
 UNCHANGED = TASKS / "unchanged.json"  # changes of code that left every question as it was
 FORMULAS = TASKS / "biography" / "biography.py"  # exact match and F1, which the files of the other tasks load
+FREE_ANSWERS = TASKS / "wikipedia" / "wikipedia.py"  # whether a free question was answered
+
+
+class Facts(NamedTuple):
+    """What is asked about a text: the gold answers of every question, and the name of the text's subject, "" if none.
+
+    Stages that count what a method leaves of the facts read this; no method does.
+    """
+
+    subject: str
+    answers: list[list[str]]
 
 
 @dataclass(frozen=True, eq=False)  # each is its own: what is counted in one is kept for it
@@ -27,7 +41,7 @@ class Corpus:
     `metadata` goes to lm-eval's task loader. `gaps` gives, for the questions where the task knows it, the id of the
     text with the character offsets where the subject's name ends and where the answer begins; of several mentions of
     the name it is the last before the answer. `texts_hash`, where a task gives it, is of the texts alone: stages that
-    read no question then depend on it and not on `data_hash`.
+    read no question then depend on it and not on `data_hash`. `facts` are what is asked about each text.
     """
 
     texts: list[Text]
@@ -38,6 +52,7 @@ class Corpus:
     may_redistribute: bool
     gaps: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     texts_hash: str | None = None
+    facts: Mapping[str, "Facts"] = field(default_factory=dict)
 
     @property
     def trained_on(self) -> str:
@@ -52,7 +67,6 @@ class Task(BaseModel):
 
     Attributes:
         folder: the folder under tasks/ that holds the lm-eval files.
-        few_shot: whether lm-eval has examples to put before a question, as `evaluation.num_fewshot` of a suite asks.
         details: what `load` knows of a text besides its words, "subject" or "entities" (fields of Text): methods that
             need more than that are refused.
     """
@@ -60,11 +74,25 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     folder: ClassVar[str]
-    few_shot: ClassVar[bool] = True
     details: ClassVar[frozenset[str]] = frozenset()
 
     name: str
     evaluate: list[str] = Field(min_length=1)
+
+    @property
+    @abstractmethod
+    def examples(self) -> int:
+        """How many examples lm-eval has to put before a question; 0 if there are none."""
+
+    @property
+    def default_fewshot(self) -> list[int]:
+        """The numbers of examples that questions are asked with, unless a suite says otherwise."""
+        return [number for number in SHOTS if number <= self.examples]
+
+    @property
+    def open_book(self) -> list[str]:
+        """The lm-eval tasks that are also asked with the document in the prompt."""
+        return [name for name in self.evaluate if not name.endswith(CLOZE)]
 
     @abstractmethod
     def load(self) -> Corpus:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.corpora.base import TASKS, Corpus, Task, definition_hash, tree_hash
+from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, tree_hash
 from benchmark.errors import UserError
 from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
@@ -27,7 +27,15 @@ class Biography(Task):
     name: Literal["biography"] = "biography"
     path: Path | None = None
     people: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
-    evaluate: list[str] = Field(default=["biography", "biography_choice"], min_length=1)
+    evaluate: list[str] = Field(default=["biography", "biography_choice", "biography_cloze"], min_length=1)
+
+    @property
+    def examples(self) -> int:
+        """The real people of the task's folder, or of the paper's."""
+        from tasks.biography import biography
+
+        with reading("task biography", self.path) as (path,):
+            return len(biography.read_shots(path))
 
     @classmethod
     def definition(cls) -> str:
@@ -78,6 +86,10 @@ class Biography(Task):
                 for person in people
                 for field in biography.FIELDS
                 for start, _ in [person["spans"][field]]
+            },
+            facts={
+                person["id"]: Facts(person["name"], [[person["facts"][field]] for field in biography.FIELDS])
+                for person in people
             },
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from benchmark.corpora.base import FORMULAS, TASKS, Corpus, Task, definition_hash
+from benchmark.corpora.base import FORMULAS, FREE_ANSWERS, SHOTS, TASKS, Corpus, Facts, Task, definition_hash
 from benchmark.inputs import reading
 from benchmark.record import file_hash
 from benchmark.texts import Text
@@ -26,7 +26,6 @@ class OwnDocuments(Task):
     """
 
     folder: ClassVar[str] = "corpus"
-    few_shot: ClassVar[bool] = False
 
     name: Literal["corpus"] = "corpus"
     path: Path
@@ -35,7 +34,7 @@ class OwnDocuments(Task):
     columns: dict[str, str] = Field(default_factory=dict)
     answers_in_text: Literal["check", "free"] = "check"
     characters: Literal["as_written", "folded"] = "as_written"
-    evaluate: list[str] = Field(default=["corpus"], min_length=1)
+    evaluate: list[str] = Field(default=["corpus", "corpus_cloze"], min_length=1)
 
     @field_validator("columns")
     @classmethod
@@ -54,7 +53,21 @@ class OwnDocuments(Task):
     def definition(cls) -> str:
         """Hash of code, YAML file and formulas."""
         own = [file for file in (TASKS / "corpus").iterdir() if file.suffix in (".py", ".yaml")]
-        return definition_hash([*own, FORMULAS])
+        return definition_hash([*own, FORMULAS, FREE_ANSWERS])
+
+    @property
+    def examples(self) -> int:
+        """The rows of the file of shots."""
+        from tasks.corpus import corpus, tables
+
+        with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
+            file = corpus.find_files(path, questions, shots).shots
+            return len(tables.Table(file, self.columns).rows) if file else 0
+
+    @property
+    def default_fewshot(self) -> list[int]:
+        """As of every task; where there are fewer than five examples, all of them."""
+        return sorted({*super().default_fewshot, min(self.examples, SHOTS[-1])})
 
     def load(self) -> Corpus:
         """Read the documents; those nobody asks about are trained on as well."""
@@ -81,6 +94,7 @@ class OwnDocuments(Task):
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,
             texts_hash=_texts_hash(documents),
+            facts={document["id"]: Facts("", [q["answers"] for q in document["questions"]]) for document in documents},
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.corpora.base import TASKS, Corpus, Task, definition_hash
+from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash
 from benchmark.errors import UserError
 from benchmark.inputs import reading
 from benchmark.methods.base import not_a_bool
@@ -29,8 +29,16 @@ class _Wikipedia(Task):
         from tasks.wikipedia import wikipedia
 
         name = cls.model_fields["name"].default
-        own = [TASKS / cls.folder / file for file in ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", f"{name}.yaml")]
+        shared = ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", "_wikipedia_cloze.yaml")
+        own = [TASKS / cls.folder / file for file in (*shared, f"{name}.yaml", f"{name}_cloze.yaml")]
         return definition_hash([*own, wikipedia.METRICS_FILE])
+
+    @property
+    def examples(self) -> int:
+        """The questions of general knowledge in the task's folder."""
+        from tasks.wikipedia import wikipedia
+
+        return len(wikipedia.read_shots())
 
 
 class _FromHub(_Wikipedia):
@@ -75,7 +83,7 @@ class WikipediaSquad(_FromHub):
 
     name: Literal["wikipedia_squad"] = "wikipedia_squad"
     split: Literal["train", "validation"] | None = None
-    evaluate: list[str] = Field(default=["wikipedia_squad"], min_length=1)
+    evaluate: list[str] = Field(default=["wikipedia_squad", "wikipedia_squad_cloze"], min_length=1)
 
 
 class WikipediaPwqa(_FromHub):
@@ -83,7 +91,7 @@ class WikipediaPwqa(_FromHub):
 
     name: Literal["wikipedia_pwqa"] = "wikipedia_pwqa"
     split: Literal["train", "validation", "test"] | None = None
-    evaluate: list[str] = Field(default=["wikipedia_pwqa"], min_length=1)
+    evaluate: list[str] = Field(default=["wikipedia_pwqa", "wikipedia_pwqa_cloze"], min_length=1)
 
 
 class WikipediaMini(_Wikipedia):
@@ -91,7 +99,7 @@ class WikipediaMini(_Wikipedia):
 
     name: Literal["wikipedia_mini"] = "wikipedia_mini"
     paragraphs: Paragraphs | None = None
-    evaluate: list[str] = Field(default=["wikipedia_mini"], min_length=1)
+    evaluate: list[str] = Field(default=["wikipedia_mini", "wikipedia_mini_cloze"], min_length=1)
 
     def load(self) -> Corpus:
         """Read the shipped paragraphs."""
@@ -115,8 +123,18 @@ def _corpus(
     return Corpus(
         texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
         halves=halves,
-        data_hash=hashlib.sha256(json.dumps(paragraphs, sort_keys=True).encode()).hexdigest(),
+        data_hash=_data_hash(paragraphs),
         definition_hash=task.definition(),
         metadata={"half": "all", **({"paragraphs": count} if count else {}), **metadata},
         may_redistribute=may_redistribute,
+        facts={p["id"]: Facts("", [question["answers"] for question in p["questions"]]) for p in paragraphs},
     )
+
+
+def _data_hash(paragraphs: "list[Paragraph]") -> str:
+    """Of paragraphs and questions, without the places of answers, which records from before do not know."""
+    told = [
+        {**p, "questions": [{key: value for key, value in q.items() if key != "start"} for q in p["questions"]]}
+        for p in paragraphs
+    ]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -279,17 +279,17 @@ def _tokens(spec: str, prefix: str, texts: tuple[str, ...]) -> list[int]:
     return [len(ids) for ids in tokenizer([prefix + text for text in texts])["input_ids"]]
 
 
-def _asked(spec: ModelSpec, tasks: Iterable[str], metadata: str, num_fewshot: int | None) -> list[Any]:
-    return _in_tokens(spec.model_dump_json(), tuple(tasks), metadata, num_fewshot)
+def _asked(spec: ModelSpec, tasks: Iterable[str], metadata: str, num_fewshot: Iterable[int]) -> list[Any]:
+    return _in_tokens(spec.model_dump_json(), tuple(tasks), metadata, tuple(num_fewshot))
 
 
 @cache
-def _in_tokens(spec: str, tasks: tuple[str, ...], metadata: str, num_fewshot: int | None) -> list[Any]:
+def _in_tokens(spec: str, tasks: tuple[str, ...], metadata: str, num_fewshot: tuple[int, ...]) -> list[Any]:
     return list(_requests(tasks, metadata, num_fewshot).in_tokens(tokenizer_of(ModelSpec.model_validate_json(spec))))
 
 
 @cache
-def _requests(tasks: tuple[str, ...], metadata: str, num_fewshot: int | None) -> Any:
+def _requests(tasks: tuple[str, ...], metadata: str, num_fewshot: tuple[int, ...]) -> Any:
     from benchmark.memory.questions import requests_of
 
     return requests_of(tasks, json.loads(metadata), num_fewshot)

@@ -9,7 +9,7 @@ from lm_eval.tasks import TaskManager
 
 from benchmark.corpora import TASKS
 from benchmark.models.answering import evaluated
-from benchmark.stages.evaluate import quiet_lm_eval
+from benchmark.stages.evaluate import loaded_by_shots, quiet_lm_eval
 
 
 @dataclass(frozen=True)
@@ -75,34 +75,33 @@ class Requests:
         return found
 
 
-def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: int | None) -> Requests:
-    """What lm-eval asks in tasks of this project."""
-    listener = _Listener()
+def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int]) -> Requests:
+    """What lm-eval asks in tasks of this project, with each number of examples."""
+    listener = Listener()
     _listen(listener, tasks, metadata, num_fewshot)
     return Requests(listener.generations, listener.comparisons)
 
 
 def samples_of(
-    tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: int | None, limit: int | None = None
-) -> dict[str, list[dict[str, Any]]]:
-    """lm-eval's samples of tasks of this project, the first `limit` of each, with empty answers."""
-    samples: dict[str, list[dict[str, Any]]] = _listen(_Listener(), tasks, metadata, num_fewshot, limit)["samples"]
-    return samples
+    tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int], limit: int | None = None
+) -> list[dict[str, list[dict[str, Any]]]]:
+    """lm-eval's samples of this project's tasks, the first `limit` of each, by number of examples; answers are empty."""
+    return [results["samples"] for results in _listen(Listener(), tasks, metadata, num_fewshot, limit)]
 
 
 def _listen(
-    listener: "_Listener",
+    listener: "Listener",
     tasks: Sequence[str],
     metadata: Mapping[str, Any],
-    num_fewshot: int | None,
+    num_fewshot: Sequence[int],
     limit: int | None = None,
-) -> Any:
+) -> list[Any]:
     quiet_lm_eval()
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
-    return evaluated(listener, manager.load(list(tasks)), num_fewshot, limit)
+    return [evaluated(listener, loaded, shots, limit) for shots, loaded in loaded_by_shots(manager, tasks, num_fewshot)]
 
 
-class _Listener(LM):  # type: ignore[misc]
+class Listener(LM):  # type: ignore[misc]
     """A model that answers nothing and notes what it is asked."""
 
     def __init__(self) -> None:

@@ -125,8 +125,9 @@ def augment(
     """
     method.check(texts, copies)
     _check_details(method, texts)
-    if method.needs != "nothing" and tokens is None:
+    if method.reads != "nothing" and tokens is None:
         raise ValueError(f"{method.name} needs token scores")
+    method = method.fitted(texts, tokens)
     for text, scored in zip(texts, tokens if tokens is not None else [None] * len(texts), strict=True):
         if scored is not None and scored.id != text.id:
             raise ValueError(f"text {text.id!r} came with the tokens of {scored.id!r}")

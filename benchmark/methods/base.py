@@ -3,7 +3,7 @@
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -11,6 +11,8 @@ from benchmark.scoring import AttentionPart
 from benchmark.texts import Text, TokenScores
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
+
+Needs = Literal["nothing", "tokens", "trained", "large", "difference"]
 
 
 def not_a_bool(value: object) -> object:
@@ -70,7 +72,7 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
-    needs: ClassVar[Literal["nothing", "tokens", "trained", "large", "difference"]] = "nothing"
+    needs: ClassVar[Needs] = "nothing"
     details: ClassVar[frozenset[str]] = frozenset()
     welcome: ClassVar[frozenset[str]] = frozenset()
     reduction: ClassVar[str | None] = None
@@ -78,6 +80,15 @@ class Method(BaseModel):
     originals: ClassVar[bool] = True
     makes_copies: ClassVar[bool] = True
     version: ClassVar[int] = 1
+
+    @property
+    def reads(self) -> Needs:
+        """What it needs with these parameters; for most methods `needs`, whatever they are."""
+        return self.needs
+
+    def fitted(self, texts: Sequence[Text], tokens: Sequence[TokenScores] | None) -> Self:
+        """The method made ready for a corpus; most look at each text by itself, and are themselves."""
+        return self
 
     @abstractmethod
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
@@ -118,7 +129,7 @@ class Method(BaseModel):
     @property
     def uses_pair(self) -> bool:
         """Whether it looks at a pair's scores."""
-        return self.needs in ("large", "difference")
+        return self.reads in ("large", "difference")
 
     @property
     def identity(self) -> str:
@@ -129,6 +140,7 @@ class Method(BaseModel):
     def label(self) -> str:
         """The board's words: "contrastive_dropout α=0.6 β=0.03"; other options stand there if not at their default."""
         fields = type(self).model_fields
-        symbols = [f"{symbol}={getattr(self, key)}" for key, symbol in _SYMBOLS.items() if key in fields]
+        values = {symbol: getattr(self, key) for key, symbol in _SYMBOLS.items() if key in fields}
+        symbols = [f"{symbol}={value}" for symbol, value in values.items() if value is not None]
         others = [f"{key}={value}" for key, value in self if key not in _SYMBOLS and value != fields[key].default]
         return " ".join([self.name, *symbols, *others])

@@ -9,12 +9,12 @@ import random
 from abc import abstractmethod
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from benchmark.errors import UserError
-from benchmark.methods.base import Alpha, Beta, Method, not_a_bool
+from benchmark.methods.base import Alpha, Beta, Method, Needs, not_a_bool
 from benchmark.texts import Text, TokenScores
 
 PUNCTUATION = frozenset({",", "."})
@@ -53,6 +53,24 @@ def units(text: Text, tokens: TokenScores) -> list[Unit]:
         before = found[-1].end if found else 0
         found.append(Unit(before if text.text[before:start].isspace() else start, end, score))
     return found
+
+
+def words(text: Text, every: Sequence[Unit]) -> list[Unit]:
+    """The words of a text as units: those between which no white space stands, a "," or "." at an end by itself.
+
+    A word's score is the mean of its units'.
+    """
+    found: list[list[Unit]] = []
+    for unit in every:
+        surface = text.text[unit.start : unit.end]
+        starts = not found or surface[:1].isspace() or surface in PUNCTUATION
+        if starts or text.text[found[-1][0].start : found[-1][-1].end].strip() in PUNCTUATION:
+            found.append([unit])
+        else:
+            found[-1].append(unit)
+    return [
+        Unit(group[0].start, group[-1].end, math.fsum(unit.score for unit in group) / len(group)) for group in found
+    ]
 
 
 def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:
@@ -122,12 +140,14 @@ class TokenDropout(Method):
     """A method that drops each unit by chance, independently of the others.
 
     Fields: `alpha`, the (highest) probability; `keep_punctuation`, whether "," and "." are never dropped, as in the
-    released code (they hold their rank all the same); `dropped`, whether what is dropped is deleted or blanked.
+    released code (they hold their rank all the same); `dropped`, whether what is dropped is deleted or blanked; `unit`,
+    whether tokens or whole words are dropped: of a word whose tokens are dropped one by one, pieces stay.
     """
 
     alpha: Alpha = 0.6
     keep_punctuation: bool = True
     dropped: Literal["delete", "blank"] = "delete"
+    unit: Literal["token", "word"] = "token"
 
     # The fates of the text that was last seen: copies of one text are made one after another, and share them.
     _last: tuple[Text, TokenScores | None, list[tuple[Unit, float]]] | None = PrivateAttr(None)
@@ -141,6 +161,8 @@ class TokenDropout(Method):
         if tokens is None:
             raise ValueError(f"{self.name} needs the tokens of text {text.id!r}")
         every = units(text, self.ranked(text, tokens))
+        if self.unit == "word":
+            every = words(text, every)
         chances = self.chances([unit.score for unit in every])
         kept = [self._keeps(text.text[unit.start : unit.end]) for unit in every]
         return [(unit, 0.0 if keep else chance) for unit, keep, chance in zip(every, kept, chances, strict=True)]
@@ -177,3 +199,53 @@ class RankedDropout(TokenDropout):
     def chances(self, scores: Sequence[float]) -> list[float]:
         """Equation 1 at each unit's rank."""
         return [equation_1(rank, self.alpha, self.beta) for rank in ranks(scores, self.first_rank)]
+
+
+class AtRate(TokenDropout):
+    """A dropout that can be told to drop as many tokens of a corpus as contrastive dropout does.
+
+    Fields beside those of TokenDropout: `rate`, "as contrastive_dropout" if `alpha` and `beta` are those of contrastive
+    dropout and say how much is dropped, not this method's own probability. What that method is expected to drop is
+    counted over the whole corpus, on the scores of the suite's pair. So two methods can be compared at equal damage:
+    at one α Equation 1 drops fewer tokens than a constant probability, and fewer where "," and "." rank low.
+    """
+
+    rate: Literal["as contrastive_dropout"] | None = None
+
+    _factor: float | None = PrivateAttr(None)
+
+    @property
+    def reads(self) -> Needs:
+        """The pair's difference, where the rate is that of contrastive dropout."""
+        return self.needs if self.rate is None else "difference"
+
+    def fitted(self, texts: Sequence[Text], tokens: Sequence[TokenScores] | None) -> Self:
+        """With the probabilities multiplied so that as much is dropped of these texts.
+
+        Raises UserError if not even dropping everything that may be dropped is as much.
+        """
+        if self.rate is None or tokens is None:
+            return self
+        from benchmark.methods.contrastive_dropout import ContrastiveDropout
+
+        options = {name: getattr(self, name) for name in ("keep_punctuation", "dropped", "unit")}
+        model = ContrastiveDropout(alpha=self.alpha, beta=self.matched_beta, **options)
+        pairs = list(zip(texts, tokens, strict=True))
+        wanted = math.fsum(chance for pair in pairs for _, chance in model.fates(*pair))
+        ready = self.model_copy()
+        ready._factor = 1.0
+        drops = math.fsum(chance for pair in pairs for _, chance in ready.fates(*pair))
+        ready._factor = wanted / drops if drops else 0.0
+        highest = max((chance for pair in pairs for _, chance in ready.fates(*pair)), default=0.0)
+        if highest > 1:
+            raise UserError(f"{self.label}: cannot drop as much, since some probability would be {highest:.2f}")
+        return ready
+
+    @property
+    def matched_beta(self) -> float:
+        """β of the contrastive dropout whose rate is meant."""
+        raise NotImplementedError
+
+    def scaled(self, chances: Sequence[float]) -> list[float]:
+        """Probabilities at the rate asked for; without a corpus, or without `rate`, as they are."""
+        return list(chances) if self._factor is None else [self._factor * chance for chance in chances]

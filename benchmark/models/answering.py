@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from lm_eval import evaluator
+from lm_eval.api.model import LM
 from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from torch.nn.functional import log_softmax
@@ -32,7 +33,13 @@ _Request = tuple[tuple[str, str], list[int], list[int]]  # context and continuat
 _Asked = tuple[Row, list[tuple[int, list[int]]]]  # a row, and the numbers of its requests with their places in it
 
 
-def evaluated(model: HFLM, loaded: Any, num_fewshot: int | None, limit: int | None = None) -> Any:
+def evaluated(
+    model: LM,
+    loaded: Any,
+    num_fewshot: int | None,
+    limit: int | None = None,
+    samples: dict[str, list[int]] | None = None,
+) -> Any:
     """What lm-eval's `evaluate` finds for tasks that its TaskManager loaded.
 
     `simple_evaluate` does the same, and besides looks for a git checkout and runs pip for seconds to report on the
@@ -43,6 +50,7 @@ def evaluated(model: HFLM, loaded: Any, num_fewshot: int | None, limit: int | No
         loaded: What `TaskManager.load` gave.
         num_fewshot: Examples before each question, None for what the task says; a task that says 0 keeps it.
         limit: The first so many questions of each task, None for all.
+        samples: The numbers of the questions to ask by task, None for all; not with a limit.
     """
     random.seed(DEFAULT_RANDOM_SEED)  # some tasks draw their examples or choices
     np.random.seed(DEFAULT_OTHER_SEED)
@@ -51,7 +59,7 @@ def evaluated(model: HFLM, loaded: Any, num_fewshot: int | None, limit: int | No
         if own is None or (num_fewshot is not None and own != 0):
             task.set_config(key="num_fewshot", value=num_fewshot or 0)
         task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
-    return evaluator.evaluate(model, loaded, limit=limit, bootstrap_iters=0, log_samples=True)
+    return evaluator.evaluate(model, loaded, limit=limit, samples=samples, bootstrap_iters=0, log_samples=True)
 
 
 class Answering(HFLM):  # type: ignore[misc]

@@ -25,11 +25,11 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         )
     texts = read_texts(inputs["corpus"] / "texts.jsonl")
     tokens: list[TokenScores] | None = None
-    if method.needs == "tokens":
+    if method.reads == "tokens":
         tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
-    elif method.needs in ("trained", "large"):
-        tokens = read_scores(inputs[method.needs] / "scores.parquet")
-    elif method.needs == "difference":
+    elif method.reads in ("trained", "large"):
+        tokens = read_scores(inputs[method.reads] / "scores.parquet")
+    elif method.reads == "difference":
         large, small = (read_scores(inputs[role] / "scores.parquet") for role in ("large", "small"))
         tokens = contrast(large, small)
     write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"]))

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring import AttentionPart, score_texts
+from benchmark.scoring import AttentionPart, prefix_for, score_texts
 from benchmark.stages import Progress
 from benchmark.store import StageCall
 from benchmark.texts import read_texts, write_scores
 
-SCORES, NOTES = "scores.parquet", "notes.json"
+SCORES, TOLD = "scores.parquet", "told.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write scores.parquet from the input "corpus", and notes.json where texts could not be read as usual."""
+    """Write scores.parquet from the input "corpus", and told.json: the prefix, and what was done in another way."""
     import torch
 
     from benchmark.models.behaviour import ALONE, bears_padding
@@ -23,9 +23,10 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     torch.set_num_threads(params["threads"])
     spec = ModelSpec.model_validate(call.where["model"])
     model = load_model(spec, params["device"])
+    tokenizer = tokenizer_of(spec)
     scores = score_texts(
         model,
-        tokenizer_of(spec),
+        tokenizer,
         read_texts(inputs["corpus"] / "texts.jsonl"),
         reduction=params["reduction"],
         prefix=params["prefix"],
@@ -34,5 +35,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         part=AttentionPart.model_validate(params.get("attention", {})),
     )
     write_scores(out / SCORES, scores)
-    if not bears_padding(model):
-        (out / NOTES).write_text(json.dumps([ALONE]))
+    told = {
+        "prefix": prefix_for(tokenizer, params["prefix"]),
+        "notes": [] if bears_padding(model) else [ALONE],
+    }
+    (out / TOLD).write_text(json.dumps(told, indent=1))

@@ -7,22 +7,24 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import UserError
 from benchmark.methods import METHODS
 from benchmark.methods.base import Training
 from benchmark.models.loading import context_length, load_config, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.record import file_hash
 from benchmark.stages import Progress
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText, read_augmented
 from benchmark.training.begun import TRAINER, made_on
 from benchmark.training.lora import with_lora
+from benchmark.training.rehearsal import rehearsed, takes_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -53,8 +55,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     recipe = Recipe.model_validate(params["recipe"])
     spec = ModelSpec.model_validate(call.where["model"])
     texts = read_augmented(inputs["texts"] / "augmented.jsonl")
-    sequences, order, steps, readings, notes = _readings(params, recipe, spec, texts)
-    tokens = list(accumulate(len(sequences[i]) for i in order))  # read after so many texts
+    made = _readings(call, recipe, spec, texts)
+    readings, steps, notes = made.readings, made.steps, made.notes
+    tokens = list(accumulate(map(len, made.in_order())))  # read after so many texts
 
     checkpoints, points = Checkpoints(begun / TRAINER, made_on(params)), begun / CHECKPOINTS
     last = checkpoints.last()
@@ -103,9 +106,11 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     _save(model, spec, out / WEIGHTS)
     report = {
         "steps": steps,
-        "epochs": round(steps * recipe.batch_size / len(sequences), 4),
-        "texts": len(sequences),
+        "epochs": round(sum(number < made.texts for number in made.order) / made.texts, 4),
+        "texts": made.texts,
         "tokens": tokens[-1],
+        "loss_tokens": _loss_tokens(made, Training.model_validate(params.get("training", {}))),
+        "rehearsal_tokens": sum(len(made.sequences[number]) for number in made.order if number >= made.texts),
         "micro_batch": micro_batch,
         "effective_batch": recipe.batch_size,
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -118,36 +123,119 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     return float(before)
 
 
-def _readings(
-    params: Mapping[str, Any], recipe: Recipe, spec: ModelSpec, texts: Sequence[AugmentedText]
-) -> "tuple[list[list[int]], list[int], int, list[list[int]] | Readings, list[str]]":
-    """What is read in training: token ids by text, their order, optimizer steps, the readings in that order, notes."""
+class _Made(NamedTuple):
+    """What is read in training: token ids by text, those of the corpus before those rehearsed, and their order."""
+
+    sequences: list[list[int]]
+    texts: int  # of the corpus
+    order: list[int]
+    steps: int
+    readings: "list[list[int]] | Readings"
+    notes: list[str]
+
+    def in_order(self) -> Iterator[list[int]]:
+        """The token ids of every reading."""
+        return (self.sequences[number] for number in self.order)
+
+
+def _readings(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Sequence[AugmentedText]) -> _Made:
     from benchmark.training.objective import Readings, substitutes, token_values
 
+    params = call.params
     training = Training.model_validate(params.get("training", {}))
     tokenizer = tokenizer_of(spec)
-    encoded = encode(texts, tokenizer, recipe, context_length(spec))
-    long_enough = [number for number, ids in enumerate(encoded) if len(ids) > 1]  # one token alone predicts nothing
-    if not long_enough:
-        raise UserError("no training text has more than one token; there is nothing to learn from")
-    sequences = [encoded[number] for number in long_enough]
-    steps = steps_for(
-        Budget.model_validate(params["budget"]), params["method"], texts, params["copies"], recipe.batch_size
-    )
-    order = data_order(len(sequences), steps * recipe.batch_size, params["seed"])
-    notes = []
-    if len(sequences) < len(texts):
-        notes.append(f"{len(texts) - len(sequences)} texts of a single token left out: they predict nothing")
+    used, sequences, notes = _long_enough(texts, encode(texts, tokenizer, recipe, context_length(spec)))
+    count, batch = len(sequences), recipe.batch_size
+    if recipe.rehearsal:
+        others = rehearsed(recipe.rehearsal, rehearsal_file(call), texts)
+        more, ids, _ = _long_enough(others, encode(others, tokenizer, recipe, context_length(spec)))
+        used, sequences = [*used, *more], [*sequences, *ids]
+    budget = Budget.model_validate(params["budget"])
+    share = recipe.rehearsal.share if recipe.rehearsal else 0.0
+
+    def order_of(needed: int) -> list[int]:
+        return _order(count, len(sequences), needed, share, params["seed"])
+
+    if budget.tokens:
+        steps = steps_of_tokens(_tokens_for(budget.tokens, params, texts), sequences, order_of, batch)
+    else:
+        steps = steps_for(budget, str(params["method"]), texts, int(params["copies"]), batch)
+    order = order_of(steps * batch)
     if training.replaced == (0, 0) and training.loss == "mean":
-        return sequences, order, steps, [sequences[i] for i in order], notes
-    others: list[int] = []
+        return _Made(sequences, count, order, steps, [sequences[i] for i in order], notes)
+    others_: list[int] = []
     values: list[list[float]] = []
     if training.replaced != (0, 0):
-        others, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
+        others_, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
         notes += note
     if training.loss != "mean":
-        values = token_values([texts[number] for number in long_enough], sequences, tokenizer, training)
-    return sequences, order, steps, Readings(sequences, values, order, training, others, params["seed"]), notes
+        values = token_values(used, sequences, tokenizer, training)
+    readings = Readings(sequences, values, order, training, others_, params["seed"], replaced_below=count)
+    return _Made(sequences, count, order, steps, readings, notes)
+
+
+def _long_enough(
+    texts: Sequence[AugmentedText], encoded: list[list[int]]
+) -> tuple[list[AugmentedText], list[list[int]], list[str]]:
+    """Texts with their tokens, without those of a single token, which predict nothing; and a note where there are some.
+
+    Raises UserError if nothing is left.
+    """
+    kept = [number for number, ids in enumerate(encoded) if len(ids) > 1]
+    if not kept:
+        raise UserError("no training text has more than one token; there is nothing to learn from")
+    left_out = len(texts) - len(kept)
+    notes = [f"{left_out} texts of a single token left out: they predict nothing"] if left_out else []
+    return [texts[number] for number in kept], [encoded[number] for number in kept], notes
+
+
+def rehearsal_file(call: StageCall) -> Path | None:
+    """The file that a training rehearses, None where there is none.
+
+    Raises UserError if it was changed since the run was planned.
+    """
+    if "rehearsal" not in call.where:
+        return None
+    file = Path(call.where["rehearsal"])
+    if file_hash(file) != call.params["rehearsal"]:
+        raise UserError(f"recipe.rehearsal.source: {file}: was changed since the run began; run again")
+    return file
+
+
+def _order(count: int, every: int, needed: int, share: float, seed: int) -> list[int]:
+    """Numbers of the sequences to read: the corpus in its own order, with a share of rehearsals in between."""
+    if not share:
+        return data_order(count, needed, seed)
+    turns = takes_turns(needed, share)
+    corpus = iter(data_order(count, needed - sum(turns), seed))
+    others = iter(data_order(every - count, sum(turns), seed))
+    return [count + next(others) if is_other else next(corpus) for is_other in turns]
+
+
+def _tokens_for(tokens: int, params: Mapping[str, Any], texts: Sequence[AugmentedText]) -> int:
+    """Tokens that a method reads under a budget of tokens; one that is not matched makes as many passes over fewer."""
+    if METHODS[params["method"]].matched:
+        return tokens
+    originals = len({text.id for text in texts})
+    return math.ceil(tokens * len(texts) / (originals * (int(params["copies"]) + 1)))
+
+
+def steps_of_tokens(
+    tokens: int, sequences: Sequence[list[int]], order_of: Callable[[int], list[int]], batch: int
+) -> int:
+    """The first optimizer step at the end of which so many tokens have been read."""
+    needed = batch
+    while True:
+        read = list(accumulate(len(sequences[number]) for number in order_of(needed)))
+        if read[-1] >= tokens:
+            return next(step for step in range(1, needed // batch + 1) if read[step * batch - 1] >= tokens)
+        needed *= 2
+
+
+def _loss_tokens(made: _Made, training: Training) -> int:
+    """How many tokens the loss was taken of, a token counting as often as it was read."""
+    predicted = sum(len(ids) - 1 for ids in made.in_order())
+    return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
 
 
 def smaller_micro_batch(micro_batch: int, batch: int) -> int:

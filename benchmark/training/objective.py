@@ -39,6 +39,7 @@ class Readings(Dataset[Reading]):
         training: what is replaced, and in which share.
         others: the tokens that one is drawn from to stand for another.
         seed: of the draws.
+        replaced_below: tokens are replaced in texts with lower numbers than this alone; None for all.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Readings(Dataset[Reading]):
         training: Training,
         others: Sequence[int],
         seed: int,
+        replaced_below: int | None = None,
     ) -> None:
         self._sequences, self._values, self._order = sequences, values, order
+        self._replaced_below = len(sequences) if replaced_below is None else replaced_below
         self._share, self._others, self._seed = training.replaced, others, seed
 
     def __len__(self) -> int:
@@ -59,7 +62,8 @@ class Readings(Dataset[Reading]):
     def __getitem__(self, place: int) -> Reading:
         number = self._order[place]
         ids = self._sequences[number]
-        return Reading(self._replaced(ids, place), ids, self._values[number] if self._values else [])
+        inputs = self._replaced(ids, place) if number < self._replaced_below else ids
+        return Reading(inputs, ids, self._values[number] if self._values else [])
 
     def _replaced(self, ids: list[int], place: int) -> list[int]:
         """The ids with a share of them, the first never among them, put in the place of by others."""

@@ -10,7 +10,8 @@ import random
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -30,6 +31,15 @@ QUESTIONS = {
 FIELDS = tuple(QUESTIONS)
 HALVES = ("development", "test")
 CHOICES = 10
+
+MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DATES = (
+    rf"(?:{MONTHS}) \d{{1,2}},? \d{{4}}",
+    rf"\d{{1,2}} (?:{MONTHS}),? \d{{4}}",
+    r"\d{4}-\d\d-\d\d",
+    r"\d{1,2}/\d{1,2}/\d{4}",
+)
+_DATE = re.compile(rf"(?:{'|'.join(_DATES)})\.?", re.IGNORECASE)
 
 # The paper's CSV files mark the fields by tags of these names.
 _FIELD_OF_TAG = {
@@ -134,6 +144,8 @@ def load(
     people: int | None = None,
     field: str | None = None,
     choices: bool = False,
+    cloze: bool = False,
+    open_book: bool = False,
     **_: object,
 ) -> "dict[str, Dataset]":
     """Build the data of an lm-eval task: the splits "questions" and "shots", a row per person and field.
@@ -147,6 +159,8 @@ def load(
         people: Take only so many people, the first of the file; wrong choices are theirs, too.
         field: The one field to ask for; None asks for all.
         choices: Add `choices` (see `choose`) and `gold`, the answer's index among them.
+        cloze: Add `context`, the person's text up to the answer, and `target`, what follows there.
+        open_book: Put the person's text before the question; the examples stay as they are.
 
     Raises:
         ValueError: An option has no such value, or the people's files do not fit.
@@ -168,14 +182,26 @@ def load(
     shots = read_shots(biography_path)
     fields = FIELDS if field is None else (field,)
 
-    def rows(asked: Sequence[RealPerson], others: Sequence[RealPerson]) -> "Dataset":
+    def rows(asked: Sequence[RealPerson], others: Sequence[RealPerson], texts: Mapping[str, Person]) -> "Dataset":
         # Wrong choices come from both halves, so that a question is the same whichever half is asked.
         values = {field: Values(person["facts"][field] for person in others) for field in fields if choices}
-        return Dataset.from_list(
-            [_question(person, field, prompts[field], values.get(field)) for person in asked for field in fields]
-        )
+        made = []
+        for person in asked:
+            for field in fields:
+                row = _question(person, field, prompts[field], values.get(field))
+                row["source"] = str(biography_path or "")
+                if told := texts.get(person["id"]):
+                    if open_book:
+                        row["question"] = f"{told['text']}\n\n{row['question']}"
+                    if cloze:
+                        row["context"], row["target"] = cut_at(told["text"], *told["spans"][field])
+                made.append(row)
+        return Dataset.from_list(made)
 
-    return {"questions": rows(asked, everyone), "shots": rows(shots, shots)}
+    return {
+        "questions": rows(asked, everyone, {person["id"]: person for person in asked}),
+        "shots": rows(shots, shots, {}),
+    }
 
 
 class Values:
@@ -234,9 +260,48 @@ def extract_answer(generation: str) -> str:
 
 
 def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Score one question for lm-eval (`process_results`): exact match and F1 against all of `doc["answers"]`."""
+    """Score one question for lm-eval (`process_results`): exact match, F1, and whether it was answered at all."""
     answer = extract_answer(results[0])
-    return {"exact_match": exact_match(answer, doc["answers"]), "f1": f1(answer, doc["answers"])}
+    return {**scores(answer, doc["answers"]), "answered": float(is_answer(answer, doc["field"], doc["source"]))}
+
+
+def scores(answer: str, golds: Iterable[str]) -> dict[str, float]:
+    """Exact match and F1 of an answer against all gold answers."""
+    return {"exact_match": exact_match(answer, golds), "f1": f1(answer, golds)}
+
+
+def is_answer(answer: str, field: str, source: str = "") -> bool:
+    """Say whether an answer is of the kind that a field asks for: a date, or a value that the field has for somebody.
+
+    `source` is the `biography_path` of the people; "" stands for those that come with the task.
+    """
+    if field == "birth_date":
+        return _DATE.fullmatch(answer.strip()) is not None
+    return normalise(answer) in _values_of(field, source)
+
+
+@lru_cache(maxsize=32)
+def _values_of(field: str, source: str) -> frozenset[str]:
+    """The normalised values of a field, of all people and of those in the examples."""
+    everyone: list[RealPerson] = [*read_people(source or None), *read_shots(source or None)]
+    return frozenset(normalise(person["facts"][field]) for person in everyone)
+
+
+def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """Score one cloze question: 1.0 if the likeliest continuation of the text, token by token, is the answer."""
+    _, is_likeliest = results[0]
+    return {"cloze": float(is_likeliest)}
+
+
+def cut_at(text: str, start: int, end: int) -> tuple[str, str]:
+    """Cut a text before the answer at [start, end): what comes before, and what follows up to the answer's end.
+
+    White space before the answer belongs to what follows, as tokenizers have it, and so does a punctuation mark behind
+    it, without which a longer word that begins like the answer would count.
+    """
+    before = text[:start].rstrip()
+    end += end < len(text) and text[end] in string.punctuation
+    return before, text[len(before) : end]
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:

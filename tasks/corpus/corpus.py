@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tasks.biography import biography as metrics
     from tasks.corpus import tables, wording
+    from tasks.wikipedia import wikipedia
 else:  # by their places, since lm-eval may be started anywhere
 
     def _beside(place: str) -> ModuleType:
@@ -25,7 +26,7 @@ else:  # by their places, since lm-eval may be started anywhere
         spec.loader.exec_module(module)
         return module
 
-    metrics = _beside("biography/biography.py")
+    metrics, wikipedia = (_beside(f"{name}/{name}.py") for name in ("biography", "wikipedia"))
     tables, wording = (_beside(f"corpus/{name}.py") for name in ("tables", "wording"))
 
 HALVES = ("development", "test")
@@ -36,12 +37,20 @@ PROMPT = "Question: {question}\nAnswer:"
 def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """Score one question for lm-eval (`process_results`): exact match and F1, the best over `doc["answers"]`.
 
-    Where the question says that characters are folded, those that look alike count as equal.
+    `answered` says whether it was answered at all, as in the Wikipedia tasks. Where the question says that characters
+    are folded, those that look alike count as equal.
     """
     if doc.get("characters") == "folded":
         doc = {**doc, "answers": [wording.fold(gold) for gold in doc["answers"]]}
         results = [wording.fold(metrics.extract_answer(result)) for result in results]
-    scores: dict[str, float] = metrics.score_answer(doc, results)
+    answer = metrics.extract_answer(results[0])
+    answered = wikipedia.is_answer(answer, doc["question"])
+    return {**metrics.scores(answer, doc["answers"]), "answered": float(answered)}
+
+
+def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """Score one cloze question as the biography task does."""
+    scores: dict[str, float] = metrics.score_cloze(doc, results)
     return scores
 
 
@@ -183,15 +192,29 @@ def load(
     corpus_columns: dict[str, str] | None = None,
     corpus_answers_in_text: str = "check",
     corpus_characters: str = "as_written",
+    cloze: bool = False,
+    open_book: bool = False,
     **_: object,
 ) -> "dict[str, Dataset]":
-    """Build the data of the lm-eval task: a row per question, with its prompt.
+    """Build the data of an lm-eval task: the splits "questions" and "shots", a row per question, with its prompt.
 
     lm-eval calls this as `custom_dataset` with the task's metadata: what `--metadata` gave, the version, the model's
-    arguments (hence `_`). `half` says whose questions are asked: those of "development", "test", or "all". The others
-    are the arguments of `read_corpus`; a shots file's rows stand as examples before every question, all of them.
+    arguments (hence `_`), and with `dataset_kwargs` from the task's YAML.
 
-    Raises ValueError if an option has no such value, or the files do not fit.
+    Args:
+        half: Whose questions: those of "development", "test", or "all".
+        corpus_path: Of `read_corpus`, and so the four below.
+        corpus_questions: See there.
+        corpus_columns: See there.
+        corpus_answers_in_text: See there.
+        corpus_characters: See there.
+        corpus_shots: A file of examples; `--num_fewshot` says how many of them stand before a question, the first ones.
+        cloze: Give the document up to the answer as `context` and what follows as `target`; questions none of whose
+            answers stands in their document are left out.
+        open_book: Put the document before the question; the examples stay as they are.
+
+    Raises:
+        ValueError: An option has no such value, or the files do not fit.
     """
     from datasets import Dataset
 
@@ -199,22 +222,39 @@ def load(
         raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
     documents = read_corpus(corpus_path, corpus_questions, corpus_columns, corpus_answers_in_text, corpus_characters)
     shots = read_shots(find_files(corpus_path, corpus_questions, corpus_shots).shots, documents, corpus_columns)
-    before = "".join(f"{PROMPT.format(question=shot['question'])} {shot['answers'][0]}\n\n" for shot in shots)
     rows = []
     for document in documents:
         for number, question in enumerate(document["questions"]):
             if half in (document["half"], "all"):
-                row = {
-                    "id": f"{document['id']}:{number}",
-                    "cluster": document["id"],
-                    "half": document["half"],
-                    "prompt": before + PROMPT.format(question=question["question"]),
-                    **question,
-                }
+                row = {**_row(question, f"{document['text']}\n\n" if open_book else ""), "half": document["half"]}
+                row |= {"id": f"{document['id']}:{number}", "cluster": document["id"]}
                 if corpus_characters != "as_written":
                     row["characters"] = corpus_characters
-                rows.append(row)
-    return {"questions": Dataset.from_list(rows)}
+                if not cloze:
+                    rows.append(row)
+                elif cut := _cut(question["answers"], document["text"]):
+                    rows.append(row | cut)
+    examples = [
+        {**_row(shot, ""), "id": f"shot:{number}", "cluster": "", "half": ""} for number, shot in enumerate(shots)
+    ]
+    return {"questions": Dataset.from_list(rows), "shots": Dataset.from_list(examples)}
+
+
+def _row(question: Question, before: str) -> dict[str, Any]:
+    return {"prompt": before + PROMPT.format(question=question["question"]), **question}
+
+
+def _cut(golds: Iterable[str], text: str) -> dict[str, str]:
+    """A document before and from an answer; nothing where none stands there as whole words."""
+    for gold in golds:
+        start = text.find(gold)
+        while start >= 0:
+            end = start + len(gold)
+            if text[:start].strip() and not (wording.inside_word(text, start) or wording.inside_word(text, end)):
+                context, target = metrics.cut_at(text, start, end)
+                return {"context": context, "target": target}
+            start = text.find(gold, start + 1)
+    return {}
 
 
 # --- from rows to documents

@@ -59,13 +59,13 @@ def longer_word(answer: str, text: str) -> str:
     found = ""
     for match in re.finditer(re.escape(answer), text):
         start, end = match.span()
-        if not (_inside_word(text, start) or _inside_word(text, end)):
+        if not (inside_word(text, start) or inside_word(text, end)):
             return ""
         found = found or text[text.rfind(" ", 0, start) + 1 : (text + " ").find(" ", end)]
     return found
 
 
-def _inside_word(text: str, place: int) -> bool:
+def inside_word(text: str, place: int) -> bool:
     """Whether a place lies between two letters, or two digits, of one word."""
     if not 0 < place < len(text):
         return False

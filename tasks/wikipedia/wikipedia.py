@@ -32,12 +32,17 @@ _SUFFIXES = (".json", ".jsonl", ".parquet")
 
 
 class Question(TypedDict):
-    """A question and its gold answers, any of which will do; `kind` is one of KINDS, or "" where it is not known."""
+    """A question and its gold answers, any of which will do.
+
+    `kind` is one of KINDS, or "" where it is not known; `start` is where the first answer stands in the paragraph, -1
+    where that is not known.
+    """
 
     id: str
     question: str
     answers: list[str]
     kind: str
+    start: int
 
 
 class Paragraph(TypedDict):
@@ -158,6 +163,8 @@ def load(
     paragraphs: int | None = None,
     subset_seed: int = 1,
     split: str | None = None,
+    cloze: bool = False,
+    open_book: bool = False,
     **others: object,
 ) -> "dict[str, Dataset]":
     """Build the data of an lm-eval task: the splits "questions" and "shots".
@@ -171,6 +178,9 @@ def load(
         paragraphs: Take only so many paragraphs.
         subset_seed: Draws them, and the halves; not for "mini", whose order and halves are those of its file.
         split: "train", "validation" or "test" of the hub's data set or of a folder; not for "mini".
+        cloze: Give the paragraph up to the answer as `context` and what follows as `target`; questions none of whose
+            answers stands in their paragraph are left out.
+        open_book: Put the paragraph before the question; the examples stay as they are.
         others: "wikipedia_squad_path" and "wikipedia_pwqa_path" give files in place of the hub's,
             "wikipedia_squad_revision" and "wikipedia_pwqa_revision" another commit of the hub's.
 
@@ -190,20 +200,80 @@ def load(
         files = Path(str(path)) if path else fetch(source, split, str(revision) if revision else None)
         chosen = read_paragraphs(files, split, paragraphs, subset_seed)
     rows = [
-        {**question, "cluster": paragraph["id"], "half": paragraph["half"], "title": paragraph["title"]}
+        _row(question, paragraph, open_book)
         for paragraph in chosen
         if half in (paragraph["half"], "all")
         for question in paragraph["questions"]
     ]
+    if cloze:
+        cuts = {
+            question["id"]: cut for p in chosen for question in p["questions"] if (cut := _cut(question, p["text"]))
+        }
+        rows = [{**row, **cuts[row["id"]]} for row in rows if row["id"] in cuts]
     if not rows:
         raise ValueError(f"wikipedia_{source}: half: there is no question about a paragraph of the half {half!r}")
-    shots = [{**shot, "cluster": "", "half": "", "title": ""} for shot in read_shots()]
+    shots = [_row(shot, None, open_book=False) for shot in read_shots()]
     return {"questions": Dataset.from_list(rows), "shots": Dataset.from_list(shots)}
 
 
+def _row(question: Question, paragraph: Paragraph | None, open_book: bool) -> dict[str, Any]:
+    """A question as lm-eval gets it; an example has no paragraph."""
+    told = {name: value for name, value in question.items() if name != "start"}
+    if paragraph is None:
+        return {**told, "cluster": "", "half": "", "title": "", "before": ""}
+    before = f"{paragraph['text']}\n\n" if open_book else ""
+    return {
+        **told,
+        "cluster": paragraph["id"],
+        "half": paragraph["half"],
+        "title": paragraph["title"],
+        "before": before,
+    }
+
+
+def _cut(question: Question, text: str) -> dict[str, str]:
+    """A question's paragraph before and from its answer; nothing where no answer stands there."""
+    places = [(question["start"], question["answers"][0])] if question["start"] >= 0 else []
+    places += [(text.find(gold), gold) for gold in question["answers"]]
+    for start, gold in places:
+        if start >= 0 and text.startswith(gold, start) and text[:start].strip():
+            context, target = _metrics.cut_at(text, start, start + len(gold))
+            return {"context": context, "target": target}
+    return {}
+
+
+MOST_WORDS = 32  # of an answer; what is longer ran on until the limit of tokens
+
+
 def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Score one question for lm-eval (`process_results`): exact match and F1, each the best over `doc["answers"]`."""
-    scores: dict[str, float] = _metrics.score_answer(doc, results)
+    """Score one question for lm-eval (`process_results`): exact match and F1, each the best over `doc["answers"]`.
+
+    `answered` says whether it was answered at all, see `is_answer`.
+    """
+    answer = _metrics.extract_answer(results[0])
+    return {**_metrics.scores(answer, doc["answers"]), "answered": float(is_answer(answer, doc["question"]))}
+
+
+def is_answer(answer: str, question: str) -> bool:
+    """Say whether what a model wrote answers a free question, right or wrong.
+
+    It does not if it is empty, runs on until the limit of tokens, asks a question itself, or repeats three words in a
+    row of the question or of what stands around it.
+    """
+    words = _metrics.normalise(answer).split()
+    if not words or len(words) > MOST_WORDS or "?" in answer:
+        return False
+    asked = _metrics.normalise(f"Question: {question} Answer:").split()
+    echoes = {tuple(asked[start : start + 3]) for start in range(len(asked) - 2)}
+    begins_as_prompt = words[0] in ("question", "answer") and answer.lstrip()[len(words[0]) :][:1] == ":"
+    return not begins_as_prompt and not any(
+        tuple(words[start : start + 3]) in echoes for start in range(len(words) - 2)
+    )
+
+
+def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
+    """Score one cloze question as the biography task does."""
+    scores: dict[str, float] = _metrics.score_cloze(doc, results)
     return scores
 
 
@@ -339,12 +409,21 @@ def _question(where: str, row: object) -> Question:
     """A question yet without id and kind. Answers are texts, objects with a text each, or an object with all texts."""
     question = _string(where, row, "question")
     answers = row.get("answers") if isinstance(row, dict) else None
+    start = _first_start(answers)
     if isinstance(answers, dict):
         answers = answers.get("text")
     if not isinstance(answers, list) or not answers:
         raise ValueError(f"{where}: answers: expected a list of one or more; every question needs a gold answer")
     golds = [_string(where, one if isinstance(one, dict) else {"text": one}, "text", "answers") for one in answers]
-    return {"id": "", "question": question, "answers": list(dict.fromkeys(golds)), "kind": ""}
+    return {"id": "", "question": question, "answers": list(dict.fromkeys(golds)), "kind": "", "start": start}
+
+
+def _first_start(answers: object) -> int:
+    """Where SQuAD's layouts say that the first answer begins; -1 where they do not."""
+    first = answers.get("answer_start") if isinstance(answers, dict) else answers
+    first = first[0] if isinstance(first, list) and first else first
+    first = first.get("answer_start") if isinstance(first, dict) else first
+    return first if type(first) is int and first >= 0 else -1
 
 
 def _mini_question(where: str, row: object) -> Question:
