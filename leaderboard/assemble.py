@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.errors import UserError
 from benchmark.people import FIELDS
-from benchmark.record import METRICS, Record, RetentionInfo, mean_exact_match, read_record
+from benchmark.record import METRICS, Record, RetentionInfo, TrainingInfo, best_shots, mean_exact_match, read_record
 from leaderboard.answers import HALF, Answers, Tally, read_answers, tally
-from leaderboard.board import Board, BoardTable, Forgetting, HeldOut, Row
-from leaderboard.compare import Facts, canonical, conditions, point, treatment
-from leaderboard.comparisons import Contender, among_first, ranks, to_baseline, to_random
+from leaderboard.board import Board, BoardTable, Forgetting, HeldOut, MethodFacts, Reference, Row
+from leaderboard.compare import Facts, asked_of, canonical, conditions, point, treatment
+from leaderboard.comparisons import Contender, Difference, among_first, ranks, to_baseline, to_random
 from leaderboard.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.labels import row_label, tell_apart
 from leaderboard.statistics import Estimate, mean_interval
@@ -43,9 +45,13 @@ def build_board(records: Sequence[Found]) -> Board:
     not answer the same questions.
     """
     groups: dict[str, list[Found]] = {}
+    references: dict[str, list[Found]] = {}
     for found in records:
-        groups.setdefault(canonical(conditions(found[1])), []).append(found)
-    tables = [_table(group) for group in groups.values()]
+        if found[1].is_reference:
+            references.setdefault(canonical(asked_of(found[1])), []).append(found)
+        else:
+            groups.setdefault(canonical(conditions(found[1])), []).append(found)
+    tables = [_table(group, references.get(canonical(asked_of(group[0][1])), [])) for group in groups.values()]
     titles = tell_apart([table.title for table in tables], [table.conditions for table in tables])
     named = [table.model_copy(update={"title": title}) for table, title in zip(tables, titles, strict=True)]
     return Board(tables=tuple(sorted(named, key=_table_order)))
@@ -55,7 +61,7 @@ def _table_order(table: BoardTable) -> tuple[str, str, int, str]:
     return table.task, table.model, max(row.steps[1] for row in table.rows), table.title
 
 
-def _table(group: list[Found]) -> BoardTable:
+def _table(group: list[Found], references: list[Found]) -> BoardTable:
     answers = {path: read_answers(path, record) for path, record in group}
     _check_questions(answers)
     points = _by_treatment(group)
@@ -63,16 +69,28 @@ def _table(group: list[Found]) -> BoardTable:
     facts = [treatment(some[0][1]) for some in members]
     labels = tell_apart([row_label(some[0][1]) for some in members], facts)
     path, first = group[0]
-    budget = "budget chosen" if "training.budget" in first.choice else first.training.budget
+    budget = "budget chosen" if "training.budget" in first.choice else _training(first).budget
     fields = _fields(first.task.name, answers[path])
     held_out = _held_out(group)
     distances = _distances(list(answers.values()))
-    contenders = [_contender(*one, answers) for one in zip(labels, facts, members, strict=True)]
+    chosen = [_best_shots(candidates) for candidates in points]
+    asked = [[answers[path].with_shots(shots) for path, _ in some] for some, shots in zip(members, chosen, strict=True)]
+    contenders = [_contender(*one, "exact_match") for one in zip(labels, facts, members, points, asked, strict=True)]
+    others = _other_ways(labels, facts, members, points, asked, answers)
     rows = [
-        _row(label, some, answers, fields, held_out, distances).model_copy(
-            update={"tried": _tried(candidates), "chosen": point(some[0][1]), **standing}
+        _row(label, some, shots, answers, fields, held_out, distances).model_copy(
+            update={
+                "tried": _tried(candidates),
+                "chosen": point(some[0][1]),
+                "confirmed": some[0][1].confirms,
+                "development": _development_score(candidates),
+                "also": also,
+                **standing,
+            }
         )
-        for label, some, candidates, standing in zip(labels, members, points, _standings(contenders), strict=True)
+        for label, some, shots, candidates, also, standing in zip(
+            labels, members, chosen, points, others, _standings(contenders), strict=True
+        )
     ]
     return BoardTable(
         title=f"{first.task.name}, {first.model.name}, {budget}",
@@ -81,12 +99,47 @@ def _table(group: list[Found]) -> BoardTable:
         budget=budget,
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),
-        questions=int(answers[path].measured("exact_match").sum()),
+        questions=int(asked[0][0].measured("exact_match").sum()),
         subjects=len(set(answers[path].subject)),
         fields=tuple(fields),
         rows=tuple(sorted(rows, key=lambda row: (-row.headline.mean, row.label))),
+        references=tuple(made for one in references if (made := _reference(*one, fields))),
         held_out=tuple(held_out.values()),
     )
+
+
+def _training(record: Record) -> TrainingInfo:
+    assert record.training is not None  # references are no rows
+    return record.training
+
+
+def _reference(path: Path, record: Record, fields: dict[str, str]) -> Reference | None:
+    """The row of a reference; None where no document had room in a prompt."""
+    if not record.answers.rows:
+        return None
+    answers = read_answers(path, record)
+    shots, _ = best_shots([record.scores], "development")
+    asked = answers.with_shots(shots)
+    scores = {metric: _estimate(tally([asked], metric)) for metric in METRICS}
+    of_fields = {field: _estimate(tally([asked], "exact_match", task)) for field, task in fields.items()}
+    if scores["exact_match"] is None:
+        return None
+    return Reference(
+        label=record.method.name,
+        shots=shots,
+        by_shots=_by_shots([answers]),
+        scores={metric: score for metric, score in scores.items() if score},
+        fields={field: score for field, score in of_fields.items() if score},
+        questions=int(asked.measured("exact_match").sum()),
+        file=path,
+    )
+
+
+def _by_shots(answers: list[Answers]) -> dict[int, Estimate]:
+    """Exact match with every number of examples."""
+    numbers = np.unique(answers[0].shots[answers[0].measured("exact_match")]).tolist()
+    found = {shots: _estimate(tally([one.with_shots(shots) for one in answers], "exact_match")) for shots in numbers}
+    return {shots: score for shots, score in found.items() if score}
 
 
 def _held_out(group: list[Found]) -> dict[str, HeldOut]:
@@ -142,16 +195,34 @@ def _by_treatment(group: list[Found]) -> list[list[list[Found]]]:
 
 
 def _best_point(points: list[list[Found]]) -> list[Found]:
-    """The point with the highest exact match on the development half, of those that have most seeds.
-
-    The exact match is the mean over lm-eval tasks and seeds; of equal ones the first counts.
-    """
-    most = max(map(len, points))
-    return max((seeds for seeds in points if len(seeds) == most), key=_development_score)
+    """The records to show of a row: those that confirm its best point, or else those of the best point itself."""
+    best = max(_of_most_seeds(points), key=lambda seeds: _on_development(_to_choose_by(seeds))[1])
+    return [found for found in best if found[1].confirms] or best
 
 
-def _development_score(members: list[Found]) -> float:
-    return sum(record.development_score for _, record in members) / len(members)
+def _of_most_seeds(points: list[list[Found]]) -> list[list[Found]]:
+    """The points with most of the seeds that points are chosen with: others were given up, or are not done."""
+    most = max(len(_to_choose_by(seeds)) for seeds in points)
+    return [seeds for seeds in points if len(_to_choose_by(seeds)) == most]
+
+
+def _to_choose_by(seeds: list[Found]) -> list[Found]:
+    return [found for found in seeds if not found[1].confirms] or seeds
+
+
+def _on_development(members: list[Found]) -> tuple[int, float]:
+    """The number of examples that is best on the development half, and the exact match there; the mean over seeds."""
+    return best_shots([record.scores for _, record in members], "development")
+
+
+def _best_shots(points: list[list[Found]]) -> int:
+    """The number of examples of a row: the best on the development half at the point and the seeds it is chosen by."""
+    return max((_on_development(_to_choose_by(seeds)) for seeds in _of_most_seeds(points)), key=lambda one: one[1])[0]
+
+
+def _development_score(points: list[list[Found]]) -> float:
+    """What a row's point and number of examples were chosen by: its exact match on the development half."""
+    return max(_on_development(_to_choose_by(seeds))[1] for seeds in _of_most_seeds(points))
 
 
 def _tried(points: list[list[Found]]) -> int:
@@ -162,6 +233,7 @@ def _tried(points: list[list[Found]]) -> int:
 def _row(
     label: str,
     members: list[Found],
+    shots: int,
     answers: dict[Path, Answers],
     fields: dict[str, str],
     held_out: dict[str, HeldOut],
@@ -169,7 +241,8 @@ def _row(
 ) -> Row:
     records = [record for _, record in members]
     first = records[0]
-    mine = [answers[path] for path, _ in members]
+    trained = [_training(record) for record in records]
+    mine = [answers[path].with_shots(shots) for path, _ in members]
     scores = {metric: _estimate(tally(mine, metric)) for metric in METRICS}
     of_fields = {field: _estimate(tally(mine, "exact_match", task)) for field, task in fields.items()}
     forgetting = {one.label: _forgetting(records, key) for key, one in held_out.items()}
@@ -183,31 +256,63 @@ def _row(
         seeds=tuple(record.seed for record in records),
         files=tuple(path for path, _ in members),
         answers=tuple(path.parent / record.answers.file for path, record in members),
+        shots=shots,
+        by_shots=_by_shots([answers[path] for path, _ in members]),
         scores={metric: score for metric, score in scores.items() if score},
+        of_answered=_of_answered(mine),
         fields={field: score for field, score in of_fields.items() if score},
-        steps=_range(record.training.steps for record in records),
+        steps=_range(one.steps for one in trained),
+        epochs=_mean(one.epochs for one in trained) or 0.0,
         texts=_range(record.method.texts for record in records),
-        tokens=sum(record.training.tokens for record in records) / len(records),
-        seconds=sum(seconds) / len(seconds) if seconds else None,
+        tokens=_mean(one.tokens for one in trained) or 0.0,
+        loss_tokens=_mean(one.loss_tokens for one in trained),
+        seconds=_mean(seconds),
+        facts=_facts(records),
         forgetting={label: change for label, change in forgetting.items() if change},
-        curve=_curve(records),
-        development=_development_score(members),
+        curve=_curve(records, shots),
         by_distance=by_distance(mine, *distances),
     )
 
 
+def _of_answered(answers: list[Answers]) -> float | None:
+    """Exact match among the questions that were answered at all, of all seeds together."""
+    right, answered = (
+        np.concatenate([one.values[METRICS.index(m)] for one in answers]) for m in ("exact_match", "answered")
+    )
+    there = answered == 1
+    return round(float(right[there].mean()), 9) if there.any() else None
+
+
+def _facts(records: list[Record]) -> MethodFacts | None:
+    """What copies keep of the facts, the mean over seeds; None where there are no copies or nothing was counted."""
+    known = [record.facts for record in records if record.facts]
+    if not known:
+        return None
+    names = ("answer", "answer_and_name", "tokens")
+    return MethodFacts(**{name: _mean(getattr(one, name) for one in known) for name in names})
+
+
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    """The mean; None if there is no number, or one is not known."""
+    known = list(numbers)
+    given = [number for number in known if number is not None]
+    return sum(given) / len(given) if given and len(given) == len(known) else None
+
+
 def _distances(answers: list[Answers]) -> tuple[Distances, Edges]:
     """How far the answers of a table's questions stand from the name, and the bins of those with an exact match."""
-    known = shared_distances(answers)
-    return known, bin_edges(known[answers[0].measured("exact_match")])
+    shots = int(answers[0].shots[answers[0].measured("exact_match")][0])  # any will do: the questions are the same
+    asked = [one.with_shots(shots) for one in answers]
+    known = shared_distances(asked)
+    return known, bin_edges(known[asked[0].measured("exact_match")])
 
 
-def _curve(records: list[Record]) -> dict[int, float]:
+def _curve(records: list[Record], shots: int) -> dict[int, float]:
     """Exact match by step where every seed has checkpoints at the same ones; else nothing."""
     curves = [
         {
-            **{one.steps: mean_exact_match(one.scores, HALF) for one in record.curve},
-            record.training.steps: mean_exact_match(record.scores, HALF),
+            **{one.steps: mean_exact_match(one.scores, HALF, shots) for one in record.curve},
+            _training(record).steps: mean_exact_match(record.scores, HALF, shots),
         }
         for record in records
     ]
@@ -216,20 +321,46 @@ def _curve(records: list[Record]) -> dict[int, float]:
     return {step: sum(curve[step] for curve in curves) / len(curves) for step in sorted(curves[0])}
 
 
-def _contender(label: str, facts: Facts, members: list[Found], answers: dict[Path, Answers]) -> Contender:
-    counted = tally([answers[path] for path, _ in members], "exact_match")
-    assert counted is not None  # a table without exact match is refused before
+def _contender(
+    label: str, facts: Facts, members: list[Found], points: list[list[Found]], asked: list[Answers], metric: str
+) -> Contender:
+    counted = tally(asked, metric)
+    assert counted is not None  # a table without exact match is refused before, and other metrics are looked for
     first = members[0][1]
     return Contender(
         label=label,
         method=first.method.name,
         alpha=_dropping(first),
         treatment=facts,
-        development=_development_score(members),
+        development=_development_score(points),
         seeds=tuple(record.seed for _, record in members),
         totals=counted[0],
         counts=counted[1],
     )
+
+
+def _other_ways(
+    labels: list[str],
+    facts: list[Facts],
+    members: list[list[Found]],
+    points: list[list[list[Found]]],
+    asked: list[list[Answers]],
+    answers: dict[Path, Answers],
+) -> list[dict[str, Difference]]:
+    """Every row against plain_matched in the other ways of asking, by their names."""
+    found: list[dict[str, Difference]] = [{} for _ in members]
+    every = [[answers[path] for path, _ in some] for some in members]
+    numbers = np.unique(every[0][0].shots[every[0][0].measured("exact_match")]).tolist()
+    ways = [(f"exact_match, {shots} shots", "exact_match", shots) for shots in numbers]
+    ways += [(metric, metric, None) for metric in ("answered", "acc", "cloze")]
+    for name, metric, shots in ways:
+        given = asked if shots is None else [[one.with_shots(shots) for one in some] for some in every]
+        if all(tally(some, metric) for some in given):
+            rows = zip(labels, facts, members, points, given, strict=True)
+            for place, difference in enumerate(to_baseline([_contender(*row, metric) for row in rows])):
+                if difference:
+                    found[place][name] = difference
+    return found
 
 
 def _dropping(record: Record) -> float | None:

@@ -14,6 +14,12 @@ from leaderboard.distance import DistanceBin
 from leaderboard.labels import short_number
 from leaderboard.statistics import Estimate
 
+ALIKE = 1.01  # how many times the least the greatest of numbers that count as alike may be
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -39,10 +45,39 @@ class HeldOut(_Frozen):
     before: float
 
 
+class Reference(_Frozen):
+    """The untouched model, asked without or with the document in the prompt: no row of the ranking.
+
+    `scores` maps each metric to its mean, with the number of examples, `shots`, that is best on the development half;
+    `by_shots` each number of examples to the exact match. `questions` counts the questions asked: fewer than a table's
+    where a document has no room in the prompt.
+    """
+
+    label: str
+    shots: int
+    by_shots: dict[int, Estimate]
+    scores: dict[str, Estimate]
+    fields: dict[str, Estimate]
+    questions: int
+    file: Path
+
+
+class MethodFacts(_Frozen):
+    """What a method's copies keep of the facts, the mean over seeds: see `benchmark.record.FactsInfo`."""
+
+    answer: float | None
+    answer_and_name: float | None
+    tokens: float | None
+
+
 class Row(_Frozen):
     """A method's records, one per seed, put together.
 
-    `scores` maps each measured metric to its mean over all fields, `fields` each field to its exact match.
+    Questions are asked with several numbers of examples before them. `shots` is the number with the highest exact match
+    on the development half; `scores` maps each metric to its mean over all fields with that number, `fields` each field
+    to its exact match, and `by_shots` every number of examples to the exact match. `of_answered` is the exact match
+    among the questions that were answered at all. `also` compares the row with plain_matched in other ways of asking:
+    with each number of examples, by choice, by cloze, and by the share answered.
     `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
     that drops with the same probability where there is one, else the best on the development half). `rank` is 1 + the
     number of rows with a higher exact match, and `among_first` says that the row is not told apart from the first.
@@ -50,10 +85,11 @@ class Row(_Frozen):
     read and took.
     `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
     the results of the best, and `chosen` says what it was. `forgetting` is by the label of the table's `held_out`.
-    `curve` maps steps to the exact match of that checkpoint, the mean over seeds and lm-eval tasks; the last step is
-    among them. `by_distance` is the exact match by how far the answer stands from the name, in bins that the rows of a
-    table share; empty where no record of the table says. `development` is the exact match of the development half, for
-    choosing among rows, no result.
+    `loss_tokens` is how many of the tokens the loss was taken of, `facts` what the copies keep. With `confirmed` the
+    seeds are others than those that the point was chosen with. `curve` maps steps to the exact match of that
+    checkpoint, the mean over seeds and lm-eval tasks; the last step is among them. `by_distance` is the exact match by
+    how far the answer stands from the name, in bins that the rows of a table share; empty where no record of the table
+    says. `development` is the exact match of the development half, for choosing among rows, no result.
     """
 
     label: str
@@ -64,12 +100,20 @@ class Row(_Frozen):
     seeds: tuple[int, ...]
     files: tuple[Path, ...]
     answers: tuple[Path, ...]
+    shots: int
+    by_shots: dict[int, Estimate]
     scores: dict[str, Estimate]
+    of_answered: float | None
     fields: dict[str, Estimate]
     steps: tuple[int, int]
+    epochs: float
     texts: tuple[int, int]
     tokens: float
+    loss_tokens: float | None
     seconds: float | None
+    facts: MethodFacts | None = None
+    also: dict[str, Difference] = {}
+    confirmed: bool = False
     to_baseline: Difference | None = None
     to_random: Difference | None = None
     rank: int = 1
@@ -83,7 +127,7 @@ class Row(_Frozen):
 
     @property
     def headline(self) -> Estimate:
-        """The exact match over all fields, by which rows are ordered."""
+        """The exact match over all fields with the number of examples chosen, by which rows are ordered."""
         return self.scores["exact_match"]
 
 
@@ -103,6 +147,7 @@ class BoardTable(_Frozen):
     subjects: int
     fields: tuple[str, ...]
     rows: tuple[Row, ...]
+    references: tuple[Reference, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
 
     def is_best(self, row: Row) -> bool:
@@ -115,6 +160,26 @@ class BoardTable(_Frozen):
         for row in sorted(self.rows, key=lambda row: (-len(row.seeds), -row.development, row.label)):
             found.setdefault(row.method, row)
         return found
+
+    def alike_in(self) -> str:
+        """In which of steps, tokens and passes the rows are alike, and how far apart they are in the others.
+
+        `plain` is left out: it is meant to take fewer steps.
+        """
+        rows = [row for row in self.rows if row.method != "plain"] or list(self.rows)
+        spans: dict[str, list[float]] = {
+            "optimizer steps": [end for row in rows for end in row.steps],
+            "tokens read": [row.tokens for row in rows],
+            "passes over their own texts": [row.epochs for row in rows],
+        }
+        alike = [name for name, values in spans.items() if max(values) <= ALIKE * min(values)]
+        others = [
+            f"{name} ({_amount(min(values))} to {_amount(max(values))})"
+            for name, values in spans.items()
+            if name not in alike
+        ]
+        line = f"Alike in {' and '.join(alike)}" if alike else "Alike in neither steps, tokens nor passes"
+        return f"{line}, not in {' and '.join(others)}." if others else f"{line}."
 
     def summary(self, name: Callable[[str], str] = str) -> str:
         """The best method, those not told apart from it, and those told to be above plain_matched.

@@ -28,6 +28,19 @@ def conditions(record: Record) -> Facts:
     return {**facts, "choice": chosen} if chosen else facts
 
 
+def asked_of(record: Record) -> Facts:
+    """What a reference and the records of a table share: questions, numbers of examples, and the model before training.
+
+    Not the list of lm-eval tasks: with the document in the prompt fewer of them are asked.
+    """
+    task = record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash"})
+    del task["options"]["evaluate"]
+    evaluation = {name: record.evaluation.get(name) for name in ("num_fewshot", "lm_eval")}
+    return _flat(
+        {"task": task, "model": {"name": record.model.name, **_weights(record.model)}, "evaluation": evaluation}
+    )
+
+
 def treatment(record: Record) -> Facts:
     """What makes a row of a table, by dotted field: method, parameters, package, pair and how tokens were scored.
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError
 from benchmark.record import Record, flat_scores, read_record
-from leaderboard.answer_checks import CHOSEN, TOLERANCE, check_gold, check_scores, check_table
+from benchmark.references import NAMES as REFERENCES
+from leaderboard.answer_checks import CHOSEN, CLOZED, TOLERANCE, check_gold, check_scores, check_table
 from leaderboard.gold import Gold, definition, gold, may_be_published
 from leaderboard.untrusted import AGAIN, MAX_JSON_BYTES, check_stem, check_values, parse_json, read_bounded, read_table
 
@@ -25,6 +26,8 @@ AMOUNTS = (
     "steps",
     "epochs",
     "tokens",
+    "loss_tokens",
+    "rehearsal_tokens",
     "micro_batch",
     "effective_batch",
     "trainable_parameters",
@@ -64,7 +67,7 @@ def examine(path: Path) -> tuple[Record, list[str]]:
     try:
         check_table(record, table)
         if known is not None:
-            check_gold(table, known)
+            check_gold(record, table, known)
     except ValueError as error:
         raise UserError(f"{answers}: {error}; {AGAIN}") from None
     try:
@@ -84,7 +87,7 @@ def _check_fields(record: Record, stem: str) -> None:
         ("model.name", record.model.name, NAME),
         ("pair.name", record.pair.name if record.pair else "none", NAME),
         ("method.name", record.method.name, NAME),
-        ("training.budget", record.training.budget, NAME),
+        ("training.budget", record.training.budget if record.training else "none", NAME),
         *(("scores", name, TASK_NAME) for name in record.scores),
     ]
     for where, value, pattern in patterns:
@@ -119,12 +122,25 @@ def _check_fields(record: Record, stem: str) -> None:
         )
     if missing := sorted(record.scores.keys() - record.task.versions.keys()):
         raise ValueError(f"task.versions: none for {missing[0]!r}, which scores are of")
+    _check_kind(record)
     _check_retention(record)
+
+
+def _check_kind(record: Record) -> None:
+    """A reference was not trained, all else was; shares are shares."""
+    if (record.method.name in REFERENCES) != record.is_reference:
+        raise ValueError(f"training: {record.method.name!r} and {'no' if record.is_reference else 'a'} training")
+    if record.is_reference and (record.seed, record.pair, record.facts) != (0, None, None):
+        raise ValueError(f"seed, pair, facts: {record.method.name!r} has none")
+    if record.facts:
+        for name in ("answer", "answer_and_name"):
+            if not 0 <= (getattr(record.facts, name) or 0) <= 1:
+                raise ValueError(f"facts.{name}: {getattr(record.facts, name)} is no share")
 
 
 def _amounts(record: Record) -> list[tuple[str, float]]:
     """Numbers that cannot be less than 0, with their places."""
-    training = record.training.model_dump(include=set(AMOUNTS))
+    training = record.training.model_dump(include=set(AMOUNTS), exclude_none=True) if record.training else {}
     models = [("model", record.model)]
     models += [("pair.large", record.pair.large), ("pair.small", record.pair.small)] if record.pair else []
     return [
@@ -143,14 +159,14 @@ def _check_retention(record: Record) -> None:
         change = info.before - info.after if info.higher_is_better else info.after - info.before
         if abs(info.forgetting - change) > TOLERANCE:
             raise ValueError(f"retention.{name}.forgetting: {info.forgetting}, but before and after give {change:.6f}")
-    steps = [point.steps for point in record.curve]
-    if steps != sorted(set(steps)) or any(not 0 <= step < record.training.steps for step in steps):
-        raise ValueError(f"curve: its steps {steps[:10]} do not rise to below training.steps, {record.training.steps}")
+    steps, last = [point.steps for point in record.curve], record.training.steps if record.training else 0
+    if steps != sorted(set(steps)) or any(not 0 <= step < last for step in steps):
+        raise ValueError(f"curve: its steps {steps[:10]} do not rise to below training.steps, {last}")
     known = flat_scores(record.scores)
     for point in record.curve:
         for place, value in flat_scores(point.scores).items():
             if not 0 <= value <= 1 or place not in known:
-                raise ValueError(f"curve: {'.'.join(place)} at {point.steps} steps: {value} cannot be")
+                raise ValueError(f"curve: {'.'.join(map(str, place))} at {point.steps} steps: {value} cannot be")
 
 
 def _unchecked(record: Record, known: Gold | None) -> list[str]:
@@ -165,8 +181,8 @@ def _unchecked(record: Record, known: Gold | None) -> list[str]:
         notes.append("whether the answers earn their scores: their texts may not be published")
     if definition(record.task.name) is None:
         notes.append(f"what is asked: this checkout has no definition of the task {record.task.name!r}")
-    if any(metric in CHOSEN for halves in record.scores.values() for one in halves.values() for metric in one):
-        notes.append("acc and acc_norm of single questions: likelihoods are not kept")
+    if any(metric in (*CHOSEN, *CLOZED) for _, _, _, metric in flat_scores(record.scores)):
+        notes.append("acc, acc_norm and cloze of single questions: likelihoods are not kept")
     if record.retention or record.curve:
         notes.append("forgetting and the scores of checkpoints: their answers are not kept")
     if record.environment.commit is None:

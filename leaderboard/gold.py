@@ -4,27 +4,38 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import ValidationError
 
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, make_task
+from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.errors import UserError, nearest
 from benchmark.record import Record
 from leaderboard.compare import canonical
 from tasks.biography import biography
 
 HARBOUR = ROOT / "docs" / "harbour.jsonl"  # the corpus of the page on own documents; a checkout has it
-CHOICE = "_choice"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the task has of a question: its subject, half and golds, none where its answer is chosen, not written."""
+    """What the task has of a question.
+
+    Attributes:
+        cluster: The subject.
+        half: The subject's half.
+        kind: "written" in words, "chosen" by likelihood, or "clozed".
+        golds: What counts as right where an answer is written.
+        asked: What tells whether an answer is one: a biography's field and "", or "" and the question.
+    """
 
     cluster: str
     half: str
+    kind: Literal["written", "chosen", "clozed"]
     golds: tuple[str, ...]
+    asked: tuple[str, str]
 
 
 Gold = dict[tuple[str, str], Expected]  # by lm-eval task and question id
@@ -88,36 +99,43 @@ def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterato
     for name in evaluate:
         if task == "biography":
             yield from _of_people(name, count)
-        elif name != task:
-            raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(name, [task])}")
+        elif name not in (known := [task, f"{task}{CLOZE}"]):
+            raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(name, known)}")
         else:
             yield from _of_paragraphs(name, count)
 
 
 def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
-    """Questions of `biography`, `biography_<field>` or of either with `_choice`: lm-eval's groups and tasks."""
-    choice = name.endswith(CHOICE)
+    """Questions of `biography`, `biography_<field>`, or of either with an ending: lm-eval's groups and tasks."""
+    kind, ending = _kind(name)
     groups = {"biography": biography.FIELDS, **{f"biography_{field}": (field,) for field in biography.FIELDS}}
-    base = name.removesuffix(CHOICE)
+    base = name.removesuffix(ending)
     if base not in groups:
         raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(base, list(groups))}")
     for person in biography.read_people()[:count]:
         for field in groups[base]:
-            golds = () if choice else (person["facts"][field],)
-            key = f"biography_{field}{CHOICE if choice else ''}", f"{person['id']}:{field}"
-            yield key, Expected(person["id"], person["half"], golds)
+            golds = (person["facts"][field],) if kind == "written" else ()
+            key = f"biography_{field}{ending}", f"{person['id']}:{field}"
+            yield key, Expected(person["id"], person["half"], kind, golds, (field, ""))
+
+
+def _kind(name: str) -> tuple[Literal["written", "chosen", "clozed"], str]:
+    """How an lm-eval task is answered, and the ending of its name that says so."""
+    if name.endswith(CHOICE):
+        return "chosen", CHOICE
+    return ("clozed", CLOZE) if name.endswith(CLOZE) else ("written", "")
 
 
 def _of_paragraphs(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
+    """Questions about documents: those with an answer in the text, where the text is to be gone on with."""
     from tasks.corpus import corpus
     from tasks.wikipedia import wikipedia
 
-    if name == "corpus":
-        for document in corpus.read_corpus(HARBOUR):
-            for number, asked in enumerate(document["questions"]):
-                expected = Expected(document["id"], document["half"], tuple(asked["answers"]))
-                yield (name, f"{document['id']}:{number}"), expected
+    kind, ending = _kind(name)
+    if name.removesuffix(ending) == "corpus":
+        made = corpus.load(half="all", corpus_path=str(HARBOUR), cloze=kind == "clozed")
     else:
-        for paragraph in wikipedia.read_mini(count):
-            for asked in paragraph["questions"]:
-                yield (name, asked["id"]), Expected(paragraph["id"], paragraph["half"], tuple(asked["answers"]))
+        made = wikipedia.load("mini", half="all", paragraphs=count, cloze=kind == "clozed")
+    for row in made["questions"]:
+        golds = tuple(row["answers"]) if kind == "written" else ()
+        yield (name, row["id"]), Expected(row["cluster"], row["half"], kind, golds, ("", row["question"]))

@@ -22,6 +22,7 @@ from leaderboard.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.labels import short_number
 from leaderboard.statistics import DRAWS, Estimate
 
+OTHER_METRICS = {"answered": "Answered", "acc": "Choice", "cloze": "Cloze"}
 MARKS = {"above": " ▲", "below": " ▼", None: ""}
 
 NOTES = f"""\
@@ -29,7 +30,15 @@ Every number is taken on the **test half** of the people or paragraphs; the deve
 A table holds what is alike in data, questions, trained model, budget, recipe and evaluation; a row is a method.
 
 - **Exact match** and **F1** are means over all fields, with SQuAD normalisation; the columns of fields are exact match.
-  **Choice** is the share of questions where the true value is likelier than those of other people.
+  Questions are asked with several numbers of examples before them (**shots**), and a row shows the one that is best on
+  its development half; the table below has the others. **Answered** is the share of answers that are one, right or
+  wrong (a date; a value that the field has for somebody), **of answered** the exact match among them. **Choice** is the
+  share of questions where the true value is likelier than those of other people, **cloze** the share of facts that the
+  model finishes its own text with.
+- `untouched` is the model before training, `open_book` the same with the document in the prompt: a floor and a ceiling,
+  and no rows of the ranking.
+- **Kept** counts what a method's copies leave of the facts: the share of facts whose answer stands whole in a copy, the
+  share whose answer and name do, and by how much copies are longer than their originals, in tokens.
 - **Intervals** (95%) come from {DRAWS:,} bootstrap draws that resample the seeds and the subjects (people or
   paragraphs), each as a whole, and are widened for their small number by Student's t. With one seed they are over
   subjects only, as are the tests, and say nothing of other seeds. Where all answers are wrong (or right) they are the
@@ -41,9 +50,10 @@ A table holds what is alike in data, questions, trained model, budget, recipe an
 - **Rank** is 1 + the number of rows with a higher exact match; ≈ marks the rows that are not told apart from the first
   (paired tests against it, p ≥ .05 adjusted by Holm's method).
 - **Best of n**: a suite may give several values of a parameter; the one with the highest exact match on the development
-  half (mean over seeds and fields) is shown, with its results on the test half.
+  half (mean over seeds and fields) is shown, with its results on the test half. **Confirmed** rows show seeds that the
+  point was not chosen with.
 - **Bold** is the highest exact match of a table. **Training** is the mean seconds of a seed on the machine that did it,
-  **steps** are optimizer steps, **texts** the training texts, originals and copies.
+  **steps** are optimizer steps, **tokens** those read in training, **texts** the training texts, originals and copies.
 - **Seeds** lead to the records; beside each record lies a Parquet file with every single answer.
 """
 
@@ -84,8 +94,10 @@ def rank_text(row: Row) -> str:
 
 
 def tried_text(row: Row) -> str:
-    """How many points a row is the best of, or nothing where there was one."""
-    return f" (best of {row.tried})" if row.tried > 1 else ""
+    """How many points a row is the best of, or nothing where there was one, and whether other seeds confirmed it."""
+    if row.tried == 1:
+        return " (confirmed)" if row.confirmed else ""
+    return f" (best of {row.tried}{', confirmed' if row.confirmed else ''})"
 
 
 def forgetting_text(row: Row, label: str, digits: int = 3) -> str:
@@ -132,17 +144,16 @@ def field_name(field: str) -> str:
 
 
 def _section(table: BoardTable, folder: Path) -> str:
-    choice = any("acc" in row.scores for row in table.rows)
     field_names = [markdown_text(field_name(field)) for field in table.fields]
-    headers = ["Rank", "Method", "Exact match", "F1", *field_names, *["Choice"] * choice]
-    headers += [f"Δ to {BASELINE}", f"Δ to {RANDOM}", "Seeds", "Steps", "Texts", "Training"]
+    headers = ["Rank", "Method", "Exact match", "Shots", "F1", *field_names]
+    headers += [f"Δ to {BASELINE}", f"Δ to {RANDOM}", "Seeds", "Steps", "Tokens", "Texts", "Training"]
     rows = []
     for row in table.rows:
-        cells = [rank_text(row), _name(table, row), with_interval(row.headline), with_interval(row.scores.get("f1"))]
+        cells = [rank_text(row), _name(table, row), with_interval(row.headline), str(row.shots)]
+        cells.append(with_interval(row.scores.get("f1")))
         cells += [short_number(row.fields[field].mean) if field in row.fields else "–" for field in table.fields]
-        cells += [with_interval(row.scores.get("acc"))] * choice
-        cells += [*_differences(row), _seed_links(row, folder), _range(row.steps), _range(row.texts)]
-        rows.append([*cells, "–" if row.seconds is None else f"{row.seconds:,.0f} s"])
+        cells += [*_differences(row), _seed_links(row, folder), _range(row.steps), f"{row.tokens:,.0f}"]
+        rows.append([*cells, _range(row.texts), "–" if row.seconds is None else f"{row.seconds:,.0f} s"])
     fields = [
         [_name(table, row), *(with_interval(row.fields.get(field)) for field in table.fields)] for row in table.rows
     ]
@@ -152,12 +163,63 @@ def _section(table: BoardTable, folder: Path) -> str:
     )
     grid = markdown_grid(headers, rows, left=2)
     return (
-        f"## {markdown_text(table.title)}\n\n{grid}\n\n{table.summary(markdown_text)}\n\n"
-        f"{per_field if table.fields else ''}{_forgetting(table)}{_curve(table)}"
+        f"## {markdown_text(table.title)}\n\n{grid}\n\n{table.summary(markdown_text)} {table.alike_in()}\n\n"
+        f"{_other_ways(table, folder)}{_kept(table)}{per_field if table.fields else ''}"
+        f"{_forgetting(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
         f"<details><summary>Alike in this table</summary>\n\n{facts}\n\n</details>\n"
     )
+
+
+def _other_ways(table: BoardTable, folder: Path) -> str:
+    """The table of the other ways of asking, with the references below the rows."""
+    shots = sorted({number for row in table.rows for number in row.by_shots})
+    measured = [m for m in OTHER_METRICS if any(m in row.scores for row in table.rows)]
+    headers = ["Method", *(f"{number} shots" for number in shots)]
+    for metric in measured:
+        headers += [OTHER_METRICS[metric]] + ["Of answered"] * (metric == "answered")
+    lines = []
+    for row in table.rows:
+        ways = [f"exact_match, {number} shots" for number in shots]
+        cells = [_marked(row.by_shots.get(number), row, way) for number, way in zip(shots, ways, strict=True)]
+        for metric in measured:
+            cells.append(_marked(row.scores.get(metric), row, metric))
+            cells += [_plain(row.of_answered)] * (metric == "answered")
+        lines.append([_name(table, row), *cells])
+    for one in table.references:
+        cells = [with_interval(one.by_shots.get(number)) for number in shots]
+        for metric in measured:
+            cells += [with_interval(one.scores.get(metric)), *(["–"] if metric == "answered" else [])]
+        lines.append([f"*[{markdown_text(one.label)}]({record_url(one.file, folder)})*", *cells])
+    note = f"Asked in other ways (▲▼: above or below {BASELINE}, asked in the same way):"
+    return f"{note}\n\n{markdown_grid(headers, lines)}\n\n"
+
+
+def _marked(score: Estimate | None, row: Row, way: str) -> str:
+    return with_interval(score) + MARKS[row.also[way].verdict if way in row.also else None]
+
+
+def _plain(number: float | None, sign: str = "") -> str:
+    return "–" if number is None else short_number(number, sign=sign)
+
+
+def _kept(table: BoardTable) -> str:
+    """The table of what copies keep of the facts; nothing where no method of the table makes copies."""
+    rows = [
+        [
+            _name(table, row),
+            _plain(row.facts.answer),
+            _plain(row.facts.answer_and_name),
+            _plain(row.facts.tokens, "+"),
+        ]
+        for row in table.rows
+        if row.facts
+    ]
+    if not rows:
+        return ""
+    headers = ["Method", "answer whole", "answer and name", "tokens against the original"]
+    return f"Kept of the facts in the copies:\n\n{markdown_grid(headers, rows)}\n\n"
 
 
 def _forgetting(table: BoardTable) -> str:
@@ -246,12 +308,19 @@ def _csv_line(
         "pair": csv_cell(row.pair or ""),
         "rank": row.rank,
         "among_first": int(row.among_first),
+        "shots": row.shots,
+        "confirmed": int(row.confirmed),
         "seeds": " ".join(map(str, row.seeds)),
         "questions": table.questions,
         "subjects": table.subjects,
     }
     for metric in METRICS:
         line |= _ends(metric, row.scores.get(metric))
+    line["of_answered"] = "" if row.of_answered is None else round(row.of_answered, 6)
+    line["by_shots"] = canonical({shots: [s.mean, s.low, s.high] for shots, s in row.by_shots.items()})
+    for name in ("answer", "answer_and_name", "tokens"):
+        value = getattr(row.facts, name, None)
+        line[f"kept_{name}"] = "" if value is None else round(value, 6)
     line |= _difference("difference", row.to_baseline) | _difference("to_random", row.to_random)
     for field in fields:
         line |= _ends(csv_cell(f"exact_match_{field}"), row.fields.get(field))
@@ -264,6 +333,8 @@ def _csv_line(
     line |= {"steps_least": row.steps[0], "steps_most": row.steps[1]}
     line |= {"texts_least": row.texts[0], "texts_most": row.texts[1]}
     line["curve"] = csv_cell(canonical(row.curve)) if row.curve else ""
+    line |= {"tokens": round(row.tokens), "epochs": round(row.epochs, 4)}
+    line["loss_tokens"] = "" if row.loss_tokens is None else round(row.loss_tokens)
     line["training_seconds"] = "" if row.seconds is None else round(row.seconds, 3)
     line["conditions"] = csv_cell(canonical(table.conditions))
     line["records"] = csv_cell(" ".join(record_url(path, folder) for path in row.files))

@@ -19,6 +19,7 @@ from leaderboard.labels import GREEK, short_fact
 from leaderboard.paper import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
 from leaderboard.statistics import Estimate, mean_interval, normal_quantile, rounded
 
+PAPER_SHOTS = 5
 PAPER_METRICS = ("exact_match", "f1")
 RULE = """\
 A row agrees where 0 lies in the 95% interval of ours minus the paper's, for exact match and for F1; else it \
@@ -36,7 +37,11 @@ class _Frozen(BaseModel):
 
 @dataclass(frozen=True)
 class Member:
-    """A row of the board with its records, one per seed, and their answers in the same order."""
+    """A row of the board with its records, one per seed, and their answers in the same order.
+
+    Answers are those with as many examples before the question as the paper gives, or where a record has none of them
+    those that the board shows.
+    """
 
     table: BoardTable
     row: Row
@@ -103,7 +108,10 @@ def members(records: Sequence[Found]) -> list[Member]:
     for table in build_board(records).tables:
         for row in table.rows:
             some = tuple(by_path[path] for path in row.files)
-            answers = tuple(read_answers(path, record) for path, record in zip(row.files, some, strict=True))
+            shots = PAPER_SHOTS if PAPER_SHOTS in row.by_shots else row.shots
+            answers = tuple(
+                read_answers(path, record).with_shots(shots) for path, record in zip(row.files, some, strict=True)
+            )
             found.append(Member(table, row, some, answers))
     return found
 

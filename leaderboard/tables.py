@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.record import METRICS, Record, flat_scores
+from benchmark.record import METRICS, FactsInfo, Record, TrainingInfo, flat_scores
 from leaderboard.assemble import Found, build_board
-from leaderboard.board import BoardTable, Forgetting, Row
+from leaderboard.board import BoardTable, Forgetting, MethodFacts, Reference, Row
 from leaderboard.comparisons import Difference
 from leaderboard.page import relative
 from leaderboard.statistics import Estimate
@@ -51,7 +51,10 @@ class DistanceRow(_Row):
 
 
 class RecordRow(_Row):
-    """A record without its numbers that stand in tables of their own; `file` is relative to the folder of records."""
+    """A record without its numbers that stand in tables of their own; `file` is relative to the folder of records.
+
+    Of a model that was not trained (`untouched`, `open_book`) there is nothing of training.
+    """
 
     cell: str
     suite: str
@@ -82,16 +85,22 @@ class RecordRow(_Row):
     copies: int
     training_texts: int
     seed: int
-    budget: str
+    confirms: bool
+    facts_answer: float | None
+    facts_answer_and_name: float | None
+    facts_tokens: float | None
+    budget: str | None
     recipe: dict[str, Any]
-    steps: int
-    epochs: float
-    tokens: int
-    micro_batch: int
-    effective_batch: int
-    trainable_parameters: int
-    loss_first: float
-    loss_last: float
+    steps: int | None
+    epochs: float | None
+    tokens: int | None
+    loss_tokens: int | None
+    rehearsal_tokens: int | None
+    micro_batch: int | None
+    effective_batch: int | None
+    trainable_parameters: int | None
+    loss_first: float | None
+    loss_last: float | None
     notes: list[str]
     evaluation: dict[str, Any]
     scoring: dict[str, Any]
@@ -112,12 +121,16 @@ class RecordRow(_Row):
 
 
 class ScoreRow(_Row):
-    """One mean: of an lm-eval task, half and metric, after so many steps; `last` says whether training ended there."""
+    """One mean: of an lm-eval task, number of examples, half and metric, after so many steps.
+
+    `last` says whether training ended there; a model that was not trained has 0 steps.
+    """
 
     cell: str
     steps: int
     last: bool
     task: str
+    shots: int
     half: str
     metric: str
     value: float
@@ -147,7 +160,10 @@ class RetentionRow(_Row):
 
 
 class BoardRow(_Row):
-    """A row of the board: a method's records, one per seed, put together. Numbers are those of the test half."""
+    """A row of the board: a method's records, one per seed, put together. Numbers are those of the test half.
+
+    `shots` is the number of examples that is best on the development half; `by_shots` has the exact match with each.
+    """
 
     table: str
     task: str
@@ -167,19 +183,31 @@ class BoardRow(_Row):
     questions: int
     subjects: int
     best: bool
+    confirmed: bool
+    shots: int
+    by_shots: dict[int, Interval]
     exact_match: Interval
     f1: Interval | None
+    answered: Interval | None
+    of_answered: float | None
     acc: Interval | None
     acc_norm: Interval | None
+    cloze: Interval | None
+    facts_answer: float | None
+    facts_answer_and_name: float | None
+    facts_tokens: float | None
     rank: int
     among_first: bool
     to_baseline: Comparison | None
     to_random: Comparison | None
+    also: dict[str, Comparison]
     fields: dict[str, Interval]
     forgetting: dict[str, Interval]
     curve: dict[int, float]
     by_distance: list[DistanceRow]
     tokens: float
+    loss_tokens: float | None
+    epochs: float
     steps_least: int
     steps_most: int
     texts_least: int
@@ -187,15 +215,33 @@ class BoardRow(_Row):
     training_seconds: float | None
 
 
+class ReferenceRow(_Row):
+    """The untouched model beside a table of the board, without or with the document in the prompt."""
+
+    table: str
+    label: str
+    file: str
+    questions: int
+    shots: int
+    by_shots: dict[int, Interval]
+    exact_match: Interval
+    f1: Interval | None
+    answered: Interval | None
+    acc: Interval | None
+    acc_norm: Interval | None
+    cloze: Interval | None
+
+
 class Export(_Row):
     """All tables."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     records: list[RecordRow]
     scores: list[ScoreRow]
     costs: list[CostRow]
     retention: list[RetentionRow]
     board: list[BoardRow]
+    references: list[ReferenceRow]
 
 
 def make_export(found: Sequence[Found], folder: Path) -> Export:
@@ -203,6 +249,7 @@ def make_export(found: Sequence[Found], folder: Path) -> Export:
 
     Raises UserError as `build_board` does.
     """
+    board = build_board(found)
     return Export(
         records=[_record(path, record, folder) for path, record in found],
         scores=[row for _, record in found for row in _scores(record)],
@@ -216,7 +263,8 @@ def make_export(found: Sequence[Found], folder: Path) -> Export:
             for _, record in found
             for name, info in record.retention.items()
         ],
-        board=[_board_row(table, row, folder) for table in build_board(found).tables for row in table.rows],
+        board=[_board_row(table, row, folder) for table in board.tables for row in table.rows],
+        references=[_reference(table, one, folder) for table in board.tables for one in table.references],
     )
 
 
@@ -224,9 +272,10 @@ def _record(path: Path, record: Record, folder: Path) -> RecordRow:
     task, method, training, pair = record.task, record.method, record.training, record.pair
     return RecordRow(
         **record.model_dump(include={"cell", "suite", "created", "seed", "evaluation", "scoring", "stages"}),
-        **record.model_dump(include={"choice", "points", "sha256"}),
+        **record.model_dump(include={"choice", "points", "confirms", "sha256"}),
         **task.model_dump(include={"corpus_hash", "definition_hash", "pieces_hash", "texts", "questions", "clusters"}),
-        **training.model_dump(),
+        **_training(training),
+        **_facts(record.facts),
         **record.environment.model_dump(),
         file=relative(path, folder),
         answers_sha256=record.answers.sha256,
@@ -253,9 +302,28 @@ def _record(path: Path, record: Record, folder: Path) -> RecordRow:
 
 def _scores(record: Record) -> Iterator[ScoreRow]:
     after = [(point.steps, False, point.scores) for point in record.curve]
-    for steps, last, scores in [*after, (record.training.steps, True, record.scores)]:
-        for (task, half, metric), value in flat_scores(scores).items():
-            yield ScoreRow(cell=record.cell, steps=steps, last=last, task=task, half=half, metric=metric, value=value)
+    for steps, last, scores in [*after, (record.training.steps if record.training else 0, True, record.scores)]:
+        for (task, shots, half, metric), value in flat_scores(scores).items():
+            yield ScoreRow(
+                cell=record.cell,
+                steps=steps,
+                last=last,
+                task=task,
+                shots=shots,
+                half=half,
+                metric=metric,
+                value=value,
+            )
+
+
+def _facts(facts: FactsInfo | MethodFacts | None) -> dict[str, Any]:
+    return {f"facts_{name}": getattr(facts, name, None) for name in ("answer", "answer_and_name", "tokens")}
+
+
+def _training(training: TrainingInfo | None) -> dict[str, Any]:
+    if training is None:
+        return {**dict.fromkeys(TrainingInfo.model_fields), "recipe": {}, "notes": []}
+    return training.model_dump()
 
 
 def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
@@ -278,11 +346,17 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
         questions=table.questions,
         subjects=table.subjects,
         best=table.is_best(row),
+        confirmed=row.confirmed,
+        shots=row.shots,
+        by_shots={shots: _interval(score) for shots, score in row.by_shots.items()},
+        of_answered=row.of_answered,
+        **_facts(row.facts),
         **{metric: _interval(row.scores[metric]) if metric in row.scores else None for metric in METRICS},  # type: ignore[arg-type]
         rank=row.rank,
         among_first=row.among_first,
         to_baseline=_comparison(row.to_baseline),
         to_random=_comparison(row.to_random),
+        also={way: _difference_row(one) for way, one in row.also.items()},
         fields={field: _interval(one) for field, one in row.fields.items()},
         forgetting={name: _interval(one) for name, one in row.forgetting.items()},
         curve=row.curve,
@@ -291,6 +365,8 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
             for one in row.by_distance
         ],
         tokens=row.tokens,
+        loss_tokens=row.loss_tokens,
+        epochs=row.epochs,
         steps_least=row.steps[0],
         steps_most=row.steps[1],
         texts_least=row.texts[0],
@@ -299,13 +375,27 @@ def _board_row(table: BoardTable, row: Row, folder: Path) -> BoardRow:
     )
 
 
+def _reference(table: BoardTable, one: Reference, folder: Path) -> ReferenceRow:
+    return ReferenceRow(
+        table=table.title,
+        label=one.label,
+        file=relative(one.file, folder),
+        questions=one.questions,
+        shots=one.shots,
+        by_shots={shots: _interval(score) for shots, score in one.by_shots.items()},
+        **{metric: _interval(one.scores[metric]) if metric in one.scores else None for metric in METRICS},  # type: ignore[arg-type]
+    )
+
+
 def _interval(score: Estimate | Forgetting) -> Interval:
     return Interval(mean=score.mean, low=score.low, high=score.high)
 
 
 def _comparison(found: Difference | None) -> Comparison | None:
-    if found is None:
-        return None
+    return None if found is None else _difference_row(found)
+
+
+def _difference_row(found: Difference) -> Comparison:
     return Comparison(
         other=found.other,
         difference=_interval(found.interval),

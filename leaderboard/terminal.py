@@ -25,6 +25,9 @@ def print_board(board: Board, console: Console) -> None:
     for table in board.tables:
         console.print(Text(f"\n{clean(table.title)}", style="bold"))
         console.print(_rich_table(table))
+        for one in table.references:
+            told = f"{one.label}: exact match {with_interval(one.scores['exact_match'], 2)} with {one.shots} shots"
+            console.print(Text(f"  {told}", style="dim"))
         console.print(Text(clean(table.summary())))
         if table.held_out:
             console.print(Text(f"\n{forgetting_note(table, clean)}"))
@@ -39,6 +42,7 @@ def _rich_table(table: BoardTable) -> Table:
     grid.add_column(Text("#"), justify="right", no_wrap=True)
     grid.add_column(Text("method"), max_width=24, overflow="fold")
     grid.add_column(Text("exact match"), justify="right", no_wrap=True)
+    grid.add_column(Text("shots"), justify="right")
     for name in ("F1", *(_abbreviated(field_name(field)) for field in table.fields)):
         grid.add_column(Text(name), justify="right", max_width=5)
     grid.add_column(Text(f"Δ to {BASELINE}"), justify="right", max_width=19)
@@ -67,6 +71,7 @@ def _cells(table: BoardTable, row: Row) -> list[Text]:
         rank_text(row).replace(" ", ""),
         clean(row.label) + tried_text(row),
         with_interval(row.headline, 2),
+        str(row.shots),
         *numbers,
         difference_text(row, row.to_baseline, 2),
         str(len(row.seeds)),

@@ -65,10 +65,10 @@ class _Asking:
         self._tokenizer = tokenizer_of(spec)
         self._metadata = {"half": "all", "people": options.people}
 
-    def ours(self, task: str, batch: int) -> Rows:
+    def ours(self, task: str, batch: int, shots: Sequence[int] = (5,)) -> Rows:
         from benchmark.stages.evaluate import answer_rows, ask
 
-        return answer_rows(ask(self.model, self._tokenizer, [task], self._metadata, batch, num_fewshot=None).samples)
+        return answer_rows(ask(self.model, self._tokenizer, [task], self._metadata, batch, shots).samples)
 
     def stock(self, task: str, batch: int, report: bool = False) -> Rows:
         from lm_eval.evaluator import simple_evaluate
@@ -76,6 +76,7 @@ class _Asking:
         from lm_eval.tasks import TaskManager
 
         from benchmark.corpora import TASKS
+        from benchmark.corpora.base import CHOICE, CLOZE
         from benchmark.models.answering import evaluated
         from benchmark.stages.evaluate import answer_rows
 
@@ -85,13 +86,15 @@ class _Asking:
             found: Any = simple_evaluate(asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
         else:
             found = evaluated(asked, manager.load([task]), num_fewshot=None)
-        return answer_rows(found["samples"])
+        shots = 0 if task.endswith((CHOICE, CLOZE)) else 5
+        return answer_rows({(name, shots): samples for name, samples in found["samples"].items()})
 
 
 def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[Timed, dict[str, Any]]:
     """Times; and shares of them in forward passes, with numbers of answers that differ."""
     ways: dict[str, Callable[[], Rows]] = {
         "ours": lambda: asking.ours(task, options.batch),
+        "ours, with 0, 1 and 5 examples": lambda: asking.ours(task, options.batch, (0, 1, 5)),
         PEER: lambda: asking.stock(task, options.batch),
         "stock lm-eval": lambda: asking.stock(task, options.batch, report=True),
     }

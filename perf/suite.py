@@ -41,7 +41,8 @@ def main(given: list[str] | None = None) -> int:
 
 
 def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
-    """A suite of one cell."""
+    """A suite of one cell, which is trained."""
+    assert cell.budget is not None
     method = {"name": cell.method.name, **cell.method.model_dump(mode="json")}
     return {
         **content,
@@ -49,6 +50,7 @@ def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
         "train": [cell.trained],
         "methods": [{**method, "pairs": [cell.pair]} if cell.pair else method],
         "seeds": [cell.seed],
+        "references": False,
         "budgets": [cell.budget.model_dump(mode="json", exclude_none=True)],
     }
 

@@ -36,7 +36,9 @@ def accuracy_lines(folder: Path, suite: Suite) -> list[Line]:
 
 
 def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> list[Line]:
-    answers = {path: read_answers(path, records[path]) for row in table.rows for path in row.files}
+    answers = {
+        path: read_answers(path, records[path]).with_shots(row.shots) for row in table.rows for path in row.files
+    }
     first = next(iter(answers))
     known, source = shared_distances(list(answers.values())), "records"
     if np.isnan(known).all():

@@ -85,7 +85,7 @@ def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: 
 def samples_of(
     tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int], limit: int | None = None
 ) -> list[dict[str, list[dict[str, Any]]]]:
-    """lm-eval's samples of this project's tasks, the first `limit` of each, by number of examples; answers are empty."""
+    """lm-eval's samples of this project's tasks by number of examples, the first `limit` of each; answers are empty."""
     return [results["samples"] for results in _listen(Listener(), tasks, metadata, num_fewshot, limit)]
 
 

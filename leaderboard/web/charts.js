@@ -43,6 +43,7 @@ function costChart(some) {
   const known = some.filter((row) => row[cost] !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
   const most = known.reduce((a, row) => Math.max(a, row[cost]), 0);
+  const lines = known.length ? known[0].home.references : [];
   const points = known.map((row) => {
     const on = row.front.includes(cost);
     const baseline = row.method === data.baseline;
@@ -52,6 +53,8 @@ function costChart(some) {
       text: told(row, [`${COSTS[cost].toLowerCase()}: ${count(row[cost])}`, on ? "on the Pareto front" : ""].filter(Boolean)),
     };
   });
+  points.push(...lines.map((one) => ({
+    label: one.label, reference: true, mean: one.scores.exact_match[0], text: `${one.label}: exact match ${interval(one.scores.exact_match)}` })));
   const choice = make("label", {}, "Cost", make("select", { id: "cost" },
     ...Object.entries(COSTS).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
   choice.lastChild.addEventListener("change", (event) => {
@@ -64,7 +67,8 @@ function costChart(some) {
   return {
     id: "cost", title: "Exact match against cost", control: choice, points, spec: "cost",
     palette: ["series-1", "series-2", "series-6"], xTitle: COSTS[cost],
-    caption: `On the Pareto front, where no row is at least as good in both and better in one: ${names.join(", ") || "none"}.`,
+    caption: `On the Pareto front, where no row is at least as good in both and better in one: ${names.join(", ") || "none"}.` +
+      lines.map((one) => ` ${one.label} (a line across): ${interval(one.scores.exact_match)}.`).join(""),
     table: ["Method", "Exact match", COSTS[cost], "On the front"],
     lines: known.map((row) => [row.label, interval(row.headline), count(row[cost]), row.front.includes(cost) ? "yes" : "no"]),
   };
@@ -166,7 +170,7 @@ async function embed({ id, title, caption, spec, points, palette, height, xTitle
   made.datasets = { points };
   if (height) made.height = height;
   for (const parameter of made.params || []) parameter.value = colour("accent");
-  if (xTitle) for (const layer of made.layer) layer.encoding.x.title = xTitle;
+  if (xTitle) for (const layer of made.layer) if (layer.encoding.x) layer.encoding.x.title = xTitle;
   // The same for every channel, so that one legend shows colour and shape, in the order of the rows.
   for (const { encoding } of made.layer) {
     for (const channel of ["color", "shape", "strokeDash", "xOffset"]) {

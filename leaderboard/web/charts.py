@@ -31,9 +31,19 @@ def cost_chart() -> Chart:
     """Exact match against cost: a point per row, the Pareto front as steps.
 
     Points have `cost`, `mean`, `low`, `high`, `label`, `text`, `kind` (one of KINDS), and say whether they are on the
-    `front`, whether they are `named`, and whether to their `left`.
+    `front`, whether they are `named`, and whether to their `left`. Those that are a `reference`, the floor and the
+    ceiling, have no cost and are lines across.
     """
-    base = alt.Chart(alt.NamedData(DATA)).encode(
+    everything = alt.Chart(alt.NamedData(DATA))
+    across = (
+        everything.transform_filter(alt.datum.reference).mark_rule(strokeDash=[2, 4], aria=False).encode(y="mean:Q")
+    )
+    across_names = (
+        everything.transform_filter(alt.datum.reference)
+        .mark_text(align="left", x=4, dy=-6, aria=False)
+        .encode(y="mean:Q", text="label:N")
+    )
+    base = everything.transform_filter(~alt.datum.reference).encode(
         x=alt.X("cost:Q", title=None, axis=alt.Axis(format="~s", tickCount=6), scale=alt.Scale(nice=True)),
     )
     kind = alt.Scale(domain=list(KINDS))
@@ -60,7 +70,9 @@ def cost_chart() -> Chart:
         )
         .encode(y="mean:Q", text="label:N")
     )
-    return alt.layer(whiskers, front, points, named).add_params(alt.param(name="accent", value="gray"))
+    return alt.layer(whiskers, front, points, named, across, across_names).add_params(
+        alt.param(name="accent", value="gray")
+    )
 
 
 def distance_chart() -> Chart:

@@ -4,7 +4,7 @@ Names come from records that anybody may hand in. Here they lose what steers a t
 script then puts them into the page as text and never as markup.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
     data = {
         "baseline": BASELINE,
         "random": RANDOM,
-        "tables": [_table(table) for table in board.tables],
+        "tables": [_table(table, folder) for table in board.tables],
         "rows": rows,
     }
     cleaned: dict[str, Any] = _cleaned(data)
@@ -44,7 +44,7 @@ def view_data(view: TokenView) -> dict[str, Any]:
     return cleaned | {"limits": limits}
 
 
-def _table(table: BoardTable) -> dict[str, Any]:
+def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
     return {
         "title": table.title,
         "task": table.task,
@@ -58,7 +58,18 @@ def _table(table: BoardTable) -> dict[str, Any]:
             {"label": one.label, "metric": one.metric, "before": _number(one.before)} for one in table.held_out
         ],
         "conditions": [[key, fact_text(value)] for key, value in table.conditions.items() if value is not None],
-        "summary": table.summary(),
+        "summary": f"{table.summary()} {table.alike_in()}",
+        "references": [
+            {
+                "label": one.label,
+                "shots": one.shots,
+                "questions": one.questions,
+                "record": record_url(one.file, folder),
+                "scores": {metric: _ends(score) for metric, score in one.scores.items()},
+                "by_shots": _by_shots(one.by_shots),
+            }
+            for one in table.references
+        ],
     }
 
 
@@ -88,7 +99,13 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         "answers": [record_url(path, folder) for path in row.answers],
         "scores": {metric: _ends(score) for metric, score in row.scores.items()},
         "fields": [_ends(row.fields.get(field)) for field in table.fields],
+        "shots": row.shots,
+        "by_shots": _by_shots(row.by_shots),
+        "of_answered": _number(row.of_answered),
+        "also": {way: _difference(one) for way, one in row.also.items()},
         "steps": row.steps,
+        "epochs": _number(row.epochs),
+        "loss_tokens": _number(row.loss_tokens),
         "texts": row.texts,
         "tokens": _number(row.tokens),
         "seconds": _number(row.seconds),
@@ -96,6 +113,10 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     for key in ("to_baseline", "to_random"):
         if against := getattr(row, key):
             line[key] = _difference(against)
+    if row.facts:
+        line["facts"] = {name: _number(value) for name, value in row.facts.model_dump().items()}
+    if row.confirmed:
+        line["confirmed"] = True
     if row.tried > 1:
         line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.forgetting:
@@ -105,6 +126,11 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     if row.by_distance:
         line["by_distance"] = [[one.low, one.high, _ends(one.score), one.questions] for one in row.by_distance]
     return line
+
+
+def _by_shots(scores: Mapping[int, Estimate]) -> list[list[Any]]:
+    """Pairs of a number of examples and the exact match with it."""
+    return [[shots, _ends(score)] for shots, score in scores.items()]
 
 
 def _difference(against: Difference) -> dict[str, Any]:

@@ -25,11 +25,19 @@ function columnsFor(some, all) {
     { id: "label", title: "Method", text: true, head: true, key: (row) => row.label },
     all && { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" },
     scored("exact_match", "Exact match", "exact_match"),
+    { id: "shots", title: "Shots", key: (row) => row.shots, rising: true, cell: (row) => [String(row.shots)] },
     { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" },
     has((row) => row.to_baseline) && gapped("to_baseline", `Δ to ${data.baseline}`),
     has((row) => row.to_random) && gapped("to_random", `Δ to ${data.random}`),
     wide && has(score("f1")) && scored("f1", "F1", "f1"),
+    ...(wide && !all && some.length ? some[0].by_shots.map(([shots]) => ({
+      id: `shots-${shots}`, title: `${shots} shots`, key: (row) => withShots(row, shots)?.[0], cell: (row) => scoreCell(withShots(row, shots)),
+    })) : []),
+    wide && has(score("answered")) && scored("answered", "Answered", "answered"),
+    wide && has((row) => row.of_answered !== null) && { id: "of_answered", title: "Of answered", key: (row) => row.of_answered,
+      cell: (row) => [row.of_answered === null ? "–" : number(row.of_answered)] },
     wide && has(score("acc")) && scored("acc", "Choice", "acc"),
+    wide && has(score("cloze")) && scored("cloze", "Cloze", "cloze"),
     ...(wide && !all && some.length ? some[0].home.fields.map((field, place) => ({
       id: `field-${place}`, title: field, key: (row) => row.fields[place]?.[0], cell: (row) => scoreCell(row.fields[place]),
     })) : []),
@@ -48,6 +56,20 @@ function columnsFor(some, all) {
     },
   ];
   return columns.filter(Boolean);
+}
+
+const withShots = (row, shots) => row.by_shots.find(([number]) => number === shots)?.[1];
+
+// The untouched model, without and with the document in the prompt: below the rows, and in no order with them.
+function referenceLine(one, columns) {
+  const cells = columns.map((column) => {
+    if (column.head) return make("th", { scope: "row", class: "reference" }, make("a", { href: one.record }, name(one.label)));
+    const shown = { shots: [String(one.shots)] }[column.id]
+      || (column.id.startsWith("shots-") ? scoreCell(withShots(one, Number(column.id.slice(6)))) : scoreCell(one.scores[column.id]));
+    const has = column.id === "shots" || column.id.startsWith("shots-") || one.scores[column.id];
+    return make("td", { class: column.kind || (column.text ? "text" : null) }, ...(has ? shown : [""]));
+  });
+  return make("tr", { class: "reference" }, ...cells);
 }
 
 const fewer = (row, seeds) =>
@@ -75,13 +97,15 @@ function drawBody(columns, some) {
       : make("td", { class: column.kind || (column.text ? "text" : null) }, ...column.cell(row))));
     return opened.has(row.id) ? [line, sheet(row, columns.length)] : [line];
   });
+  const table = some.length && shownTable();
+  if (table) lines.push(...table.references.map((one) => referenceLine(one, columns)));
   if (!lines.length) lines.push(make("tr", {}, make("td", { class: "text", colspan: columns.length }, "No row fits these filters.")));
   byId("body").replaceChildren(...lines);
 }
 
 function nameCell(row, width) {
   const open = opened.has(row.id);
-  const tags = [row.tried && `best of ${row.tried}`, row.pair && `pair ${row.pair}`].filter(Boolean);
+  const tags = [row.tried && `best of ${row.tried}`, row.confirmed && "confirmed", row.pair && `pair ${row.pair}`].filter(Boolean);
   const button = make("button", { type: "button", "aria-expanded": String(open), "aria-controls": `sheet-${row.id}` },
     make("span", {}, name(row.label, row.rank === 1 ? "first" : ""), ...(tags.length ? [" ", name(tags.join(", "), "tag")] : [])));
   button.addEventListener("click", () => {
@@ -113,11 +137,16 @@ function sheet(row, width) {
   const treatment = facts(make("dl", { class: "facts" }), [
     ["method", row.method], ["pair", row.pair || "none"], ...row.parameters, ["copies", String(row.copies)], ...(row.chosen || []),
     ["texts", range(row.texts)], ["steps", range(row.steps)], ["training tokens", count(row.tokens)],
+    ["tokens of the loss", row.loss_tokens === null ? "–" : count(row.loss_tokens)], ["passes", number(row.epochs, false, 1)],
     ["seconds", row.seconds === null ? "–" : count(row.seconds)],
     ...comparison(row.to_baseline), ...comparison(row.to_random),
   ]);
   const most = scaleEnd(row.fields.map((score) => (score ? Math.max(score[0], score[2] ?? 0) : 0)));
-  const others = [["f1", "F1"], ["acc", "Choice"]].flatMap(([metric, title]) => row.scores[metric]
+  const ways = Object.entries(row.also).map(([way, against]) => [way.replace("_", " "), ...comparison(against)[0].slice(1)]);
+  const asked = row.by_shots.map(([shots, score]) => [`${shots} shots`, interval(score)]);
+  const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens]]
+    .filter(([, value]) => value !== null).map(([title, value]) => [title, number(value, title.startsWith("tokens"))]) : [];
+  const others = [["f1", "F1"], ["answered", "Answered"], ["acc", "Choice"], ["cloze", "Cloze"]].flatMap(([metric, title]) => row.scores[metric]
     ? [[title, interval(row.scores[metric])]] : []);
   const fields = row.home.fields.flatMap((field, place) => row.fields[place]
     ? [[field, interval(row.fields[place]), whisker(row.fields[place], most)]] : []);
@@ -127,6 +156,9 @@ function sheet(row, width) {
   const inside = make("div", { class: "sheet" },
     part("Records and answers", records),
     fields.length ? part("Exact match by field", grid(["Field", "Mean and interval", ""], fields)) : "",
+    part("By number of examples", grid(["Examples", "Exact match"], asked)),
+    ways.length ? part(`Asked in other ways, against ${data.baseline}`, grid(["Way", "Difference"], ways)) : "",
+    kept.length ? part("Kept of the facts in the copies", grid(["Share of", ""], kept)) : "",
     others.length ? part("Over all fields", grid(["Metric", "Mean and interval"], others)) : "",
     lost.length ? part("Forgetting", grid(["Held out", "Change for the worse"], lost)) : "",
     part("How it was made", treatment));

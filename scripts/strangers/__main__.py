@@ -79,11 +79,13 @@ def _result(folder: Path) -> str:
 
     if (scores := folder / "out.parquet").is_file():
         return f"{len(read_scores(scores))} text scored"
-    (file,) = folder.glob("results/records/*/*.json")
+    (file,) = (path for path in folder.glob("results/records/*/*.json") if "plain_matched" in path.name)
     record = read_record(file)
-    answers = pq.read_table(file.with_name(record.answers.file))["exact_match"].to_pylist()
-    asked = [value for value in answers if value is not None]
-    notes = [*record.evaluation.get("notes", []), *record.training.notes]
+    table = pq.read_table(file.with_name(record.answers.file), columns=["exact_match", "shots"]).to_pylist()
+    most = max(row["shots"] for row in table)
+    asked = [row["exact_match"] for row in table if row["exact_match"] is not None and row["shots"] == most]
+    trained = record.training.notes if record.training else []
+    notes = [*record.evaluation.get("notes", []), *trained]
     told = f"; noted: {'; '.join(dict.fromkeys(notes))}" if notes else ""
     counted = f"{record.task.texts} texts, {record.task.clusters} asked about, "
     return f"{counted}exact match {sum(asked) / len(asked):.2f}{told}"

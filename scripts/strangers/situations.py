@@ -57,6 +57,7 @@ def suite(folder: Path, model: Any, **changes: Any) -> Made:
         "budgets": [{"steps": 60}],
         "recipe": {"adaptation": "full", "learning_rate": 1e-3, "batch_size": 8},
         "device": "cpu",
+        "references": False,
         **changes,
     }
     (folder / "suite.yaml").write_text(json.dumps(content))  # JSON is YAML
