@@ -23,6 +23,8 @@ from benchmark.retention import HubText, LmEvalTask, TextFile
 from benchmark.stages import VERSIONS
 from benchmark.store import StageCall
 from benchmark.suite import Budget, Recipe, Suite
+from benchmark.training.rehearsal import QUESTIONS_ABOUT
+from benchmark.training.rehearsal import VERSION as REHEARSED
 
 READING = 2  # 2: what a tokenizer appends, and the model's own generation settings, no longer count
 READ_ALIKE = Path(__file__).parent / "models" / "read_alike.json"
@@ -329,8 +331,10 @@ class _Builder:
     def _rehearsal(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
         """The recipe as a key holds it, a file of rehearsals by the hash of its bytes; and where that file lies."""
         told = recipe.model_dump(mode="json")
-        if recipe.rehearsal is None or recipe.rehearsal.source == "questions":
+        if recipe.rehearsal is None:
             return {"recipe": told}, {}
+        if recipe.rehearsal.source == QUESTIONS_ABOUT:
+            return {"recipe": told, "rehearsal": REHEARSED}, {}
         file = regular(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
         hashed = file_hash(file)
         told["rehearsal"]["source"] = hashed

@@ -11,20 +11,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 from benchmark.errors import UserError
 from benchmark.inputs import read_text
 
-METRICS = ("exact_match", "f1", "answered", "acc", "acc_norm", "cloze")
+WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)  # by how one answers
+METRICS = (*WRITTEN, *CHOSEN, *CLOZED)
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
 SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
@@ -33,8 +35,15 @@ _MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB
 _AGAIN = "run the suite again to make the record anew"
 
 
-# lm-eval task → number of examples → half → metric → mean
-Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
+def _nested(depth: int) -> dict[str, Any]:
+    """The JSON Schema of so many objects, one in the other, of numbers."""
+    return {"type": "object", "additionalProperties": _nested(depth - 1)} if depth else {"type": "number"}
+
+
+# lm-eval task → number of examples → half → metric → mean; in files of version 1 without the number of examples
+Scores = Annotated[
+    dict[str, dict[str, dict[str, dict[str, float]]]], WithJsonSchema({"anyOf": [_nested(4), _nested(3)]})
+]
 
 
 class _Strict(BaseModel):

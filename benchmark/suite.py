@@ -115,8 +115,8 @@ class Budget(_Strict):
 class Rehearsal(_Strict):
     """Something else in a share of every batch, the same for all methods.
 
-    `source` is "questions", for questions and answers about made-up people whom no task asks about, or a file of texts
-    (JSONL with a "text" a line, or plain text whose paragraphs are the texts).
+    `source` is "questions", for texts about a few made-up people and questions about them with their answers, or a
+    file of texts (JSONL with a "text" a line, or plain text whose paragraphs are the texts).
     """
 
     share: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0, le=0.5)] = 0.1

@@ -10,7 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, flat_scores, old_shots
+from benchmark.record import (
+    ANSWER_COLUMNS,
+    CHOSEN,
+    CLOZED,
+    DISTANCE_COLUMNS,
+    HALVES,
+    METRICS,
+    WRITTEN,
+    Record,
+    flat_scores,
+)
+from leaderboard.answers import with_new_columns
 from leaderboard.gold import Gold
 from leaderboard.untrusted import steers
 from tasks.biography import biography
@@ -19,7 +30,6 @@ from tasks.wikipedia import wikipedia
 MAX_ID = 300  # characters of a question's or subject's id
 MAX_ANSWER = 10_000  # characters; the tasks generate at most 96 tokens
 TOLERANCE = 1e-6  # scores have six digits
-WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)
 
 _KINDS = {**dict.fromkeys(METRICS, pa.float32()), "shots": pa.int32()}
 SCHEMA = [(name, _KINDS.get(name, pa.string())) for name in ANSWER_COLUMNS]
@@ -108,17 +118,16 @@ def check_gold(record: Record, table: pa.Table, known: Gold) -> None:
     """
     keys = list(zip(table["task"].to_pylist(), table["question"].to_pylist(), strict=True))
     shots = table["shots"].to_pylist() if "shots" in table.column_names else [0] * len(keys)
-    there = set(keys)
-    if strange := there - known.keys():
-        raise ValueError(f"question: {min(strange)} is none of the task's")
-    if not record.is_reference:
-        asked = set(record.evaluation.get("num_fewshot") or [0]) if record.schema_version > 1 else {0}
-        wanted = {(*key, k) for key, gold in known.items() for k in (asked if gold.kind == "written" else {0})}
-        if missing := wanted - {(*key, k) for key, k in zip(keys, shots, strict=True)}:
-            raise ValueError(
-                f"question: {min(missing)[:2]} and {len(missing) - 1} others of the task are not answered, or not with "
-                "every number of examples"
-            )
+    numbers = set(record.evaluation.get("num_fewshot") or [0]) if "shots" in table.column_names else {0}
+    wanted = {(*key, k) for key, gold in known.items() for k in (numbers if gold.kind == "written" else {0})}
+    there = {(*key, k) for key, k in zip(keys, shots, strict=True)}
+    if strange := there - wanted:
+        raise ValueError(f"question: {min(strange)} (task, question, examples) is none of the task's")
+    if not record.is_reference and (missing := wanted - there):
+        raise ValueError(
+            f"question: {min(missing)} (task, question, examples) and {len(missing) - 1} others of the task are not "
+            "answered"
+        )
     for key, cluster, half in zip(keys, table["cluster"].to_pylist(), table["half"].to_pylist(), strict=True):
         if (cluster, half) != (known[key].cluster, known[key].half):
             raise ValueError(f"cluster, half: of {key} they are {known[key].cluster}, {known[key].half} in the task")
@@ -164,10 +173,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def check_scores(record: Record, table: pa.Table) -> None:
     """Every mean of the record is that of the answers, and there is one for all that was measured."""
-    if record.schema_version == 1:
-        asked = record.evaluation.get("num_fewshot")
-        shots = [old_shots(task, asked) for task in table["task"].to_pylist()]
-        table = table.append_column("shots", pa.array(shots, pa.int32()))
+    table = with_new_columns(table, record)
     wanted: dict[tuple[str, int, str, str], float] = {}
     metrics = _metrics(table)
     means = table.group_by(["task", "shots", "half"]).aggregate([(metric, "mean") for metric in metrics])

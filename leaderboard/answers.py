@@ -75,8 +75,7 @@ def read_answers(path: Path, record: Record) -> Answers:
     file = path.parent / record.answers.file
     try:
         stored = read_table(file)
-        if record.schema_version == 1:
-            stored = _with_new_columns(stored, record)
+        stored = with_new_columns(stored, record)
         distances = [DISTANCE] if DISTANCE in stored.column_names else []
         whole = stored.select(["question", "task", "cluster", "half", "shots", *METRICS, *distances])
         order = [(name, "ascending") for name in ("task", "shots", "question")]
@@ -122,8 +121,10 @@ def tally(
     return np.stack(totals), counts
 
 
-def _with_new_columns(table: Any, record: Record) -> Any:
-    """A table of answers from before they had a number of examples and these metrics."""
+def with_new_columns(table: Any, record: Record) -> Any:
+    """A table of answers with the columns of today; those of version 1 have no number of examples and fewer metrics."""
+    if record.schema_version > 1:
+        return table
     import pyarrow as pa
 
     asked = record.evaluation.get("num_fewshot")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.record import METRICS, SCORING, ModelInfo, Record, read_record
+from benchmark.record import METRICS, SCORING, WRITTEN, ModelInfo, Record, read_record
 
 # These bound memory and change no experiment, so records that differ in them alone still count as alike.
 MEMORY_BOUNDS = frozenset({"training.recipe.micro_batch", "evaluation.batch_size", "scoring.tokens_per_batch"})
@@ -34,7 +34,7 @@ def asked_of(record: Record) -> Facts:
     Not the list of lm-eval tasks: with the document in the prompt fewer of them are asked.
     """
     task = record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash"})
-    del task["options"]["evaluate"]
+    task["options"].pop("evaluate", None)
     evaluation = {name: record.evaluation.get(name) for name in ("num_fewshot", "lm_eval")}
     return _flat(
         {"task": task, "model": {"name": record.model.name, **_weights(record.model)}, "evaluation": evaluation}
@@ -136,13 +136,16 @@ def compare_files(a: Path, b: Path) -> list[str]:
     if not answers[0].asks_the_same_as(answers[1]):
         raise UserError(f"{b}: answers other questions than {a}; run the suite again to make both anew")
     for metric in METRICS:
-        counted = tally(answers, metric)
-        if counted is not None:
+        asked = answers[0].measured(metric)
+        for shots in sorted(set(answers[0].shots[asked].tolist())):
+            counted = tally(answers, metric, among=answers[0].shots == shots)
+            assert counted is not None  # it is measured with these
             totals, counts = counted
             means = totals.sum(axis=1) / counts.sum()
             gap = paired_difference(totals[:1], totals[1:], counts)
+            ways = f", {shots} shots" if metric in WRITTEN else ""
             lines.append(
-                f"{metric}: {means[0]:.3f} against {means[1]:.3f}, difference {gap.mean:+.3f} "
+                f"{metric}{ways}: {means[0]:.3f} against {means[1]:.3f}, difference {gap.mean:+.3f} "
                 f"[{gap.low:+.3f}, {gap.high:+.3f}]"
             )
     return lines

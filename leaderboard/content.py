@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchmark.corpora.base import earlier_definitions
 from benchmark.errors import UserError
-from benchmark.record import Record, flat_scores, read_record
+from benchmark.record import CHOSEN, CLOZED, Record, flat_scores, read_record
 from benchmark.references import NAMES as REFERENCES
-from leaderboard.answer_checks import CHOSEN, CLOZED, TOLERANCE, check_gold, check_scores, check_table
+from leaderboard.answer_checks import TOLERANCE, check_gold, check_scores, check_table
 from leaderboard.gold import Gold, definition, gold, may_be_published
 from leaderboard.untrusted import AGAIN, MAX_JSON_BYTES, check_stem, check_values, parse_json, read_bounded, read_table
 
@@ -111,7 +112,8 @@ def _check_fields(record: Record, stem: str) -> None:
             "them first"
         )
     here = definition(record.task.name)
-    if here is not None and record.task.definition_hash != here:
+    before = earlier_definitions(record.task.name) if record.schema_version == 1 else set()
+    if here is not None and record.task.definition_hash not in {here, *before}:
         raise ValueError(
             f"task.definition_hash: the task {record.task.name!r} of this checkout asks otherwise; take this version "
             "of the project"

@@ -1,10 +1,11 @@
 """Records as the files that lm-eval (0.4.13) writes with --output_path and --log_samples, for tools that read those.
 
-OUT/<suite>__<record>/results_<date>.json          the means of the test half, as a stock run asks about that alone
-OUT/<suite>__<record>/samples_<task>_<date>.jsonl  its questions, a line each
+OUT/<suite>__<record>__<K>-shot/results_<date>.json          the means of the test half, as a stock run asks about that
+OUT/<suite>__<record>__<K>-shot/samples_<task>_<date>.jsonl  its questions, a line each
 
-Every cell is a model of its own, since each was trained apart. What a record does not keep is left empty: prompts,
-their hashes, likelihoods, and where the tasks' own number of examples was taken, that number.
+Every cell is a model of its own, since each was trained apart, and each number of examples a run, as it is with
+lm-eval; tasks that take none stand in the run with the lowest. What a record does not keep is left empty: prompts,
+their hashes and likelihoods.
 """
 
 import json
@@ -21,9 +22,11 @@ import pyarrow.parquet as pq
 from benchmark.errors import UserError
 from benchmark.files import write_atomically
 from benchmark.record import METRICS, Record
-from leaderboard.answers import HALF, read_answers
+from leaderboard.answers import HALF, read_answers, with_new_columns
 from leaderboard.assemble import Found
 from leaderboard.content import TASK_NAME
+
+Samples = dict[tuple[str, int], list[dict[str, Any]]]  # lm-eval task, number of examples → a line for each question
 
 FILTER = "none"  # lm-eval's name for answers that no filter changed
 
@@ -39,27 +42,44 @@ def write_lm_eval(found: Sequence[Found], out: Path) -> list[Path]:
         for task in record.scores:
             if not re.fullmatch(TASK_NAME, task):
                 raise UserError(f"{path}: scores: {task[:60]!a} is no name of an lm-eval task; run the suite again")
-        name = f"{record.suite}/{path.stem}"
-        folder = out / re.sub(r'["<>:/|\\?*\[\]]+', "__", name)  # as lm-eval makes a folder's name of a model's
-        folder.mkdir(parents=True, exist_ok=True)
-        created = datetime.fromisoformat(record.created).astimezone(UTC)
-        date = created.strftime("%Y-%m-%dT%H-%M-%S.%f")
-        samples = _samples(path, record)
-        files = {f"results_{date}.json": json.dumps(_results(record, name, folder.name, created, samples), indent=2)}
-        for task, lines in samples.items():
-            files[f"samples_{task}_{date}.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
-        for file, text in files.items():
-            write_atomically(folder / file, text)
-            paths.append(folder / file)
+        for shots, samples in _runs(path, record).items():
+            paths += _write_run(out, f"{record.suite}/{path.stem}/{shots}-shot", record, samples)
     return paths
 
 
-def _samples(path: Path, record: Record) -> dict[str, list[dict[str, Any]]]:
-    """What lm-eval logs of each question, by task, in the order of the answers."""
-    table = pq.ParquetFile(path.parent / record.answers.file).read()
-    samples: dict[str, list[dict[str, Any]]] = {}
+def _write_run(out: Path, name: str, record: Record, samples: Samples) -> list[Path]:
+    folder = out / re.sub(r'["<>:/|\\?*\[\]]+', "__", name)  # as lm-eval makes a folder's name of a model's
+    folder.mkdir(parents=True, exist_ok=True)
+    created = datetime.fromisoformat(record.created).astimezone(UTC)
+    date = created.strftime("%Y-%m-%dT%H-%M-%S.%f")
+    files = {f"results_{date}.json": json.dumps(_results(record, name, folder.name, created, samples), indent=2)}
+    for (task, _), lines in samples.items():
+        files[f"samples_{task}_{date}.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
+    for file, text in files.items():
+        write_atomically(folder / file, text)
+    return [folder / file for file in files]
+
+
+def _runs(path: Path, record: Record) -> dict[int, Samples]:
+    """What each run of lm-eval would have asked, by its number of examples."""
+    samples = _samples(path, record)
+    numbers = record.shots or [0]
+    return {
+        number: {
+            (task, shots): lines
+            for (task, shots), lines in samples.items()
+            if shots == number or (number == numbers[0] and "exact_match" not in lines[0]["metrics"])
+        }
+        for number in numbers
+    }
+
+
+def _samples(path: Path, record: Record) -> Samples:
+    """What lm-eval logs of each question, by task and number of examples, in the order of the answers."""
+    table = with_new_columns(pq.ParquetFile(path.parent / record.answers.file).read(), record)
+    samples: Samples = {}
     for row in table.filter(pc.equal(table["half"], HALF)).to_pylist():
-        of_task = samples.setdefault(row["task"], [])
+        of_task = samples.setdefault((row["task"], row["shots"]), [])
         measured = {metric: row[metric] for metric in METRICS if row[metric] is not None}
         answer = [] if row["answer"] is None else [row["answer"]]
         of_task.append(
@@ -81,13 +101,11 @@ def _samples(path: Path, record: Record) -> dict[str, list[dict[str, Any]]]:
     return samples
 
 
-def _results(
-    record: Record, name: str, folder: str, created: datetime, samples: dict[str, list[dict[str, Any]]]
-) -> dict[str, Any]:
-    evaluate, shots = record.cost.get("evaluate"), record.evaluation.get("num_fewshot")
-    metrics = {task: lines[0]["metrics"] for task, lines in samples.items()}
+def _results(record: Record, name: str, folder: str, created: datetime, samples: Samples) -> dict[str, Any]:
+    evaluate = record.cost.get("evaluate")
+    metrics = {task: lines[0]["metrics"] for (task, _), lines in samples.items()}
     return {
-        "results": {task: _means(task, lines) for task, lines in samples.items()},
+        "results": {task: _means(task, lines) for (task, _), lines in samples.items()},
         "group_subtasks": {},
         "configs": {
             task: {
@@ -98,10 +116,10 @@ def _results(
             }
             for task, some in metrics.items()
         },
-        "versions": {task: record.task.versions.get(task) for task in samples},
-        "n-shot": {} if shots is None else dict.fromkeys(samples, shots),
+        "versions": {task: record.task.versions.get(task) for task in metrics},
+        "n-shot": {task: shots for task, shots in samples},
         "higher_is_better": {task: dict.fromkeys(some, True) for task, some in metrics.items()},
-        "n-samples": {task: {"original": len(lines), "effective": len(lines)} for task, lines in samples.items()},
+        "n-samples": {task: {"original": len(lines), "effective": len(lines)} for (task, _), lines in samples.items()},
         "config": {
             "model": "hf",
             "model_args": {"pretrained": name},

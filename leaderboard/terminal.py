@@ -43,7 +43,7 @@ def _rich_table(table: BoardTable) -> Table:
     grid.add_column(Text("method"), max_width=24, overflow="fold")
     grid.add_column(Text("exact match"), justify="right", no_wrap=True)
     grid.add_column(Text("shots"), justify="right")
-    for name in ("F1", *(_abbreviated(field_name(field)) for field in table.fields)):
+    for name in (_abbreviated(field_name(field)) for field in table.fields):
         grid.add_column(Text(name), justify="right", max_width=5)
     grid.add_column(Text(f"Δ to {BASELINE}"), justify="right", max_width=19)
     grid.add_column(Text("seeds"), justify="right")
@@ -64,9 +64,8 @@ def _forgetting_table(table: BoardTable) -> Table:
 
 
 def _cells(table: BoardTable, row: Row) -> list[Text]:
-    f1 = row.scores.get("f1")
     fields = [row.fields.get(field) for field in table.fields]
-    numbers = ["–" if score is None else short_number(score.mean, 2) for score in (f1, *fields)]
+    numbers = ["–" if score is None else short_number(score.mean, 2) for score in fields]
     texts = [
         rank_text(row).replace(" ", ""),
         clean(row.label) + tried_text(row),

@@ -25,7 +25,7 @@ from benchmark.errors import clean
 from benchmark.record import METRICS, file_hash
 from leaderboard.submit import submit
 
-RESULTS = ROOT / "leaderboard" / "results" / "tiny"
+RESULTS = ROOT / "leaderboard" / "results" / "shots"
 ESCAPE, OVERRIDE = "\x1b]0;owned\x07\x1b[31m", "\u202e"
 
 
@@ -56,14 +56,15 @@ class Draft:
 
     def rescore(self) -> "Draft":
         """Make counts and means anew from the rows."""
-        values: dict[tuple[str, str, str], list[float]] = {}
+        values: dict[tuple[str, str, str, str], list[float]] = {}
         for row in self.rows:
             for metric in METRICS:
                 if row[metric] is not None and row[metric] == row[metric]:
-                    values.setdefault((row["task"], row["half"], metric), []).append(row[metric])
+                    values.setdefault((row["task"], str(row["shots"]), row["half"], metric), []).append(row[metric])
         scores: dict[str, Any] = {}
-        for (task, half, metric), some in values.items():
-            scores.setdefault(task, {}).setdefault(half, {})[metric] = round(sum(some) / len(some), 6)
+        for (task, shots, half, metric), some in values.items():
+            means = scores.setdefault(task, {}).setdefault(shots, {}).setdefault(half, {})
+            means[metric] = round(sum(some) / len(some), 6)
         self.put("scores", scores).put("answers.rows", len(self.rows)).put("task.questions", len(self.rows))
         return self.put("task.clusters", len({row["cluster"] for row in self.rows}))
 
@@ -156,13 +157,28 @@ def _ask_another(rows: list[dict[str, Any]]) -> None:
     rows.append({**rows[0], "question": "person-99999:company"})
 
 
+def _answer_all(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["answered"] == 0:
+            row["answered"] = 1.0
+
+
+def _ask_with_seven(rows: list[dict[str, Any]]) -> None:
+    rows.extend({**row, "shots": 7} for row in rows[:] if (row["exact_match"], row["shots"]) == (1, 0))
+
+
 def _set(**values: Any) -> Callable[[list[dict[str, Any]]], None]:
     return lambda rows: _written(rows)[0].update(values)
 
 
 def _edited_answers(path: Path, answers: Path) -> list[Path]:
     table = pq.read_table(answers)
-    pq.write_table(table.set_column(4, "exact_match", pa.array([1.0] * table.num_rows, pa.float32())), answers)
+    pq.write_table(
+        table.set_column(
+            table.column_names.index("exact_match"), "exact_match", pa.array([1.0] * table.num_rows, pa.float32())
+        ),
+        answers,
+    )
     return [path]
 
 
@@ -259,15 +275,22 @@ HOSTILE = (
         lambda text: text.replace('"f1": 0.', '"f1": 0.9'),
     ),
     _content(
-        "a score edited, its hash made anew", "but the answers give", "scores.biography_company.test.exact_match", 0.99
+        "a score edited, its hash made anew",
+        "but the answers give",
+        "scores.biography_company.0.test.exact_match",
+        0.99,
     ),
-    _content("a score of the development half edited", "development.f1", "scores.biography_major.development.f1", 0.99),
     _content(
-        "a score that no answer stands for", "but the answers give nothing", "scores.biography_major.test.acc", 1.0
+        "a score of the development half edited", "development.f1", "scores.biography_major.0.development.f1", 0.99
+    ),
+    _content(
+        "a score that no answer stands for", "but the answers give nothing", "scores.biography_major.0.test.acc", 1.0
     ),
     _file("answers edited, their hash left", "does not have the hash", _edited_answers),
     _rows("wrong answers called right", "earns 0.000000", _be_right),
     _rows("an F1 raised a little", "f1: ", _set(f1=0.5)),
+    _rows("what is no answer called one", "answered: ", _answer_all),
+    _rows("right answers with more examples than were asked", "is none of the task's", _ask_with_seven),
     _rows("half an exact match", "exact_match: 0.5 is not 0 or 1", _set(exact_match=0.5)),
     _rows("an F1 of seven", "f1: 7.0 is not from 0 to 1", _set(f1=7.0)),
     _rows("a score that is not a number", "f1: nan is not from 0 to 1", _set(f1=float("nan"))),

@@ -121,7 +121,13 @@ def definition_hash(files: Iterable[Path]) -> str:
     """
     found = tree_hash(files)
     changes = json.loads(UNCHANGED.read_text(encoding="utf-8"))
-    return next((change["same_as"][found] for change in changes if found in change["same_as"]), found)
+    return next((same[found] for change in changes if found in (same := change.get("same_as", {}))), found)
+
+
+def earlier_definitions(task: str) -> set[str]:
+    """Definitions of a task that ask the same and measure less of the answers: those of records of version 1."""
+    changes = json.loads(UNCHANGED.read_text(encoding="utf-8"))
+    return {change["measured_less"][task] for change in changes if task in change.get("measured_less", {})}
 
 
 def tree_hash(files: Iterable[Path]) -> str:

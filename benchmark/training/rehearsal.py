@@ -6,12 +6,14 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.inputs import read_text
-from benchmark.people import FIELDS, QUESTIONS, make_people
+from benchmark.people import FIELDS, QUESTIONS, WORDINGS, make_people, tell
 from benchmark.suite import Rehearsal
 from benchmark.texts import AugmentedText, json_lines
 
 QUESTIONS_ABOUT = "questions"
-_PEOPLE, _TEXTS, _MOST_PAIRS = 400, 400, 6
+VERSION = 2  # of the texts that "questions" gives; raise it with them
+# Few, so that they are learned in passing: questions about people whom a model knows nothing of teach it to guess.
+_PEOPLE, _TOLD, _QUESTIONS, _MOST_PAIRS = 20, 10, 200, 6
 _SEED = 19  # of people whom neither the shipped tasks nor the tiny pair's pretraining know
 _MOST_BYTES = 2**30
 
@@ -43,20 +45,25 @@ def takes_turns(needed: int, share: float) -> list[bool]:
 
 
 def _questions(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
-    """Questions of one kind with their answers, one to six in a text, as examples stand in a prompt."""
+    """Texts about a few people, and questions of one kind with their answers, one to six in a text, as in a prompt."""
     from tasks.biography import biography
 
     known = {person["name"] for person in [*biography.read_people(), *biography.read_shots()]}
     trained_on = "\n".join(text.text for text in texts if text.copy == 0) or "\n".join(text.text for text in texts)
-    people = [p for p in make_people(_PEOPLE, _SEED, known) if p.name not in trained_on]
+    everyone = make_people(2 * _PEOPLE, _SEED, known)
+    people = [person for person in everyone if person.name not in trained_on][:_PEOPLE]
     rng = random.Random(_SEED)
     made = []
-    for number in range(_TEXTS):
+    for person in people:
+        for _ in range(_TOLD):
+            wording = {field: rng.randrange(len(WORDINGS[field])) for field in FIELDS}
+            made.append(tell(person, rng.sample(FIELDS, len(FIELDS)), wording).text)
+    for _ in range(_QUESTIONS):
         field = rng.choice(FIELDS)
         chosen = rng.sample(people, rng.randint(1, _MOST_PAIRS))
         pairs = [f"Question: {QUESTIONS[field].format(name=p.name)}\nAnswer: {p.facts[field]}" for p in chosen]
-        made.append(AugmentedText(f"rehearsal-{number}", 0, "\n\n".join(pairs)))
-    return made
+        made.append("\n\n".join(pairs))
+    return [AugmentedText(f"rehearsal-{number}", 0, text) for number, text in enumerate(made)]
 
 
 def _from_file(file: Path) -> Iterable[AugmentedText]:

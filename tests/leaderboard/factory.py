@@ -1,7 +1,7 @@
 """Makes valid records with answers beside them, without running a stage, and the board of them."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.people import FIELDS
-from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, file_hash
+from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, Scores, file_hash
 from leaderboard.assemble import build_board, load_records
 from leaderboard.board import Board, BoardTable
 
@@ -42,19 +42,31 @@ def write_record(
     with_choice: bool = True,
     name: str | None = None,
     distance: Distance | None = None,
+    shots: Mapping[int, Grade] | None = None,
+    answered: Grade = right,
+    with_cloze: bool = False,
     **changes: Any,
 ) -> Path:
     """Write a record and its answers: `people` of the development half, then as many of the test half.
 
-    `grade` gives every exact match, the F1 with it and, if `with_choice`, the accuracy; `distance` how far the fact
-    stands from the name, which the answers do not say without it. `changes` replaces fields of
-    the record by dotted name with __ for the dot, such as task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
+    `grade` gives every exact match, the F1 with it and, if `with_choice` and `with_cloze`, the accuracy and the exact
+    match of the cloze; `shots` another one for each number of examples (without it, 0 examples alone); `answered`
+    whether it was answered at all. `distance` is how far the fact stands from the name, which the answers do not say
+    without it. `changes` replaces fields of the record by dotted name with __ for the dot, such as
+    task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = name or f"{method}-{len(list(folder.glob('*.json'))):04d}"
-    rows = _rows(seed, grade, people, with_choice)
+    rows = _rows(seed, shots or {0: grade}, answered, people)
+    rows += [
+        row
+        for kind, asked in (("choice", with_choice), ("cloze", with_cloze))
+        if asked
+        for row in _beside(kind, seed, grade, people)
+    ]
     answers = folder / f"{name}.answers.parquet"
-    schema = pa.schema([(c, pa.float32() if c in METRICS else pa.string()) for c in ANSWER_COLUMNS])
+    kinds = dict.fromkeys(METRICS, pa.float32()) | {"shots": pa.int32()}
+    schema = pa.schema([(c, kinds.get(c, pa.string())) for c in ANSWER_COLUMNS])
     table = pa.table({c: [row[c] for row in rows] for c in ANSWER_COLUMNS}, schema=schema)
     if distance:
         tokens = [distance(*_asked(row["question"])) for row in rows]
@@ -75,17 +87,31 @@ def write_record(
     return folder / f"{name}.json"
 
 
-def _rows(seed: int, grade: Grade, people: int, choice: bool) -> list[dict[str, Any]]:
-    rows = []
-    for person in range(2 * people):
-        for field in FIELDS:
-            value = grade(field, person, seed)
-            row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
-            row |= {"question": f"p{person}-{field}", "cluster": f"p{person}", "half": HALVES[person >= people]}
-            rows.append(row | {"task": f"biography_{field}", "exact_match": value, "f1": value, "answer": "Oslo"})
-            if choice:
-                rows.append(row | {"task": f"biography_{field}_choice", "acc": value, "acc_norm": value})
-    return rows
+def _rows(seed: int, shots: Mapping[int, Grade], answered: Grade, people: int) -> list[dict[str, Any]]:
+    return [
+        _row(person, field, people)
+        | {"task": f"biography_{field}", "shots": number, "answer": "Oslo"}
+        | {"exact_match": (value := grade(field, person, seed)), "f1": value, "answered": answered(field, person, seed)}
+        for number, grade in shots.items()
+        for person in range(2 * people)
+        for field in FIELDS
+    ]
+
+
+def _beside(kind: str, seed: int, grade: Grade, people: int) -> list[dict[str, Any]]:
+    metrics = ("acc", "acc_norm") if kind == "choice" else ("cloze",)
+    return [
+        _row(person, field, people)
+        | {"task": f"biography_{field}_{kind}", "shots": 0}
+        | dict.fromkeys(metrics, grade(field, person, seed))
+        for person in range(2 * people)
+        for field in FIELDS
+    ]
+
+
+def _row(person: int, field: str, people: int) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
+    return row | {"question": f"p{person}-{field}", "cluster": f"p{person}", "half": HALVES[person >= people]}
 
 
 def _asked(question: str) -> tuple[str, int]:
@@ -94,15 +120,16 @@ def _asked(question: str) -> tuple[str, int]:
     return field, int(person.removeprefix("p"))
 
 
-def _scores(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    values: dict[tuple[str, str, str], list[float]] = {}
+def _scores(rows: list[dict[str, Any]]) -> Scores:
+    values: dict[tuple[str, str, str, str], list[float]] = {}
     for row in rows:
         for metric in METRICS:
             if row[metric] is not None:
-                values.setdefault((row["task"], row["half"], metric), []).append(row[metric])
-    scores: dict[str, dict[str, dict[str, float]]] = {}
-    for (task, half, metric), some in values.items():
-        scores.setdefault(task, {}).setdefault(half, {})[metric] = round(float(np.mean(some)), 6)
+                values.setdefault((row["task"], str(row["shots"]), row["half"], metric), []).append(row[metric])
+    scores: Scores = {}
+    for (task, shots, half, metric), some in values.items():
+        means = scores.setdefault(task, {}).setdefault(shots, {}).setdefault(half, {})
+        means[metric] = round(float(np.mean(some)), 6)
     return scores
 
 
@@ -133,13 +160,14 @@ def _content(method: str, seed: int, people: int, rows: list[dict[str, Any]]) ->
             "steps": 400,
             "epochs": 10.0,
             "tokens": 100_000,
+            "loss_tokens": 90_000,
             "micro_batch": 8,
             "effective_batch": 8,
             "trainable_parameters": 10,
             "loss_first": 3.0,
             "loss_last": 1.0,
         },
-        "evaluation": {"precision": "float32", "batch_size": 32},
+        "evaluation": {"precision": "float32", "batch_size": 32, "num_fewshot": sorted({row["shots"] for row in rows})},
         "scoring": {"reduction": "received"},
         "scores": _scores(rows),
         "stages": {},

@@ -80,7 +80,8 @@ def test_records_that_were_chosen_among_stand_apart_from_those_that_were_not(tmp
 def _curve(*values: float) -> list[dict[str, Any]]:
     """Checkpoints every 100 steps with that exact match on the test half of either of two tasks."""
     scores = [
-        {"biography_major": {"test": {"exact_match": value}, "development": {"exact_match": 1.0}}} for value in values
+        {"biography_major": {"0": {"test": {"exact_match": value}, "development": {"exact_match": 1.0}}}}
+        for value in values
     ]
     return [{"steps": 100 * (place + 1), "scores": told} for place, told in enumerate(scores)]
 
@@ -97,7 +98,10 @@ def test_a_curve_is_the_mean_over_seeds_and_ends_with_the_last_step(tmp_path: Pa
 
 
 def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:
-    write_record(tmp_path, grade=lambda field, person, seed: float(person < 8 or person == 8), people=8)
+    def first_of_test(field: str, person: int, seed: int) -> float:
+        return float(person < 8 or person == 8)
+
+    write_record(tmp_path, grade=first_of_test, answered=first_of_test, people=8, with_cloze=True)
     (row,) = only_table(tmp_path).rows
     assert row.headline.mean == 0.125
     assert {metric: score.mean for metric, score in row.scores.items()} == dict.fromkeys(row.scores, 0.125)
@@ -116,7 +120,7 @@ def test_fields_have_their_own_exact_match_in_the_order_of_the_text(tmp_path: Pa
 
 def test_choice_is_left_out_where_it_was_not_measured(tmp_path: Path) -> None:
     write_record(tmp_path, with_choice=False)
-    assert set(only_table(tmp_path).rows[0].scores) == {"exact_match", "f1"}
+    assert set(only_table(tmp_path).rows[0].scores) == {"exact_match", "f1", "answered"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_records_made_under_unlike_conditions_stand_in_tables_of_their_own(tmp_p
     [
         {"suite": "other"},
         {"training__recipe": {"learning_rate": 0.0005, "micro_batch": 2}},
-        {"evaluation": {"precision": "float32", "batch_size": 4}},
+        {"evaluation": {"precision": "float32", "batch_size": 4, "num_fewshot": [0]}},
     ],
 )
 def test_suite_and_what_bounds_memory_do_not_split_a_row(tmp_path: Path, change: Any) -> None:
@@ -258,8 +262,8 @@ def test_tampered_answers_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_scores_that_are_not_the_means_of_the_answers_are_refused_even_with_a_fitting_hash(tmp_path: Path) -> None:
-    write_record(tmp_path, scores__biography_company__test__exact_match=0.99)
-    with pytest.raises(UserError, match=r"plain_matched-0000.json: scores.biography_company.test.exact_match: 0.99"):
+    write_record(tmp_path, scores__biography_company__0__test__exact_match=0.99)
+    with pytest.raises(UserError, match=r"plain_matched-0000.json: scores.biography_company.0.test.exact_match: 0.99"):
         board_of(tmp_path)
 
 

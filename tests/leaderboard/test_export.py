@@ -22,18 +22,19 @@ from benchmark.errors import UserError
 from benchmark.record import METRICS, read_record
 from leaderboard.assemble import build_board, load_records
 from leaderboard.export import export, schemas
-from tests.leaderboard.factory import Grade, retention, write_record
+from tests.leaderboard.factory import Grade, retention, write_record, wrong
 
 SCHEMA = ROOT / "leaderboard" / "schema"
 FORMULA = "=cmd|' /C calc'!A0"
-TABLES = ("records", "scores", "costs", "retention", "board")
+TABLES = ("records", "scores", "costs", "retention", "board", "references")
 
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     """Records of two methods, one of which a spreadsheet would run, with retention and a curve."""
     folder = tmp_path / "results"
-    curve = [{"steps": 100, "scores": {"biography_major": {"test": {"exact_match": 0.25}}}}]
+    curve = [{"steps": 100, "scores": {"biography_major": {"0": {"test": {"exact_match": 0.25}}}}}]
+    write_record(folder, "untouched", seed=0, grade=wrong, training=None, pair=None)
     for seed in (1, 2):
         write_record(folder, seed=seed, retention={"words": retention(1.5)}, curve=curve)
         told = {"alpha": 0.6, "note": "ä \x1b"}
@@ -46,11 +47,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def all_scores(records: Path) -> dict[tuple[str, str, str, str], float]:
+def all_scores(records: Path) -> dict[tuple[str, str, str, str, str], float]:
     return {
-        (record.cell, task, half, metric): value
+        (record.cell, task, shots, half, metric): value
         for _, record in load_records(records)
-        for task, halves in record.scores.items()
+        for task, by_shots in record.scores.items()
+        for shots, halves in by_shots.items()
         for half, metrics in halves.items()
         for metric, value in metrics.items()
     }
@@ -60,7 +62,9 @@ def test_csv_holds_every_score_of_every_record(records: Path, tmp_path: Path) ->
     paths = export(records, tmp_path / "out", "csv")
     assert [path.name for path in paths] == [f"{name}.csv" for name in TABLES]
     rows = read_csv(tmp_path / "out" / "scores.csv")
-    last = {(r["cell"], r["task"], r["half"], r["metric"]): float(r["value"]) for r in rows if r["last"] == "1"}
+    last = {
+        (r["cell"], r["task"], r["shots"], r["half"], r["metric"]): float(r["value"]) for r in rows if r["last"] == "1"
+    }
     assert last == {(c.replace("=cmd", "'=cmd"), *rest): v for (c, *rest), v in all_scores(records).items()}
     earlier = [row for row in rows if row["last"] == "0"]
     assert [(row["steps"], row["value"]) for row in earlier] == [("100", "0.25")] * 2
@@ -88,7 +92,11 @@ def test_parquet_has_the_columns_of_csv_with_their_types_and_the_text_as_it_is(r
     by_cell = {record.cell: record for _, record in load_records(records)}
     for row in table.to_pylist():
         record = by_cell[row["cell"]]
-        assert (row["method"], row["seed"], row["epochs"]) == (record.method.name, record.seed, record.training.epochs)
+        assert (row["method"], row["seed"], row["loss_tokens"]) == (
+            record.method.name,
+            record.seed,
+            record.training.loss_tokens if record.training else None,
+        )
         assert json.loads(row["method_parameters"]) == record.method.parameters
         assert read_record(records / row["file"]) == record
 
@@ -177,11 +185,11 @@ def lm_eval_files(records: Path, out: Path) -> tuple[Path, dict[str, Any]]:
 def test_lm_eval_results_are_the_means_of_the_test_half_with_standard_errors(tmp_path: Path) -> None:
     path = write_record(tmp_path / "results", grade=half_right, name="one")
     file, results = lm_eval_files(tmp_path / "results", tmp_path / "out")
-    assert file == tmp_path / "out" / "tiny__one" / "results_2025-01-01T00-00-00.000000.json"
+    assert file == tmp_path / "out" / "tiny__one__0-shot" / "results_2025-01-01T00-00-00.000000.json"
     record = read_record(path)
     assert results["results"].keys() == record.scores.keys()
-    for task, halves in record.scores.items():
-        for metric, value in halves["test"].items():
+    for task, by_shots in record.scores.items():
+        for metric, value in by_shots["0"]["test"].items():
             assert results["results"][task][f"{metric},none"] == pytest.approx(value, abs=1e-6)
     right = [half_right("", person, 1) for person in range(8, 16)]
     error = statistics.stdev(right) / math.sqrt(len(right))
@@ -203,7 +211,7 @@ def test_lm_eval_samples_are_the_test_half_s_questions(tmp_path: Path) -> None:
 def test_a_task_s_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
     path = write_record(tmp_path / "results")
     content = json.loads(path.read_text(encoding="utf-8"))
-    scores = {**content["scores"], "../../x": {"test": {"acc": 1.0}}}
+    scores = {**content["scores"], "../../x": {"0": {"test": {"acc": 1.0}}}}
     write_record(tmp_path / "evil", scores=scores)
     with pytest.raises(UserError, match="no name of an lm-eval task"):
         export(tmp_path / "evil", tmp_path / "out", "lm-eval")

@@ -95,7 +95,7 @@ def test_files_are_compared_by_their_scores_too(tmp_path: Path) -> None:
     lines = compare_files(a, b)
     assert lines[0] == 'method.name: "random_dropout" against "plain_matched"'
     # All 8 people differ alike: 1 less twice the exact binomial bound of 0 in 8, .369.
-    assert "exact_match: 1.000 against 0.000, difference +1.000 [+0.261, +1.000]" in lines
+    assert "exact_match, 0 shots: 1.000 against 0.000, difference +1.000 [+0.261, +1.000]" in lines
 
 
 def test_a_record_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_an_honest_record_is_accepted_and_the_board_grows_by_it(given: Path, boa
     path = Draft(given).write()
     before = build_board(load_records(board))
     outcome = submit([path], board)
-    assert (outcome.refused, outcome.added) == ([], [board / "tiny" / path.name])
-    assert tree(board)[board / "tiny" / path.name] == path.read_bytes()
+    assert (outcome.refused, outcome.added) == ([], [board / "shots" / path.name])
+    assert tree(board)[board / "shots" / path.name] == path.read_bytes()
     after = build_board(load_records(board))
     assert [row.seeds for table in before.tables for row in table.rows] == [(9,)]
     assert [row.seeds for table in after.tables for row in table.rows] == [(1, 9)]
@@ -287,17 +287,19 @@ def test_the_definition_of_every_task_is_the_one_its_corpus_names() -> None:
 
 
 def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: Path) -> None:
-    draft = Draft(given)
+    evaluate = ["biography", "biography_choice", "biography_cloze"]
+    draft = Draft(given).put("evaluation.tasks", evaluate).put("task.options.evaluate", evaluate)
     known = gold_module.gold(read_record(draft.write()))
     assert known is not None
     people = biography.read_people()
-    assert len(known) == len(people) * len(FIELDS) * 2
+    assert len(known) == len(people) * len(FIELDS) * 3
     for field in FIELDS:
         for row in biography.load(half="all", field=field)["questions"]:
             question = known[f"biography_{field}", row["id"]]
             assert (question.cluster, question.half) == (row["cluster"], row["half"])
             assert list(question.golds) == row["answers"]
             assert known[f"biography_{field}_choice", row["id"]].golds == ()
+            assert known[f"biography_{field}_cloze", row["id"]].kind == "clozed"
 
 
 @pytest.mark.parametrize("paragraphs", [None, 4])
@@ -332,8 +334,10 @@ def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() ->
     ],
 )
 def test_what_an_answer_earns_is_what_the_task_gives_it(answer: str, golds: tuple[str, ...]) -> None:
-    told = biography.score_answer({"answers": list(golds)}, [answer])
-    assert _earned(answer, golds) == pytest.approx((told["exact_match"], told["f1"]))
+    doc = {"answers": list(golds), "field": "company", "source": ""}
+    told = biography.score_answer(doc, [answer])
+    earned = _earned(answer, golds, ("company", ""))
+    assert earned == pytest.approx((told["exact_match"], told["f1"], told["answered"]))
 
 
 def test_an_unclosed_string_in_json_is_looked_at_once_only() -> None:
