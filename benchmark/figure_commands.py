@@ -19,7 +19,7 @@ def figures(
     suite: Annotated[str | None, typer.Option(help="whose records, pairs and biographies [default: tiny]")] = None,
     large: Annotated[str | None, typer.Option(help="in place of a suite's pairs: the large model, for 2 and 3")] = None,
     small: Annotated[str | None, typer.Option(help="the small one")] = None,
-    prefix: Annotated[str, typer.Option(help="with --large: put before every text")] = "",
+    prefix: Annotated[str, typer.Option(help="with --large: put before every text; auto: docs/suite_file.md")] = "auto",
     dtype: Annotated[str, typer.Option(help="with --large: float32, bfloat16 or float16")] = "float32",
     records: Annotated[Path, typer.Option(help="folder of records, for 1")] = Path("leaderboard/results"),
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("docs/figures"),

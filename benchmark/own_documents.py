@@ -65,7 +65,6 @@ def content_for(
     }
     if model.startswith("zoo:"):  # what the suite `tiny` trains the shipped models with
         content["recipe"] = {"adaptation": "full", "learning_rate": 4e-4, "batch_size": 16}
-        content["scoring"] = {"prefix": "<|endoftext|>"}
     return content
 
 

@@ -70,7 +70,8 @@ class PairInfo(_Strict):
 class TaskInfo(_Strict):
     """Corpus and questions. `may_redistribute` says whether answers may be published with the record.
 
-    `pieces_hash` is of the texts as they were cut, where a suite splits long ones.
+    `questions` counts a question once for every way in which it was asked. `pieces_hash` is of the texts as they were
+    cut, where a suite splits long ones.
     """
 
     name: str

@@ -341,7 +341,7 @@ def test_a_plan_whose_cells_were_checked_is_made_without_torch(here: Path) -> No
     check_cells(plan, plan.cells, here / "results", remember=True)
     lines, seconds = _light("plan", "trial.yaml", "--json", cwd=here)
     assert lines[-1] == "heavy:"
-    assert json.loads(lines[0])["cells"] == 1
+    assert json.loads(lines[0])["cells"] == 3, "the one trained, untouched and open_book"
     assert seconds < 5
 
 
@@ -350,25 +350,26 @@ def test_a_plan_says_what_there_is_to_do_and_writes_nothing(run: Run, here: Path
     suite.write_text(SMALL.replace("[plain]", "[plain, contrastive_dropout]"))
     code, out, _ = run("plan", str(suite), "--json")
     assert code == 0
-    stages = {"corpus": 1, "score": 2, "augment": 2, "train": 2, "evaluate": 2}
+    # two cells, and untouched and open_book, whose model is not trained
+    stages = {"corpus": 1, "score": 2, "augment": 2, "facts": 1, "train": 2, "evaluate": 2 + 2}
     assert json.loads(out) == {
         "suite": "trial",
         "device": "cpu",
-        "cells": 2,
+        "cells": 4,
         "cells_done": 0,
         "stages": stages,
         "stages_left": stages,
         "worker_seconds_left": None,
     }
     code, out, _ = run("plan", str(suite))
-    assert code == 0 and "suite trial on cpu: 2 cells, 0 of them done" in out
+    assert code == 0 and "suite trial on cpu: 4 cells, 0 of them done" in out
     assert list(here.iterdir()) == []
 
 
 def test_a_plan_takes_no_broken_artifact_for_a_finished_one(run: Run, here: Path, tmp_path: Path) -> None:
     suite = tmp_path / "trial.yaml"
     suite.write_text(SMALL)
-    call = make_plan(load_suite(suite)).cells[0].stages["corpus"]
+    call = make_plan(load_suite(suite)).cells[-1].stages["corpus"]
     broken = here / "results" / "store" / "corpus" / call.key
     broken.mkdir(parents=True)
     (broken / "manifest.json").write_text('{"cost": ')
@@ -397,7 +398,18 @@ def test_texts_of_a_method_that_changes_training_come_with_their_values_and_a_wo
     )
     (made,) = read_augmented(here / "out.jsonl")
     code, _, _ = run(
-        "score", "zoo:small", "--reduction", "loss", "--device", "cpu", "--texts", "in.jsonl", "--out", "s"
+        "score",
+        "zoo:small",
+        "--reduction",
+        "loss",
+        "--prefix",
+        "",
+        "--device",
+        "cpu",
+        "--texts",
+        "in.jsonl",
+        "--out",
+        "s",
     )
     (scores,) = read_scores(here / "s")
     assert code == 0 and [(start, end) for start, end, _ in made.values] == list(
@@ -412,7 +424,7 @@ def test_made_up_people_are_a_data_set_that_a_suite_can_take(run: Run, here: Pat
     assert (code, out) == (0, "mine.jsonl: 4 people\n")
     (here / "trial.yaml").write_text(SMALL.replace("[biography]", "[{name: biography, path: mine.jsonl}]"))
     code, out, _ = run("plan", "trial.yaml", "--json")
-    assert code == 0 and json.loads(out)["cells"] == 1
+    assert code == 0 and json.loads(out)["cells"] == 1 + 2
     assert len(read_texts(here / "mine.jsonl")) == 4
 
 

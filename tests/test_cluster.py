@@ -75,7 +75,7 @@ def test_the_manifest_is_valid(job: Any) -> None:
         kubernetes_validate.validate({**job, "spec": {**job["spec"], "complet1ons": 9}}, "1.34", strict=True)
 
 
-@pytest.mark.parametrize("index", [0, 8])
+@pytest.mark.parametrize("index", [0, 11])
 def test_a_pod_does_the_stage_of_its_index(job: Any, index: int, tmp_path: Path) -> None:
     calls = make_plan(load_suite(find_suite("smoke"))).calls()
     files = write_calls(tmp_path / "stages", calls)

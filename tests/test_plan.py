@@ -42,6 +42,7 @@ def content(tmp_path: Path) -> dict[str, Any]:
         "train": ["large"],
         "methods": [{"name": "contrastive_dropout", "alpha": 0.6}],
         "budgets": [{"steps": 10}],
+        "references": False,
     }
 
 
@@ -79,6 +80,7 @@ def test_cells_and_stages_are_as_many_as_counted_by_hand(content: dict[str, Any]
         "score": 4,  # 2 models × 2 reductions; attention_dropout and contrastive_dropout share theirs
         # per seed: plain 1 for both models, random 2 α × 2 tokenizers, attention 2, each difference 1 for both models
         "augment": 2 * (1 + 4 + 2 + 1 + 1),
+        "facts": 2 * (0 + 4 + 2 + 2 + 2),  # with the tokenizer of the trained model; plain has no copies
         "train": 48,
         "evaluate": 48,
     }
@@ -213,7 +215,7 @@ def _skip(content: dict[str, Any]) -> None:
 
 
 TRAINED = {"train", "evaluate"}
-AUGMENTED = {"augment", *TRAINED}
+AUGMENTED = {"augment", "facts", *TRAINED}
 ALL = {"corpus", "large", "small", *AUGMENTED}
 
 
@@ -227,7 +229,7 @@ ALL = {"corpus", "large", "small", *AUGMENTED}
         (_set(recipe={"learning_rate": 1e-4}), TRAINED),
         (_set(recipe={"adaptation": "full"}), TRAINED),
         (_set(budgets=[{"steps": 11}]), TRAINED),
-        (_set(evaluation={"num_fewshot": 0}), {"evaluate"}),
+        (_set(evaluation={"num_fewshot": [0]}), {"evaluate"}),
         (_set(scoring={"prefix": "Text: "}), {"large", "small", *AUGMENTED}),
         (_set(scoring={"reduction": "received_strict"}), {"large", "small", *AUGMENTED}),
         (_set(threads=2), {"large", "small", *AUGMENTED}),

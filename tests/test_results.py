@@ -73,7 +73,7 @@ def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, fo
     rows = pq.read_table(path.with_name(read_record(path).answers.file)).to_pylist()
     told = {text.id: text for text in cell.corpus.texts}
     tokenizer = load_tokenizer(str(tiny))
-    assert len(rows) == 8  # four people, asked in two ways
+    assert len(rows) == 16  # four people, asked in words with 0, 1 and 5 examples, and to choose
     for row in rows:
         text = told[row["cluster"]]
         name, *_, major, _ = (text.text[start:end] for start, end in text.entities)
@@ -137,7 +137,7 @@ def test_answers_of_data_that_may_not_be_passed_on_come_without_their_text(
     assert tables[0].schema == tables[1].schema
     rows, bare = (table.to_pylist() for table in tables)
     generated = [row for row in rows if row["task"] == "biography_major"]
-    assert len(generated) == 4 and all(isinstance(row["answer"], str) for row in generated)
+    assert len(generated) == 4 * 3 and all(isinstance(row["answer"], str) for row in generated)
     assert bare == [{**row, "answer": None} for row in rows]
     assert (open_record.task.may_redistribute, closed.task.may_redistribute) == (True, False)
     assert closed.scores == open_record.scores

@@ -45,7 +45,11 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of the tiny suite, made by worker processes."""
     results = tmp_path_factory.mktemp("results")
     outcome = run_suite(tiny_suite(tiny), results, results / "records", workers=1, plain=True)
-    assert (len(outcome.records), outcome.made, outcome.stages) == (2, 2, 7)  # one corpus; all else once per method
+    assert (len(outcome.records), outcome.made, outcome.stages) == (
+        2,
+        2,
+        8,
+    )  # one corpus, one count of facts; all else once per method
     return results
 
 
@@ -96,10 +100,13 @@ def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> N
     for path, record in found:
         assert record == read_record(path)
         assert (record.training.steps, record.training.effective_batch, record.seed) == (3, 4, 1)
-        assert (record.task.texts, record.task.clusters, record.task.questions) == (4, 4, 8)
+        # 4 questions asked with 0, 1 and 5 examples and as choices
+        assert (record.task.texts, record.task.clusters, record.task.questions) == (4, 4, 4 * (3 + 1))
         assert record.method.texts == (4 if record.method.name == "plain_matched" else 12)
-        assert record.answers.rows == 8
-        assert set(record.cost) == set(record.stages) == {"corpus", "augment", "train", "evaluate"}
+        assert record.answers.rows == 16
+        assert (
+            set(record.cost) - {"facts"} == set(record.stages) - {"facts"} == {"corpus", "augment", "train", "evaluate"}
+        )
         # A worker with torch in it takes hundreds of megabytes, and no stage of this model a gigabyte.
         assert all(50e6 < record.cost[stage].peak_memory_bytes < 2e9 for stage in ("train", "evaluate"))
         assert all(0 < cost.seconds < 600 for cost in record.cost.values())
@@ -186,7 +193,7 @@ def test_an_artifact_changed_by_hand_is_not_trusted(
 
 def test_two_folders_get_the_same_records(tiny: Path, finished: Path, tmp_path: Path, stages: Counter[str]) -> None:
     outcome = again(tiny, tmp_path)
-    assert stages == {"corpus": 1, "augment": 2, "train": 2, "evaluate": 2}
+    assert stages == {"corpus": 1, "augment": 2, "facts": 1, "train": 2, "evaluate": 2}
     assert what(outcome.records) == what(again(tiny, finished).records)
     assert [path.name for path in record_files(tmp_path)] == [path.name for path in record_files(finished)]
     for one, other in zip(record_files(tmp_path), record_files(finished), strict=True):
@@ -551,7 +558,7 @@ def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
         calls_here(store, calls[first:], *rest)
 
     monkeypatch.setattr(runner, "run_calls", look)
-    suite = tiny_suite(tiny)
+    suite = tiny_suite(tiny, methods=[{"name": "random_dropout", "alpha": 0.3}, "plain_matched"])
     outcome = run_suite(suite, tmp_path, tmp_path / "records", plain=True, price=3600.0)
     assert len(outcome.records) == 2
     state = seen[-1]

@@ -39,7 +39,7 @@ def test_a_small_suite_is_read_as_it_is_written(load: Callable[[str], Suite]) ->
     suite = load(GOOD)
     assert (suite.train, suite.seeds, suite.copies, suite.threads) == (["large"], [1], 10, 1)
     assert suite.models["small"].skip_layers == [1]
-    assert suite.tasks[0].evaluate == ["biography", "biography_choice"]
+    assert suite.tasks[0].evaluate == ["biography", "biography_choice", "biography_cloze"]
     assert suite.budgets[0].label == "3 steps"
 
 
@@ -125,8 +125,8 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
             "retention: [{name: x, text: f}, {name: x, text: g}]\ntrain:",
             ["retention[1].name: 'x' comes twice"],
         ),
-        ("{steps: 3}", "{}", ["budgets[0]: give either steps or epochs"]),
-        ("{steps: 3}", "{steps: 3, epochs: 1}", ["budgets[0]: give either steps or epochs"]),
+        ("{steps: 3}", "{}", ["budgets[0]: give one of steps, epochs and tokens"]),
+        ("{steps: 3}", "{steps: 3, epochs: 1}", ["budgets[0]: give one of steps, epochs and tokens"]),
         (
             "train:",
             "recipe: {batch_size: 8, micro_batch: 3}\ntrain:",

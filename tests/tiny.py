@@ -62,6 +62,7 @@ def tiny_suite(model: Path, **changes: Any) -> Suite:
         "train": ["tiny"],
         "methods": ["plain_matched", {"name": "random_dropout", "alpha": 0.3}],
         "copies": 2,
+        "references": False,
         "budgets": [{"steps": 3}],
         "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4},
         "device": "cpu",

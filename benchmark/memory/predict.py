@@ -16,11 +16,13 @@ from benchmark.models.loading import load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.perplexity import BATCH
 from benchmark.retention import LmEvalTask, TextFile, make_entry
-from benchmark.scoring import batches
+from benchmark.scoring import batches, prefix_for
 from benchmark.stages.retain import CONTEXT
-from benchmark.stages.train import smaller_micro_batch
+from benchmark.stages.train import rehearsal_file, smaller_micro_batch
 from benchmark.store import StageCall
 from benchmark.suite import Recipe
+from benchmark.texts import AugmentedText
+from benchmark.training.rehearsal import rehearsed
 from benchmark.training.rows import UNMASKED
 
 STAGES = ("score", "train", "evaluate", "curve", "retain")  # those with a model
@@ -161,7 +163,12 @@ def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
 def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> list[Need]:
     recipe = Recipe.model_validate(call.params["recipe"])
     end = 1 if recipe.append_end else 0
-    longest = max(_lengths(spec, corpus, "", shape.context)) + end
+    lengths = _lengths(spec, corpus, "", shape.context)
+    if recipe.rehearsal:
+        originals = [AugmentedText(text.id, 0, text.text) for text in corpus.texts]
+        others = rehearsed(recipe.rehearsal, rehearsal_file(call), originals)
+        lengths = lengths + _tokens(spec.model_dump_json(), "", tuple(one.text for one in others))
+    longest = max(lengths) + end
     longest = min(longest, shape.context or longest)
     weighted = Training.model_validate(call.params.get("training", {})).loss != "mean"
     return [train_need(spec, shape, recipe, micro, longest, weighted) for micro in micro_batches(recipe)]
@@ -220,10 +227,13 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     from benchmark.memory.questions import Generation
 
     params, how = call.params, _loaded(spec)
-    recipe = Recipe.model_validate(call.inputs["trained"].params["recipe"])
+    trained = call.inputs.get("trained")
+    recipe = Recipe.model_validate(trained.params["recipe"]) if trained else None
     needs = []
     for asked in _asked(spec, params["tasks"], json.dumps(call.where["metadata"]), params["num_fewshot"]):
         if isinstance(asked, Generation):
+            if params.get("open_book") and shape.context:  # a longer prompt is left out
+                asked = replace(asked, longest=min(asked.longest, shape.context - asked.limit))
             rows = min(params["batch_size"], asked.prompts)
             own = asked.longest - _read_once(rows, asked.common)
             kept = formulas.cache(shape, how, rows * (asked.longest + asked.limit))
@@ -276,7 +286,8 @@ def _lengths(spec: ModelSpec, corpus: Corpus, prefix: str, context: int | None) 
 @cache
 def _tokens(spec: str, prefix: str, texts: tuple[str, ...]) -> list[int]:
     tokenizer = tokenizer_of(ModelSpec.model_validate_json(spec))
-    return [len(ids) for ids in tokenizer([prefix + text for text in texts])["input_ids"]]
+    before = prefix_for(tokenizer, prefix)
+    return [len(ids) for ids in tokenizer([before + text for text in texts])["input_ids"]]
 
 
 def _asked(spec: ModelSpec, tasks: Iterable[str], metadata: str, num_fewshot: Iterable[int]) -> list[Any]:

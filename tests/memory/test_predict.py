@@ -42,10 +42,10 @@ def _suite(model: dict[str, Any], **changes: Any) -> Suite:
 
 
 def _needs(suite: Suite, device: str = "cuda") -> dict[str, Prediction]:
-    """By role in the only cell."""
+    """By role in the only cell that is trained."""
     plan = make_plan(suite, dry_on=device)
     found = predictions(plan)
-    return {role: found[call.key] for role, call in plan.cells[0].stages.items() if call.key in found}
+    return {role: found[call.key] for role, call in plan.cells[-1].stages.items() if call.key in found}
 
 
 def _train(spec: dict[str, Any], longest: int = 100, micro: int = 8, **recipe: Any) -> Need:

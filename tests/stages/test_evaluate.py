@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.people import as_lines, make_people
-from benchmark.record import ANSWER_COLUMNS
+from benchmark.record import ANSWER_COLUMNS, METRICS
 from benchmark.stages import evaluate
 from benchmark.store import StageCall
 from tests.tiny import biographies, train, train_call
@@ -44,14 +44,14 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[s
 
 def run(model: Path, trained: Path, out: Path, **changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the stage; returns the rows of its answers file and its results."""
-    params = {"device": "cpu", "threads": 1, "tasks": TASKS, "batch_size": 8, "num_fewshot": None, **changes}
+    params = {"device": "cpu", "threads": 1, "tasks": TASKS, "batch_size": 8, "num_fewshot": [5], **changes}
     call = StageCall("evaluate", 1, params, where={"model": {"model": str(model)}, "metadata": METADATA})
     out.mkdir()
     evaluate.run(call, {"trained": trained}, out, lambda done, total: None)
     return pq.read_table(out / "answers.parquet").to_pylist(), json.loads((out / "results.json").read_text())
 
 
-def stock(tasks: list[str], **model: Any) -> dict[str, Any]:
+def stock(tasks: list[str], num_fewshot: int | None, **model: Any) -> dict[str, Any]:
     """What lm-eval gives for a model that it loads by itself."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
@@ -59,7 +59,9 @@ def stock(tasks: list[str], **model: Any) -> dict[str, Any]:
 
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=dict(METADATA))
     lm = HFLM(device="cpu", dtype="float32", batch_size=8, **model)
-    results: dict[str, Any] = simple_evaluate(lm, tasks=tasks, task_manager=manager, log_samples=True)
+    results: dict[str, Any] = simple_evaluate(
+        lm, tasks=tasks, num_fewshot=num_fewshot, task_manager=manager, log_samples=True
+    )
     return results
 
 
@@ -68,30 +70,31 @@ def test_the_answers_are_those_of_stock_lm_eval(
     tiny: Path, trained: Callable[[str], Path], tmp_path: Path, adaptation: str
 ) -> None:
     folder = trained(adaptation)
-    rows, results = run(tiny, folder, tmp_path / "out")
-    if adaptation == "full":
-        expected = stock(TASKS, pretrained=str(folder / "model"), tokenizer=str(tiny))
-    else:
-        expected = stock(TASKS, pretrained=str(tiny), peft=str(folder / "model"))
-    by_question = {(row["task"], row["question"]): row for row in rows}
-    assert len(by_question) == len(rows) == 12
-    for task in TASKS:
+    rows, results = run(tiny, folder, tmp_path / "out", tasks=[*TASKS, "biography_major_cloze"], num_fewshot=[0, 1, 5])
+    where = {"pretrained": str(folder / "model"), "tokenizer": str(tiny)}
+    if adaptation == "lora":
+        where = {"pretrained": str(tiny), "peft": str(folder / "model")}
+    mine = {(row["task"], row["shots"], row["question"]): row for row in rows}
+    assert len(mine) == len(rows) == 6 * (3 + 1 + 1)
+    compared = 0
+    for task, shots, metrics in (
+        *(("biography_major", shots, ("exact_match", "f1", "answered")) for shots in (0, 1, 5)),
+        ("biography_major_choice", 0, ("acc", "acc_norm")),
+        ("biography_major_cloze", 0, ("cloze",)),
+    ):
+        expected = stock([task], num_fewshot=shots if task == "biography_major" else None, **where)
         for sample in expected["samples"][task]:
-            row = by_question[task, sample["doc"]["id"]]
+            row = mine[task, shots, sample["doc"]["id"]]
             assert (row["cluster"], row["half"]) == (sample["doc"]["cluster"], sample["doc"]["half"])
-            if task.endswith("_choice"):
-                assert (row["acc"], row["acc_norm"]) == (sample["acc"], sample["acc_norm"])
-                assert row["answer"] is row["exact_match"] is row["f1"] is None
-            else:
-                assert row["answer"] == sample["filtered_resps"][0]
-                assert (row["exact_match"], row["f1"]) == pytest.approx((sample["exact_match"], sample["f1"]))
-                assert row["acc"] is row["acc_norm"] is None
-        metrics = ("acc", "acc_norm") if task.endswith("_choice") else ("exact_match", "f1")
+            told = {metric: row[metric] for metric in METRICS if row[metric] is not None}
+            assert told == pytest.approx({metric: sample[metric] for metric in metrics})
+            assert row["answer"] == (sample["filtered_resps"][0] if "exact_match" in metrics else None)
+            compared += 1
         for metric in metrics:
-            halves = [results["scores"][task][half][metric] for half in ("development", "test")]
+            halves = [results["scores"][task][str(shots)][half][metric] for half in ("development", "test")]
             assert sum(halves) / 2 == pytest.approx(expected["results"][task][f"{metric},none"], abs=1e-6)
-    assert results["versions"] == dict.fromkeys(TASKS, "1.0")
-    assert len({row["answer"] for row in rows}) > 2
+    assert compared == len(rows)
+    assert len({row["answer"] for row in rows}) > 3
 
 
 def test_the_answers_file_has_its_columns_and_a_row_per_question_in_order(
@@ -111,8 +114,8 @@ def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Pa
         evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
     )
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
-    samples = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=0).samples
-    prompts = [sample["arguments"][0][0] for sample in samples["biography_major"]]
+    samples = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=[0]).samples
+    prompts = [sample["arguments"][0][0] for sample in samples["biography_major", 0]]
     assert all(prompt.count("Question:") == 1 for prompt in prompts)
 
 
@@ -124,7 +127,13 @@ def test_the_requests_answered_are_told_and_no_bar_is_shown(
     tasks, metadata = ["biography_major", "biography_major_choice"], {"half": "all", "people": 3}
     capsys.readouterr()
     evaluate.ask(
-        model, tokenizer_of(spec), tasks, metadata, 2, num_fewshot=0, progress=lambda done, of: told.append((done, of))
+        model,
+        tokenizer_of(spec),
+        tasks,
+        metadata,
+        2,
+        num_fewshot=[0],
+        progress=lambda done, of: told.append((done, of)),
     )
     # Three questions in batches of two; with three people each has three choices, each a request. How many choices are
     # compared at a time depends on their lengths.
@@ -143,22 +152,33 @@ def test_the_tokenizer_that_stages_share_stays_as_it_was(
 
 
 def test_means_by_hand() -> None:
+    nothing = dict.fromkeys(METRICS)
+    test, said = {**nothing, "half": "test"}, {"task": "t", "shots": 0}
     rows: list[dict[str, Any]] = [
-        {"task": "t", "half": "test", "exact_match": 1.0, "f1": 1.0, "acc": None, "acc_norm": None},
-        {"task": "t", "half": "test", "exact_match": 0.0, "f1": 0.5, "acc": None, "acc_norm": None},
-        {"task": "t", "half": "test", "exact_match": 0.0, "f1": 0.0, "acc": None, "acc_norm": None},
-        {"task": "t", "half": "development", "exact_match": 1.0, "f1": 0.25, "acc": None, "acc_norm": None},
-        {"task": "c", "half": "test", "exact_match": None, "f1": None, "acc": 0.0, "acc_norm": 1.0},
+        {**test, **said, "exact_match": 1.0, "f1": 1.0, "answered": 1.0},
+        {**test, **said, "exact_match": 0.0, "f1": 0.5, "answered": 1.0},
+        {**test, **said, "exact_match": 0.0, "f1": 0.0, "answered": 0.0},
+        {**test, **said, "shots": 5, "exact_match": 0.0, "f1": 0.25, "answered": 1.0},
+        {**nothing, **said, "half": "development", "exact_match": 1.0, "f1": 0.25, "answered": 1.0},
+        {**test, "task": "c", "shots": 0, "acc": 0.0, "acc_norm": 1.0},
+        {**test, "task": "z", "shots": 0, "cloze": 1.0},
     ]
     assert evaluate.means(rows) == {
-        "t": {"development": {"exact_match": 1.0, "f1": 0.25}, "test": {"exact_match": 0.333333, "f1": 0.5}},
-        "c": {"development": {}, "test": {"acc": 0.0, "acc_norm": 1.0}},
+        "t": {
+            "0": {
+                "development": {"exact_match": 1.0, "f1": 0.25, "answered": 1.0},
+                "test": {"exact_match": 0.333333, "f1": 0.5, "answered": 0.666667},
+            },
+            "5": {"development": {}, "test": {"exact_match": 0.0, "f1": 0.25, "answered": 1.0}},
+        },
+        "c": {"0": {"development": {}, "test": {"acc": 0.0, "acc_norm": 1.0}}},
+        "z": {"0": {"development": {}, "test": {"cloze": 1.0}}},
     }
 
 
 def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
     with pytest.raises(UserError, match=r"^lm-eval task 'biography_mayor': unknown; did you mean 'biography_major'\? "):
-        evaluate.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=None)
+        evaluate.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=[5])
 
 
 def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
@@ -222,28 +242,35 @@ def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
-def test_the_answers_are_those_of_the_stock_command_started_elsewhere(
-    tiny: Path, trained: Callable[[str], Path], tmp_path: Path, adaptation: str
-) -> None:
-    folder, elsewhere = trained(adaptation), tmp_path / "elsewhere"
+def test_the_answers_are_those_of_the_stock_command_started_elsewhere(tmp_path: Path, adaptation: str) -> None:
+    """The shipped model, trained for a while, so that some answers are right, others wrong, and others none."""
+    base, elsewhere = ROOT / "benchmark/models/zoo/large", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    rows, _ = run(tiny, folder, tmp_path / "out", tasks=["biography", "biography_choice"])
-    model = f"pretrained={tiny},peft={folder / 'model'}"
+    recipe = {"adaptation": adaptation, "batch_size": 6, "learning_rate": 0.002}
+    call = train_call(base, recipe=recipe, budget={"steps": 25})
+    folder = train(call, biographies(6), tmp_path / "trained")
+    tasks = ["biography", "biography_choice", "biography_cloze"]
+    rows, _ = run(base, folder, tmp_path / "out", tasks=tasks, num_fewshot=[0, 1, 5])
+    where = f"pretrained={base},peft={folder / 'model'}"
     if adaptation == "full":
-        model = f"pretrained={folder / 'model'},tokenizer={tiny}"
-    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"{model},dtype=float32"]
-    command += ["--include_path", str(ROOT / "tasks"), "--tasks", "biography,biography_choice", "--device", "cpu"]
-    command += ["--batch_size", "8", "--metadata", json.dumps(METADATA), "--output_path", "out", "--log_samples"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, cwd=elsewhere, check=True, env=environment, capture_output=True)
-    mine = {(row["task"], row["question"]): row for row in rows}
-    compared = 0
-    for file in elsewhere.glob("out/**/samples_*.jsonl"):
-        for line in file.read_text().splitlines():
-            sample = json.loads(line)
+        where = f"pretrained={folder / 'model'},tokenizer={base}"
+    mine = {(row["task"], row["shots"], row["question"]): row for row in rows}
+    compared = set()
+    for shots, names in ((0, tasks), (1, tasks[:1]), (5, tasks[:1])):
+        command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"{where},dtype=float32"]
+        command += ["--include_path", str(ROOT / "tasks"), "--tasks", ",".join(names), "--device", "cpu"]
+        command += ["--batch_size", "8", "--num_fewshot", str(shots), "--metadata", json.dumps(METADATA)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        command += ["--output_path", f"out{shots}", "--log_samples"]
+        subprocess.run(command, cwd=elsewhere, check=True, env=environment, capture_output=True)
+        for file in elsewhere.glob(f"out{shots}/**/samples_*.jsonl"):
             task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
-            row = mine[task, sample["doc"]["id"]]
-            for metric in ("exact_match", "f1", "acc", "acc_norm"):
-                assert row[metric] == (pytest.approx(sample[metric]) if metric in sample else None)
-            compared += 1
-    assert compared == len(rows) == 60
+            for line in file.read_text().splitlines():
+                sample = json.loads(line)
+                row = mine[task, shots, sample["doc"]["id"]]
+                for metric in METRICS:
+                    assert row[metric] == (pytest.approx(sample[metric]) if metric in sample else None)
+                compared.add((task, shots, sample["doc"]["id"]))
+    assert compared == set(mine) and len(mine) == 6 * 5 * (3 + 1 + 1)
+    for metric in ("exact_match", "answered", "acc", "cloze"):
+        assert {row[metric] for row in rows} == {0.0, 1.0, None}
