@@ -162,8 +162,9 @@ def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> 
         if shared := (Counter(answer) & Counter(gold)).total():
             best = max(best, 2 * shared / (len(answer) + len(gold)))
     field, question = asked
-    answers = biography.is_answer(extracted, field) if field else wikipedia.is_answer(extracted, question)
-    return float(answer in map(_words, golds)), best, float(answers)
+    right = answer in map(_words, golds)
+    answers = biography.is_answer(extracted, field) if field else right or wikipedia.is_answer(extracted, question)
+    return float(right), best, float(answers)
 
 
 @lru_cache(maxsize=2**16)

@@ -117,7 +117,7 @@ def _results(record: Record, name: str, folder: str, created: datetime, samples:
             for task, some in metrics.items()
         },
         "versions": {task: record.task.versions.get(task) for task in metrics},
-        "n-shot": {task: shots for task, shots in samples},
+        "n-shot": dict(samples.keys()),
         "higher_is_better": {task: dict.fromkeys(some, True) for task, some in metrics.items()},
         "n-samples": {task: {"original": len(lines), "effective": len(lines)} for (task, _), lines in samples.items()},
         "config": {

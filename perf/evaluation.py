@@ -12,7 +12,7 @@ lm-eval's own change with half the batch is the yardstick for how many differ.
 import argparse
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any

@@ -24,7 +24,7 @@ from typing import Any
 from benchmark.store import StageCall
 from perf.ratios import run
 
-MEDIAN_SECONDS = {"corpus": 5.0, "score": 60.0, "augment": 5.0, "train": 600.0, "evaluate": 120.0}
+MEDIAN_SECONDS = {"corpus": 5.0, "score": 60.0, "augment": 5.0, "facts": 5.0, "train": 600.0, "evaluate": 120.0}
 SPREAD = 0.3  # standard deviation of the logarithm of a stage's time
 PAUSE = 1.0  # seconds before a lost stage is tried again, doubled each time
 
@@ -114,6 +114,7 @@ def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) 
                 {"name": "contrastive_dropout", "alpha": [round(0.05 * n, 2) for n in range(1, 10)]},
             ],
             "seeds": list(range(1, cells // 10 + 1)),
+            "references": False,
             "budgets": [{"steps": 1}],
             "device": "cpu",
         }

@@ -1,5 +1,6 @@
 """A suite whose stages write what stages write and compute nothing: what is left is plan, store, records and board."""
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
                 {"name": "random_dropout", "alpha": [round(0.001 * n, 3) for n in range(1, 10)]},
             ],
             "seeds": list(range(1, max(1, cells // 10) + 1)),
+            "references": False,
             "budgets": [{"steps": 1}],
             "device": "cpu",
         }
@@ -75,12 +77,17 @@ def _calls(
 
 
 def _write(call: StageCall, out: Path) -> Cost:
-    {"train": _training, "evaluate": _answers}.get(call.stage, _nothing)(call, out)
+    {"train": _training, "evaluate": _answers, "facts": _facts}.get(call.stage, _nothing)(call, out)
     return Cost(seconds=0.0, peak_memory_bytes=0)
 
 
 def _nothing(call: StageCall, out: Path) -> None:
     (out / "texts.jsonl").write_text('{"id": "p", "text": "Nothing."}\n')
+
+
+def _facts(call: StageCall, out: Path) -> None:
+    counts = {"copies": 1, "facts": 1, "answer": 1.0, "answer_and_name": 1.0, "tokens": 0.0}
+    (out / "facts.json").write_text(json.dumps(counts))
 
 
 def _training(call: StageCall, out: Path) -> None:
@@ -107,15 +114,16 @@ def _answers(call: StageCall, out: Path) -> None:
     rows: list[dict[str, Any]] = []
     halves = ("development", "test")
     for number, person in enumerate(_people()):
-        for field in FIELDS:
+        for field, shots in itertools.product(FIELDS, call.params["num_fewshot"]):
             right = float(zlib.crc32(f"{call.key}{number}{field}".encode()) % 2)
             known = {
                 "question": f"{person['id']}/{field}",
                 "task": f"biography_{field}",
                 "cluster": person["id"],
+                "shots": shots,
             }
-            graded = {"half": halves[number % 2], "exact_match": right, "f1": right, "answer": "stub"}
+            graded = {"half": halves[number % 2], "exact_match": right, "f1": right, "answered": 1.0, "answer": "stub"}
             rows.append({**dict.fromkeys(ANSWER_COLUMNS), **known, **graded})
     pq.write_table(pa.Table.from_pylist(rows), out / "answers.parquet")
     versions = {f"biography_{field}": "1" for field in FIELDS}
-    (out / "results.json").write_text(json.dumps({"scores": means(rows), "versions": versions}))
+    (out / "results.json").write_text(json.dumps({"scores": means(rows), "versions": versions, "parameters": 1}))

@@ -87,7 +87,7 @@ class Task(BaseModel):
     @property
     def default_fewshot(self) -> list[int]:
         """The numbers of examples that questions are asked with, unless a suite says otherwise."""
-        return [number for number in SHOTS if number <= self.examples]
+        return sorted({min(number, self.examples) for number in SHOTS})
 
     @property
     def open_book(self) -> list[str]:

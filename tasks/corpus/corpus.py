@@ -44,8 +44,8 @@ def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
         doc = {**doc, "answers": [wording.fold(gold) for gold in doc["answers"]]}
         results = [wording.fold(metrics.extract_answer(result)) for result in results]
     answer = metrics.extract_answer(results[0])
-    answered = wikipedia.is_answer(answer, doc["question"])
-    return {**metrics.scores(answer, doc["answers"]), "answered": float(answered)}
+    scores = metrics.scores(answer, doc["answers"])
+    return {**scores, "answered": float(scores["exact_match"] == 1 or wikipedia.is_answer(answer, doc["question"]))}
 
 
 def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:

@@ -248,10 +248,11 @@ MOST_WORDS = 32  # of an answer; what is longer ran on until the limit of tokens
 def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """Score one question for lm-eval (`process_results`): exact match and F1, each the best over `doc["answers"]`.
 
-    `answered` says whether it was answered at all, see `is_answer`.
+    `answered` says whether it was answered at all: rightly, or with what `is_answer` takes for an answer.
     """
     answer = _metrics.extract_answer(results[0])
-    return {**_metrics.scores(answer, doc["answers"]), "answered": float(is_answer(answer, doc["question"]))}
+    scores = _metrics.scores(answer, doc["answers"])
+    return {**scores, "answered": float(scores["exact_match"] == 1 or is_answer(answer, doc["question"]))}
 
 
 def is_answer(answer: str, question: str) -> bool:

@@ -47,10 +47,26 @@ def test_what_the_metadata_say_lm_eval_reads(file: Path, tmp_path: Path) -> None
     documents = write(tmp_path / "d.jsonl", [{"id": row["id"], "body": row["text"]} for row in ROWS])
     columns = {"answers": "reply", "text": "body"}
     entry = OwnDocuments(path=documents, questions=questions, shots=shots, columns=columns, answers_in_text="free")
-    read = task.load(**entry.load().metadata)["questions"]
-    assert read["answers"] == [["blue"], ["blue"]] and read["prompt"][0].startswith("Question: Who?\nAnswer: I\n\n")
+    read = task.load(**entry.load().metadata)
+    assert list(read["questions"]["answers"]) == [["blue"], ["blue"]]
+    assert list(read["shots"]["prompt"]) == ["Question: Who?\nAnswer:"] and list(read["shots"]["answers"]) == [["I"]]
+    assert (entry.examples, entry.default_fewshot) == (1, [0, 1])
     # On the way to a worker the entry becomes JSON.
     assert vars(make_task(json.loads(json.dumps(entry.model_dump(mode="json")))).load()) == vars(entry.load())
+
+
+def test_more_examples_than_there_are_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
+    from benchmark.suite import load_suite
+
+    shots = write(tmp_path / "shots.jsonl", [{"question": f"Who{n}?", "answer": "I"} for n in range(3)])
+    assert OwnDocuments(path=file, shots=shots).default_fewshot == [0, 1, 3]
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(
+        f"name: trial\nmodels: {{m: zoo:small}}\ntasks: [{{name: corpus, path: {file}, shots: {shots}}}]\ntrain: [m]\n"
+        "methods: [plain]\nbudgets: [{steps: 1}]\nevaluation: {num_fewshot: [0, 4]}\n"
+    )
+    with pytest.raises(UserError, match=r"evaluation.num_fewshot: 4, but tasks\[0\], corpus, has 3 examples"):
+        load_suite(suite)
 
 
 def test_the_data_hash_follows_the_bytes_of_every_file_and_not_their_names(file: Path, tmp_path: Path) -> None:
@@ -109,11 +125,6 @@ def test_bad_data_is_one_line(file: Path, options: dict[str, Any], says: str) ->
         ("{name: corpus, paht: x}", "", "tasks[0].paht: unknown key; did you mean 'path'?"),
         ("{name: corpus, path: x, columns: {txt: y}}", "", "tasks[0].columns: there is no 'txt' to name a column for"),
         ("{name: corpus, path: x, answers_in_text: no}", "", "tasks[0].answers_in_text: "),
-        (
-            "{name: corpus, path: x}",
-            "evaluation: {num_fewshot: 3}",
-            "num_fewshot: tasks[0], corpus, takes its examples",
-        ),
     ],
 )
 def test_a_suite_with_a_mistake_in_it_says_where(tmp_path: Path, entry: str, more: str, says: str) -> None:

@@ -169,7 +169,9 @@ def suite(model: Path, **task: Any) -> Suite:
 
 
 def test_a_task_is_asked_about_by_its_own_questions_alone(tiny: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown lm-eval task 'wikipedia_squad'; .*known: wikipedia_mini$"):
+    with pytest.raises(
+        UserError, match=r"unknown lm-eval task 'wikipedia_squad'; .*known: wikipedia_mini, wikipedia_mini_cloze$"
+    ):
         make_plan(suite(tiny, name="wikipedia_mini", evaluate=["wikipedia_squad"]))
 
 
@@ -192,15 +194,15 @@ def test_the_stage_gets_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> 
     metadata = WikipediaSquad(path=file, paragraphs=3).load().metadata
     spec = ModelSpec(model=str(tiny))
     model = load_model(spec, "cpu")
-    samples, versions, _ = evaluate.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=None)
+    samples, versions, _ = evaluate.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=[5])
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=dict(metadata))
     lm = HFLM(pretrained=str(tiny), device="cpu", dtype="float32", batch_size=4)
     stock = simple_evaluate(lm, tasks=["wikipedia_squad"], task_manager=manager, bootstrap_iters=0, log_samples=True)
-    mine = {sample["doc"]["id"]: sample for sample in samples["wikipedia_squad"]}
-    assert versions == {"wikipedia_squad": "1.0"} and len(mine) == 3
+    mine = {sample["doc"]["id"]: sample for sample in samples["wikipedia_squad", 5]}
+    assert versions == {"wikipedia_squad": "1.1"} and len(mine) == 3
     for sample in stock["samples"]["wikipedia_squad"]:
         same = mine[sample["doc"]["id"]]
-        for key in ("doc", "arguments", "filtered_resps", "exact_match", "f1"):
+        for key in ("doc", "arguments", "filtered_resps", "exact_match", "f1", "answered"):
             assert same[key] == sample[key]
 
 
@@ -235,9 +237,10 @@ def test_a_run_on_paragraphs_makes_a_board_without_fields(
     (record,) = outcome.records.values()
     paragraphs = wikipedia.read_mini(2)
     assert record.task.may_redistribute and (record.task.texts, record.task.clusters) == (2, 2)
-    assert record.task.questions == sum(len(p["questions"]) for p in paragraphs)
+    # with 0, 1 and 5 examples, and as a cloze: every shipped answer stands in its text
+    assert record.task.questions == (3 + 1) * sum(len(p["questions"]) for p in paragraphs)
     (table,) = build_board(load_records(tmp_path / "records")).tables
     test = [p for p in paragraphs if p["half"] == "test"]
     assert (table.task, table.fields, table.subjects) == ("wikipedia_mini", (), len(test))
     assert table.questions == sum(len(p["questions"]) for p in test)
-    assert set(table.rows[0].scores) == {"exact_match", "f1"}
+    assert set(table.rows[0].scores) == {"exact_match", "f1", "answered", "cloze"}

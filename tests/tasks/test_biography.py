@@ -98,6 +98,7 @@ def test_a_question_knows_its_person_and_the_half_picks_the_questions() -> None:
         "name": "Eileen Oconnell",
         "question": "Question: Which company did Eileen Oconnell work for?\nAnswer:",
         "answers": ["Summit Records"],
+        "source": "",
     }
 
 
@@ -335,9 +336,42 @@ def test_scores_equal_those_of_a_naive_implementation() -> None:
 
 
 def test_the_answer_ends_at_the_first_newline() -> None:
-    doc = {"answers": ["Law"]}
-    assert biography.score_answer(doc, [" Law \nQuestion: Law"]) == {"exact_match": 1.0, "f1": 1.0}
-    assert biography.score_answer(doc, ["\nLaw"]) == {"exact_match": 0.0, "f1": 0.0}
+    doc = {"answers": ["Botany"], "field": "major", "source": ""}
+    right, wrong = (dict.fromkeys(("exact_match", "f1", "answered"), value) for value in (1.0, 0.0))
+    assert biography.score_answer(doc, [" Botany \nQuestion: Botany"]) == right
+    assert biography.score_answer(doc, ["\nBotany"]) == wrong
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "answers"),
+    [
+        ("birth_date", " May 13, 1939", True),  # another's date is a date
+        ("birth_date", " 13 May 1939", True),
+        ("birth_date", " May 1939", False),
+        ("birth_date", " What is May 13, 1939", False),
+        ("major", " Botany", True),
+        ("major", " the botany.", True),  # as an exact match reads it
+        ("major", " Oslo, Norway", False),  # a value, but of another field
+        ("major", " Botan", False),
+        ("company", "", False),
+        ("company", ". He grew up in", False),
+        ("company", " Summit Records\nQuestion: What?", True),
+    ],
+)
+def test_an_answer_is_one_if_it_is_of_the_kind_that_was_asked_for(field: str, answer: str, answers: bool) -> None:
+    doc = {"answers": ["x"], "field": field, "source": ""}
+    assert biography.score_answer(doc, [answer])["answered"] == float(answers)
+
+
+def test_values_of_a_file_of_ones_own_are_answers_to_questions_about_it_alone(tmp_path: Path) -> None:
+    line = json.loads(biography.PEOPLE.read_text().splitlines()[0])
+    start, end = line["spans"]["company"]
+    line["text"], line["facts"]["company"] = f"{line['text'][:start]}Zyx Works{line['text'][end:]}", "Zyx Works"
+    line["spans"]["company"] = [start, start + len("Zyx Works")]
+    (tmp_path / "own.jsonl").write_text(json.dumps(line) + "\n")
+    for path, answered in ((str(tmp_path / "own.jsonl"), 1.0), (None, 0.0)):
+        docs = biography.load(half="all", biography_path=path, field="company")["questions"]
+        assert biography.score_answer(docs[0], [" Zyx Works"])["answered"] == answered
 
 
 # --- choices
@@ -546,7 +580,7 @@ def test_a_random_llama_runs_through_both_groups(random_llama: Path) -> None:
         for sample in output["samples"][name]:
             likelihoods = [response[0] for response in sample["filtered_resps"]]
             assert sample["acc"] == float(likelihoods.index(max(likelihoods)) == sample["doc"]["gold"])
-    assert output["versions"]["biography_company"] == 1.0
+    assert output["versions"]["biography_company"] == 1.1
 
 
 @pytest.mark.slow

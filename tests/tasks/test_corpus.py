@@ -268,7 +268,11 @@ def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
     as_in_the_text = text.split()[-1] if answer != "lighthouse" else "light\u00adhouse"
     as_in_the_text = "O\u2019Neill\u2019s" if "Neill" in answer else as_in_the_text
     for said in (answer, as_in_the_text):
-        assert corpus.score_answer(question, [f" {said}\nQuestion:"]) == {"exact_match": 1.0, "f1": 1.0}
+        assert corpus.score_answer(question, [f" {said}\nQuestion:"]) == {
+            "exact_match": 1.0,
+            "f1": 1.0,
+            "answered": 1.0,
+        }
     assert corpus.score_answer(question, ["something else"])["exact_match"] == 0.0
     with pytest.raises(ValueError, match="^characters: 'fold' is none of as_written, folded"):
         corpus.read_corpus(path, characters="fold")
@@ -492,7 +496,10 @@ def test_stock_lm_eval_asks_about_the_test_half_and_scores_as_biography_does(
     assert request.arguments[1]["max_gen_toks"] == 128
     answers = ["The Green!", " green\nQuestion: no", "light green", ""]
     for answer in answers:
-        assert task.process_results(question, [answer]) == biography.score_answer(question, [answer])
+        scored = task.process_results(question, [answer])
+        words = biography.extract_answer(answer)
+        assert scored["exact_match"] == biography.exact_match(words, ["green"])
+        assert scored["f1"] == biography.f1(words, ["green"])
     assert [task.process_results(question, [answer])["exact_match"] for answer in answers] == [1, 1, 0, 0]
 
 
@@ -504,7 +511,7 @@ def test_both_halves_are_asked_about_where_all_is_said(tmp_path: Path) -> None:
         corpus.load(half="both", corpus_path=path)
 
 
-def test_all_shots_stand_before_every_question_and_none_may_be_asked(tmp_path: Path) -> None:
+def test_the_first_shots_stand_before_every_question_and_none_may_be_asked(tmp_path: Path) -> None:
     write(tmp_path / "documents.jsonl", DOCUMENTS)
     write(tmp_path / "questions.jsonl", QUESTIONS)
     shots: Rows = [
@@ -512,11 +519,14 @@ def test_all_shots_stand_before_every_question_and_none_may_be_asked(tmp_path: P
         {"question": "Why?", "answers": ["Because"]},
     ]
     file = write(tmp_path / "shots.csv", shots)
-    for prompt in corpus.load(half="all", corpus_path=str(tmp_path))["questions"]["prompt"]:
-        assert prompt.startswith(
-            "Question: Who {wrote} it?\nAnswer: I\n\nQuestion: Why?\nAnswer: Because\n\nQuestion: "
-        )
-        assert prompt.count("Question: ") == 3 and prompt.endswith("\nAnswer:")
+    one, two = "Question: Who {wrote} it?\nAnswer: I\n\n", "Question: Why?\nAnswer: Because\n\n"
+    for number, before in ((0, ""), (1, one), (2, one + two)):
+        (task,) = tasks(half="all", corpus_path=str(tmp_path)).values()
+        task.set_config("num_fewshot", number)
+        task.build_all_requests()
+        asked = [instance.arguments[0] for instance in task.instances]
+        assert asked == [f"{before}{row['prompt']}" for row in task.eval_docs] and len(asked) > 1
+        assert all(prompt.startswith("Question: ") and prompt.endswith("\nAnswer:") for prompt in asked)
     write(file, [*shots, {"question": "What colour?", "answers": ["red"]}])
     with pytest.raises(ValueError, match=r"shots.csv: row 3: question: 'What colour\?' is asked as well"):
         corpus.load(corpus_path=str(tmp_path))

@@ -155,6 +155,9 @@ def test_the_same_data_are_read_from_every_layout(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(ROWS))
     (tmp_path / "data.json").write_text(json.dumps({"data": hub_rows()}))
     first, *others = [wikipedia.read_paragraphs(f) for f in [*files, tmp_path / "list.json", tmp_path / "data.json"]]
+    for paragraph in (paragraph for one in [first, *others] for paragraph in one):
+        for question in paragraph["questions"]:
+            question["start"] = 0  # some layouts say where the first answer stands
     assert all(other == first for other in others)
     assert {p["text"]: [(q["question"], q["answers"]) for q in p["questions"]] for p in first} == {
         "Ann was born in Rome.": [("Where was Ann born?", ["Rome", "in Rome"]), ("Who was born in Rome?", ["Ann"])],
@@ -516,8 +519,28 @@ def test_the_formulas_are_those_of_the_biography_task() -> None:
     words = ["the", "Rome", "in", "1,900", "oboe.", "A"]
     for _ in range(200):
         answer, *golds = (" ".join(rng.choices(words, k=rng.randint(1, 4))) for _ in range(4))
-        doc = {"answers": golds}
-        assert wikipedia.score_answer(doc, [f" {answer}\nx"]) == biography.score_answer(doc, [answer])
+        doc = {"answers": golds, "question": "What?", "field": "major", "source": ""}
+        mine, theirs = wikipedia.score_answer(doc, [f" {answer}\nx"]), biography.score_answer(doc, [answer])
+        assert {m: mine[m] for m in ("exact_match", "f1")} == {m: theirs[m] for m in ("exact_match", "f1")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "answers"),
+    [
+        (" light green", True),
+        (" the green of the door of the house", False),  # words of the prompt
+        (" the door of the barn", True),  # which is right, so an answer
+        (" green" * 32, True),
+        (" green" * 33, False),  # runs on to the limit of tokens
+        (" ", False),
+        (" What colour?", False),
+        (" Question: What", False),
+        (" Question marks", True),
+    ],
+)
+def test_a_free_answer_is_one_if_it_is_right_or_ends_and_repeats_no_prompt(answer: str, answers: bool) -> None:
+    doc = {"answers": ["The door of the barn"], "question": "What colour is the door of the house?"}
+    assert wikipedia.score_answer(doc, [answer])["answered"] == float(answers)
 
 
 @pytest.mark.slow
