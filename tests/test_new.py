@@ -39,7 +39,8 @@ def test_a_new_task_is_read_by_the_harness_and_by_stock_lm_eval(tmp_path: Path) 
     """In a project of its own, since a task's two parts find each other by their places."""
     for part in ("benchmark", "tasks"):
         (tmp_path / part).mkdir()
-    (tmp_path / "tasks" / "biography").symlink_to(ROOT / "tasks" / "biography")
+    for shared in ("biography", "wikipedia"):
+        (tmp_path / "tasks" / shared).symlink_to(ROOT / "tasks" / shared)
     files, check = create("task", "landmarks", root=tmp_path)
     assert {file.suffix for file in files} == {".py", ".yaml", ".jsonl"}
     assert "--tasks landmarks" in check
@@ -60,14 +61,19 @@ manager = TaskManager(include_path=str(base.TASKS), include_defaults=False, meta
 task = manager.load(["landmarks"])["tasks"]["landmarks"]
 docs = list(task.test_docs())
 print([(doc["cluster"], task.doc_to_text(doc)) for doc in docs])
+told = {{**corpus.metadata, "open_book": True}}
+book = TaskManager(include_path=str(base.TASKS), include_defaults=False, metadata=told)
+(first, *_) = book.load(["landmarks"])["tasks"]["landmarks"].test_docs()
+print(module.Landmarks().default_fewshot, first["prompt"].startswith(corpus.texts[0].text + 2 * chr(10) + "Question: "))
 print(task.process_results(docs[1], [" 9"]), task.process_results(docs[1], ["ten"]))
 """
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    halves, questions, scores = done.stdout.strip().splitlines()[-3:]
+    halves, questions, open_book, scores = done.stdout.strip().splitlines()[-4:]
+    assert open_book == "[0] True"
     assert halves == "[('text-0', 'development'), ('text-1', 'test')] True"
     assert "Question: Who built the lighthouse of Orrin?" in questions and "text-1" in questions
-    assert scores == "{'exact_match': 1.0, 'f1': 1.0} {'exact_match': 0.0, 'f1': 0.0}"
+    assert scores == "{'exact_match': 1.0, 'f1': 1.0, 'answered': 1.0} {'exact_match': 0.0, 'f1': 0.0, 'answered': 1.0}"
 
 
 def test_a_new_model_is_a_suite_about_it(tmp_path: Path) -> None:

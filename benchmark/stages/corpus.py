@@ -42,7 +42,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 def _fits(specs: list[ModelSpec]) -> Callable[[str], bool]:
     """Whether a text fits every model's context: one question, so that the order of the models changes no piece."""
     limits = [(tokenizer_of(spec), length - MARGIN) for spec in specs if (length := context_length(spec)) is not None]
-    return lambda text: all(len(tokenizer(text)["input_ids"]) <= limit for tokenizer, limit in limits)
+    return lambda text: all(len(tokenizer(text, verbose=False)["input_ids"]) <= limit for tokenizer, limit in limits)
 
 
 def _split(text: Text, fits: Callable[[str], bool]) -> list[Text]:
