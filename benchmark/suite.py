@@ -285,7 +285,7 @@ class Suite(_Strict):
     def _curve_is_within_a_run(self) -> "Suite":
         longest = max((budget.steps or 0 for budget in self.budgets), default=0)
         for i, step in enumerate(self.curve):
-            if step >= longest and not any(budget.epochs for budget in self.budgets):
+            if step >= longest and not any(budget.epochs or budget.tokens for budget in self.budgets):
                 raise ValueError(f"curve[{i}]: no budget goes beyond step {step}; the last step is asked at anyway")
         return self
 

@@ -28,9 +28,9 @@ def test_the_questions_are_those_of_the_first_records_to_the_last_letter() -> No
 def test_the_shipped_records_are_of_the_tasks_as_they_are(task: str) -> None:
     (path, *_) = sorted((ROOT / "leaderboard/results" / task).glob("*.json"))
     record = json.loads(path.read_text(encoding="utf-8"))
-    task = record["task"]
-    before = earlier_definitions(task["name"]) if record["schema_version"] == 1 else set()
-    assert task["definition_hash"] in {TASK_KINDS[task["name"]].definition(), *before}
+    name = record["task"]["name"]
+    before = earlier_definitions(name) if record["schema_version"] == 1 else set()
+    assert record["task"]["definition_hash"] in {TASK_KINDS[name].definition(), *before}
 
 
 def test_a_change_is_another_definition_unless_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
