@@ -322,8 +322,13 @@ def augment(
     prefix: Annotated[str, typer.Option(help="put before every text, not scored; auto: docs/suite_file.md")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    report: Annotated[bool, typer.Option("--report", help="say what the copies keep of the facts, too")] = False,
 ) -> None:
-    """Write the training texts that a method makes of a corpus."""
+    """Write the training texts that a method makes of a corpus.
+
+    With --report: how much longer the copies are, and in how many of them a fact stands whole, and beside the subject's
+    name. Facts are what the texts' "entities" mark, but for mentions of the "subject".
+    """
     from benchmark.files import replacing
     from benchmark.methods import augment as make_texts
     from benchmark.methods import make_method
@@ -353,9 +358,38 @@ def augment(
     with replacing(out) as temporary:
         write_lines(temporary, made)
     print(f"{out}: {len(made)} texts from {len(corpus)}")
+    if report:
+        print(_report(corpus, made, large))
     if changes := chosen.training().model_dump(mode="json", exclude_defaults=True):
         told = ", ".join(f"{key} {json.dumps(value)}" for key, value in changes.items())
         print(f"{method} also changes training ({told}): these texts alone are not the method; a suite does the rest")
+
+
+def _report(corpus: list[Any], made: list[Any], model: str | None) -> str:
+    """What copies keep, in a line: tokens of a model, or without one words; and the facts that the texts mark."""
+    from benchmark.corpora.base import Facts
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.stages.facts import count_facts
+
+    def words(texts: list[str], **_: object) -> dict[str, list[list[str]]]:
+        return {"input_ids": [text.split() for text in texts]}
+
+    marked = {}
+    for text in corpus:
+        entities = (text.text[start:end] for start, end in text.entities)
+        marked[text.id] = Facts(text.subject, [[told] for told in entities if told != text.subject])
+    copies = [text for text in made if text.copy > 0]
+    if not copies:
+        return "no copies: this method changes no text"
+    counts = count_facts(corpus, copies, marked, tokenizer_of(model_spec(model)) if model else words)
+    told = [f"{counts['copies']} copies, {'tokens' if model else 'words'} {counts['tokens']:+.1%}"]
+    if counts["facts"]:
+        told.append(f"{counts['answer']:.1%} of {counts['facts']} facts whole")
+    else:
+        told.append('no facts counted: no text has "entities"')
+    if counts["answer_and_name"] is not None:
+        told.append(f"{counts['answer_and_name']:.1%} whole beside the subject's name")
+    return "; ".join(told)
 
 
 @app.command()
