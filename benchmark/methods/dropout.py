@@ -56,21 +56,28 @@ def units(text: Text, tokens: TokenScores) -> list[Unit]:
 
 
 def words(text: Text, every: Sequence[Unit]) -> list[Unit]:
-    """The words of a text as units: those between which no white space stands, a "," or "." at an end by itself.
+    """The words of a text as units: those between which no white space stands, a "," or "." at either end by itself.
 
     A word's score is the mean of its units'.
     """
     found: list[list[Unit]] = []
     for unit in every:
-        surface = text.text[unit.start : unit.end]
-        starts = not found or surface[:1].isspace() or surface in PUNCTUATION
-        if starts or text.text[found[-1][0].start : found[-1][-1].end].strip() in PUNCTUATION:
-            found.append([unit])
-        else:
+        if found and not text.text[unit.start : unit.end][:1].isspace():
             found[-1].append(unit)
-    return [
-        Unit(group[0].start, group[-1].end, math.fsum(unit.score for unit in group) / len(group)) for group in found
-    ]
+        else:
+            found.append([unit])
+    parts = (part for group in found for part in _without_marks(text, group))
+    return [Unit(part[0].start, part[-1].end, math.fsum(unit.score for unit in part) / len(part)) for part in parts]
+
+
+def _without_marks(text: Text, group: Sequence[Unit]) -> list[Sequence[Unit]]:
+    """The units of a word, and each "," or "." at its ends apart."""
+    is_mark = [text.text[unit.start : unit.end].strip() in PUNCTUATION for unit in group]
+    if all(is_mark):
+        return [[unit] for unit in group]
+    first = is_mark.index(False)
+    last = len(group) - is_mark[::-1].index(False)
+    return [*([unit] for unit in group[:first]), group[first:last], *([unit] for unit in group[last:])]
 
 
 def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:

@@ -17,7 +17,7 @@ from tokenizers.trainers import BpeTrainer
 
 from benchmark.errors import UserError
 from benchmark.methods import METHODS, augment, make_method
-from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without
+from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without, words
 from benchmark.texts import Text, TokenScores
 
 WORDS = Text("w", "zero one two three four five six seven eight nine")
@@ -294,3 +294,74 @@ def test_random_ranks_drop_as_many_tokens_as_contrastive_dropout() -> None:
     for name in ("random_rank_dropout", "contrastive_dropout"):
         copies = _copies(name, {}, text, tokens, 2000)
         assert 60 - sum(len(copy.split()) for copy in copies) / 2000 == pytest.approx(expected, abs=0.4)
+
+
+# --- whole words, and rates that are matched
+
+
+def _parts(text: Text) -> TokenScores:
+    """Tokens of at most three letters, as a tokenizer has parts of words, with rising scores."""
+    tokens = _tokens(text, r"\s?\w{1,3}|[^\w\s]")
+    return _tokens(text, r"\s?\w{1,3}|[^\w\s]", [float(n) for n in range(len(tokens.token))])
+
+
+PARTS = Text("p", "Ada Lovelace-Byron (born 1815), of London, wrote 1,900 programs.")
+
+
+def _surfaces(text: str) -> list[str]:
+    return re.sub(r"([,.])(?=[\s,.]|$)", r" \1 ", text).split()
+
+
+def test_words_go_whole() -> None:
+    tokens = _parts(PARTS)
+    copies = _copies("random_dropout", {"alpha": 0.5, "unit": "word"}, PARTS, tokens, 300)
+    known = {"Ada", "Lovelace-Byron", "(born", "1815)", "of", "London", "wrote", "1,900", "programs", ",", "."}
+    for copy in copies:
+        assert set(_surfaces(copy)) <= known, copy
+    by_token = _copies("random_dropout", {"alpha": 0.5}, PARTS, tokens, 300)
+    assert any(set(_surfaces(copy)) - known for copy in by_token)
+
+
+def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
+    tokens = _parts(PARTS)
+    found = words(PARTS, units(PARTS, tokens))
+    for word in found:
+        scores = [
+            score for start, score in zip(tokens.start, tokens.score, strict=True) if word.start <= start < word.end
+        ]
+        assert word.score == pytest.approx(sum(scores) / len(scores))
+    assert [PARTS.text[word.start : word.end].strip() for word in found][:4] == [
+        "Ada",
+        "Lovelace-Byron",
+        "(born",
+        "1815)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["random_dropout", "random_rank_dropout"])
+@pytest.mark.parametrize(("alpha", "beta", "unit"), [(0.2, 0.03, "token"), (0.6, 0.3, "token"), (0.4, 0.1, "word")])
+def test_at_contrasts_rate_as_many_tokens_go_as_contrast_drops(name: str, alpha: float, beta: float, unit: str) -> None:
+    """Counted over many copies of two texts whose scores differ; the tolerance is five standard errors."""
+    texts = [PARTS, WORDS]
+    tokens = [_parts(PARTS), _tokens(WORDS, scores=SCORES)]
+    options = {"alpha": alpha, "beta": beta, "unit": unit}
+
+    def dropped(method: str, more: Mapping[str, object]) -> list[int]:
+        made = augment(make_method(method, {**options, **more}), texts, tokens, copies=600, seed=5)
+        lengths = {text.id: len(text.text) for text in texts}
+        by_copy: Counter[int] = Counter()
+        for row in made:
+            if row.copy:
+                by_copy[row.copy] += lengths[row.id] - len(row.text)
+        return list(by_copy.values())
+
+    units_gone = []
+    for method, more in (("contrastive_dropout", {}), (name, {"rate": "as contrastive_dropout"})):
+        ready = make_method(method, {**options, **more}).fitted(texts, tokens)
+        fates = [ready.fates(text, scores) for text, scores in zip(texts, tokens, strict=True)]
+        units_gone.append(math.fsum(chance for one in fates for _, chance in one))
+    assert units_gone[0] == pytest.approx(units_gone[1]) and units_gone[0] > 1
+    characters = [dropped("contrastive_dropout", {}), dropped(name, {"rate": "as contrastive_dropout"})]
+    means = [sum(one) / len(one) for one in characters]
+    # Which tokens go differs, so their letters do a little; their number is the same.
+    assert means[1] == pytest.approx(means[0], rel=0.35)

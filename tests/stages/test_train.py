@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 from transformers import (
@@ -33,7 +35,7 @@ from transformers import (
 from benchmark.errors import UserError
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.train import data_order, encode, steps_for
+from benchmark.stages.train import data_order, encode, steps_for, steps_of_tokens
 from benchmark.suite import Budget, Recipe
 from benchmark.texts import AugmentedText
 from benchmark.training import fit as fitting
@@ -532,3 +534,27 @@ def test_full_fine_tuning_of_rounded_weights_is_refused(tiny: Path, tmp_path: Pa
     call.where["model"]["dtype"] = "bfloat16"
     with pytest.raises(UserError, match=r"full fine-tuning needs plain float32 weights; set recipe.adaptation: lora"):
         train(call, biographies(4), tmp_path)
+
+
+@given(
+    st.lists(st.integers(2, 30), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 2000), st.integers(0, 5)
+)
+def test_a_budget_of_tokens_ends_with_the_step_in_which_they_have_been_read(
+    lengths: list[int], batch: int, tokens: int, seed: int
+) -> None:
+    sequences = [[0] * length for length in lengths]
+    steps = steps_of_tokens(tokens, sequences, lambda needed: data_order(len(lengths), needed, seed), batch)
+    order = data_order(len(lengths), steps * batch, seed)
+    read = [sum(lengths[i] for i in order[: step * batch]) for step in (steps - 1, steps)]
+    assert read[0] < tokens <= read[1]
+
+
+def test_a_training_reads_as_many_tokens_as_its_budget_says_and_plain_its_share(tiny: Path, tmp_path: Path) -> None:
+    told = {}
+    for method, copies in (("plain_matched", 4), ("plain", 4)):
+        call = train_call(tiny, budget={"tokens": 3000}, method=method, copies=copies)
+        (tmp_path / method).mkdir()
+        told[method] = json.loads((train(call, biographies(5), tmp_path / method) / "training.json").read_text())
+    step = max(told["plain_matched"]["tokens"] / told["plain_matched"]["steps"], 1) * 2
+    assert 3000 <= told["plain_matched"]["tokens"] < 3000 + step
+    assert 3000 / 5 <= told["plain"]["tokens"] < 3000 / 5 + step

@@ -1,0 +1,79 @@
+"""What copies keep of the facts, counted by hand."""
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.corpora.base import Facts
+from benchmark.stages.facts import count_facts
+from benchmark.texts import AugmentedText, Text
+
+ADA = Text("ada", "Ada Moss was born in Lagos. She studied Law in 1999.")
+DOOR = Text("door", "The door is green.")
+FACTS = {
+    "ada": Facts("Ada Moss", [["Lagos"], ["Law", "the law"], ["1998"]]),  # the last one does not stand in the text
+    "door": Facts("", [["green"]]),
+}
+
+
+def words(texts: list[str], **_: object) -> dict[str, list[list[str]]]:
+    """Stands in for a tokenizer: a token is a word."""
+    return {"input_ids": [text.split() for text in texts]}
+
+
+def count(*copies: tuple[str, str]) -> dict[str, Any]:
+    made = [AugmentedText(name, number + 1, text) for number, (name, text) in enumerate(copies)]
+    return count_facts([ADA, DOOR], made, FACTS, words)
+
+
+def test_counts_by_hand() -> None:
+    counts = count(
+        ("ada", "Ada Moss was born in Lagos. She studied Law in 1999."),  # 2 of 2, with the name
+        ("ada", "Moss was born Lagos. studied the Law"),  # 2 of 2, without the name; 7 words of 11
+        ("ada", "Ada Moss Lag. Lawful"),  # none: a longer or a shorter word is another
+        ("door", "The is green."),  # 1 of 1, and there is no name to lose; 3 words of 4
+    )
+    assert counts == {
+        "copies": 4,
+        "facts": 2 + 2 + 2 + 1,
+        "answer": pytest.approx(5 / 7, abs=1e-6),
+        "answer_and_name": pytest.approx(2 / 6, abs=1e-6),
+        "tokens": pytest.approx((11 + 7 + 4 + 3) / (3 * 11 + 4) - 1, abs=1e-6),
+    }
+
+
+def test_where_there_is_nothing_to_count_no_share_is_given() -> None:
+    assert count() == {"copies": 0, "facts": 0, "answer": None, "answer_and_name": None, "tokens": None}
+    assert count(("door", "The"))["answer_and_name"] is None
+
+
+def test_a_piece_of_a_long_text_is_held_against_the_facts_that_stand_in_it() -> None:
+    pieces = [Text("ada/0", "Ada Moss was born in Lagos."), Text("ada/1", "She studied Law in 1999.")]
+    copies = [AugmentedText("ada/0", 1, "Ada Moss was in Lagos."), AugmentedText("ada/1", 1, "She in 1999.")]
+    counts = count_facts(pieces, copies, FACTS, words)
+    assert (counts["facts"], counts["answer"], counts["answer_and_name"]) == (2, 0.5, 0.5)
+
+
+def test_the_command_line_reports_them_of_marked_texts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = (
+        '{"id": "a", "text": "Ada Moss was born in Lagos. Ada Moss studied Law.", "subject": "Ada Moss", '
+        '"entities": [[0, 8], [21, 26], [28, 36], [45, 48]]}\n'
+    )
+    (tmp_path / "in.jsonl").write_text(line)
+
+    def told(*more: str) -> str:
+        done = CliRunner().invoke(app, ["augment", *more, "--texts", "in.jsonl", "--out", "out.jsonl", "--report"])
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()[1]
+
+    nothing = ["random_dropout", "--large", "zoo:small", "--copies", "3", "--set", "alpha=0"]
+    assert told(*nothing) == "3 copies, tokens +0.0%; 100.0% of 6 facts whole; 100.0% whole beside the subject's name"
+    everything = ["random_dropout", "--large", "zoo:small", "--copies", "3", "--set", "alpha=1"]
+    assert "; 0.0% of 6 facts whole; 0.0% whole beside" in told(*everything)
+    assert told("plain") == "no copies: this method changes no text"
+    assert told("aeda", "--copies", "2").startswith("2 copies, words +")
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Ada Moss was born in Lagos."}\n')
+    assert told("aeda").endswith('; no facts counted: no text has "entities"')

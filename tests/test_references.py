@@ -1,0 +1,80 @@
+"""Floor and ceiling: the model before training, without and with the document in the prompt."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import runner
+from benchmark.models.loading import load_model, tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.plan import make_plan
+from benchmark.runner import run_suite
+from benchmark.stages import evaluate
+from leaderboard.assemble import build_board, load_records
+from tasks.biography import biography
+from tests.tiny import calls_here, tiny_suite
+
+
+def test_there_are_two_for_every_model_and_task_whatever_else_is_compared(tiny: Path) -> None:
+    suite = tiny_suite(tiny, references=True, seeds=[1, 2], budgets=[{"steps": 1}, {"steps": 2}])
+    cells = make_plan(suite).cells
+    references = [cell for cell in cells if cell.budget is None]
+    assert [(cell.method.name, cell.seed, list(cell.stages)) for cell in references] == [
+        ("untouched", 0, ["evaluate"]),
+        ("open_book", 0, ["evaluate"]),
+    ]
+    assert len(cells) == 2 + 2 * 2 * 2
+
+
+def test_their_records_stand_beside_the_rows_and_not_among_them(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "run_calls", calls_here)
+    suite = tiny_suite(tiny, references=True, methods=["plain_matched"])
+    outcome = run_suite(suite, tmp_path, tmp_path / "records", workers=1, plain=True)
+    assert {one.method.name: (one.seed, one.is_reference) for one in outcome.records.values()} == {
+        "plain_matched": (1, False),
+        "untouched": (0, True),
+        "open_book": (0, True),
+    }
+    (table,) = build_board(load_records(tmp_path / "records")).tables
+    assert [row.method for row in table.rows] == ["plain_matched"]
+    assert {one.label for one in table.references} == {"untouched", "open_book"}
+    assert all(set(one.by_shots) == {0, 1, 5} for one in table.references)
+
+
+def _asked(tiny: Path, metadata: dict[str, Any], where_it_fits: bool, shots: list[int]) -> evaluate.Answers:
+    spec = ModelSpec(model=str(tiny))
+    tasks, model = ["biography_major", "biography_major_choice"], load_model(spec, "cpu")
+    return evaluate.ask(model, tokenizer_of(spec), tasks, metadata, 4, shots, where_it_fits=where_it_fits)
+
+
+def test_with_the_book_open_the_document_stands_right_before_the_question(tiny: Path) -> None:
+    answers = _asked(tiny, {"half": "all", "people": 3, "open_book": True}, True, [0, 1])
+    texts = {person["id"]: person["text"] for person in biography.read_people()[:3]}
+    for (task, shots), samples in answers.samples.items():
+        for sample in samples:
+            prompt = sample["arguments"][0][0]
+            before = f"{texts[sample['doc']['cluster']]}\n\nQuestion: "
+            assert prompt.count(before) == 1 and prompt.count("Question: ") == shots + 1, task
+            assert not prompt.split(before)[1].count("Question: ")
+    closed = _asked(tiny, {"half": "all", "people": 3}, False, [0]).samples["biography_major", 0]
+    assert not any(text in sample["arguments"][0][0] for sample in closed for text in texts.values())
+
+
+def test_questions_that_have_no_room_beside_the_document_are_left_out_and_said(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.models.answering import Answering
+
+    metadata = {"half": "all", "people": 3, "open_book": True}
+    spec = ModelSpec(model=str(tiny))
+    everything = _asked(tiny, metadata, True, [0]).samples["biography_major", 0]
+    needs = sorted(needs for _, needs in evaluate._needs(everything, tokenizer_of(spec)))
+    monkeypatch.setattr(Answering, "max_length", needs[1])  # room for two of the three, without examples
+    answers = _asked(tiny, metadata, True, [0, 5])
+    assert len(answers.samples["biography_major", 0]) == 2
+    assert ("biography_major", 5) not in answers.samples
+    assert any("with 0 examples left out: no room for the document" in note for note in answers.notes)
+    assert any("3 questions with 5 examples left out" in note for note in answers.notes)
