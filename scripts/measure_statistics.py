@@ -27,7 +27,7 @@ from leaderboard.significance import LEVEL, paired_p
 from leaderboard.statistics import mean_interval, paired_difference, resampled_deviations
 from leaderboard.variance import Spread, effects
 
-PARTS = ("means", "differences", "families", "power")
+PARTS = ("means", "differences", "families", "power", "choice")
 QUESTIONS = 5
 SUBJECTS = (20, 50, 200)
 SEEDS = (1, 2, 3, 5, 10)
@@ -213,6 +213,58 @@ def measure_power(draws: int, rng: np.random.Generator) -> Iterator[Row]:
                 yield row
 
 
+def measure_choice(draws: int, rng: np.random.Generator) -> Iterator[Row]:
+    """Two methods that are equally good, each asked in three ways, of which the best on the development half counts.
+
+    Development and test half have other subjects and the same seeds. `ways` is the deviation, on the logit scale, that
+    a way of asking has with one seed of one method. The accuracy of the best way is .5 for both methods: in the case
+    `three` all ways of both are as good; in `three against one` the second method is at .3 in two of them. `bias` is
+    the mean on the test half less the truth of the way chosen, for the first method; `coverage` is of its interval,
+    `false positives` of the test of one method against the other. Those with `one way` have no choice: for comparison.
+    """
+    cases = {"three": [[0.5] * 3] * 2, "three against one": [[0.5] * 3, [0.5, 0.3, 0.3]]}
+    for case, accuracies in cases.items():
+        for name, world in WORLDS.items():
+            for ways in (0.1, 0.3):
+                for seeds in (1, 3, 5, 10):
+                    told = {"bias": 0.0, "coverage": 0.0, "false positives": 0.0}
+                    told |= {f"{key}, one way": 0.0 for key in told}
+                    for _ in range(draws):
+                        halves, truth = asked_in_ways(rng, world, np.array(accuracies), ways, seeds, 50)
+                        development, test = halves
+                        best = development.mean(axis=(2, 3)).argmax(axis=1)
+                        for end, (one, other) in (("", best), (", one way", (0, 0))):
+                            a, b = test[0, one], test[1, other]
+                            interval = mean_interval(a, QUESTIONS)
+                            told[f"bias{end}"] += (interval.mean - truth[0, one]) / draws
+                            told[f"coverage{end}"] += (interval.low <= truth[0, one] <= interval.high) / draws
+                            told[f"false positives{end}"] += _told(a, b) / draws
+                    yield {"case": case, "world": name, "ways": ways, "seeds": seeds, **told}
+
+
+def asked_in_ways(
+    rng: np.random.Generator, world: World, accuracies: Floats, ways: float, seeds: int, subjects: int
+) -> tuple[list[Floats], Floats]:
+    """Draw totals [methods, ways, seeds, subjects] of either half, and what is true of each method and way.
+
+    A subject's effects are the same in all ways of asking; a seed's are the same in both halves.
+    """
+    seed, subject, own, both = astuple(world)
+    within = float(np.hypot(np.hypot(subject, own), both))
+    methods, count = accuracies.shape
+    between = float(np.hypot(seed, ways))
+    levels = np.array([[_level(one, float(np.hypot(between, within))) for one in row] for row in accuracies.tolist()])
+    of_seeds = seed * rng.normal(size=(methods, 1, seeds)) + ways * rng.normal(size=(methods, count, seeds))
+    truth = accuracies if seeds > 1 else _mean_chance((levels[:, :, None] + of_seeds).ravel(), within)
+    halves = []
+    for _ in range(2):
+        of_subjects = subject * rng.normal(size=(1, 1, subjects)) + own * rng.normal(size=(methods, 1, subjects))
+        effect = of_subjects + both * rng.normal(size=(methods, seeds, subjects))
+        chance = expit((levels[:, :, None] + of_seeds)[..., None] + effect[:, None])
+        halves.append(rng.binomial(QUESTIONS, chance).astype(float))
+    return halves, truth.reshape(methods, count)
+
+
 _KEYS = ("of_seeds", "of_subjects", "of_both")
 
 
@@ -270,20 +322,24 @@ def measured(draws: int, seed: int, what: Sequence[str]) -> dict[str, list[Row]]
         "differences": lambda rng: measure_differences(draws, rng),
         "families": lambda rng: measure_families(draws, rng),
         "power": lambda rng: measure_power(draws, rng),
+        "choice": lambda rng: measure_choice(draws, rng),
     }
     return {name: list(makers[name](np.random.default_rng([seed, PARTS.index(name)]))) for name in what}
 
 
 def as_text(found: dict[str, list[Row]]) -> str:
-    """The rows as tables. Of those of means and differences, mean (least–most) over the other columns."""
+    """The rows as tables. Of means, differences and choice, mean (least–most) over the other columns."""
     from tabulate import tabulate
 
     told = {"means": [*CANDIDATES, *(f"{name} width" for name in CANDIDATES)]}
     told["differences"] = ["coverage", "false positives"]
+    chosen = ["bias", "coverage", "false positives"]
+    told["choice"] = [f"{name}{end}" for name in chosen for end in ("", ", one way")]
+    groups = {name: [("world", "seeds"), ("accuracy", "subjects")] for name in told}
+    groups["choice"] = [("case", "seeds"), ("ways", "seeds")]
     parts = []
     for name, rows in found.items():
-        groups = [("world", "seeds"), ("accuracy", "subjects")] if name in told else []
-        tables = [summed_up(rows, by, told[name]) for by in groups] or [rows]
+        tables = [summed_up(rows, by, told[name]) for by in groups.get(name, [])] or [rows]
         parts += [f"{name}\n\n{tabulate(one, headers='keys', tablefmt='pipe', floatfmt='.3g')}\n" for one in tables]
     return "\n".join(parts)
 

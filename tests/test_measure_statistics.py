@@ -11,7 +11,7 @@ from leaderboard.comparisons import among_first, to_baseline
 from leaderboard.significance import paired_p
 from leaderboard.statistics import mean_interval, paired_difference
 from leaderboard.variance import effects
-from scripts.measure_statistics import QUESTIONS, World, _contender, answers, main
+from scripts.measure_statistics import QUESTIONS, World, _contender, answers, asked_in_ways, main, measure_choice
 
 SEEDS_DIFFER = World(0.5)
 
@@ -35,6 +35,18 @@ def test_the_script_prints_its_tables_and_writes_every_line(tmp_path: Path, caps
     rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["families"]
     assert [row["case"] for row in rows] == ["equal"] * 8 + ["mixed"] * 8
     assert capsys.readouterr().out.count("mixed") == 8
+
+
+def test_ways_of_asking_have_the_accuracies_asked_for_and_halves_the_same_seeds() -> None:
+    wanted = np.array([[0.5, 0.3], [0.1, 0.9]])
+    halves, truth = asked_in_ways(np.random.default_rng(1), SEEDS_DIFFER, wanted, 0.5, seeds=400, subjects=300)
+    assert truth.tolist() == wanted.tolist()
+    means = [half.mean(axis=3) / QUESTIONS for half in halves]
+    assert means[0].mean(axis=2) == pytest.approx(wanted, abs=0.03)
+    by_seed = [np.corrcoef(means[0][0, way], means[1][0, way])[0, 1] for way in (0, 1)]
+    assert min(by_seed) > 0.8, "a seed that is lucky in one half is in the other"
+    ways = np.corrcoef(means[0][0, 0], means[0][0, 1])[0, 1]
+    assert 0.3 < ways < 0.7, "half of a seed's deviation is of one way of asking"
 
 
 @pytest.mark.slow
@@ -73,3 +85,11 @@ def test_after_holm_a_table_of_equal_methods_seldom_holds_a_false_claim_and_the_
         best += among_first([_contender(place, one) for place, one in enumerate(totals)])[3]
     assert false / runs <= 0.07
     assert best / runs >= 0.95
+
+
+@pytest.mark.slow
+def test_a_chosen_number_of_examples_leaves_intervals_and_tests_as_good_as_they_say() -> None:
+    rows = [row for row in measure_choice(150, np.random.default_rng(5)) if row["seeds"] > 1]
+    assert np.mean([row["bias"] for row in rows]) > np.mean([row["bias, one way"] for row in rows])
+    assert 0.93 <= np.mean([row["coverage"] for row in rows]) <= 0.98
+    assert np.mean([row["false positives"] for row in rows]) <= 0.06

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmark.errors import UserError
-from benchmark.scoring import AttentionPart, contrast, looks_before, score_texts, tokens_of
+from benchmark.scoring import AttentionPart, contrast, looks_before, prefix_for, score_texts, tokens_of
 from benchmark.texts import Text, TokenScores
 
 TEXTS = [
@@ -329,3 +329,44 @@ def test_models_with_unlike_tokenizers_are_contrasted_on_the_large_ones_tokens(m
         spans = zip(mine.start, mine.end, mine.score, strict=True)
         expected = [score - sum(letter[k] for k in range(s, e)) / (e - s) for s, e, score in spans]
         assert contrast([mine], [its])[0].score == pytest.approx(expected, abs=1e-9)
+
+
+# --- a prefix by itself
+
+
+@pytest.mark.parametrize(
+    ("special", "adds_one", "expected"),
+    [
+        ({"bos_token": "<s>"}, True, ""),  # the tokenizer puts a token there itself
+        ({"bos_token": "<s>", "eos_token": "</s>"}, False, "<s>"),
+        ({"eos_token": "</s>"}, False, "</s>"),
+        ({}, False, "Text: "),
+    ],
+)
+def test_auto_puts_a_token_in_front_where_the_tokenizer_puts_none(
+    special: dict[str, str], adds_one: bool, expected: str
+) -> None:
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    bpe.train_from_iterator([one.text for one in TEXTS], trainer)
+    if adds_one:
+        bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer = fast(tokenizer_object=bpe, **special)
+    assert prefix_for(tokenizer, "auto") == expected
+    assert prefix_for(tokenizer, "So ") == "So " and prefix_for(tokenizer, "") == ""
+
+
+def test_with_auto_no_token_of_the_text_stands_at_the_first_position(model: Any, tokenizer: Any) -> None:
+    """Here the tokenizer puts a token first, so that "auto" changes nothing; without it, the end token stands there."""
+    assert score_texts(model, tokenizer, TEXTS, prefix="auto") == score_texts(model, tokenizer, TEXTS)
+    bare = fast(tokenizer_object=Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), eos_token="<s>")
+    bare.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    with_auto, without = (score_texts(model, bare, TEXTS, prefix=prefix) for prefix in ("auto", ""))
+    for text, one, other in zip(TEXTS, with_auto, without, strict=True):
+        ids = [0, *bare(text.text, add_special_tokens=False)["input_ids"]]
+        assert one.score == pytest.approx(by_hand(model, ids)[1:], abs=1e-5)
+        if len(other.score) > 1:
+            assert one.score[0] < other.score[0], "the first position draws attention"

@@ -131,3 +131,54 @@ def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
     assert runner.missing(plan, tmp_path, few)[1] == []
     monkeypatch.setattr(runner, "settle", lambda *_: None)
     assert runner._run_cells(plan, few, tmp_path, tmp_path, 1, True, None, Overview(suite.name)).made == 0
+
+
+# --- seeds that confirm
+
+
+def _by_point(plan: Plan, best: float) -> dict[str, Any]:
+    """Records whose exact match on the development half is highest at one α; of test halves they say nothing."""
+
+    def scores(cell: Cell) -> dict[str, Any]:
+        value = 1.0 if cell.method.model_dump().get("alpha") == best else 0.1 * cell.seed
+        return {"biography_major": {"0": {"development": {"exact_match": value}}}}
+
+    return {cell.key: SimpleNamespace(scores=scores(cell)) for cell in plan.cells}
+
+
+def test_the_best_point_alone_is_run_with_the_seeds_that_confirm(tiny: Path) -> None:
+    suite = tiny_suite(
+        tiny,
+        methods=["plain_matched", {"name": "random_dropout", "alpha": [0.1, 0.2, 0.3]}],
+        seeds=[1, 2],
+        choose={"over": ["alpha"], "confirm": [11, 12, 13]},
+    )
+    plan = make_plan(suite)
+    assert {cell.seed for cell in plan.cells if cell.confirms} == {11, 12, 13}
+    records = cast(Mapping[str, Record], _by_point(plan, best=0.2))
+    asked: dict[str, list[list[Cell]]] = {}
+    for search in searches(plan):
+        first = next(search)
+        second = search.send(records)
+        asked[first[0].method.name] = [first, second]
+        with pytest.raises(StopIteration):
+            search.send(records)
+    assert {(cell.method.model_dump()["alpha"], cell.seed) for cell in asked["random_dropout"][0]} == {
+        (alpha, seed) for alpha in (0.1, 0.2, 0.3) for seed in (1, 2)
+    }
+    assert {(cell.method.model_dump()["alpha"], cell.seed) for cell in asked["random_dropout"][1]} == {
+        (0.2, seed) for seed in (11, 12, 13)
+    }
+    assert {cell.seed for cell in asked["plain_matched"][1]} == {11, 12, 13}, "of one point as well"
+
+
+@pytest.mark.parametrize(
+    ("choose", "says"),
+    [
+        ({"over": ["alpha"], "confirm": [2]}, "choose.confirm"),
+        ({"over": ["alpha"], "confirm": [11], "halving": 3}, "halving"),
+    ],
+)
+def test_seeds_that_confirm_are_others_and_go_with_a_whole_grid(tiny: Path, choose: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        tiny_suite(tiny, seeds=[1, 2], methods=[{"name": "random_dropout", "alpha": [0.1, 0.2]}], choose=choose)
