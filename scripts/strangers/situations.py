@@ -170,7 +170,7 @@ def _without_end(model: Path) -> None:
 
 
 def _long_prompt(folder: Path) -> Made:
-    shots = [{"question": f"What is {number}?", "answer": "It is a number."} for number in range(60)]
+    shots = [{"question": f"What is {number}? " * 30, "answer": "It is a number."} for number in range(5)]
     (folder / "shots.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shots))
     return documents(folder, PAIR, "--shots", "shots.jsonl")
 
@@ -254,7 +254,7 @@ def situations() -> Iterator[Situation]:
     yield Situation(10, "tokenizer without an end token", lambda f: changed(f, _without_end), "has no end token")
     yield Situation(11, "generation settings: stop_strings", settings(stop_strings=["a"]), right)
     yield Situation(12, "LoRA on Mamba", _mamba, "set recipe.adaptation: full")
-    yield Situation(13, "sixty shots", _long_prompt, "give fewer or shorter examples in shots")
+    yield Situation(13, "shots that fill the context", _long_prompt, "or give shorter examples in shots")
     yield Situation(
         13, "a question of 1,047 tokens", lambda f: documents(f, one("It is Bern.", "Bern", "What? " * 521)), "shorten"
     )

@@ -358,6 +358,7 @@ def test_at_contrasts_rate_as_many_tokens_go_as_contrast_drops(name: str, alpha:
     units_gone = []
     for method, more in (("contrastive_dropout", {}), (name, {"rate": "as contrastive_dropout"})):
         ready = make_method(method, {**options, **more}).fitted(texts, tokens)
+        assert isinstance(ready, TokenDropout)
         fates = [ready.fates(text, scores) for text, scores in zip(texts, tokens, strict=True)]
         units_gone.append(math.fsum(chance for one in fates for _, chance in one))
     assert units_gone[0] == pytest.approx(units_gone[1]) and units_gone[0] > 1
