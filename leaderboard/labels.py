@@ -10,12 +10,20 @@ from benchmark.record import Record
 from leaderboard.compare import Facts, canonical, fact_text, point
 
 GREEK = {"alpha": "α", "beta": "β"}
+# How a dropout works where it is not as usual; the released ones always leave blanks.
+WORDS = {
+    ("dropped", "blank"): "blanks",
+    ("unit", "word"): "by word",
+    ("rate", "as contrastive_dropout"): "at contrast's rate",
+}
 
 
 def row_label(record: Record) -> str:
     """A row's label from one of its records: the method, its α and β, the name it was given and what was chosen."""
     given = record.method.parameters
-    known = [f"{sign}={short_fact(given[name])}" for name, sign in GREEK.items() if name in given]
+    known = [f"{sign}={short_fact(given[name])}" for name, sign in GREEK.items() if given.get(name) is not None]
+    if not record.method.name.startswith("released_"):
+        known += [word for (name, value), word in WORDS.items() if given.get(name) == value]
     others = {key: value for key, value in point(record).items() if key.rpartition(".")[2] not in GREEK}
     chosen = [f"{key.rpartition('.')[2]}={short_fact(value)}" for key, value in others.items()]
     named = [given["label"]] if isinstance(given.get("label"), str) else []

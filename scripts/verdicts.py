@@ -1,0 +1,270 @@
+"""What the evidence of docs/results.md comes to, from the records of the board: tables and verdicts.
+
+python -m scripts.verdicts            # prints them
+python -m scripts.verdicts --write    # puts them into docs/results.md, where they stand
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from benchmark import ROOT
+from benchmark.files import write_atomically
+from benchmark.record import best_shots, read_record
+from leaderboard.answers import Answers, read_answers, tally
+from leaderboard.assemble import build_board, load_records
+from leaderboard.board import BoardTable, Row
+from leaderboard.page import MARKS, with_interval
+from leaderboard.significance import LEVEL, holm, paired_p
+from leaderboard.statistics import Estimate, paired_difference
+from leaderboard.variance import effects
+
+PAGE = ROOT / "docs" / "results.md"
+RESULTS = ROOT / "leaderboard" / "results"
+BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
+METHOD, BASELINE = "contrastive_dropout", "plain_matched"
+WAYS = {
+    "0 shots": "exact_match, 0 shots",
+    "headline": None,
+    "5 shots": "exact_match, 5 shots",
+    "answered": "answered",
+    "choice": "acc",
+    "cloze": "cloze",
+}
+
+
+def sections(records: Path) -> Iterator[str]:
+    """The sections of the page, those whose records are there."""
+    if (records / "shots").is_dir():
+        yield _shots(_tables(records / "shots"))
+    tables = [table for suite in ("tiny", "tiny_long") for table in _tables(records / suite)]
+    yield from _comparisons(tables)
+    if tables:
+        yield _luck(tables)
+    chosen = [records / suite for suite in ("choose_contrastive", "choose_plain", "confirm_random_ranks")]
+    if all(folder.is_dir() for folder in chosen):
+        yield _confirmed(chosen)
+    if (records / "rehearsal").is_dir() and tables:
+        yield _rehearsed(_tables(records / "rehearsal"), tables)
+
+
+def _tables(folder: Path) -> Sequence[BoardTable]:
+    return build_board(load_records(folder)).tables if folder.is_dir() else ()
+
+
+def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    right = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=right)
+
+
+# --- the same weights asked with more and more examples
+
+
+def _shots(tables: Sequence[BoardTable]) -> str:
+    lines = []
+    for row in tables[0].rows:
+        for path, seed in zip(row.files, row.seeds, strict=True):
+            answers = _answers(path)
+            told = [_mean(answers, "exact_match", shots) for shots in row.by_shots]
+            answered = [_mean(answers, "answered", shots) for shots in row.by_shots]
+            cells = [f"{a:.3f} ({b:.3f})" for a, b in zip(told, answered, strict=True)]
+            lines.append([f"{row.label}, seed {seed}", *cells])
+    headers = ["exact match (answered)", *(f"{shots} shots" for shots in tables[0].rows[0].by_shots)]
+    return (
+        "### The same weights, asked with more and more examples (suite `shots`)\n\n"
+        f"{_grid(headers, lines)}\n\n"
+        f"{tables[0].model}, one seed a line, {tables[0].questions} questions of the test half."
+    )
+
+
+def _mean(answers: Answers, metric: str, shots: int) -> float:
+    counted = tally([answers.with_shots(shots)], metric)
+    assert counted is not None
+    return float(counted[0].sum() / counted[1].sum())
+
+
+@lru_cache(maxsize=1000)
+def _answers(path: Path) -> Answers:
+    return read_answers(path, read_record(path))
+
+
+# --- A
+
+
+def _comparisons(tables: Sequence[BoardTable]) -> Iterator[str]:
+    for table in tables:
+        by_method = [row for row in table.rows if row.method == METHOD]
+        baseline = next((row for row in table.rows if row.method == BASELINE), None)
+        if not by_method or baseline is None:
+            continue
+        by_method.sort(key=_how)
+        lines = []
+        for row in by_method:
+            differences = [row.to_baseline if way is None else row.also.get(way) for way in WAYS.values()]
+            cells = ["–" if one is None else f"{one.interval.mean:+.3f}{MARKS[one.verdict]}" for one in differences]
+            lines.append([row.label, *cells])
+        headers = [f"minus {BASELINE} in", *WAYS]
+        yield (
+            f"### A. {table.model}, {table.budget}\n\n{_grid(headers, lines)}\n\n"
+            + "\n".join(f"- {line}" for line in _verdicts(table, by_method, baseline))
+        )
+
+
+def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator[str]:
+    """The primary comparison, the paper's own, and those at equal damage."""
+    primary = next(row for row in rows if _is_primary(row))
+    told = primary.also[WAYS["0 shots"] or ""]
+    verdict = {"above": "the claim holds", "below": "the other way round", None: "not told apart"}[told.verdict]
+    yield (
+        f"**Primary**: {primary.label} minus {BASELINE} without examples {with_interval(told.interval, 3, '+')}, "
+        f"p = {told.p_adjusted:.2g} after Holm: **{verdict}**."
+    )
+    alpha = primary.parameters["alpha"]
+    wanted = {  # method, whether its rate is contrast's → what the comparison is
+        ("plain", False): "which makes fewer updates, the paper's comparison",
+        ("random_dropout", True): "as many tokens, but any of them",
+        ("random_rank_dropout", False): "the same equation on random ranks",
+        ("attention_dropout", False): "the same equation on its own attention",
+    }
+    others = {
+        row.label: (row, wanted[key])
+        for row in table.rows
+        if (key := (row.method, bool(row.parameters.get("rate")))) in wanted
+        and row.parameters.get("alpha", alpha) == alpha
+    }
+    for way, shots in (("without examples", 0), ("headline", None)):
+        made = {label: _difference(primary, row, "exact_match", shots) for label, (row, _) in others.items()}
+        adjusted = holm([p for _, p in made.values()])
+        parts = [
+            f"`{label}` ({others[label][1]}) {with_interval(interval, 3, '+')}{_mark(interval, p)}"
+            for (label, (interval, _)), p in zip(made.items(), adjusted, strict=True)
+        ]
+        yield f"{primary.label}, {way}, minus {'; '.join(parts)}."
+    yield f"Alike in optimizer steps; {primary.label} reads {primary.tokens / baseline.tokens - 1:+.1%} tokens."
+
+
+def _how(row: Row) -> tuple[str, str, float]:
+    given = row.parameters
+    return given.get("dropped", "delete"), given.get("unit", "token"), given["alpha"]
+
+
+def _is_primary(row: Row) -> bool:
+    return _how(row) == ("delete", "token", 0.2)
+
+
+def _difference(one: Row, other: Row, metric: str, shots: int | None) -> tuple[Estimate, float | None]:
+    """The first row minus the second on the seeds that both have, and the p-value of the paired test."""
+    seeds = [seed for seed in one.seeds if seed in other.seeds]
+    sides = []
+    for row in (one, other):
+        of_seed = dict(zip(row.seeds, row.files, strict=True))
+        asked = [_answers(of_seed[seed]).with_shots(row.shots if shots is None else shots) for seed in seeds]
+        counted = tally(asked, metric)
+        assert counted is not None
+        sides.append(counted)
+    (a, counts), (b, _) = sides
+    return paired_difference(a, b, counts), paired_p(effects(a - b, counts).spread())
+
+
+def _mark(interval: Estimate, p: float | None) -> str:
+    if p is None or p >= LEVEL:
+        return ""
+    return MARKS["above" if interval.mean > 0 else "below"]
+
+
+def _luck(tables: Sequence[BoardTable]) -> str:
+    """How the deviations of seeds on the development half and on the test half go together."""
+    pairs = []
+    for table in tables:
+        for row in table.rows:
+            if len(row.seeds) < 2:
+                continue
+            scores = [read_record(path).scores for path in row.files]
+            halves = [[best_shots([one], half)[1] for one in scores] for half in ("development", "test")]
+            pairs.append(np.array(halves) - np.mean(halves, axis=1, keepdims=True))
+    both = np.concatenate(pairs, axis=1)
+    correlation = float(np.corrcoef(both)[0, 1])
+    return (
+        "### Why a choice is confirmed with other seeds\n\n"
+        f"Over {both.shape[1]} runs in {len(pairs)} rows, the deviations of a run from its row on the development "
+        f"half and on the test half correlate at {correlation:.2f}: other people, but the same trained model."
+    )
+
+
+# --- B
+
+
+def _confirmed(folders: Sequence[Path]) -> str:
+    rows = [row for folder in folders for table in _tables(folder) for row in table.rows if row.confirmed]
+    lines = [
+        [
+            row.label,
+            ", ".join(f"{key.rpartition('.')[2]} {value:g}" for key, value in row.chosen.items()),
+            str(row.tried),
+            f"{row.development:.3f}",
+            str(row.shots),
+            with_interval(row.headline, 3),
+            with_interval(row.by_shots[0], 3),
+        ]
+        for row in rows
+    ]
+    headers = ["", "chosen", "of", "development", "shots", "headline, confirmed", "without examples"]
+    one, others = rows[0], rows[1:]
+    text = ["### B. Chosen with seeds 1 to 5, reported with seeds 11 to 20", "", _grid(headers, lines), ""]
+    holds = []
+    for way, shots in (("headline", None), ("without examples", 0)):
+        made = [_difference(one, other, "exact_match", shots) for other in others]
+        adjusted = holm([p for _, p in made])
+        parts = [
+            f"{other.label} {with_interval(interval, 3, '+')}, p = {p:.2g}"
+            for other, (interval, _), p in zip(others, made, adjusted, strict=True)
+            if p is not None
+        ]
+        text.append(f"- {one.label}, {way}, minus {'; minus '.join(parts)} (after Holm).")
+        holds.append(all(p is not None and p < LEVEL and i.mean > 0 for (i, _), p in zip(made, adjusted, strict=True)))
+    text.append(
+        f"- **The claim {'holds' if holds[0] else 'does not hold'}** (headline above both, p < .05 after Holm)."
+    )
+    return "\n".join(text)
+
+
+# --- C
+
+
+def _rehearsed(tables: Sequence[BoardTable], without: Sequence[BoardTable]) -> str:
+    plain = next(table for table in without if (table.model, table.budget) == (tables[0].model, tables[0].budget))
+    lines = []
+    for title, table in (("with", tables[0]), ("without", plain)):
+        labels = {row.label for row in tables[0].rows}
+        for row in sorted((row for row in table.rows if row.label in labels), key=lambda row: row.label):
+            shots = [0, 1, 5]
+            cells = [with_interval(row.by_shots[number], 3) for number in shots]
+            answered = np.mean([_mean(_answers(path), "answered", 5) for path in row.files])
+            lines.append([f"{row.label}, {title} rehearsal", *cells, f"{answered:.3f}"])
+    headers = ["exact match", "0 shots", "1 shots", "5 shots", "answered, 5 shots"]
+    return f"### C. Rehearsal of a tenth ({tables[0].model}, {tables[0].budget})\n\n{_grid(headers, lines)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print or write; exit code 0."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
+    parser.add_argument("--records", type=Path, default=RESULTS, help="folder of records")
+    parser.add_argument("--write", action="store_true", help="put them into docs/results.md")
+    given = parser.parse_args(arguments)
+    text = "\n\n".join(sections(given.records))
+    if not given.write:
+        print(text)
+        return 0
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    write_atomically(PAGE, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
