@@ -19,6 +19,7 @@ from typing import Any
 
 from perf.ratios import Timed, arguments, run, show, timed, with_profile
 
+OURS, SEVERAL = "ours", "ours, with 0, 1 and 5 examples"
 PEER = "stock lm-eval, no report"
 Rows = list[dict[str, Any]]
 
@@ -29,17 +30,24 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--trained", type=Path, help="weights or an adapter for it, as the train stage writes them")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--tasks", nargs="+", default=["biography", "biography_choice"], help="each asked by itself")
+    parser.add_argument(
+        "--tasks", nargs="+", default=["biography", "biography_choice", "biography_cloze"], help="each asked by itself"
+    )
     parser.add_argument("--people", type=int, default=20, help="who are asked about")
     parser.add_argument("--batch", type=int, default=32, help="the suite's evaluation.batch_size")
     options = parser.parse_args(given)
+    began = time.perf_counter()
     asking = _Asking(options)
+    loading = time.perf_counter() - began
     found, told = [], {}
     for task in options.tasks:
         one, told[task] = _measured(task, asking, options)
         found.append(one)
-    show(found, options, tasks=told)
+    whole = {way: loading + sum(one.median(way) for one in found) for way in (OURS, SEVERAL)}
+    show(found, options, tasks=told, whole=whole)
     if not options.json:
+        seconds = f"{whole[SEVERAL]:.1f} s with 0, 1 and 5 examples, {whole[OURS]:.1f} s with 5 alone"
+        print(f"\nAll of it with the loading of the model: {seconds}, {whole[SEVERAL] / whole[OURS]:.2f} of that.")
         for task, also in told.items():
             passes = ", ".join(f"{way} {share:.0%}" for way, share in also["forward_passes"].items())
             differ = ", ".join(f"{way} {count}" for way, count in also["differ"].items())
@@ -93,17 +101,17 @@ class _Asking:
 def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[Timed, dict[str, Any]]:
     """Times; and shares of them in forward passes, with numbers of answers that differ."""
     ways: dict[str, Callable[[], Rows]] = {
-        "ours": lambda: asking.ours(task, options.batch),
-        "ours, with 0, 1 and 5 examples": lambda: asking.ours(task, options.batch, (0, 1, 5)),
+        OURS: lambda: asking.ours(task, options.batch),
+        SEVERAL: lambda: asking.ours(task, options.batch, (0, 1, 5)),
         PEER: lambda: asking.stock(task, options.batch),
         "stock lm-eval": lambda: asking.stock(task, options.batch, report=True),
     }
     shares, answers = {}, {}
-    for way in ("ours", PEER):
+    for way in (OURS, PEER):
         shares[way], answers[way] = _share(asking.model, ways[way])
     stock = answers[PEER]
     halved = asking.stock(task, max(1, options.batch // 2))
-    differ = {"ours": _differing(answers["ours"], stock), "stock, half the batch": _differing(halved, stock)}
+    differ = {OURS: _differing(answers[OURS], stock), "stock, half the batch": _differing(halved, stock)}
     found = timed(task, ways, PEER, options.rounds, (len(stock), "questions"), options.profile)
     return found, {"forward_passes": shares, "differ": differ, "questions": len(stock)}
 

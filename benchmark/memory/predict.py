@@ -230,11 +230,15 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     trained = call.inputs.get("trained")
     recipe = Recipe.model_validate(trained.params["recipe"]) if trained else None
     needs = []
-    for asked in _asked(spec, params["tasks"], json.dumps(call.where["metadata"]), params["num_fewshot"]):
+    every = _asked(spec, params["tasks"], json.dumps(call.where["metadata"]), params["num_fewshot"])
+    generations = [asked for asked in every if isinstance(asked, Generation)]
+    most = params["batch_size"] * max((asked.longest + asked.limit for asked in generations), default=0)
+    for asked in every:
         if isinstance(asked, Generation):
             if params.get("open_book") and shape.context:  # a longer prompt is left out
                 asked = replace(asked, longest=min(asked.longest, shape.context - asked.limit))
-            rows = min(params["batch_size"], asked.prompts)
+            # Shorter prompts are answered as many more at once as have the tokens of the longest.
+            rows = min(most // (asked.longest + asked.limit), asked.prompts)
             own = asked.longest - _read_once(rows, asked.common)
             kept = formulas.cache(shape, how, rows * (asked.longest + asked.limit))
             after = formulas.answers(shape, how, rows)

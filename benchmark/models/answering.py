@@ -73,7 +73,8 @@ class Answering(HFLM):  # type: ignore[misc]
         model: A causal language model of transformers, or a peft model of one.
         tokenizer: Its tokenizer. A copy is used, since lm-eval gives it a padding token.
         batch_size: Prompts answered at once. Where choices are compared, a batch has no more tokens than so many of the
-            longest requests.
+            longest requests; and prompts that are shorter than others that were answered before, because fewer
+            examples stand in them, are answered as many more at once as have the tokens of those.
         progress: Told of the requests answered, of a kind (generations, likelihoods) at a time.
 
     Attributes:
@@ -90,6 +91,7 @@ class Answering(HFLM):  # type: ignore[misc]
         self.notes = [f"the model's {setting} was set aside" for setting in set_aside_settings(model, self.tokenizer)]
         self._progress = progress
         self._answered = self._asked = 0
+        self._rows, self._most_tokens = batch_size, 0
         self._beginning: Beginning | None = None
         self._encoded: dict[str, list[int]] = {}
 
@@ -100,9 +102,22 @@ class Answering(HFLM):  # type: ignore[misc]
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The answers of stock lm-eval."""
         if not (self._reader.reads or bears_padding(self.model, left=True)):
-            self.batch_size_per_gpu = 1
+            self._rows = 1
             self.notes += [ALONE] if ALONE not in self.notes else []
-        return self._by_task(requests, super().generate_until)
+        answer = super().generate_until
+
+        def answer_task(of_task: list[Any], **options: Any) -> list[str]:
+            longest = max(
+                len(self.tok_encode(prompt)) + how.get("max_gen_toks", self.max_gen_toks)
+                for prompt, how in (request.args for request in of_task)
+            )
+            self._most_tokens = max(self._most_tokens, self._rows * longest)
+            self.batch_size_per_gpu = 1 if self._rows == 1 else self._most_tokens // longest
+            answers: list[str] = answer(of_task, **options)
+            self.batch_size_per_gpu = self._rows
+            return answers
+
+        return self._by_task(requests, answer_task)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """The likelihoods of stock lm-eval."""

@@ -146,13 +146,13 @@ def ask(
 
 
 def loaded_by_shots(manager: Any, tasks: Sequence[str], num_fewshot: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """The tasks of some names as lm-eval loads them, for each number of examples those to be asked with it.
+    """The tasks of some names as lm-eval loads them, for each number of examples (falling) those to be asked with it.
 
     Tasks that fix the number at 0 come with the first 0, or by themselves where nothing else is asked without examples.
     """
     without_examples = [name for name in tasks if name.endswith((CHOICE, CLOZE))]
     others = [name for name in tasks if name not in without_examples]
-    for shots in sorted({*num_fewshot, 0}):
+    for shots in sorted({*num_fewshot, 0}, reverse=True):  # the longest prompts first: they say how many fit at once
         names = [*(others if shots in num_fewshot else []), *(without_examples if shots == 0 else [])]
         if names:
             yield shots, manager.load(names)
