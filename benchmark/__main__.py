@@ -4,7 +4,7 @@ import atexit
 import os
 import sys
 
-from benchmark import stop
+from benchmark.core import signals as stop
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     _open_streams()
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; this project shows its own
     try:
-        from benchmark.cli import main as run
+        from benchmark.cli.app import main as run
 
         run()
     except KeyboardInterrupt:  # while it was being loaded

@@ -3,12 +3,12 @@
 import itertools
 from pathlib import Path
 
-from benchmark.errors import UserError, clean
-from benchmark.files import write_all
-from leaderboard.assemble import build_board, load_records
-from leaderboard.board import Board
-from leaderboard.page import page, relative, table_csv
-from leaderboard.summary import compact
+from benchmark.core.errors import UserError, clean
+from benchmark.core.files import write_all
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.model import Board
+from leaderboard.views.markdown import page, relative, table_csv
+from leaderboard.views.readme import compact
 from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"

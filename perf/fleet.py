@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 from perf.ratios import run
 
 MEDIAN_SECONDS = {"corpus": 5.0, "score": 60.0, "augment": 5.0, "facts": 5.0, "train": 600.0, "evaluate": 120.0}
@@ -99,8 +99,8 @@ class Fleet:
 def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) -> Found:
     """Plan a suite of `cells` (a multiple of ten) and run it on `gpus`."""
     from benchmark.executors.schedule import drive
-    from benchmark.plan import make_plan
-    from benchmark.suite import Suite
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import Suite
 
     suite = Suite.model_validate(
         {

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmark.texts import Text
+from benchmark.data.texts import Text
 
 
 def biographies(folder: Path | None = None) -> list[Text]:

@@ -65,11 +65,11 @@ def main(given: list[str] | None = None) -> int:
 
 def peaks(model: str, options: argparse.Namespace) -> list[Peak]:
     """Do every stage of a suite of one model, adapters and all weights, and measure those that have the model."""
-    from benchmark.executors.calls import write_call
     from benchmark.memory.predict import STAGES
     from benchmark.memory.report import predictions
-    from benchmark.plan import make_plan
-    from benchmark.suite import Suite
+    from benchmark.store.calls import write_call
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import Suite
 
     plan = make_plan(Suite.model_validate(_suite(model, options)))
     predicted = predictions(plan)
@@ -125,9 +125,9 @@ def _in_a_process(file: Path, store: Path, options: argparse.Namespace) -> dict[
 
 def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int]:
     """Do a stage in this process: bytes before it, with all libraries loaded, and how many more at its peak."""
-    from benchmark.executors.calls import read_call
     from benchmark.executors.worker import prepare, work
-    from benchmark.store import Store
+    from benchmark.store.artifacts import Store
+    from benchmark.store.calls import read_call
 
     call = read_call(file)
     prepare(options.threads)
@@ -160,7 +160,7 @@ def _load_libraries() -> None:
 
 def _show(found: Sequence[Peak], options: argparse.Namespace) -> None:
     if options.json:
-        from benchmark.environment import environment
+        from benchmark.core.environment import environment
 
         made_on = environment(options.device, options.threads).model_dump(mode="json")
         peaks = [{**vars(one), "ratio": one.ratio} for one in found]

@@ -164,7 +164,7 @@ def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None
     if not given.json:
         print("\n\n".join(part for one in found for part in (one.table(), one.profile) if part))
         return
-    from benchmark.environment import environment
+    from benchmark.core.environment import environment
 
     made_on = environment(given.device, given.threads).model_dump(mode="json")
     print(json.dumps({"measured": [one.as_dict() for one in found], **also, "environment": made_on}, indent=1))
@@ -172,7 +172,7 @@ def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None
 
 def run(main: Callable[[], int]) -> int:
     """The exit code of a script: that of `main`, or 2 after a line on stderr for what a user got wrong."""
-    from benchmark.errors import UserError
+    from benchmark.core.errors import UserError
 
     try:
         return main()

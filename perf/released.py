@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 
 BATCH = 8  # texts of a step, as in its config/train.yaml
 # What TrainingArguments no longer takes; none of it changes a step.

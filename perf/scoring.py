@@ -61,7 +61,7 @@ def _load(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _times(options: argparse.Namespace) -> list[Timed]:
-    from benchmark.texts import Text
+    from benchmark.data.texts import Text
 
     model, tokenizer = _load(options)
     texts = biographies(options.biographies)[: options.count]
@@ -75,7 +75,7 @@ def _times(options: argparse.Namespace) -> list[Timed]:
 
 
 def _timed(question: str, model: Any, tokenizer: Any, texts: Any, options: argparse.Namespace) -> Timed:
-    from benchmark.scoring import score_texts
+    from benchmark.scoring.scores import score_texts
 
     batches = _batches(tokenizer, texts)
     ways: dict[str, Callable[[], object]] = {
@@ -87,7 +87,7 @@ def _timed(question: str, model: Any, tokenizer: Any, texts: Any, options: argpa
 
 
 def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.Namespace) -> Timed:
-    from benchmark.scoring import score_texts
+    from benchmark.scoring.scores import score_texts
     from perf.released import score
 
     before = model.config._attn_implementation
@@ -114,8 +114,8 @@ def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.N
 
 def _batches(tokenizer: Any, texts: Any) -> list[tuple[Any, Any]]:
     """The batches that `score_texts` makes, so that both ways do the same work."""
-    from benchmark.scoring import _padded
-    from benchmark.scoring import batches as batches_of
+    from benchmark.scoring.scores import _padded
+    from benchmark.scoring.scores import batches as batches_of
 
     ids = tokenizer([PREFIX + text.text for text in texts])["input_ids"]
     return [_padded([ids[n] for n in batch]) for batch in batches_of([len(one) for one in ids], TOKENS_PER_BATCH)]
@@ -132,9 +132,9 @@ def _forward(model: Any, batches: list[tuple[Any, Any]]) -> None:
 
 def _peak(options: argparse.Namespace) -> int:
     """Bytes at the peak of scoring one text of `peak_of` tokens in this process."""
-    from benchmark.scoring import score_texts
+    from benchmark.data.texts import Text
+    from benchmark.scoring.scores import score_texts
     from benchmark.stages import peak_memory, reset_peak_memory
-    from benchmark.texts import Text
 
     model, tokenizer = _load(options)
     text = Text("long", text_of(tokenizer, options.peak_of, PREFIX))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmark.record import ANSWER_COLUMNS, Cost
+from benchmark.records.record import ANSWER_COLUMNS, Cost
 from benchmark.stages import peak_memory, reset_peak_memory
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
 
 FIELDS = ("major", "company")
 PEOPLE = 20
@@ -19,10 +19,10 @@ PEOPLE = 20
 
 def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
     """Plan, run, run again and put on a board so many cells: a row per step, with its seconds and peak bytes."""
-    from benchmark import runner
-    from benchmark.plan import make_plan
-    from benchmark.suite import Suite
-    from leaderboard.assemble import build_board, load_records
+    from benchmark.run import runner
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import Suite
+    from leaderboard.board.assemble import build_board, load_records
 
     suite = Suite.model_validate(
         {
@@ -68,7 +68,7 @@ def _calls(
     on_start: Callable[[StageCall, str], None],
 ) -> None:
     """In place of the executor's: every stage by its stub, in this process."""
-    from benchmark.environment import environment
+    from benchmark.core.environment import environment
 
     made_on = environment("cpu", threads).model_dump(mode="json")
     for call in calls:

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark import ROOT
-from benchmark.plan import Cell, make_plan
-from benchmark.suite import Suite, find_suite, load_suite
+from benchmark.suite.plan import Cell, make_plan
+from benchmark.suite.schema import Suite, find_suite, load_suite
 from perf.ratios import Timed, arguments, run, show
 from scripts.runs import smaller
 

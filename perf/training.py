@@ -43,7 +43,7 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
     from benchmark.stages.train import _trainable, data_order, encode
-    from benchmark.suite import Recipe
+    from benchmark.suite.schema import Recipe
 
     torch.set_num_threads(options.threads)
     spec = ModelSpec(model=options.model, dtype=options.dtype)
@@ -67,11 +67,11 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
 
 
 def _texts(options: argparse.Namespace) -> list[Any]:
+    from benchmark.data.texts import AugmentedText
     from benchmark.methods import augment, make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring import tokens_of
-    from benchmark.texts import AugmentedText
+    from benchmark.scoring.scores import tokens_of
 
     originals = biographies(options.biographies)
     if options.alpha is None:

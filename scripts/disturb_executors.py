@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.executors.containers import STAGE, STORE, Containers
-from benchmark.suite import find_suite, load_suite
+from benchmark.suite.schema import find_suite, load_suite
 from scripts.runs import artifacts, compare, finish, living, records, smaller, start
 
 MEMORY, CORES = 3, 1.0  # GiB and cores of a container

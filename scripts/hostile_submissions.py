@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark import ROOT
-from benchmark.errors import clean
-from benchmark.record import METRICS, file_hash
-from leaderboard.submit import submit
+from benchmark.core.errors import clean
+from benchmark.records.record import METRICS, file_hash
+from leaderboard.submission.submit import submit
 
 RESULTS = ROOT / "leaderboard" / "results" / "shots"
 ESCAPE, OVERRIDE = "\x1b]0;owned\x07\x1b[31m", "\u202e"

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmark.suite import find_suite
+from benchmark.suite.schema import find_suite
 from scripts.runs import (
     artifacts,
     compare,

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmark import ROOT
 
 STEPS = {
-    "write": "import sys; from benchmark.cli import app; app(sys.argv[1:])",
+    "write": "import sys; from benchmark.cli.app import app; app(sys.argv[1:])",
     "read": "import sys, pathlib; from benchmark.corpora.biography import Biography; "
     "Biography(path=pathlib.Path(sys.argv[1])).load()",
     "questions": "import sys; from tasks.biography import biography; biography.load('all', sys.argv[1])",

@@ -14,7 +14,7 @@ import time
 import zlib
 from pathlib import Path
 
-from leaderboard.assemble import build_board, load_records
+from leaderboard.board.assemble import build_board, load_records
 from leaderboard.web.html import html_page
 from scripts.browser import chromium
 from tests.leaderboard.factory import write_record

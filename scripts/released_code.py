@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores, read_texts
 from benchmark.methods import augment, make_method
 from benchmark.methods.dropout import PUNCTUATION, units
 from benchmark.models.spec import ModelSpec
-from benchmark.texts import Text, TokenScores, read_texts
 from tasks.biography import biography
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def scored(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix: str
 ) -> Scored:
     """Score texts one at a time, as the released code does, by both readings."""
-    from benchmark.scoring import score_texts
+    from benchmark.scoring.scores import score_texts
 
     one_at_a_time = {"prefix": prefix, "tokens_per_batch": 1}
     return Scored(
@@ -67,7 +67,7 @@ def scored(
 def _off_position(model: "PreTrainedModel", ids: list[int]) -> float:
     import torch
 
-    from benchmark.models.attention import ReceivedAttention
+    from benchmark.scoring.attention import ReceivedAttention
 
     with torch.inference_mode(), ReceivedAttention(model, "released") as attention:
         row = torch.tensor([ids], device=attention.decoder.device)
@@ -89,7 +89,7 @@ def attention_row(one: Scored) -> Row:
 
 def difference_row(large: Scored, small: Scored) -> Row:
     """What is left of large minus small under the released formula, beside the contrast that the paper describes."""
-    from benchmark.scoring import contrast
+    from benchmark.scoring.scores import contrast
 
     noise = [one.score for one in contrast(large.released, small.released)]
     true = [one.score for one in contrast(large.received, small.received)]
@@ -218,8 +218,8 @@ def prompts_of(people: Sequence[Any], path: Path | None, count: int) -> list[str
 def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, list[Row]]:
     """All that can be shown on the model, as tables by title."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.plan import find_device
-    from benchmark.scoring import tokens_of
+    from benchmark.scoring.scores import tokens_of
+    from benchmark.suite.plan import find_device
 
     try:
         people = biography.read_people(given.biographies)
@@ -252,7 +252,7 @@ def _contrast(
 ) -> tuple[dict[str, list[Row]], dict[str, list[TokenScores]]]:
     """The tables on scores, and by method the large minus the small model's scores in the last precision, if any."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring import contrast
+    from benchmark.scoring.scores import contrast
 
     found: dict[str, list[Row]] = {"attention": [], "difference": []}
     small = given.small or (given.model if given.small_without else None)

@@ -12,10 +12,10 @@ import random
 import sys
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.files import replacing
-from benchmark.people import FIELDS, WORDINGS, Person, tell
-from benchmark.texts import AugmentedText, json_lines, write_lines
+from benchmark.core.errors import UserError
+from benchmark.core.files import replacing
+from benchmark.data.people import FIELDS, WORDINGS, Person, tell
+from benchmark.data.texts import AugmentedText, json_lines, write_lines
 from tasks.biography import biography
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from benchmark import ROOT
-from benchmark.files import locked
-from benchmark.record import read_record
-from benchmark.stop import SIGNALS
-from benchmark.suite import Suite
+from benchmark.core.files import locked
+from benchmark.core.signals import SIGNALS
+from benchmark.records.record import read_record
+from benchmark.suite.schema import Suite
 
 MARK = "BENCHMARK_RUN_MARK"  # environment variable by which the processes of a run are known
 PATIENCE = 10.0  # seconds within which the workers of a run that ended have to end

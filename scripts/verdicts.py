@@ -13,15 +13,15 @@ import numpy as np
 from tabulate import tabulate
 
 from benchmark import ROOT
-from benchmark.files import write_atomically
-from benchmark.record import best_shots, read_record
-from leaderboard.answers import Answers, read_answers, tally
-from leaderboard.assemble import build_board, load_records
-from leaderboard.board import BoardTable, Row
-from leaderboard.page import MARKS, with_interval
-from leaderboard.significance import LEVEL, holm, paired_p
-from leaderboard.statistics import Estimate, paired_difference
-from leaderboard.variance import effects
+from benchmark.core.files import write_atomically
+from benchmark.records.record import best_shots, read_record
+from leaderboard.board.answers import Answers, read_answers, tally
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.model import BoardTable, Row
+from leaderboard.stats.intervals import Estimate, paired_difference
+from leaderboard.stats.significance import LEVEL, holm, paired_p
+from leaderboard.stats.variance import effects
+from leaderboard.views.markdown import MARKS, with_interval
 
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "leaderboard" / "results"

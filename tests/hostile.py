@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from benchmark.errors import LONGEST, UserError
+from benchmark.core.errors import LONGEST, UserError
 
 SECONDS = 60  # within which every file is read or refused, on a slow machine, too
 

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from benchmark import ROOT
-from benchmark.executors.calls import write_calls
-from benchmark.plan import make_plan
-from benchmark.runner import run_suite
-from benchmark.store import Store
-from benchmark.suite import find_suite, load_suite
+from benchmark.run.runner import run_suite
+from benchmark.store.artifacts import Store
+from benchmark.store.calls import write_calls
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import find_suite, load_suite
 
 CLUSTER = ROOT / "docs" / "cluster"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.display import PlainDisplay, RichDisplay, display
-from benchmark.overview import Overview
-from benchmark.store import StageCall
+from benchmark.progress.account import Overview
+from benchmark.progress.display import PlainDisplay, RichDisplay, display
+from benchmark.store.artifacts import StageCall
 
 CALL, CORPUS = StageCall("train", 1, {"seed": 1}), StageCall("corpus", 1, {})
 

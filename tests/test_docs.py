@@ -13,7 +13,7 @@ import yaml
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS
 from benchmark.methods import METHODS
-from benchmark.suite import Evaluation, Recipe, Scoring, Suite
+from benchmark.suite.schema import Evaluation, Recipe, Scoring, Suite
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
 

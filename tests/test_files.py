@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.files import locked, remove_abandoned, replacing, write_all, write_atomically
+from benchmark.core.errors import UserError
+from benchmark.core.files import locked, remove_abandoned, replacing, write_all, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITER = """
 import sys
 from pathlib import Path
-from benchmark.files import replacing
+from benchmark.core.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("at it", flush=True)
@@ -27,7 +27,7 @@ with replacing(Path(sys.argv[1])) as temporary:
 HOLDER = """
 import sys
 from pathlib import Path
-from benchmark.files import locked
+from benchmark.core.files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

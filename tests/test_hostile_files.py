@@ -16,20 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import ROOT, inputs, suite
+from benchmark import ROOT
+from benchmark.cli.options import named_values
+from benchmark.core import inputs
+from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
 from benchmark.corpora.corpus import OwnDocuments
 from benchmark.corpora.wikipedia import WikipediaSquad
-from benchmark.errors import UserError
-from benchmark.executors.calls import as_dict, read_call
-from benchmark.executors.containers import read_settings
-from benchmark.methods import METHODS, make_method
-from benchmark.options import named_values
-from benchmark.plan import make_plan
-from benchmark.record import read_record
-from benchmark.retention import TextFile
-from benchmark.suite import load_suite
-from benchmark.texts import (
+from benchmark.data.texts import (
     AugmentedText,
     Text,
     TokenScores,
@@ -39,8 +33,16 @@ from benchmark.texts import (
     write_lines,
     write_scores,
 )
-from leaderboard.answers import read_answers
-from leaderboard.content import examine
+from benchmark.executors.containers import read_settings
+from benchmark.methods import METHODS, make_method
+from benchmark.records.record import read_record
+from benchmark.store.calls import as_dict, read_call
+from benchmark.suite import schema as suite
+from benchmark.suite.plan import make_plan
+from benchmark.suite.retention import TextFile
+from benchmark.suite.schema import load_suite
+from leaderboard.board.answers import read_answers
+from leaderboard.submission.content import examine
 from tests.hostile import dumped, endless, is_written, refusal, spoilt, tables, twisted
 from tests.leaderboard.factory import write_record
 
@@ -212,7 +214,7 @@ SCORES = [TokenScores("a", ["x", "y"], [0, 1], [1, 2], [0.5, 1.0]), TokenScores(
 
 def _answers(path: Path) -> object:
     """Answers whose record has their hash."""
-    from benchmark.record import Record, file_hash
+    from benchmark.records.record import Record, file_hash
 
     with tempfile.TemporaryDirectory() as folder:
         record = Record.model_validate_json(write_record(Path(folder), people=1).read_text())

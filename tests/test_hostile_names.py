@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
-from benchmark.new import KINDS, create
-from benchmark.own_documents import content_for
-from benchmark.plan import make_plan
-from benchmark.results import record_path
+from benchmark.core.errors import UserError
+from benchmark.run.recording import record_path
 from benchmark.stages import corpus as corpus_stage
-from benchmark.store import StageCall
-from benchmark.suite import validate
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.own_documents import content_for
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import validate
+from benchmark.templates.create import KINDS, create
 
 NAMES = [
     "../../../etc/passwd",

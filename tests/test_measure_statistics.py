@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leaderboard.comparisons import among_first, to_baseline
-from leaderboard.significance import paired_p
-from leaderboard.statistics import mean_interval, paired_difference
-from leaderboard.variance import effects
+from leaderboard.stats.comparisons import among_first, to_baseline
+from leaderboard.stats.intervals import mean_interval, paired_difference
+from leaderboard.stats.significance import paired_p
+from leaderboard.stats.variance import effects
 from scripts.measure_statistics import QUESTIONS, World, _contender, answers, asked_in_ways, main, measure_choice
 
 SEEDS_DIFFER = World(0.5)

@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 
 from benchmark import ROOT
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
 from benchmark.methods import METHODS, Method
-from benchmark.new import KINDS, create
-from benchmark.suite import load_suite
-from benchmark.texts import Text
+from benchmark.suite.schema import load_suite
+from benchmark.templates.create import KINDS, create
 
 
 def _module(file: Path) -> ModuleType:

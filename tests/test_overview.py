@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.overview import Overview, duration, line, summary
-from benchmark.store import StageCall
+from benchmark.progress.account import Overview, duration, line, summary
+from benchmark.store.artifacts import StageCall
 
 
 def stage(kind: str, number: int, **params: Any) -> StageCall:

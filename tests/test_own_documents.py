@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from benchmark import cli, runner
-from benchmark.errors import UserError
-from benchmark.own_documents import content_for, write_suite
-from benchmark.runner import run_suite
-from benchmark.store import Store
-from benchmark.suite import Suite, load_suite
-from benchmark.texts import read_texts
+from benchmark.cli import app as cli
+from benchmark.core.errors import UserError
+from benchmark.data.texts import read_texts
+from benchmark.run import runner
+from benchmark.run.runner import run_suite
+from benchmark.store.artifacts import Store
+from benchmark.suite.own_documents import content_for, write_suite
+from benchmark.suite.schema import Suite, load_suite
 from tests.tiny import calls_here
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
     tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.assemble import build_board
+    from leaderboard.board.assemble import build_board
 
     monkeypatch.setattr(runner, "run_calls", calls_here)
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)

@@ -206,7 +206,7 @@ def test_the_trimmed_packages_still_import(image: str) -> None:
         "-c",
         "import torch, transformers, datasets, peft, accelerate, gguf, pyarrow.parquet, scipy.stats, sklearn.metrics\n"
         "from lm_eval.models.huggingface import HFLM\n"
-        "from benchmark.people import cities\n"
+        "from benchmark.data.people import cities\n"
         "print(len(cities()))",
     )
     assert (done.returncode, done.stdout.strip()) == (0, "200"), done.stderr

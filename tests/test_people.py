@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import people as module
-from benchmark.people import (
+from benchmark.data import people as module
+from benchmark.data.people import (
     FIELDS,
     MAJORS,
     QUESTIONS,
@@ -26,7 +26,7 @@ from benchmark.people import (
     make_people,
     tell,
 )
-from benchmark.people import universities as all_universities
+from benchmark.data.people import universities as all_universities
 from tasks.biography import biography
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -261,7 +261,7 @@ def test_the_questions_are_those_of_the_task() -> None:
 
 
 def test_the_tiny_pair_was_trained_on_nobody_it_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark import cli
+    from benchmark.cli import app as cli
     from benchmark.models.zoo import recipe
 
     assert module.TRAINED_ON == (recipe.TOKENIZER_PEOPLE, recipe.PEOPLE_SEED)
@@ -276,7 +276,7 @@ def test_the_tiny_pair_was_trained_on_nobody_it_is_asked_about(tmp_path: Path, m
 
 
 def test_the_people_command_gives_the_shipped_people_by_default(tmp_path: Path, capsys: Any) -> None:
-    from benchmark import cli
+    from benchmark.cli import app as cli
 
     cli.people(tmp_path / "people.jsonl")
     assert capsys.readouterr().out == f"{tmp_path / 'people.jsonl'}: 100 people\n"
@@ -284,7 +284,7 @@ def test_the_people_command_gives_the_shipped_people_by_default(tmp_path: Path, 
 
 
 def test_people_of_the_command_share_no_name_with_those_the_tiny_pair_knows(tmp_path: Path) -> None:
-    from benchmark import cli
+    from benchmark.cli import app as cli
 
     known = {p["name"] for p in [*biography.read_people(), *biography.read_shots()]}
     known = {p.name for p in make_people(*module.TRAINED_ON, known)}
@@ -295,7 +295,7 @@ def test_people_of_the_command_share_no_name_with_those_the_tiny_pair_knows(tmp_
 
 
 def test_the_people_command_tells_about_them_as_asked(tmp_path: Path) -> None:
-    from benchmark import cli
+    from benchmark.cli import app as cli
 
     order = "company,major,birth_date,university,birth_city"
     asked: dict[str, tuple[dict[str, Any], Telling]] = {

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
-from benchmark import perplexity
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, load_tokenizer
 from benchmark.models.spec import ModelSpec
-from benchmark.perplexity import measure_text
-from benchmark.texts import AugmentedText
+from benchmark.scoring import perplexity
+from benchmark.scoring.perplexity import measure_text
 from tests.tiny import biographies, train, train_call
 
 TEXT = "\n\n".join(text.text for text in biographies(10)) + "\n\nGröße, 東京 and 😀."

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.errors import UserError
-from benchmark.people import as_lines, make_people
-from benchmark.plan import Cell, Plan, find_device, make_plan
-from benchmark.suite import Suite
+from benchmark.data.people import as_lines, make_people
+from benchmark.suite.plan import Cell, Plan, find_device, make_plan
+from benchmark.suite.schema import Suite
 
 Changes = Callable[[dict[str, Any]], None]
 
@@ -148,7 +148,7 @@ def test_another_version_of_the_package_that_brought_a_method_makes_other_texts(
     assert "package" not in ours.params
     keys = {ours.key}
     for package in ("shouting 1.2", "shouting 1.3"):
-        monkeypatch.setattr("benchmark.plan.package_of", lambda name, package=package: package)
+        monkeypatch.setattr("benchmark.suite.plan.package_of", lambda name, package=package: package)
         keys.add(_only_cell(content).stages["augment"].key)
     assert len(keys) == 3
 

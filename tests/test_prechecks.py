@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
+from benchmark.core.errors import UserError
 from benchmark.corpora.corpus import OwnDocuments
-from benchmark.errors import UserError
 from benchmark.models.spec import ModelSpec
-from benchmark.plan import make_plan
-from benchmark.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
-from benchmark.runner import run_suite
-from benchmark.suite import Suite
+from benchmark.run import runner
+from benchmark.run.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
+from benchmark.run.runner import run_suite
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import Suite
 from scripts.strangers.models import change, rename_adapter_weights, write_adapter
 from tests.tiny import calls_here, tiny_suite
 
@@ -194,7 +194,7 @@ def test_what_passed_is_not_checked_again_until_something_changes(
     check_cells(plan, plan.cells, results, remember=True)
     marks = {file.name for file in (results / REMEMBERED).iterdir()}
     assert len(marks) == 4  # of the model, of its training, of the texts, of the questions
-    monkeypatch.setattr("benchmark.prechecks.check_model", lambda spec: pytest.fail("checked again"))
+    monkeypatch.setattr("benchmark.run.prechecks.check_model", lambda spec: pytest.fail("checked again"))
     check_cells(plan, plan.cells, results, remember=True)
     monkeypatch.undo()
     change(folder / "tokenizer_config.json", model_max_length=511)

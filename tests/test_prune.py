@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import runner
-from benchmark.errors import UserError
-from benchmark.plan import Plan, make_plan
-from benchmark.prune import prune, to_prune
-from benchmark.runner import run_suite
-from benchmark.runs import running
-from benchmark.store import Store
+from benchmark.core.errors import UserError
+from benchmark.progress.presence import running
+from benchmark.run import runner
+from benchmark.run.prune import prune, to_prune
+from benchmark.run.runner import run_suite
+from benchmark.store.artifacts import Store
+from benchmark.suite.plan import Plan, make_plan
 from tests.tiny import calls_here, make_tiny_model, tiny_suite
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.plan import make_plan
-from benchmark.runner import run_suite
+from benchmark.run import runner
+from benchmark.run.runner import run_suite
 from benchmark.stages import evaluate
-from leaderboard.assemble import build_board, load_records
+from benchmark.suite.plan import make_plan
+from leaderboard.board.assemble import build_board, load_records
 from tasks.biography import biography
 from tests.tiny import calls_here, tiny_suite
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring import tokens_of
-from benchmark.texts import Text, TokenScores
+from benchmark.scoring.scores import tokens_of
 from scripts import released_code
 from tasks.biography import biography
 
@@ -49,7 +49,7 @@ def test_released_scores_are_row_sums_and_received_ones_column_means(spec: Model
 def test_the_deviation_is_told_where_a_score_is_not_one_over_its_position(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.models.attention import ReceivedAttention
+    from benchmark.scoring.attention import ReceivedAttention
 
     monkeypatch.setattr(ReceivedAttention, "scores", lambda self: torch.tensor([[1.0, 0.5, 0.5, 0.25]]))
     assert released_code._off_position(load_model(spec, "cpu"), [1, 2, 3, 4]) == pytest.approx(0.5)

@@ -13,13 +13,13 @@ import fsspec
 import pytest
 
 from benchmark import ROOT
-from benchmark.errors import UserError
-from benchmark.executors.calls import write_calls
-from benchmark.plan import make_plan
-from benchmark.record import Cost
-from benchmark.remote import Remote, Unreachable, make
-from benchmark.store import StageCall, Store
-from benchmark.suite import find_suite, load_suite
+from benchmark.core.errors import UserError
+from benchmark.records.record import Cost
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.calls import write_calls
+from benchmark.store.remote import Remote, Unreachable, make
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import find_suite, load_suite
 
 SOURCE = StageCall("corpus", 1, {"task": "biography"})
 CALL = StageCall("train", 1, {"seed": 1}, {"texts": SOURCE})

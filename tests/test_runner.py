@@ -20,19 +20,20 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark import runner, runs
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_atomically
+from benchmark.core.signals import Stopped, listening
 from benchmark.executors import local
-from benchmark.files import write_atomically
-from benchmark.overview import State
-from benchmark.plan import make_plan
-from benchmark.record import Record, read_record
-from benchmark.runner import Outcome, run_suite
-from benchmark.runs import runs_on
+from benchmark.progress import presence as runs
+from benchmark.progress.account import State
+from benchmark.progress.presence import runs_on
+from benchmark.records.record import Record, read_record
+from benchmark.run import runner
+from benchmark.run.runner import Outcome, run_suite
 from benchmark.stages import VERSIONS
-from benchmark.stop import Stopped, listening
-from benchmark.store import StageCall, Store
-from benchmark.suite import Suite
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import Suite
 from scripts import kill_and_resume
 from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
 from tests.tiny import calls_here, tiny_suite
@@ -90,7 +91,7 @@ def artifact(results: Path, suite: Suite, stage: str) -> Path:
 
 
 def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> None:
-    from leaderboard.assemble import build_board, load_records
+    from leaderboard.board.assemble import build_board, load_records
 
     found = load_records(finished / "records" / "tiny_test")
     assert [path for path, _ in found] == record_files(finished) and len(found) == 2
@@ -267,7 +268,7 @@ def test_answers_without_a_record_and_what_was_half_written_go_at_the_next_run(
 def test_a_record_that_another_run_removes_first_is_no_error(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark import results as module
+    from benchmark.run import recording as module
 
     (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
     older = set(record_files(results))
@@ -308,7 +309,7 @@ def test_a_record_that_another_run_has_written_meanwhile_is_taken_as_it_is(
 def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark import results as module
+    from benchmark.run import recording as module
 
     before = {path.name: read_record(path).results() for path in record_files(results)}
     for path in (results / "records" / "tiny_test").iterdir():
@@ -329,7 +330,7 @@ def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
 def test_an_artifact_that_is_removed_while_the_run_goes_on_is_named(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark import results as module
+    from benchmark.run import recording as module
 
     for path in record_files(results):
         path.unlink()
@@ -361,7 +362,7 @@ def test_what_killed_processes_left_in_the_store_goes_at_the_next_run(
 def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
 ) -> None:
-    from leaderboard.assemble import build_board, load_records
+    from leaderboard.board.assemble import build_board, load_records
 
     (tmp_path / "held_out.txt").write_text("Words that no corpus has, and a few more of them.", encoding="utf-8")
     text = {"name": "words", "text": str(tmp_path / "held_out.txt")}

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import cli, runs
-from benchmark.errors import UserError
-from benchmark.files import is_locked, locked
-from benchmark.overview import Overview, State
-from benchmark.runs import forget_killed, is_over, reported, running, runs_on
-from benchmark.store import StageCall, Store
+from benchmark.cli import app as cli
+from benchmark.core.errors import UserError
+from benchmark.core.files import is_locked, locked
+from benchmark.progress import presence as runs
+from benchmark.progress.account import Overview, State
+from benchmark.progress.presence import forget_killed, is_over, reported, running, runs_on
+from benchmark.store.artifacts import StageCall, Store
 
 CALL = StageCall("train", 1, {"seed": 1})
 
@@ -94,8 +95,8 @@ LIVES_ON = """
 import sys, time
 from pathlib import Path
 from tests.test_runs import overview
-from benchmark.runs import reported
-from benchmark.store import Store
+from benchmark.progress.presence import reported
+from benchmark.store.artifacts import Store
 with reported(Store(Path(sys.argv[1])), overview().state, print):
     time.sleep(600)
 """

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmark import ROOT
+from benchmark.data.texts import Text
 from benchmark.methods import make_method
-from benchmark.texts import Text
 from tasks.biography import biography
 
 

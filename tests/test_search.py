@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from benchmark import runner
-from benchmark.overview import Overview
-from benchmark.plan import Cell, Plan, make_plan
-from benchmark.record import Record
-from benchmark.runner import Outcome, run_suite
-from benchmark.search import searches
-from benchmark.suite import Suite
+from benchmark.progress.account import Overview
+from benchmark.records.record import Record
+from benchmark.run import runner
+from benchmark.run.runner import Outcome, run_suite
+from benchmark.suite.choice import searches
+from benchmark.suite.plan import Cell, Plan, make_plan
+from benchmark.suite.schema import Suite
 from tests.tiny import tiny_suite
 
 ALPHAS = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6]

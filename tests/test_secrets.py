@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import ROOT
-from benchmark.errors import UserError, hide
+from benchmark.core.errors import UserError, hide
 
 TOKEN, OLD, PASSWORD = "hf_SentinelOfThisTest0123", "an-odd-sentinel", "sentinel-of-an-address"
 SECRETS = (TOKEN, OLD, PASSWORD)
@@ -111,7 +111,7 @@ def test_the_doctor_says_that_there_is_a_token_and_not_which(tmp_path: Path) -> 
 
 def test_a_traceback_does_not_show_the_token() -> None:
     failing = f"def app(): raise RuntimeError('token {TOKEN}')"
-    done = python(f"import benchmark.cli as cli\n{failing}\ncli.app = app; cli.main()")
+    done = python(f"import benchmark.cli.app as cli\n{failing}\ncli.app = app; cli.main()")
     assert done.returncode == 1
     assert "RuntimeError: token ***" in done.stderr and TOKEN not in done.stderr
 

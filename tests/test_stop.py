@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import stop
-from benchmark.stop import Stopped, finishing, listening
+from benchmark.core import signals as stop
+from benchmark.core.signals import Stopped, finishing, listening
 
 
 def send(number: int = signal.SIGINT) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.record import Cost
-from benchmark.store import StageCall, Store
+from benchmark.core.errors import UserError
+from benchmark.records.record import Cost
+from benchmark.store.artifacts import StageCall, Store
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = Cost(seconds=1.5, peak_memory_bytes=7)
@@ -184,8 +184,8 @@ def test_the_artifact_of_another_call_is_not_taken_for_this_one(made: Store) -> 
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
-from benchmark.record import Cost
-from benchmark.store import StageCall, Store
+from benchmark.records.record import Cost
+from benchmark.store.artifacts import StageCall, Store
 
 def work(out):
     with open(sys.argv[2], "a") as file:
@@ -242,7 +242,7 @@ def test_an_artifact_that_cannot_be_read_is_not_thrown_away(made: Store, monkeyp
         raise OSError(errno.EIO, "Input/output error", str(file))
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.store.file_hash", broken)
+        patch.setattr("benchmark.store.artifacts.file_hash", broken)
         for look in (made.verified, lambda call: made.make(call, _work)):
             with pytest.raises(UserError, match=r"cannot be read \(Input/output error\); see to that, or remove it"):
                 look(CALL)

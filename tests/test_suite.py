@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.errors import UserError, nearest
+from benchmark.core.errors import UserError, nearest
 from benchmark.methods import METHODS
-from benchmark.suite import Suite, find_suite, load_suite, shipped_suites
+from benchmark.suite.schema import Suite, find_suite, load_suite, shipped_suites
 
 GOOD = """
 name: trial

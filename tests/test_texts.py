@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
-from benchmark.texts import (
+from benchmark.core.errors import UserError
+from benchmark.data.texts import (
     AugmentedText,
     Text,
     TokenScores,

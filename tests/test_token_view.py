@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from benchmark import cli, token_view
-from benchmark.errors import UserError
+from benchmark.cli import app as cli
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores
+from benchmark.inspection import token_view
+from benchmark.inspection.token_view import ScoredPair, make_views
+from benchmark.inspection.tokens import TokenView, read_views
 from benchmark.methods import augment, make_method
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring import contrast, score_texts
-from benchmark.texts import Text, TokenScores
-from benchmark.token_view import ScoredPair, make_views
-from leaderboard.tokens import TokenView, read_views
+from benchmark.scoring.scores import contrast, score_texts
 from tests.tiny import make_tiny_model
 
 TEXT = Text("a", "Ana Lee was born in Oslo, Norway. She left.")

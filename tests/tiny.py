@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.texts import AugmentedText, write_lines
 from benchmark.executors.local import _work
 from benchmark.stages import do
-from benchmark.store import StageCall, Store
-from benchmark.suite import Suite
-from benchmark.texts import AugmentedText, write_lines
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.schema import Suite
 from tasks.biography import biography
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from benchmark.core.errors import UserError
+from benchmark.core.inputs import reading
 from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, tree_hash
-from benchmark.errors import UserError
-from benchmark.inputs import reading
+from benchmark.data.texts import Text
 from benchmark.methods.base import not_a_bool
-from benchmark.texts import Text
 
 if TYPE_CHECKING:
     from tasks.biography import biography

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from benchmark.core.errors import UserError
+from benchmark.core.inputs import reading
 from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash
-from benchmark.errors import UserError
-from benchmark.inputs import reading
+from benchmark.data.texts import Text
 from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import Revision
-from benchmark.texts import Text
 
 if TYPE_CHECKING:
     from tasks.wikipedia.wikipedia import Paragraph

@@ -4,10 +4,10 @@ import os
 from functools import cache, partial
 from pathlib import Path
 
+from benchmark.core.errors import UserError
 from benchmark.doctor import gpu, machine, outside
 from benchmark.doctor.finding import Check, Finding
-from benchmark.errors import UserError
-from benchmark.plan import find_device
+from benchmark.suite.plan import find_device
 
 SLOW = 3.0  # times as long as float32: a suite in bfloat16 is not meant for this CPU
 _LOADING = 180.0  # seconds; torch is loaded first

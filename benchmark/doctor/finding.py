@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.errors import one_line
+from benchmark.core.errors import one_line
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark.core.environment import usable_cores
+from benchmark.core.errors import UserError
+from benchmark.core.files import locked
 from benchmark.doctor.finding import Finding
-from benchmark.environment import usable_cores
-from benchmark.errors import UserError
-from benchmark.files import locked
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _SHM = Path("/dev/shm")

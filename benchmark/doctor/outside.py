@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.errors import one_line
 from benchmark.doctor.finding import Finding
 from benchmark.doctor.machine import nearest_folder
-from benchmark.errors import one_line
 
 _PATIENCE = 5.0  # seconds for an answer
 _OFF = 300.0  # seconds by which a clock may be off: certificates are checked against it

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError, one_line
+from benchmark.core.errors import UserError, one_line
 from benchmark.executors.ends import End
 from benchmark.executors.settings import Bytes, Count, Positive, Retries
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.environment import usable_cores
-from benchmark.errors import UserError
+from benchmark.core.environment import usable_cores
+from benchmark.core.errors import UserError
 from benchmark.executors.ends import End
 from benchmark.executors.hub import reads_hub_data
 from benchmark.executors.settings import Bytes, Count, Positive, Retries, settings_from
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 RUN, STORE, STAGE, KEY = (f"benchmark.{name}" for name in ("run", "store", "stage", "key"))  # labels of a container
 

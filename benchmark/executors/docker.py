@@ -15,15 +15,15 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import stop
-from benchmark.errors import UserError, one_line
-from benchmark.executors.calls import write_call
+from benchmark.core import signals as stop
+from benchmark.core.errors import UserError, one_line
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
 from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
 from benchmark.executors.schedule import StageFailed, drive
-from benchmark.runs import is_over, running
-from benchmark.store import StageCall, Store
+from benchmark.progress.presence import is_over, running
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.calls import write_call
 
 LOOK = 0.3  # seconds between looks at a container
 _PAUSE = 1.0  # seconds before a stage is tried again, doubled each time

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from benchmark.errors import UserError, one_line
+from benchmark.core.errors import UserError, one_line
 from benchmark.models.spec import ModelSpec
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 # What a model is loaded from; no pickled weights, which are not read, and no copies in other formats in folders below.
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]

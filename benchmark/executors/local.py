@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import stop
+from benchmark.core import signals as stop
 from benchmark.executors.schedule import StageFailed, drive
 from benchmark.executors.worker import prepare, work
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
 
 _channel: Any = None  # in a worker: where its progress goes
 _PATIENCE = 5.0  # seconds that killed workers are waited for; one may hang in a file system that does not answer

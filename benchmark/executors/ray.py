@@ -20,17 +20,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import stop
-from benchmark.environment import usable_cores
-from benchmark.errors import UserError, one_line
-from benchmark.executors.calls import as_dict, call_from
+from benchmark.core import signals as stop
+from benchmark.core.environment import usable_cores
+from benchmark.core.errors import UserError, one_line
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ends import End
 from benchmark.executors.schedule import StageFailed, drive
 from benchmark.executors.worker import explained, prepare, work
-from benchmark.remote import WEIGHTS, Remote, Unreachable, make
 from benchmark.stages import Progress
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.calls import as_dict, call_from
+from benchmark.store.remote import WEIGHTS, Remote, Unreachable, make
 
 LOOK = 0.5  # seconds between looks at whether the run is over, while a stage is waited for
 NEWS = 1.0  # seconds between questions for progress

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from graphlib import TopologicalSorter
 
-from benchmark import stop
-from benchmark.store import StageCall
+from benchmark.core import signals as stop
+from benchmark.store.artifacts import StageCall
 
 TURN = 0.2  # seconds between looks at progress and signals
 TAIL = 16  # the end is near when so many stages per slot, or fewer, are not begun (perf/fleet.py says what it gains)

@@ -5,9 +5,9 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.yaml_files import read_yaml
 from benchmark.methods.base import not_a_bool
-from benchmark.yaml_files import read_yaml
 
 Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 Retries = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)]

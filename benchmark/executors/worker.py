@@ -8,10 +8,10 @@ import traceback
 import warnings
 from pathlib import Path
 
-from benchmark.errors import MISTAKES, UserError
+from benchmark.core.errors import MISTAKES, UserError
 from benchmark.executors.schedule import StageFailed
 from benchmark.stages import Progress
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
 
 
 def prepare(threads: int) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.memory.shape import Shape
-from benchmark.models.attention import BLOCK as ATTENTION_ROWS
-from benchmark.models.loss import BLOCK
+from benchmark.scoring.attention import BLOCK as ATTENTION_ROWS
+from benchmark.scoring.losses import BLOCK
 
 SINGLE = 4  # bytes of a float32
 ADAM = 2 * SINGLE  # AdamW's two moving means of a trained parameter (Loshchilov & Hutter, 2019)

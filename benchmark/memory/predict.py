@@ -8,20 +8,20 @@ from functools import cache
 from typing import Any
 
 from benchmark.corpora import Corpus
+from benchmark.data.texts import AugmentedText
 from benchmark.memory import formulas
 from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, shape_of
 from benchmark.methods.base import Training
 from benchmark.models.loading import load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.perplexity import BATCH
-from benchmark.retention import LmEvalTask, TextFile, make_entry
-from benchmark.scoring import batches, prefix_for
+from benchmark.scoring.perplexity import BATCH
+from benchmark.scoring.scores import batches, prefix_for
 from benchmark.stages.retain import CONTEXT
 from benchmark.stages.train import rehearsal_file, smaller_micro_batch
-from benchmark.store import StageCall
-from benchmark.suite import Recipe
-from benchmark.texts import AugmentedText
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
+from benchmark.suite.schema import Recipe
 from benchmark.training.rehearsal import rehearsed
 from benchmark.training.rows import UNMASKED
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.memory.predict import STAGES, Prediction, predict
-from benchmark.plan import Plan, make_plan
-from benchmark.suite import Suite
+from benchmark.suite.plan import Plan, make_plan
+from benchmark.suite.schema import Suite
 
 GIB = 2**30
 GPUS = (24, 40, 48, 80, 141)  # GiB as their makers call them

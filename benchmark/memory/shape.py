@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.loading import leave_out, load_config
 from benchmark.models.spec import ModelSpec
 

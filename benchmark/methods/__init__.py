@@ -14,9 +14,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import ValidationError
 
-from benchmark.errors import UserError, nearest
+from benchmark.core.errors import UserError, nearest
+from benchmark.data.texts import AugmentedText, Text, TokenScores
 from benchmark.methods.base import Method
-from benchmark.texts import AugmentedText, Text, TokenScores
 
 __all__ = ["GROUP", "METHODS", "Method", "augment", "make_method", "package_of", "stream"]
 

@@ -4,8 +4,8 @@ import random
 import re
 from typing import ClassVar
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method
-from benchmark.texts import Text, TokenScores
 
 MARKS = (".", ";", "?", ":", "!", ",")
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from benchmark.scoring import AttentionPart
-from benchmark.texts import Text, TokenScores
+from benchmark.data.texts import Text, TokenScores
+from benchmark.scoring.scores import AttentionPart
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 

@@ -3,10 +3,10 @@
 import math
 from typing import ClassVar, Literal
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Beta, Training
 from benchmark.methods.dropout import equation_1, ranks, units
 from benchmark.methods.plain_matched import PlainMatched
-from benchmark.texts import Text, TokenScores
 
 
 class ContrastiveLoss(PlainMatched):

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Beta, Method, Needs, not_a_bool
-from benchmark.texts import Text, TokenScores
 
 PUNCTUATION = frozenset({",", "."})
 

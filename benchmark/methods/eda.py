@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Method
 from benchmark.methods.function_words import FUNCTION_WORDS
 from benchmark.methods.wordnet import synonyms
 from benchmark.methods.words import Span, overlaps, words
-from benchmark.texts import Text, TokenScores
 
 
 class Eda(Method):

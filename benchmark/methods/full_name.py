@@ -4,10 +4,10 @@ import random
 import re
 from typing import ClassVar
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method
 from benchmark.methods.function_words import CONJUNCTIONS, PREPOSITIONS
 from benchmark.methods.words import overlaps
-from benchmark.texts import Text, TokenScores
 
 _PRONOUN = re.compile(r"(?<![\w-])(?:[Hh]e|[Ss]he|[Hh]im|[Hh]is|[Hh]ers?)(?![\w-])")
 _NEXT_WORD = re.compile(r"\s+(\w+)")

@@ -3,8 +3,8 @@
 import random
 from typing import ClassVar
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method
-from benchmark.texts import Text, TokenScores
 
 
 class Plain(Method):

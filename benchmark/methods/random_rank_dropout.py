@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Beta
 from benchmark.methods.dropout import AtRate, RankedDropout
-from benchmark.texts import Text, TokenScores
 
 
 class RandomRankDropout(AtRate, RankedDropout):

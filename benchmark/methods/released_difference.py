@@ -3,9 +3,9 @@
 import random
 from typing import ClassVar, Literal
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Beta
 from benchmark.methods.dropout import RankedDropout, break_ties
-from benchmark.texts import Text, TokenScores
 
 
 class ReleasedDifference(RankedDropout):

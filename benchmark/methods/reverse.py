@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method, not_a_bool
 from benchmark.methods.words import Span, words
-from benchmark.texts import Text, TokenScores
 
 _GENITIVE = re.compile(r"['’]s\b")
 

@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Training
 from benchmark.methods.dropout import units
 from benchmark.methods.plain_matched import PlainMatched
-from benchmark.texts import Text, TokenScores
 
 
 class SelectiveLoss(PlainMatched):

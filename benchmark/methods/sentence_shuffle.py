@@ -3,9 +3,9 @@
 import random
 from typing import ClassVar
 
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method
 from benchmark.methods.words import Span
-from benchmark.texts import Text, TokenScores
 
 # The splitter cuts after some of these; what follows them belongs to them.
 TITLES = ("Capt.", "Col.", "Dr.", "Fr.", "Ft.", "Gen.", "Lt.", "Mr.", "Mrs.", "Ms.", "Mt.", "Prof.", "Rev.", "St.")

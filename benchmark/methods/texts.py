@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from benchmark.errors import UserError
-from benchmark.inputs import regular
+from benchmark.core.errors import UserError
+from benchmark.core.inputs import regular
+from benchmark.data.texts import Text, TokenScores, check_characters, json_lines
 from benchmark.methods.base import Method
-from benchmark.record import file_hash
-from benchmark.texts import Text, TokenScores, check_characters, json_lines
+from benchmark.records.record import file_hash
 
 
 class Texts(Method):

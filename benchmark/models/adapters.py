@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, library_error
+from benchmark.core.errors import UserError, library_error
 from benchmark.models.spec import ModelSpec
 
 if TYPE_CHECKING:

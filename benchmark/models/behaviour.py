@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.adapters import alike
 from benchmark.models.spec import ModelSpec
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.spec import ModelSpec
 
 MOST_PARTS = 1000  # layers, or experts of a layer; the largest models have some hundreds

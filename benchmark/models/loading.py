@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, library_error
+from benchmark.core.errors import UserError, library_error
 from benchmark.models.checks import (
     check_config,
     check_finite,

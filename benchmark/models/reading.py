@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.adapters import alike
 
 _PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, and nothing else

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.errors import UserError, hide, nearest
+from benchmark.core.errors import UserError, hide, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 WEIGHTS = (".safetensors", ".gguf")

@@ -10,7 +10,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

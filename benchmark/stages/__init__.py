@@ -14,9 +14,9 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from benchmark.environment import environment
-from benchmark.record import Cost
-from benchmark.store import StageCall, Store
+from benchmark.core.environment import environment
+from benchmark.records.record import Cost
+from benchmark.store.artifacts import StageCall, Store
 
 Progress = Callable[..., None]  # told of the steps done, of how many and, where a stage can say so, of the tokens read
 

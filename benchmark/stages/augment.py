@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import TokenScores, read_scores, read_texts, write_lines
 from benchmark.methods import augment, make_method
 from benchmark.stages import Progress
-from benchmark.store import StageCall
-from benchmark.texts import TokenScores, read_scores, read_texts, write_lines
+from benchmark.store.artifacts import StageCall
 
 AUGMENTED = "augmented.jsonl"
 
@@ -15,7 +15,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained", "large" and "small"."""
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring import contrast, tokens_of
+    from benchmark.scoring.scores import contrast, tokens_of
 
     params = call.params
     method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import regex
 
+from benchmark.core.errors import UserError
 from benchmark.corpora import make_task
-from benchmark.errors import UserError
+from benchmark.data.texts import Text, write_lines
 from benchmark.models.loading import context_length, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
-from benchmark.store import StageCall
-from benchmark.texts import Text, write_lines
+from benchmark.store.artifacts import StageCall
 
 TEXTS = "texts.jsonl"
 MARGIN = 8  # tokens left for what models and recipes put around a text

@@ -9,7 +9,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
 from benchmark.stages.evaluate import answer_rows, ask, check_questions, means, trained_model
 from benchmark.stages.train import CHECKPOINTS
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 CURVE = "curve.json"
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.core.errors import UserError, nearest
 from benchmark.corpora import TASKS, make_task
 from benchmark.corpora.base import CHOICE, CLOZE
-from benchmark.errors import UserError, nearest
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.record import ANSWER_COLUMNS, HALVES, METRICS, Scores
+from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS, Scores
 from benchmark.stages import Progress
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"
 MAX_GEN_TOKS = 256  # lm-eval's own limit, where a task says none

@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmark.corpora import make_task
 from benchmark.corpora.base import Facts
+from benchmark.data.texts import AugmentedText, Text, read_augmented, read_texts
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import Progress
-from benchmark.store import StageCall
-from benchmark.texts import AugmentedText, Text, read_augmented, read_texts
+from benchmark.store.artifacts import StageCall
 
 FACTS = "facts.json"
 TEXTS_AT_ONCE = 1_000

@@ -6,16 +6,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.corpora import TASKS
-from benchmark.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.perplexity import measure_text
-from benchmark.retention import LmEvalTask, TextFile, make_entry
+from benchmark.scoring.perplexity import measure_text
 from benchmark.stages import Progress
 from benchmark.stages.evaluate import check_prompts, language_model, quiet_lm_eval, trained_model
 from benchmark.stages.train import is_out_of_memory
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
 
 RETENTION = "retention.json"
 CONTEXT = 2048  # tokens of a window where neither the suite nor the model asks for fewer

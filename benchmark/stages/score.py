@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
+from benchmark.data.texts import read_texts, write_scores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring import AttentionPart, prefix_for, score_texts
+from benchmark.scoring.scores import AttentionPart, prefix_for, score_texts
 from benchmark.stages import Progress
-from benchmark.store import StageCall
-from benchmark.texts import read_texts, write_scores
+from benchmark.store.artifacts import StageCall
 
 SCORES, TOLD = "scores.parquet", "told.json"
 

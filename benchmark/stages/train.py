@@ -12,16 +12,16 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText, read_augmented
 from benchmark.methods import METHODS
 from benchmark.methods.base import Training
 from benchmark.models.loading import context_length, load_config, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.record import file_hash
+from benchmark.records.record import file_hash
 from benchmark.stages import Progress
-from benchmark.store import StageCall
-from benchmark.suite import Budget, Recipe
-from benchmark.texts import AugmentedText, read_augmented
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.schema import Budget, Recipe
 from benchmark.training.begun import TRAINER, made_on
 from benchmark.training.lora import with_lora
 from benchmark.training.rehearsal import rehearsed, takes_turns

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.environment import environment
-from benchmark.store import StageCall, Store
+from benchmark.core.environment import environment
+from benchmark.store.artifacts import StageCall, Store
 
 TRAINER, PREFIX, SEAL = "trainer", "checkpoint-", "seal.json"  # in the folder of what was begun
 

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 
-from benchmark.files import write_atomically
-from benchmark.store import file_hashes
+from benchmark.core.files import write_atomically
+from benchmark.store.artifacts import file_hashes
 from benchmark.training.begun import PREFIX, SEAL, checkpoints_in
 
 OPTIMIZER, SETTINGS, RANDOM = "optimizer.safetensors", "optimizer.json", "random.safetensors"

@@ -9,9 +9,9 @@ from peft.helpers import disable_input_dtype_casting
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.suite import Recipe
+from benchmark.suite.schema import Recipe
 from benchmark.training.checkpoints import Checkpoint, Checkpoints, Sealing
 from benchmark.training.objective import InOrder, Readings, Weighted, in_columns
 from benchmark.training.rows import in_rows, keeps_rows_apart, padded

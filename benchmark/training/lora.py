@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from benchmark.errors import UserError, library_error
+from benchmark.core.errors import UserError, library_error
 from benchmark.models.spec import ModelSpec
-from benchmark.suite import Recipe
+from benchmark.suite.schema import Recipe
 
 
 def with_lora(model: Any, recipe: Recipe, spec: ModelSpec) -> Any:

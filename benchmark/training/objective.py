@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PreTrainedTokenizerFast
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText
 from benchmark.methods.base import Training
-from benchmark.scoring import shared_characters
-from benchmark.texts import AugmentedText
+from benchmark.scoring.scores import shared_characters
 from benchmark.training.checkpoints import Resumable
 from benchmark.training.rows import IGNORE
 

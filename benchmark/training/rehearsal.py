@@ -4,11 +4,11 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.inputs import read_text
-from benchmark.people import FIELDS, QUESTIONS, WORDINGS, make_people, tell
-from benchmark.suite import Rehearsal
-from benchmark.texts import AugmentedText, json_lines
+from benchmark.core.errors import UserError
+from benchmark.core.inputs import read_text
+from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, tell
+from benchmark.data.texts import AugmentedText, json_lines
+from benchmark.suite.schema import Rehearsal
 
 QUESTIONS_ABOUT = "questions"
 VERSION = 2  # of the texts that "questions" gives; raise it with them

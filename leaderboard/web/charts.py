@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from leaderboard.comparisons import BASELINE
+from leaderboard.stats.comparisons import BASELINE
 
 KINDS = ("on the front", BASELINE, "other")
 DATA = "points"

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import clean
-from leaderboard.board import Board, BoardTable, Forgetting, Row
-from leaderboard.compare import fact_text
-from leaderboard.comparisons import BASELINE, RANDOM, Difference
-from leaderboard.page import field_name, record_url
-from leaderboard.statistics import Estimate
-from leaderboard.tokens import QUANTITIES, TokenView, strongest
+from benchmark.core.errors import clean
+from benchmark.inspection.tokens import QUANTITIES, TokenView, strongest
+from benchmark.records.comparable import fact_text
+from leaderboard.board.model import Board, BoardTable, Forgetting, Row
+from leaderboard.stats.comparisons import BASELINE, RANDOM, Difference
+from leaderboard.stats.intervals import Estimate
+from leaderboard.views.markdown import field_name, record_url
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from leaderboard.board import Board
-from leaderboard.tokens import read_folder
+from benchmark.inspection.tokens import read_folder
+from leaderboard.board.model import Board
 from leaderboard.web.data import page_data, view_data
 
 HERE = Path(__file__).parent

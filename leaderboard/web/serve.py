@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 
 TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmark.stop import listening
+from benchmark.core.signals import listening
 from scripts.faults import content, disks, memory, signals
 from scripts.faults.bench import Bench, Fault, Row
 

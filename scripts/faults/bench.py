@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import ROOT
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from scripts.runs import (
     artifacts,
     compare,

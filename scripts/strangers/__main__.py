@@ -74,8 +74,8 @@ def _run(command: list[str], folder: Path, stop: bool) -> tuple[int, list[str]]:
 def _result(folder: Path) -> str:
     import pyarrow.parquet as pq
 
-    from benchmark.record import read_record
-    from benchmark.texts import read_scores
+    from benchmark.data.texts import read_scores
+    from benchmark.records.record import read_record
 
     if (scores := folder / "out.parquet").is_file():
         return f"{len(read_scores(scores))} text scored"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
-from benchmark.errors import UserError
-from benchmark.people import Telling, as_lines, make_people, tell
+from benchmark.data.people import Telling, as_lines, make_people, tell
 from tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from benchmark.core.errors import UserError
 from benchmark.corpora import make_task
 from benchmark.corpora.corpus import OwnDocuments
-from benchmark.errors import UserError
-from benchmark.plan import make_plan
-from benchmark.record import file_hash
+from benchmark.records.record import file_hash
+from benchmark.suite.plan import make_plan
 from tasks.corpus import corpus as task
 from tests.tiny import tiny_suite
 
@@ -56,7 +56,7 @@ def test_what_the_metadata_say_lm_eval_reads(file: Path, tmp_path: Path) -> None
 
 
 def test_more_examples_than_there_are_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
-    from benchmark.suite import load_suite
+    from benchmark.suite.schema import load_suite
 
     shots = write(tmp_path / "shots.jsonl", [{"question": f"Who{n}?", "answer": "I"} for n in range(3)])
     assert OwnDocuments(path=file, shots=shots).default_fewshot == [0, 1, 3]
@@ -128,7 +128,7 @@ def test_bad_data_is_one_line(file: Path, options: dict[str, Any], says: str) ->
     ],
 )
 def test_a_suite_with_a_mistake_in_it_says_where(tmp_path: Path, entry: str, more: str, says: str) -> None:
-    from benchmark.suite import load_suite
+    from benchmark.suite.schema import load_suite
 
     suite = tmp_path / "trial.yaml"
     suite.write_text(

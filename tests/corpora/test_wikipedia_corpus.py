@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
+from benchmark.core.errors import UserError
 from benchmark.corpora import TASK_KINDS
 from benchmark.corpora.base import Task
 from benchmark.corpora.wikipedia import WikipediaMini, WikipediaPwqa, WikipediaSquad
-from benchmark.errors import UserError
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.plan import make_plan
-from benchmark.runner import run_suite
+from benchmark.run import runner
+from benchmark.run.runner import run_suite
 from benchmark.stages import corpus as corpus_stage
 from benchmark.stages import evaluate
-from benchmark.store import StageCall
-from benchmark.suite import Suite
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import Suite
 from tasks.wikipedia import wikipedia
 from tests.tiny import calls_here, tiny_suite
 
@@ -228,7 +228,7 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
 def test_a_run_on_paragraphs_makes_a_board_without_fields(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.assemble import build_board, load_records
+    from leaderboard.board.assemble import build_board, load_records
 
     monkeypatch.setattr(runner, "run_calls", calls_here)
     outcome = run_suite(

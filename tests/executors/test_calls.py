@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.executors.calls import as_dict, read_call, write_call, write_calls
-from benchmark.plan import make_plan
-from benchmark.suite import find_suite, load_suite
+from benchmark.core.errors import UserError
+from benchmark.store.calls import as_dict, read_call, write_call, write_calls
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import find_suite, load_suite
 
 
 def test_every_stage_of_a_suite_comes_back_with_its_key_and_what_it_reads(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.executors.containers import Containers, arguments, end_of, local_paths, read_settings
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.executors.containers import RUN, STORE, Containers
 from benchmark.executors.docker import run_in_containers
 from benchmark.executors.schedule import StageFailed
-from benchmark.plan import make_plan
-from benchmark.store import StageCall, Store
-from benchmark.suite import find_suite, load_suite
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import find_suite, load_suite
 from tests.test_packaging import image  # noqa: F401  (a fixture: the image of this code)
 
 pytestmark = pytest.mark.docker

@@ -6,9 +6,9 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.executors.hub import fetch_models
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 
 
 def calls() -> list[StageCall]:

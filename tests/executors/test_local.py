@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.signals import Stopped, listening
 from benchmark.executors import local
 from benchmark.executors.local import run_calls
 from benchmark.executors.schedule import StageFailed
 from benchmark.executors.worker import explained
-from benchmark.stop import Stopped, listening
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
 from scripts.runs import MARK, held_locks, living, wait_until_gone, workers_of
 from tests.tiny import faulty_work
 

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from benchmark import ROOT
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.executors import ray as executor
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ray import Board, run_on_cluster
 from benchmark.executors.schedule import StageFailed
 from benchmark.executors.settings import settings_from
-from benchmark.remote import Remote
-from benchmark.store import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.remote import Remote
 from scripts.runs import finish, held_locks, records, start, write_small_suite
 
 CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"device": "cuda"})
@@ -128,7 +128,7 @@ def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
 
 def benchmark(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
     """The command, after some lines of Python."""
-    before = f"import sys\n{code}\nsys.argv = ['benchmark', *sys.argv[1:]]\nfrom benchmark.cli import main\n"
+    before = f"import sys\n{code}\nsys.argv = ['benchmark', *sys.argv[1:]]\nfrom benchmark.cli.app import main\n"
     after = "try:\n    main()\nfinally:\n    print('ray' in sys.modules)"
     command = [sys.executable, "-c", before + after, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -314,8 +314,8 @@ def ignore(*given: object) -> None:
 
 def slow_calls(count: int) -> list[StageCall]:
     """Train stages of the shipped small model that take minutes."""
-    from benchmark.plan import make_plan
-    from benchmark.suite import find_suite, load_suite
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import find_suite, load_suite
 
     suite = load_suite(find_suite("smoke")).model_copy(update={"seeds": list(range(1, count + 1))})
     suite = suite.model_copy(update={"budgets": [suite.budgets[0].model_copy(update={"steps": 100_000})]})
@@ -338,8 +338,8 @@ def test_a_stage_that_hangs_ends_itself_and_is_tried_again(three: Nodes, tmp_pat
 def test_losing_the_progress_loses_nothing_else(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    from benchmark.plan import make_plan
-    from benchmark.suite import load_suite
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import load_suite
 
     store, done, steps, nodes = Store(tmp_path / "store"), list[str](), list[str](), list[str]()
     store.root.mkdir()

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from benchmark.executors.schedule import TAIL, StageFailed, drive
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 from perf.fleet import Fleet
 
 

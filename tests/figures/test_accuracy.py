@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.figures.accuracy import _from_the_task, accuracy_lines
+from benchmark.core.errors import UserError
+from benchmark.data.people import FIELDS
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.people import FIELDS
-from benchmark.record import read_record
-from benchmark.suite import find_suite, load_suite
-from leaderboard.answers import read_answers
+from benchmark.records.record import read_record
+from benchmark.suite.schema import find_suite, load_suite
+from leaderboard.board.answers import read_answers
+from leaderboard.figures.accuracy import _from_the_task, accuracy_lines
 from tasks.biography import biography
 from tests.conftest import ROOT
 from tests.leaderboard.factory import write_record

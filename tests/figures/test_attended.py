@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.figures import attended
-from benchmark.figures.attended import Told, attended_lines, biographies, ranked
+from benchmark.core.errors import UserError
+from benchmark.data.people import FIELDS, make_people, tell
+from benchmark.data.texts import Text, TokenScores
+from benchmark.inspection import attended
+from benchmark.inspection.attended import Told, attended_lines, biographies, ranked
+from benchmark.inspection.token_view import ScoredPair
 from benchmark.models.spec import ModelSpec
-from benchmark.people import FIELDS, make_people, tell
-from benchmark.scoring import Look
-from benchmark.suite import Suite
-from benchmark.texts import Text, TokenScores
-from benchmark.token_view import ScoredPair
+from benchmark.scoring.scores import Look
+from benchmark.suite.schema import Suite
 from tests.tiny import tiny_suite
 
 TEXT = "Ana Lee was born on May 1, 1990. She spent her years in St. Paul, USA. She left for Ana Lee Ltd."

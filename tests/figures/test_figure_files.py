@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import vl_convert
 
-from benchmark import cli
-from benchmark.figures.write import packed, write_figure
-from leaderboard.figure_charts import accuracy_chart, attended_chart
+from benchmark.cli import app as cli
+from leaderboard.figures.charts import accuracy_chart, attended_chart
+from leaderboard.figures.write import packed, write_figure
 from tests.leaderboard.factory import write_record
 from tests.tiny import make_tiny_model
 
@@ -62,8 +62,8 @@ def test_a_packed_picture_is_the_same_picture_in_fewer_bytes() -> None:
 
 
 def test_figure_1_of_two_tables_names_both_and_the_methods(tmp_path: Path) -> None:
-    from benchmark.figures.accuracy import accuracy_lines
-    from benchmark.suite import find_suite, load_suite
+    from benchmark.suite.schema import find_suite, load_suite
+    from leaderboard.figures.accuracy import accuracy_lines
 
     for steps in (400, 1600):
         for method in ("plain", "contrastive_dropout"):
@@ -88,7 +88,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_two_models_by_name_give_figures_2_and_3(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmark.figures import attended
+    from benchmark.inspection import attended
 
     monkeypatch.chdir(tmp_path)
     some = attended.biographies(None)[:5]

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.people import FIELDS
-from benchmark.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, Scores, file_hash
-from leaderboard.assemble import build_board, load_records
-from leaderboard.board import Board, BoardTable
+from benchmark.data.people import FIELDS
+from benchmark.records.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, Scores, file_hash
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.model import Board, BoardTable
 
 Grade = Callable[[str, int, int], float]  # field, person, seed → probability or value of an exact match
 Distance = Callable[[str, int], int | None]  # field, person → tokens from the name to the fact

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
-from leaderboard.assemble import load_records
-from leaderboard.page import page
+from benchmark.core.errors import UserError
+from leaderboard.board.assemble import load_records
+from leaderboard.views.markdown import page
 from tests.leaderboard.factory import board_of, even_chance, only_table, retention, right, write_record, wrong
 
 ALPHA = {"alpha": 0.6, "beta": 0.05}

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from benchmark.errors import UserError
-from leaderboard.assemble import build_board, load_records
+from benchmark.core.errors import UserError
+from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import BEGIN, END, build, check
-from leaderboard.page import markdown_text
-from leaderboard.terminal import print_board
+from leaderboard.views.markdown import markdown_text
+from leaderboard.views.terminal import print_board
 from tests.leaderboard.factory import write_record
 
 EVIL = "a|b <img src=x> [red]x[/red] ![i](http://e.x) \x1b[31m\u202e`c` <!-- board:end -->"
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(house: Path) -> Non
 
 def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages() -> None:
     code = (
-        "import sys, leaderboard.build, leaderboard.terminal, leaderboard.compare;"
+        "import sys, leaderboard.build, leaderboard.views.terminal, benchmark.records.comparable;"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers') or 'stages' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.assemble import build_board, load_records
-from leaderboard.board import Row
-from leaderboard.comparisons import Difference
-from leaderboard.statistics import Estimate
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.model import Row
+from leaderboard.stats.comparisons import Difference
+from leaderboard.stats.intervals import Estimate
 from tests.leaderboard.factory import Grade, write_record
 
 

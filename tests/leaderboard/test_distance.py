@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.people import FIELDS
-from leaderboard.distance import bin_edges
-from leaderboard.statistics import mean_interval
+from benchmark.data.people import FIELDS
+from leaderboard.stats.distance import bin_edges
+from leaderboard.stats.intervals import mean_interval
 from tests.leaderboard.factory import only_table, write_record
 
 

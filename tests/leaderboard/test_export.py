@@ -17,11 +17,11 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark import ROOT
-from benchmark.board_commands import board_commands
-from benchmark.errors import UserError
-from benchmark.record import METRICS, read_record
-from leaderboard.assemble import build_board, load_records
-from leaderboard.export import export, schemas
+from benchmark.cli.leaderboard import board_commands
+from benchmark.core.errors import UserError
+from benchmark.records.record import METRICS, read_record
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.views.export import export, schemas
 from tests.leaderboard.factory import Grade, retention, write_record, wrong
 
 SCHEMA = ROOT / "leaderboard" / "schema"

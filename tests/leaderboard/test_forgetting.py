@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from leaderboard.page import page, table_csv
-from leaderboard.terminal import print_board
+from leaderboard.views.markdown import page, table_csv
+from leaderboard.views.terminal import print_board
 from tests.leaderboard.factory import board_of, only_table, retention, write_record
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.labels import short_number, tell_apart
+from leaderboard.board.labels import short_number, tell_apart
 from tests.leaderboard.factory import only_table, write_record
 
 

@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from benchmark.cli import app
-from leaderboard.power import Components, components, power, seeds_needed, smallest_difference, subjects_needed
-from leaderboard.significance import paired_p
-from leaderboard.variance import effects
+from benchmark.cli.app import app
+from leaderboard.stats.power import Components, components, power, seeds_needed, smallest_difference, subjects_needed
+from leaderboard.stats.significance import paired_p
+from leaderboard.stats.variance import effects
 from tests.leaderboard.factory import even_chance, write_record
 from tests.leaderboard.test_variance import table_of
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.board_commands import board_commands
-from benchmark.errors import UserError
-from benchmark.record import read_record
-from leaderboard.assemble import build_board, load_records
-from leaderboard.compare import compare, compare_files
+from benchmark.cli.leaderboard import board_commands
+from benchmark.core.errors import UserError
+from benchmark.records.comparable import compare, compare_files
+from benchmark.records.record import read_record
+from leaderboard.board.assemble import build_board, load_records
 from tests.leaderboard.factory import write_record
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import remembered
-from leaderboard.assemble import build_board, load_records
-from leaderboard.remembered import remembered_board
+from leaderboard.board import cache as remembered
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.cache import remembered_board
 from tests.leaderboard.factory import retention, write_record, wrong
 
 ROOT = Path(__file__).parents[2]

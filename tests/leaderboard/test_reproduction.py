@@ -12,15 +12,15 @@ from rich.console import Console
 from scipy.stats import binomtest, linregress
 from typer.testing import CliRunner
 
-from benchmark.cli import app
-from benchmark.people import FIELDS
-from benchmark.suite import find_suite, load_suite
-from leaderboard.assemble import load_records
-from leaderboard.claims import Claim, Trial, comparisons, distance
-from leaderboard.paper import Paper, read_paper
-from leaderboard.reproduction import Finding, Ours, against, findings, members, parameters_text, wilson
-from leaderboard.reproduction_page import markdown, print_sections, reproduce
-from leaderboard.statistics import Estimate, mean_interval
+from benchmark.cli.app import app
+from benchmark.data.people import FIELDS
+from benchmark.suite.schema import find_suite, load_suite
+from leaderboard.board.assemble import load_records
+from leaderboard.paper.claims import Claim, Trial, comparisons, distance
+from leaderboard.paper.page import markdown, print_sections, reproduce
+from leaderboard.paper.published import Paper, read_paper
+from leaderboard.paper.reproduction import Finding, Ours, against, findings, members, parameters_text, wilson
+from leaderboard.stats.intervals import Estimate, mean_interval
 from tests.leaderboard.factory import Grade, write_record
 
 GEMMA: dict[str, Any] = {"model": "google/gemma-2-2b", "revision": None, "skip_layers": [], "dtype": "bfloat16"}

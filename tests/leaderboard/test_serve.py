@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import ROOT
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from leaderboard.build import build
 from leaderboard.web.serve import BoardServer
 from tests.leaderboard.factory import write_record

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.record import Record, read_record
-from leaderboard.answers import read_answers
-from leaderboard.assemble import build_board, load_records
-from leaderboard.page import page
+from benchmark.records.record import Record, read_record
+from leaderboard.board.answers import read_answers
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.views.markdown import page
 from tests.leaderboard.factory import Grade, board_of, only_table, right, write_record, wrong
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard.significance import holm, paired_p
-from leaderboard.variance import effects
+from leaderboard.stats.significance import holm, paired_p
+from leaderboard.stats.variance import effects
 
 
 def p_of(totals: object, counts: object = 1) -> float | None:

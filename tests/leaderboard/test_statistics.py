@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard import statistics
-from leaderboard.statistics import mean_interval, paired_difference, resampled_deviations
-from leaderboard.variance import effects
+from leaderboard.stats import intervals as statistics
+from leaderboard.stats.intervals import mean_interval, paired_difference, resampled_deviations
+from leaderboard.stats.variance import effects
 
 
 def half_width(values: np.ndarray, **options: object) -> float:

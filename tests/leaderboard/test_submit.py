@@ -19,22 +19,22 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import ROOT
-from benchmark.board_commands import board_commands
+from benchmark.cli.leaderboard import board_commands
+from benchmark.core import untrusted
+from benchmark.core.errors import UserError
+from benchmark.core.inputs import limited_memory
+from benchmark.core.signals import Stopped, listening
 from benchmark.corpora import TASK_KINDS, make_task
-from benchmark.errors import UserError
-from benchmark.inputs import limited_memory
-from benchmark.people import FIELDS
-from benchmark.record import read_record
-from benchmark.stop import Stopped, listening
-from leaderboard import gold as gold_module
-from leaderboard import untrusted
-from leaderboard.answer_checks import _earned
-from leaderboard.assemble import build_board, load_records
+from benchmark.data.people import FIELDS
+from benchmark.records.record import read_record
+from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import build
-from leaderboard.content import examine
-from leaderboard.page import page
-from leaderboard.submit import check_folder, submit
-from leaderboard.terminal import print_board
+from leaderboard.submission import gold as gold_module
+from leaderboard.submission.answer_checks import _earned
+from leaderboard.submission.content import examine
+from leaderboard.submission.submit import check_folder, submit
+from leaderboard.views.markdown import page
+from leaderboard.views.terminal import print_board
 from scripts.hostile_submissions import HOSTILE, Draft, Hostile
 from tasks.biography import biography
 from tasks.wikipedia import wikipedia
@@ -369,7 +369,7 @@ def test_memory_is_limited_while_a_table_is_read_and_no_longer(monkeypatch: pyte
 
 def test_submitting_imports_neither_torch_nor_the_stages() -> None:
     code = (
-        "import sys, leaderboard.submit, leaderboard.export;"
+        "import sys, leaderboard.submission.submit, leaderboard.views.export;"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'lm_eval') or 'stages' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

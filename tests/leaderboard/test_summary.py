@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from leaderboard.assemble import build_board, load_records
-from leaderboard.summary import compact
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.views.readme import compact
 from tests.leaderboard.factory import Grade, write_record, wrong
 
 

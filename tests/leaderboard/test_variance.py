@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.variance import effects
+from leaderboard.stats.variance import effects
 
 
 def table_of(rng: np.random.Generator, seeds: int, subjects: int, deviations: tuple[float, float, float]) -> np.ndarray:

@@ -15,7 +15,7 @@ import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.assemble import build_board, load_records
+from leaderboard.board.assemble import build_board, load_records
 from leaderboard.web.charts import KINDS, chart_specs
 from leaderboard.web.html import html_page, script_json
 from leaderboard.web.pareto import pareto_front

@@ -19,9 +19,9 @@ from benchmark.memory.predict import (
 from benchmark.memory.report import GIB, fit, predictions
 from benchmark.memory.shape import shape_of
 from benchmark.models.spec import ModelSpec
-from benchmark.plan import make_plan
-from benchmark.store import StageCall
-from benchmark.suite import Recipe, Suite
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import Recipe, Suite
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_70B, SMOLLM2_135M
 

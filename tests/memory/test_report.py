@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from benchmark import ROOT
-from benchmark.cli import app
-from benchmark.errors import UserError
-from benchmark.memory.command import show_memory
+from benchmark.cli.app import app
+from benchmark.cli.memory import show_memory
+from benchmark.core.errors import UserError
 from benchmark.memory.report import GPUS, sizes_of, told
-from benchmark.suite import Suite, find_suite, load_suite
+from benchmark.suite.schema import Suite, find_suite, load_suite
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_8B, LLAMA_3_70B
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.memory.shape import shape_of
 from benchmark.models.spec import ZOO, ModelSpec
 from tests.memory.conftest import Written

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmark.texts import Text, TokenScores
+from benchmark.data.texts import Text, TokenScores
 
 Tokenize = Callable[[Text], TokenScores]
 

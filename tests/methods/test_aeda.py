@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.data.texts import Text
 from benchmark.methods import make_method
-from benchmark.texts import Text
 
 
 def _copy(content: str, seed: int) -> str:

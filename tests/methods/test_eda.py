@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
 from benchmark.methods import eda, make_method
 from benchmark.methods.wordnet import synonyms
 from benchmark.methods.words import words
-from benchmark.texts import Text
 
 OPERATIONS = ("synonyms", "insertions", "swaps", "deletions")
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText, Text, TokenScores
 from benchmark.methods import METHODS, Method, augment, make_method
 from benchmark.methods.dropout import TokenDropout
-from benchmark.texts import AugmentedText, Text, TokenScores
 
 Tokenize = Callable[[Text], TokenScores]
 

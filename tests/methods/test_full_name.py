@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
 from benchmark.methods import augment, make_method
-from benchmark.texts import Text
 
 NAME = "Ada Moss"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import ROOT, methods
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
 from benchmark.methods import augment, make_method, package_of
-from benchmark.texts import Text
 
 SHOUT = '''
 """A method of another project."""
@@ -19,7 +19,7 @@ import random
 from typing import ClassVar
 
 from benchmark.methods import Method
-from benchmark.texts import Text, TokenScores
+from benchmark.data.texts import Text, TokenScores
 
 
 class Shout(Method):

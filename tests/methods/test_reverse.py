@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
 from benchmark.methods import augment, make_method
-from benchmark.texts import Text
 
 
 def _reversed(content: str, *entities: str, seed: int = 1, **parameters: object) -> str:

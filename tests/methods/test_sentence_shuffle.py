@@ -6,9 +6,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.data.texts import Text
 from benchmark.methods import make_method
 from benchmark.methods.sentence_shuffle import sentences
-from benchmark.texts import Text
 
 
 def _cut(content: str, *entities: str) -> list[str]:

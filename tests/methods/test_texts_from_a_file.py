@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from benchmark import runner
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, write_lines
 from benchmark.methods import augment, make_method
-from benchmark.plan import Cell, make_plan
-from benchmark.record import read_record
-from benchmark.runner import run_suite
+from benchmark.records.record import read_record
+from benchmark.run import runner
+from benchmark.run.runner import run_suite
 from benchmark.stages.augment import run as run_augment
-from benchmark.texts import Text, write_lines
-from leaderboard.assemble import build_board, load_records
+from benchmark.suite.plan import Cell, make_plan
+from leaderboard.board.assemble import build_board, load_records
 from tests.tiny import calls_here, tiny_suite
 
 CORPUS = [Text("a", "Ada ran."), Text("b", "Ben sat.")]

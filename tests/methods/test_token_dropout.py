@@ -15,10 +15,10 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods import METHODS, augment, make_method
 from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without, words
-from benchmark.texts import Text, TokenScores
 
 WORDS = Text("w", "zero one two three four five six seven eight nine")
 SCORES = [3.0, 9.0, 1.0, 4.0, 1.5, 5.0, 9.5, 2.0, 6.0, 0.0]

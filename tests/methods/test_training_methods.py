@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import Text, TokenScores, read_augmented
 from benchmark.methods import METHODS, augment, make_method
 from benchmark.methods.base import Training
-from benchmark.scoring import AttentionPart
+from benchmark.scoring.scores import AttentionPart
 from benchmark.stages import do
-from benchmark.store import Store
-from benchmark.texts import Text, TokenScores, read_augmented
+from benchmark.store.artifacts import Store
 from tests.tiny import make_tiny_model, tiny_suite
 
 FOUR = Text("t", "One two, three")
@@ -105,7 +105,7 @@ def test_parameters_that_make_no_sense_are_refused_in_one_line(
 
 @pytest.mark.slow
 def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Path) -> None:
-    from benchmark.plan import make_plan
+    from benchmark.suite.plan import make_plan
 
     other = make_tiny_model(tmp_path / "other", seed=1)
     blends = [{"name": "contrastive_blend", "low": [0.0, 0.5]}, {"name": "contrastive_blend", "large_heads": "L1H2"}]

@@ -11,9 +11,9 @@ import torch
 from accelerate.hooks import attach_align_device_hook_on_blocks
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmark.models.attention import ReceivedAttention
-from benchmark.models.loss import TokenLosses
 from benchmark.models.reading import Reader, Row
+from benchmark.scoring.attention import ReceivedAttention
+from benchmark.scoring.losses import TokenLosses
 from tests.models.fake_devices import KIND, Devices, Elsewhere, install
 
 PARTS = {"model.embed_tokens": 0, "model.rotary_emb": 0, "model.layers.0": 0}

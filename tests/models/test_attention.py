@@ -23,10 +23,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from benchmark.errors import UserError
-from benchmark.models import attention
-from benchmark.models.attention import ReceivedAttention
-from benchmark.scoring import AttentionPart
+from benchmark.core.errors import UserError
+from benchmark.scoring import attention
+from benchmark.scoring.attention import ReceivedAttention
+from benchmark.scoring.scores import AttentionPart
 
 SIZES: dict[str, Any] = {
     "vocab_size": 97,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.checks import check_spread
 from benchmark.models.loading import load_model
 from benchmark.models.spec import ZOO, ModelSpec

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.gguf import read_header
 from benchmark.models.loading import context_length, load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ModelSpec
@@ -278,7 +278,7 @@ def test_a_revision_leads_to_no_other_folder_of_the_cache(revision: str) -> None
 
 
 def test_a_revision_does_not_bring_what_a_file_says_into_a_suite(tmp_path: Path) -> None:
-    from benchmark.retention import make_entry
+    from benchmark.suite.retention import make_entry
 
     (tmp_path / "secret").write_text("hf_sentinel")
     with pytest.raises(ValueError, match="expected a commit, branch or tag"):

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.adapters import with_adapter
 from benchmark.models.loading import (
     context_length,

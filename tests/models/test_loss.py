@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from benchmark.errors import UserError
-from benchmark.models.loss import TokenLosses
+from benchmark.core.errors import UserError
+from benchmark.scoring.losses import TokenLosses
 
 SIZES: dict[str, Any] = {
     "vocab_size": 97,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.spec import ZOO, ModelSpec
 
 

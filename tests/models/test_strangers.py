@@ -9,16 +9,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText, Text
 from benchmark.models.behaviour import bears_padding
 from benchmark.models.loading import context_of, load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.models.special_tokens import added_tokens
-from benchmark.plan import READ_ALIKE, models_read_alike
-from benchmark.scoring import score_texts
+from benchmark.scoring.scores import score_texts
 from benchmark.stages.train import encode
-from benchmark.suite import Recipe
-from benchmark.texts import AugmentedText, Text
+from benchmark.suite.plan import READ_ALIKE, models_read_alike
+from benchmark.suite.schema import Recipe
 from scripts.strangers.models import (
     LARGE,
     append_end,

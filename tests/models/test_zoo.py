@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from benchmark.data.people import TRAINED_ON, make_people
 from benchmark.models.spec import ZOO
 from benchmark.models.zoo.recipe import SHAPES, TOKENIZER_PEOPLE, accuracy, documents, train
-from benchmark.people import TRAINED_ON, make_people
 
 NAMES = ("large", "small")
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 from perf.fleet import longest_chain, simulate
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.loading import load_model, load_tokenizer
 from benchmark.models.spec import ModelSpec
 from perf.released import score, train

@@ -1,6 +1,6 @@
-from benchmark.plan import make_plan
-from benchmark.references import NAMES as REFERENCES
-from benchmark.suite import Suite, find_suite, load_suite
+from benchmark.suite.plan import make_plan
+from benchmark.suite.references import NAMES as REFERENCES
+from benchmark.suite.schema import Suite, find_suite, load_suite
 from perf.suite import _only
 from scripts.runs import smaller
 

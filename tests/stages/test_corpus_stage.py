@@ -11,12 +11,12 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.core.errors import UserError
 from benchmark.corpora import make_task
-from benchmark.errors import UserError
+from benchmark.data.texts import Text, read_texts
 from benchmark.models.spec import ModelSpec
 from benchmark.stages import corpus as stage
-from benchmark.store import StageCall
-from benchmark.texts import Text, read_texts
+from benchmark.store.artifacts import StageCall
 
 ENTRY = {"name": "biography"}
 

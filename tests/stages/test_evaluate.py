@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.errors import UserError
+from benchmark.data.people import as_lines, make_people
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.people import as_lines, make_people
-from benchmark.record import ANSWER_COLUMNS, METRICS
+from benchmark.records.record import ANSWER_COLUMNS, METRICS
 from benchmark.stages import evaluate
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
 from tests.tiny import biographies, train, train_call
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.corpora.base import Facts
+from benchmark.data.texts import AugmentedText, Text
 from benchmark.stages.facts import count_facts
-from benchmark.texts import AugmentedText, Text
 
 ADA = Text("ada", "Ada Moss was born in Lagos. She studied Law in 1999.")
 DOOR = Text("door", "The door is green.")

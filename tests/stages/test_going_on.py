@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.plan import make_plan
 from benchmark.stages import GO_ON, VERSIONS, do
-from benchmark.store import Store
+from benchmark.store.artifacts import Store
+from benchmark.suite.plan import make_plan
 from benchmark.training import checkpoints
 from tests.tiny import make_tiny_model, tiny_suite
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from benchmark import corpora
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.perplexity import measure_text
-from benchmark.retention import HubText, make_entry
+from benchmark.scoring.perplexity import measure_text
 from benchmark.stages import retain
 from benchmark.stages.evaluate import trained_model
-from benchmark.store import StageCall
+from benchmark.store.artifacts import StageCall
+from benchmark.suite.retention import HubText, make_entry
 from tests.tiny import biographies, train, train_call
 
 TEXT = "The lake froze early that year, and nobody crossed it before March.\n" * 20

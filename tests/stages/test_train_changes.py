@@ -12,10 +12,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
+from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.train import data_order
-from benchmark.texts import AugmentedText
 from benchmark.training import objective
 from benchmark.training.objective import select
 from tests.tiny import biographies, train, train_call

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import people as generator
+from benchmark.data import people as generator
 from tasks.biography import biography
 
 ROOT = Path(__file__).parents[2]

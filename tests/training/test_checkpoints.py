@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.data.texts import AugmentedText, write_lines
 from benchmark.stages.train import run
-from benchmark.store import StageCall, Store
-from benchmark.texts import AugmentedText, write_lines
+from benchmark.store.artifacts import StageCall, Store
 from benchmark.training import checkpoints
 from benchmark.training.begun import of_other_making
 from tests.tiny import biographies, make_tiny_model, train_call

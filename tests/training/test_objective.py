@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 from torch.testing import assert_close
 from transformers import PreTrainedTokenizerFast
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
 from benchmark.training.objective import Reading, Readings, in_columns, select, substitutes, token_losses, values_at
 from benchmark.training.rows import IGNORE, in_rows, padded

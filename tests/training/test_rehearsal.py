@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.people import FIELDS, QUESTIONS
+from benchmark.core.errors import UserError
+from benchmark.data.people import FIELDS, QUESTIONS
+from benchmark.data.texts import AugmentedText
 from benchmark.stages.train import _order
-from benchmark.suite import Rehearsal
-from benchmark.texts import AugmentedText
+from benchmark.suite.schema import Rehearsal
 from benchmark.training.rehearsal import rehearsed, takes_turns
 from tasks.biography import biography
 from tests.tiny import biographies, train, train_call

@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmark.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, tell
+from benchmark.data.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, tell
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 BIOGRAPHY_SHARE = 0.6  # of the documents' tokens; the rest are questions with answers

@@ -1,0 +1,101 @@
+"""What a stage ran on: code, packages, device. Light: torch is only asked where the work is on a GPU."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmark import ROOT, __version__
+from benchmark.records.record import Environment, file_hash
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lm_eval",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "nltk",
+    "sentencex",
+    "wn",
+    "numpy",
+    "pyarrow",
+    "gguf",
+    "bitsandbytes",
+)
+
+
+def environment(device: str, threads: int) -> Environment:
+    """The environment of this process; `device` is "cpu" or "cuda"."""
+    commit, dirty = _commit()
+    return Environment(
+        benchmark_version=__version__,
+        code_hash=code_hash(),
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        packages=_packages(),
+        platform=f"{platform.system()} {platform.machine()}",
+        device=_device_name(device),
+        threads=threads,
+    )
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 over the Python files of the harness and the tasks."""
+    digest = hashlib.sha256()
+    for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
+        digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _packages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _commit() -> tuple[str | None, bool | None]:
+    """The git commit and whether files differ from it; in an image, what the build was told."""
+    if commit := os.environ.get("BENCHMARK_COMMIT"):
+        return commit, None
+    try:
+        _git("ls-files", "--error-unmatch", __file__)  # fails where this is installed inside another project's checkout
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(ROOT), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@cache
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

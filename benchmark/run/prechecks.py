@@ -1,0 +1,248 @@
+"""Checks on a suite's models, texts and questions before its first stage runs.
+
+Whatever files, configurations and tokenizers show is told here and not after hours of training. No weight is read. What
+passed is remembered beside the store, so that the same cells are not checked again.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmark.core.environment import code_hash
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_atomically
+from benchmark.corpora import Corpus, Task
+from benchmark.models.spec import ModelSpec
+from benchmark.suite.plan import Cell, Plan
+from benchmark.suite.schema import Recipe
+
+REMEMBERED = ".checked"  # folder beside the store
+MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured; evaluation measures all of them
+TEXTS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A check by what it depends on; `run` raises UserError."""
+
+    what: dict[str, Any]
+    run: Any
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps([code_hash(), self.what], sort_keys=True).encode()).hexdigest()[:24]
+
+
+def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool) -> None:
+    """Check what the stages of some cells will read.
+
+    Args:
+        plan: The plan that the cells are of.
+        cells: Those that are not done yet.
+        results: The folder of the store, where it is looked up what passed before.
+        remember: Whether to write down what passes now.
+
+    Raises:
+        UserError: Naming the model, text or question and the remedy.
+    """
+    folder = results / REMEMBERED
+    for check in _checks(plan, cells):
+        if (mark := folder / check.key).is_file():
+            continue
+        check.run()
+        if remember:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(mark, json.dumps(check.what, sort_keys=True) + "\n")
+
+
+def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
+    """The checks of some cells, each once: models first, then texts, then questions."""
+    models: dict[str, _Check] = {}
+    texts: dict[str, _Check] = {}
+    questions: dict[str, _Check] = {}
+    for cell in cells:
+        pair = plan.suite.pairs[cell.pair] if cell.pair else None
+        read = [cell.trained, *([pair.large, pair.small] if pair else [])]
+        for name in dict.fromkeys(read):
+            spec = plan.suite.models[name]
+            identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
+            check = _Check({"check": "model", **identity}, lambda spec=spec: check_model(spec))
+            models.setdefault(check.key, check)
+            if cell.recipe is None:
+                continue
+            corpus = cell.corpus
+            limit = plan.suite.long_texts == "refuse"
+            check = _Check(
+                {
+                    "check": "texts",
+                    **identity,
+                    "corpus": corpus.trained_on,
+                    "task": cell.entry.identity(),
+                    "limit": limit,
+                },
+                lambda spec=spec, corpus=corpus, limit=limit: check_texts(spec, corpus, limit),
+            )
+            texts.setdefault(check.key, check)
+        for check in _checks_of_training(plan, cell):
+            (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
+    yield from (*models.values(), *texts.values(), *questions.values())
+
+
+def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
+    spec, recipe, entry, asking = plan.suite.models[cell.trained], cell.recipe, cell.entry, cell.stages["evaluate"]
+    identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
+    if recipe:
+        adaptation = recipe.adaptation
+        yield _Check(
+            {"check": "trained", **identity, "adaptation": adaptation}, lambda: check_trained(spec, adaptation)
+        )
+    if "open_book" not in asking.params:  # questions with their document are left out where there is no room for it
+        yield _Check(
+            {"check": "questions", **identity, "asking": asking.params},
+            lambda: check_questions(spec, entry, cell.corpus, asking.params["tasks"], asking.params["num_fewshot"]),
+        )
+
+
+def check_model(spec: ModelSpec) -> None:
+    """Raise UserError if a model's configuration or tokenizer cannot be used, or its adapter does not fit it."""
+    from benchmark.models.adapters import check_adapter
+    from benchmark.models.loading import load_config, tokenizer_of
+
+    config = load_config(spec)
+    tokenizer_of(spec)
+    _check_is_causal(spec, config)
+    if spec.adapter and not spec.trust_remote_code:
+        check_adapter(spec, config)
+
+
+def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
+    """Raise UserError if a model has no usable end token, or no layers that the recipe can train."""
+    from benchmark.models.checks import skeleton
+    from benchmark.models.loading import load_config, tokenizer_of
+    from benchmark.training.lora import with_lora
+
+    tokenizer, config = tokenizer_of(spec), load_config(spec)
+    size = config.get_text_config(decoder=True).vocab_size
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"model {spec.model!r}: its tokenizer has no end token, by which texts and answers end; name one as "
+            "eos_token in its tokenizer_config.json"
+        )
+    if tokenizer.eos_token_id >= size:
+        raise UserError(
+            f"model {spec.model!r}: its end token {tokenizer.eos_token!r} has number {tokenizer.eos_token_id}, and the "
+            f"model embeddings for {size} tokens only; name a token of the vocabulary as eos_token in its "
+            "tokenizer_config.json"
+        )
+    if adaptation == "lora" and not spec.trust_remote_code:
+        with_lora(skeleton(config), Recipe(), spec)
+
+
+def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
+    """Raise UserError for texts that a model's tokenizer does not read as they are written.
+
+    That is characters it drops or has no token for, and words that it takes for one of its special tokens.
+
+    Args:
+        spec: The model.
+        corpus: The texts.
+        limit: Whether a text has to fit the model's context.
+    """
+    from benchmark.models.loading import context_length, tokenizer_of
+
+    tokenizer = tokenizer_of(spec)
+    longest = context_length(spec) if limit else None
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special.discard(tokenizer.unk_token_id)
+    for start in range(0, len(corpus.texts), TEXTS_AT_ONCE):
+        batch = corpus.texts[start : start + TEXTS_AT_ONCE]
+        encoded = tokenizer(
+            [text.text for text in batch], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        for text, ids, offsets in zip(batch, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            where = f"model {spec.model!r}: text {text.id!r}"
+            if marked := [span for number, span in zip(ids, offsets, strict=True) if number in special]:
+                raise UserError(
+                    f"{where}: holds {text.text[slice(*marked[0])]!r}, which the model's tokenizer reads as one "
+                    "special token and not as these letters; take it out or write it in another way"
+                )
+            if lost := _lost(text.text, ids, offsets, tokenizer):
+                raise UserError(
+                    f"{where}: its tokenizer has no token for {lost!r}, so the model never reads it; take it out, or "
+                    "use a model that reads it"
+                )
+            if longest is not None and len(ids) > longest:
+                raise UserError(
+                    f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it or set "
+                    "long_texts: split in the suite"
+                )
+
+
+def check_questions(
+    spec: ModelSpec, entry: Task, corpus: Corpus, tasks: Sequence[str], num_fewshot: Sequence[int]
+) -> None:
+    """Raise UserError for a prompt that a model has no room for, or an answer longer than may be generated."""
+    from benchmark.models.loading import context_length, tokenizer_of
+    from benchmark.stages.evaluate import check_answers, check_prompts
+
+    metadata = json.dumps(corpus.metadata, sort_keys=True)
+    tokenizer, length = tokenizer_of(spec), context_length(spec)
+    for samples in _samples(tuple(tasks), metadata, corpus.data_hash, tuple(num_fewshot)):
+        if length is not None:
+            check_prompts(samples, tokenizer, length, _remedy_for_prompts(entry))
+        check_answers(samples, tokenizer)
+
+
+def _remedy_for_prompts(entry: Task) -> str:
+    shots = "or give shorter examples in shots" if entry.name == "corpus" else "or shorten the question"
+    return f"ask with fewer examples (evaluation.num_fewshot), {shots}" if entry.examples else "shorten the question"
+
+
+@cache  # by the hash of the data, too: files may change while a process goes on
+def _samples(
+    tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: tuple[int, ...]
+) -> list[dict[str, list[dict[str, Any]]]]:
+    from benchmark.memory.questions import samples_of
+
+    return samples_of(tasks, json.loads(metadata), num_fewshot, MOST_QUESTIONS)
+
+
+def _check_is_causal(spec: ModelSpec, config: Any) -> None:
+    """Refuse encoders by their configuration; `check_causal` tries it out on the weights of every other model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", True)
+    if encoder or config.is_encoder_decoder:
+        raise UserError(
+            f"model {spec.model!r}: {config.model_type} is no causal language model, since its tokens see what comes "
+            "after them; give a model that generates text"
+        )
+
+
+def _lost(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]], tokenizer: Any) -> str:
+    """The first visible character of a text that has no token, or the unknown one; "" if there is none."""
+    done = 0
+    gap = ""
+    for number, (start, end) in zip(ids, offsets, strict=True):
+        gap = gap or _visible(text[start:end] if number == tokenizer.unk_token_id else text[done:start])
+        done = max(done, end)
+    if not (gap := gap or _visible(text[done:])):
+        return ""
+    # Behind a dropped character offsets may be shifted, so that the gap is elsewhere.
+    without = (letter for letter in dict.fromkeys(_visible(text)) if not _has_token(letter, tokenizer))
+    return next(without, gap)
+
+
+def _has_token(letter: str, tokenizer: Any) -> bool:
+    ids = tokenizer.encode(letter, add_special_tokens=False)
+    return bool(ids) and tokenizer.unk_token_id not in ids
+
+
+def _visible(text: str) -> str:
+    """A text without white space and what steers it, which tokenizers may leave out."""
+    return "".join(letter for letter in text if unicodedata.category(letter)[0] not in "CZ")

@@ -1,0 +1,109 @@
+"""From a path to a suite: what `benchmark corpus` runs on a user's own documents, as a file that can be edited."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_atomically
+from benchmark.core.inputs import reading, regular
+from benchmark.methods import make_method
+from benchmark.models.spec import ModelSpec
+from benchmark.suite.schema import Suite, validate
+
+BIG, LITTLE = "zoo:large", "zoo:small"
+METHODS = ("plain", "plain_matched", "random_dropout")
+METHODS_OF_A_PAIR = ("contrastive_dropout",)
+_MARK = "# benchmark corpus wrote this. A changed file is left alone; run it with `benchmark run FILE`. "
+
+
+def content_for(
+    task: Mapping[str, Any],
+    model: str = BIG,
+    small: str | None = None,
+    methods: Sequence[str] = (),
+    steps: int = 400,
+    seeds: Sequence[int] = (1,),
+) -> dict[str, Any]:
+    """The content of a suite file that compares methods on a user's documents.
+
+    Args:
+        task: the options of the task `corpus`, of which `path` has to be there.
+        model: the model to train; the large one of the pair, where there is a pair.
+        small: the small one of the pair; beside the shipped large model it is the shipped small one.
+        methods: names; by default the baselines and random dropout, and with a pair contrastive dropout.
+        steps: optimizer steps of every method but `plain`.
+        seeds: of each cell.
+
+    Raises UserError if a method is unknown or looks at a pair that there is not.
+    """
+    small = small or (LITTLE if model == BIG else None)
+    chosen = [make_method(name, {}) for name in methods or (*METHODS, *(METHODS_OF_A_PAIR if small else ()))]
+    for method in chosen:
+        if method.uses_pair and not small:
+            raise UserError(f"method {method.name!r} looks at a pair of models; name the small one with --small")
+    given = {key: value for key, value in task.items() if value}
+    with reading("task corpus", *(value for value in given.values() if isinstance(value, Path))):
+        paths = {key: str(value.expanduser().resolve()) for key, value in given.items() if isinstance(value, Path)}
+    task = {"name": "corpus", **given, **paths}
+    large, little = _name(model), _name(small) if small else ""
+    little += "-small" if little == large else ""
+    stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in Path(task["path"]).stem.lower())
+    content: dict[str, Any] = {
+        "name": f"corpus_{stem[:90]}",
+        "models": {large: _from_anywhere(model), **({little: _from_anywhere(small)} if small else {})},
+        "pairs": {large: {"large": large, "small": little}} if small else {},
+        "tasks": [task],
+        "train": [large],
+        "methods": [{"name": method.name, **method.model_dump(include={"alpha", "beta"})} for method in chosen],
+        "seeds": list(seeds),
+        "long_texts": "split",
+        "budgets": [{"steps": steps}],
+    }
+    if model.startswith("zoo:"):  # what the suite `tiny` trains the shipped models with
+        content["recipe"] = {"adaptation": "full", "learning_rate": 4e-4, "batch_size": 16}
+    return content
+
+
+def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
+    """Write a suite to FOLDER/NAME.yaml; returns the file and what it says.
+
+    Raises UserError if the content is no suite, if its models or documents cannot be read, or if somebody has changed
+    the file that is there.
+    """
+    file = folder / f"{content['name']}.yaml"
+    suite = validate(content, "benchmark corpus")
+    for spec in suite.models.values():
+        _ = spec.local
+    for task in suite.tasks:
+        task.load()
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    if file.exists():
+        head, _, body = regular(file, "take it away").read_bytes().partition(b"\n")
+        if head.decode("utf-8", "replace") != _head(body.decode("utf-8", "replace")):
+            raise UserError(f"{file}: was changed by hand; run it with `benchmark run {file}`, or rename it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give a folder that can be written with --results") from None
+    write_atomically(file, f"{_head(text)}\n{text}")
+    return file, suite
+
+
+def _head(body: str) -> str:
+    """The first line of a suite file, by which one that was edited is known."""
+    return f"{_MARK}{hashlib.sha256(body.encode()).hexdigest()[:16]}"
+
+
+def _name(model: str) -> str:
+    """What the board calls a model: the last part of its id or path."""
+    return Path(model).name.replace(":", "-") or "model"
+
+
+def _from_anywhere(model: str) -> str:
+    """A model's path as it is called in every folder; a hub id or zoo name as it is."""
+    local = ModelSpec(model=model).local
+    return str(local.resolve()) if local and not model.startswith("zoo:") else model

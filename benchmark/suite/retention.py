@@ -1,0 +1,202 @@
+"""What a suite measures to see what training cost elsewhere: texts to be predicted, and lm-eval tasks. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from benchmark.core.errors import UserError, nearest, one_line
+from benchmark.core.inputs import regular
+from benchmark.corpora import TASKS
+from benchmark.corpora.base import FORMULAS, tree_hash
+from benchmark.methods.base import not_a_bool
+from benchmark.models.spec import Revision
+from benchmark.records.record import file_hash
+
+_Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ClassVar[str]  # the field that tells this kind of entry from the others
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
+
+    def pinned(self) -> Self:
+        """The entry with its data named so exactly that it is the same at any time.
+
+        Raises UserError if that cannot be had.
+        """
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of a pinned entry the numbers depend on: part of the key."""
+        return self.model_dump(mode="json")
+
+
+class _Words(_Entry):
+    """Text that the model predicts, window by window.
+
+    Fields: `tokens`, at most so many of its first tokens are used; `context`, the length of a window, None for 2048 or
+    the model's context where that is shorter; `metric`, the one whose change is the forgetting (both are measured).
+    """
+
+    tokens: _Count | None = None
+    context: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
+    metric: Literal["perplexity", "bits_per_byte"] = "perplexity"
+
+
+class TextFile(_Words):
+    """Held-out text in a UTF-8 file, read as it is."""
+
+    kind: ClassVar[str] = "text"
+
+    text: Path
+
+    def identity(self) -> dict[str, Any]:
+        """The options with the hash of the file in place of its path."""
+        self.words()
+        return {**super().identity(), "text": file_hash(self._file())}
+
+    def words(self) -> str:
+        """The text. Raises UserError if the file cannot be read, is not UTF-8 or is empty."""
+        try:
+            text = self._file().read_bytes().decode("utf-8")
+        except OSError as error:
+            raise UserError(
+                f"retention {self.name}: {self.text}: {error.strerror}; give the path of a text file"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"retention {self.name}: {self.text}: not UTF-8 at byte {error.start}; convert it first"
+            ) from None
+        if not text.strip():
+            raise UserError(f"retention {self.name}: {self.text}: is empty; give a file with text in it")
+        return text
+
+    def _file(self) -> Path:
+        try:
+            return regular(self.text, "give the path of a text file")
+        except UserError as error:
+            raise UserError(f"retention {self.name}: {error}") from None
+
+
+class HubText(_Words):
+    """Held-out text in a data set of the Hugging Face hub: the rows of a column, with an empty line between them."""
+
+    kind: ClassVar[str] = "dataset"
+
+    dataset: str = Field(min_length=1)
+    config: str | None = None
+    split: str = "test"
+    column: str = "text"
+    revision: Revision | None = None
+
+    def pinned(self) -> Self:
+        """The entry with the commit that its revision stands for, from the local cache if that knows it."""
+        return self.model_copy(update={"revision": self._commit()})
+
+    def words(self) -> str:
+        """The text. Raises UserError if the data set cannot be had or has no such column of strings."""
+        import datasets
+
+        datasets.disable_progress_bars()
+        try:
+            rows = datasets.load_dataset(self.dataset, self.config, split=self.split, revision=self.revision)
+        except Exception as error:  # the libraries raise many kinds; each means the same to the user
+            raise self._not_had(error) from None
+        if self.column not in rows.column_names:
+            raise UserError(
+                f"retention {self.name}: data set {self.dataset!r} has no column {self.column!r}; "
+                f"{nearest(self.column, rows.column_names)}"
+            )
+        texts = rows[self.column][:]
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"retention {self.name}: column {self.column!r} of {self.dataset!r} is not all text")
+        if not (text := "\n\n".join(texts)).strip():
+            raise UserError(f"retention {self.name}: data set {self.dataset!r}: is empty; take another split")
+        return text
+
+    def _commit(self) -> str:
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.file_download import repo_folder_name
+
+        wanted = self.revision or constants.DEFAULT_REVISION
+        if len(wanted) == 40 and set(wanted) <= set("0123456789abcdef"):
+            return wanted
+        folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.dataset, repo_type="dataset")
+        known = folder / "refs" / wanted
+        if known.is_file():
+            return known.read_text().strip()
+        try:
+            if constants.HF_HUB_OFFLINE:
+                # Data that were fetched by commit have no ref; where there is but one snapshot, it is the one meant.
+                snapshots = [path.name for path in folder.glob("snapshots/*")] if self.revision is None else []
+                if len(snapshots) == 1:
+                    return snapshots[0]
+                raise ConnectionError("HF_HUB_OFFLINE is set")
+            return str(HfApi().dataset_info(self.dataset, revision=self.revision, timeout=10).sha)
+        except Exception as error:
+            raise self._not_had(error) from None
+
+    def _not_had(self, error: Exception) -> UserError:
+        reason = one_line(error)
+        return UserError(
+            f"retention {self.name}: data set {self.dataset!r}: the hub did not give it ({type(error).__name__}: "
+            f"{reason}); check its name, config, split and the network, or give a file under text"
+        )
+
+
+class LmEvalTask(_Entry):
+    """A task or group that lm-eval knows, or one of this project's.
+
+    Fields: `metric`, the one that lm-eval reports, with its filter after a comma where there are several
+    ("exact_match,strict-match"); `limit`, the first so many questions of every task; `num_fewshot` None means what the
+    task says.
+    """
+
+    kind: ClassVar[str] = "lm_eval"
+
+    lm_eval: str = Field(min_length=1)
+    metric: str = Field(min_length=1)
+    limit: _Count | None = None
+    num_fewshot: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The options; for a task of this project with the hash of its files, which no version of lm-eval names."""
+        own = [file for file in TASKS.glob("*/*.yaml") if file.stem == self.lm_eval]
+        files = [
+            file for yaml in own for file in yaml.parent.iterdir() if file.suffix in (".py", ".yaml", ".jsonl", ".csv")
+        ]
+        if own:
+            files.append(FORMULAS)
+        return {**super().identity(), **({"definition": tree_hash(set(files))} if own else {})}
+
+
+KINDS: dict[str, type[TextFile] | type[HubText] | type[LmEvalTask]] = {
+    kind.kind: kind for kind in (TextFile, HubText, LmEvalTask)
+}
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, _Entry):
+        return value.kind
+    given = [kind for kind in KINDS if kind in value] if isinstance(value, Mapping) else []
+    return given[0] if len(given) == 1 else None
+
+
+Retention = Annotated[
+    Annotated[TextFile, Tag("text")] | Annotated[HubText, Tag("dataset")] | Annotated[LmEvalTask, Tag("lm_eval")],
+    Discriminator(
+        _kind,
+        custom_error_type="retention_kind",
+        custom_error_message="give one of text (a file), dataset (of the hub) and lm_eval (a task)",
+    ),
+]
+
+
+def make_entry(content: dict[str, Any]) -> TextFile | HubText | LmEvalTask:
+    """The entry that `model_dump` of an entry gave."""
+    return KINDS[str(_kind(content))].model_validate(content)

@@ -1,0 +1,71 @@
+"""New methods, tasks and models from templates that work as they are."""
+
+import keyword
+from pathlib import Path
+
+from benchmark import ROOT
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_all
+from benchmark.corpora import TASK_KINDS
+from benchmark.methods import METHODS
+
+TEMPLATES = Path(__file__).parent
+_FILES = {
+    "method": {"benchmark/methods/{name}.py": "method.txt"},
+    "task": {
+        "benchmark/corpora/{name}.py": "corpus.txt",
+        "tasks/{name}/{name}.py": "lm_eval.txt",
+        "tasks/{name}/{name}.yaml": "yaml.txt",
+        "tasks/{name}/{name}.jsonl": "data.txt",
+    },
+    "model": {"{name}.yaml": "suite.txt"},
+}
+KINDS = tuple(_FILES)
+_CHECKS = {
+    "method": "python -m pytest tests/methods -k {name}",
+    "task": "lm_eval --model hf --model_args pretrained=benchmark/models/zoo/large --include_path tasks --tasks {name}",
+    "model": "benchmark plan {name}.yaml",
+}
+
+
+def create(kind: str, name: str, model: str | None = None, root: Path | None = None) -> tuple[list[Path], str]:
+    """Write the files of a new method, task or model; returns them and the command that checks them.
+
+    Args:
+        kind: one of KINDS. A model is a suite that compares methods on it.
+        name: what suites will call it.
+        model: hub id, folder or file, for the kind "model"; the tiny pair's large model if not given.
+        root: the project's folder; a model's suite goes to the current one if this is not given.
+
+    Raises:
+        UserError: the name is no name or taken, or a file is there already or cannot be written.
+    """
+    is_word = name.isidentifier() and name.isascii() and len(name) <= 100 and name == name.lower()
+    if not is_word or keyword.iskeyword(name) or name.startswith("_"):
+        raise UserError(f"{kind} {name!r}: expected a name of small letters, digits and _, as sentence_echo")
+    taken = {"method": list(METHODS), "task": list(TASK_KINDS), "model": []}[kind]
+    if name in taken:
+        raise UserError(f"{kind} {name!r}: there is one already; give another name")
+    folder = root or (Path() if kind == "model" else ROOT)
+    words = {
+        "{name}": name,
+        "{Class}": "".join(part.capitalize() for part in name.split("_")),
+        "{Words}": name.replace("_", " ").capitalize(),
+        "{model}": model or "zoo:large",
+    }
+    files = {folder / path.replace("{name}", name): template for path, template in _FILES[kind].items()}
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file}: is there already; give another name or remove it first")
+    texts = {}
+    for file, template in files.items():
+        content = (TEMPLATES / template).read_text(encoding="utf-8")
+        for word, value in words.items():
+            content = content.replace(word, value)
+        texts[file] = content
+    try:
+        write_all(texts)
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(f"{where}: {error.strerror}; run this in a checkout that has room to write in") from None
+    return list(files), _CHECKS[kind].replace("{name}", name)

@@ -1,0 +1,149 @@
+"""The answers to a record's test questions, as arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.core.errors import UserError, one_line
+from benchmark.core.untrusted import read_table
+from benchmark.records.record import DISTANCE_COLUMNS, METRICS, Record, old_shots
+
+HALF = "test"
+DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
+Tally = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one record answered in the test half, sorted by lm-eval task, number of examples and question.
+
+    `task`, `question` and `subject` are [answers] strings, `shots` [answers] numbers of examples; `values` is
+    [metrics, answers] in the order of METRICS, NaN where a metric is not measured. `distance` is [answers], the tokens
+    from the subject's name to the answer, NaN where the record does not say.
+    """
+
+    task: NDArray[Any]
+    question: NDArray[Any]
+    subject: NDArray[Any]
+    shots: NDArray[np.int64]
+    values: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+    def measured(self, metric: str) -> NDArray[np.bool_]:
+        """Which of the questions have a value of this metric."""
+        there: NDArray[np.bool_] = ~np.isnan(self.values[METRICS.index(metric)])
+        return there
+
+    def with_shots(self, shots: int) -> "Answers":
+        """The answers to questions with so many examples, and to those that take none: likelihoods and cloze.
+
+        Of records that ask the same, those with one number of examples stand in the order of those with any other.
+        """
+        kept = (self.shots == shots) | ~self.measured("exact_match")
+        return Answers(
+            self.task[kept],
+            self.question[kept],
+            self.subject[kept],
+            self.shots[kept],
+            self.values[:, kept],
+            self.distance[kept],
+        )
+
+    def asks_the_same_as(self, other: "Answers") -> bool:
+        """Whether both hold the same questions of the same tasks and subjects, measured by the same metrics."""
+        return (
+            np.array_equal(self.task, other.task)
+            and np.array_equal(self.question, other.question)
+            and np.array_equal(self.subject, other.subject)
+            and np.array_equal(self.shots, other.shots)
+            and np.array_equal(np.isnan(self.values), np.isnan(other.values))
+        )
+
+
+def read_answers(path: Path, record: Record) -> Answers:
+    """Read the test half of the answers beside the record at `path`.
+
+    Raises UserError naming the file if it is not the table that the record describes, or if its means are not the
+    record's scores.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    file = path.parent / record.answers.file
+    try:
+        stored = read_table(file)
+        stored = with_new_columns(stored, record)
+        distances = [DISTANCE] if DISTANCE in stored.column_names else []
+        whole = stored.select(["question", "task", "cluster", "half", "shots", *METRICS, *distances])
+        order = [(name, "ascending") for name in ("task", "shots", "question")]
+        table = whole.filter(pc.equal(whole["half"], HALF)).sort_by(order)
+        values = np.stack([table[metric].cast(pa.float64()).to_numpy() for metric in METRICS])
+        shots = table["shots"].cast(pa.int64()).to_numpy()
+        unknown = np.full(table.num_rows, np.nan)
+        distance = table[DISTANCE].cast(pa.float64()).to_numpy() if distances else unknown
+    except (pa.ArrowException, KeyError) as error:
+        raise UserError(f"{file}: not a table of answers ({one_line(error)}); run the suite again") from None
+    if whole.num_rows != record.answers.rows:
+        raise UserError(f"{file}: {whole.num_rows} rows, its record says {record.answers.rows}; run the suite again")
+    task, question, subject = (table[name].to_numpy() for name in ("task", "question", "cluster"))
+    if not len(task):
+        raise UserError(f"{file}: half: no question of the {HALF} half, which the board is made of")
+    if ((task[1:] == task[:-1]) & (shots[1:] == shots[:-1]) & (question[1:] == question[:-1])).any():
+        raise UserError(f"{file}: question: the same question stands there twice; run the suite again to make it anew")
+    answers = Answers(task, question, subject, shots, values, distance)
+    _check_scores(path, record, answers)
+    return answers
+
+
+def tally(
+    answers: list[Answers], metric: str, task: str | None = None, among: NDArray[np.bool_] | None = None
+) -> Tally | None:
+    """Sum answers per seed and subject: the totals [seeds, subjects] and the counts [subjects] of their questions.
+
+    `answers` has one entry per seed, all asking the same. `task` limits the sum to one lm-eval task, `among` to
+    the questions where it is true. None if `metric` is not measured there.
+    """
+    first, row = answers[0], METRICS.index(metric)
+    asked = first.measured(metric)
+    if task is not None:
+        asked &= first.task == task
+    if among is not None:
+        asked &= among
+    if not asked.any():
+        return None
+    subjects, code = np.unique(first.subject[asked].astype(str), return_inverse=True)
+    size = len(subjects)
+    counts = np.bincount(code, minlength=size).astype(np.float64)
+    totals = [np.bincount(code, weights=one.values[row, asked], minlength=size) for one in answers]
+    return np.stack(totals), counts
+
+
+def with_new_columns(table: Any, record: Record) -> Any:
+    """A table of answers with the columns of today; those of version 1 have no number of examples and fewer metrics."""
+    if record.schema_version > 1:
+        return table
+    import pyarrow as pa
+
+    asked = record.evaluation.get("num_fewshot")
+    shots = [old_shots(task, asked) for task in table["task"].to_pylist()]
+    table = table.append_column("shots", pa.array(shots, pa.int32()))
+    for metric in METRICS:
+        if metric not in table.column_names:
+            table = table.append_column(metric, pa.nulls(table.num_rows, pa.float32()))
+    return table
+
+
+def _check_scores(path: Path, record: Record, answers: Answers) -> None:
+    asked = sorted(set(zip(answers.task.astype(str).tolist(), answers.shots.tolist(), strict=True)))
+    for task, shots in asked:
+        here = (answers.task == task) & (answers.shots == shots)
+        for metric, row in zip(METRICS, answers.values[:, here], strict=True):
+            if np.isnan(row).all():
+                continue
+            told = record.scores.get(task, {}).get(str(shots), {}).get(HALF, {}).get(metric)
+            if told is None or not abs(told - row.mean()) <= 1e-6:
+                where = f"scores.{task}.{shots}.{HALF}.{metric}"
+                raise UserError(f"{path}: {where}: {told}, but the answers give {row.mean():.6f}; run the suite again")

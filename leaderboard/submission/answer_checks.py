@@ -1,0 +1,191 @@
+"""Whether the answers beside a record are whole, are those of its task, and give the record's scores.
+
+Every check raises ValueError naming the column or field; `leaderboard.submission.content` adds the file and the remedy.
+"""
+
+from collections import Counter
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.core.untrusted import steers
+from benchmark.records.record import (
+    ANSWER_COLUMNS,
+    CHOSEN,
+    CLOZED,
+    DISTANCE_COLUMNS,
+    HALVES,
+    METRICS,
+    WRITTEN,
+    Record,
+    flat_scores,
+)
+from leaderboard.board.answers import with_new_columns
+from leaderboard.submission.gold import Gold
+from tasks.biography import biography
+from tasks.wikipedia import wikipedia
+
+MAX_ID = 300  # characters of a question's or subject's id
+MAX_ANSWER = 10_000  # characters; the tasks generate at most 96 tokens
+TOLERANCE = 1e-6  # scores have six digits
+
+_KINDS = {**dict.fromkeys(METRICS, pa.float32()), "shots": pa.int32()}
+SCHEMA = [(name, _KINDS.get(name, pa.string())) for name in ANSWER_COLUMNS]
+# Of records of version 1: one number of examples, and fewer metrics.
+OLD_SCHEMA = [(name, kind) for name, kind in SCHEMA if name not in ("shots", "answered", "cloze")]
+DISTANCES = [(name, pa.int32()) for name in DISTANCE_COLUMNS]
+
+
+def check_table(record: Record, table: pa.Table) -> None:
+    """Columns, halves, values and counts of the answers."""
+    columns = [(field.name, field.type) for field in table.schema]
+    schema = OLD_SCHEMA if record.schema_version == 1 else SCHEMA
+    if columns not in (schema, schema + DISTANCES):
+        told = ", ".join(f"{name[:40]!a} {kind}" for name, kind in columns[:12])
+        raise ValueError(f"columns: {told} are not those of a record's answers")
+    for name in ("question", "task", "cluster", "half"):
+        if table[name].null_count:
+            raise ValueError(f"{name}: missing in {table[name].null_count} rows")
+        for value in pc.unique(table[name]).to_pylist():
+            if not 0 < len(value) <= MAX_ID or steers(value):
+                raise ValueError(f"{name}: {value[:60]!a} is empty, longer than {MAX_ID}, or has control characters")
+    if strange := set(pc.unique(table["half"]).to_pylist()) - set(HALVES):
+        raise ValueError(f"half: {min(strange)!r} is none of {', '.join(HALVES)}")
+    for counted, field, claimed in (
+        (table.num_rows, "answers.rows", record.answers.rows),
+        (table.num_rows, "task.questions", record.task.questions),
+        (pc.count_distinct(table["cluster"]).as_py(), "task.clusters", record.task.clusters),
+    ):
+        if counted != claimed:
+            raise ValueError(f"{field}: the record says {claimed}, but there are {counted} here")
+    asked = [name for name in ("task", "question", "shots") if name in table.column_names]
+    if "shots" in asked and (table["shots"].null_count or (pc.min(table["shots"]).as_py() or 0) < 0):
+        raise ValueError("shots: a number of examples is missing or below 0")
+    if table.group_by(asked).aggregate([]).num_rows < table.num_rows:
+        raise ValueError("question: the same question of the same task stands there twice")
+    if table.group_by(["cluster", "half"]).aggregate([]).num_rows > record.task.clusters:
+        raise ValueError("half: questions about one subject stand in both halves")
+    _check_values(table)
+    _check_texts(record, table)
+
+
+def _metrics(table: pa.Table) -> tuple[str, ...]:
+    return tuple(metric for metric in METRICS if metric in table.column_names)
+
+
+def _check_values(table: pa.Table) -> None:
+    for metric in _metrics(table):
+        values = table[metric].drop_null()
+        wrong = pc.or_(pc.invert(pc.is_finite(values)), pc.or_(pc.less(values, 0.0), pc.greater(values, 1.0)))
+        if metric != "f1":
+            wrong = pc.or_(wrong, pc.and_(pc.not_equal(values, 0.0), pc.not_equal(values, 1.0)))
+        if found := values.filter(wrong).to_pylist():
+            raise ValueError(f"{metric}: {found[0]} is not {'from 0 to 1' if metric == 'f1' else '0 or 1'}")
+    measured = {metric: np.asarray(table[metric].is_valid()) for metric in _metrics(table)}
+    tasks = np.asarray(table["task"])
+    for task in set(tasks.tolist()):
+        at_task = tasks == task
+        some = [metric for metric in measured if measured[metric][at_task].any()]
+        for metric in some:
+            if not measured[metric][at_task].all():
+                raise ValueError(f"{metric}: missing for some questions of {task}")
+        if not some:
+            raise ValueError(f"task: no answer of {task} is measured by any of {', '.join(METRICS)}")
+
+
+def _check_texts(record: Record, table: pa.Table) -> None:
+    """Answers in words stand where an exact match is measured and may be published, and nowhere else."""
+    written = table["exact_match"].is_valid()
+    expected = written if record.task.may_redistribute else pc.and_(written, False)
+    there = table["answer"].is_valid()
+    if pc.any(pc.and_(there, pc.invert(expected))).as_py():
+        raise ValueError(
+            "answer: has text where none may be (task.may_redistribute is false, or nothing was written there)"
+        )
+    if not pc.all(pc.or_(there, pc.invert(expected))).as_py():
+        raise ValueError("answer: missing for questions whose answers were written")
+    # What a model writes may hold any character; whoever shows an answer has to clean it.
+    if (longest := pc.max(pc.utf8_length(table["answer"])).as_py() or 0) > MAX_ANSWER:
+        raise ValueError(f"answer: {longest:,} characters, more than {MAX_ANSWER:,}")
+
+
+def check_gold(record: Record, table: pa.Table, known: Gold) -> None:
+    """The questions are all those of the task and no others, with each number of examples; answers earn what is said.
+
+    Of a reference with the document in the prompt, questions may be missing: those it had no room for.
+    """
+    keys = list(zip(table["task"].to_pylist(), table["question"].to_pylist(), strict=True))
+    shots = table["shots"].to_pylist() if "shots" in table.column_names else [0] * len(keys)
+    numbers = set(record.evaluation.get("num_fewshot") or [0]) if "shots" in table.column_names else {0}
+    wanted = {(*key, k) for key, gold in known.items() for k in (numbers if gold.kind == "written" else {0})}
+    there = {(*key, k) for key, k in zip(keys, shots, strict=True)}
+    if strange := there - wanted:
+        raise ValueError(f"question: {min(strange)} (task, question, examples) is none of the task's")
+    if not record.is_reference and (missing := wanted - there):
+        raise ValueError(
+            f"question: {min(missing)} (task, question, examples) and {len(missing) - 1} others of the task are not "
+            "answered"
+        )
+    for key, cluster, half in zip(keys, table["cluster"].to_pylist(), table["half"].to_pylist(), strict=True):
+        if (cluster, half) != (known[key].cluster, known[key].half):
+            raise ValueError(f"cluster, half: of {key} they are {known[key].cluster}, {known[key].half} in the task")
+    kinds = np.array([known[key].kind for key in keys])
+    for kind, metrics in (("written", WRITTEN), ("chosen", CHOSEN), ("clozed", CLOZED)):
+        for metric in (name for name in metrics if name in table.column_names):
+            wrong = np.asarray(table[metric].is_valid()) != (kinds == kind)
+            if wrong.any():
+                raise ValueError(
+                    f"{metric}: measured of {keys[int(wrong.argmax())]}, or missing, where the task has it else"
+                )
+    earning = [name for name in WRITTEN if name in table.column_names]
+    given = (table[name].to_pylist() for name in ("answer", *earning))
+    for key, answer, *told in zip(keys, *given, strict=True):
+        if answer is not None:
+            earned = _earned(answer, known[key].golds, known[key].asked)
+            for metric, value, right in zip(earning, told, earned, strict=False):
+                if abs(value - right) > TOLERANCE:
+                    raise ValueError(f"{metric}: {key}: {value}, but {answer[:60]!a} earns {right:.6f}")
+
+
+@lru_cache(maxsize=2**16)
+def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> tuple[float, float, float]:
+    """Exact match, F1 and whether it answers, as the tasks define them; each text is normalised once.
+
+    `asked` is the field of a biography, or the question in words.
+    """
+    extracted = biography.extract_answer(generation)
+    answer = _words(extracted)
+    best = 0.0
+    for gold in map(_words, golds):
+        if shared := (Counter(answer) & Counter(gold)).total():
+            best = max(best, 2 * shared / (len(answer) + len(gold)))
+    field, question = asked
+    right = answer in map(_words, golds)
+    answers = biography.is_answer(extracted, field) if field else right or wikipedia.is_answer(extracted, question)
+    return float(right), best, float(answers)
+
+
+@lru_cache(maxsize=2**16)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(biography.normalise(text).split())
+
+
+def check_scores(record: Record, table: pa.Table) -> None:
+    """Every mean of the record is that of the answers, and there is one for all that was measured."""
+    table = with_new_columns(table, record)
+    wanted: dict[tuple[str, int, str, str], float] = {}
+    metrics = _metrics(table)
+    means = table.group_by(["task", "shots", "half"]).aggregate([(metric, "mean") for metric in metrics])
+    for row in means.to_pylist():
+        wanted |= {
+            (row["task"], row["shots"], row["half"], metric): row[f"{metric}_mean"]
+            for metric in metrics
+            if row[f"{metric}_mean"] is not None
+        }
+    told = flat_scores(record.scores)
+    for key in dict.fromkeys([*told, *wanted]):
+        if key not in wanted or key not in told or not abs(told[key] - wanted[key]) <= TOLERANCE:
+            given = f"{wanted[key]:.6f}" if key in wanted else "nothing"
+            raise ValueError(f"scores.{'.'.join(map(str, key))}: {told.get(key)}, but the answers give {given}")
