@@ -35,7 +35,7 @@ def _run(texts: list[Text], limits: Mapping[str, int | None], details: Sequence[
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(stage, "make_task", lambda entry: SimpleNamespace(load=lambda: SimpleNamespace(texts=texts))),
-        patch.object(stage, "tokenizer_of", lambda spec: lambda text: {"input_ids": list(text)}),
+        patch.object(stage, "tokenizer_of", lambda spec: lambda text, verbose: {"input_ids": list(text)}),
         patch.object(stage, "context_length", context),
     ):
         stage.run(call, {}, Path(folder), lambda part, whole: done.append((part, whole)))
