@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmark.records.record import ANSWER_COLUMNS, Cost
+from benchmark.core.environment import Cost
+from benchmark.records.record import ANSWER_COLUMNS
 from benchmark.stages import peak_memory, reset_peak_memory
 from benchmark.store.artifacts import StageCall, Store
 

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from benchmark import ROOT
 from benchmark.core.errors import clean
-from benchmark.records.record import METRICS, file_hash
+from benchmark.core.files import file_hash
+from benchmark.records.record import METRICS
 from leaderboard.submission.submit import submit
 
 RESULTS = ROOT / "leaderboard" / "results" / "shots"

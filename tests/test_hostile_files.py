@@ -214,7 +214,8 @@ SCORES = [TokenScores("a", ["x", "y"], [0, 1], [1, 2], [0.5, 1.0]), TokenScores(
 
 def _answers(path: Path) -> object:
     """Answers whose record has their hash."""
-    from benchmark.records.record import Record, file_hash
+    from benchmark.core.files import file_hash
+    from benchmark.records.record import Record
 
     with tempfile.TemporaryDirectory() as folder:
         record = Record.model_validate_json(write_record(Path(folder), people=1).read_text())

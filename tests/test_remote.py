@@ -13,8 +13,8 @@ import fsspec
 import pytest
 
 from benchmark import ROOT
+from benchmark.core.environment import Cost
 from benchmark.core.errors import UserError
-from benchmark.records.record import Cost
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import write_calls
 from benchmark.store.remote import Remote, Unreachable, make

@@ -30,8 +30,8 @@ from benchmark.progress.presence import runs_on
 from benchmark.records.record import Record, read_record
 from benchmark.run import runner
 from benchmark.run.runner import Outcome, run_suite
-from benchmark.stages import VERSIONS
 from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.versions import VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts import kill_and_resume

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmark.core.errors import UserError
+from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
-from benchmark.scoring.scores import AttentionPart, contrast, looks_before, prefix_for, score_texts, tokens_of
+from benchmark.scoring.scores import contrast, looks_before, prefix_for, score_texts, tokens_of
 
 TEXTS = [
     Text("short", "Ada Lovelace was born in London."),

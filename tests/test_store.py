@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.core.environment import Cost
 from benchmark.core.errors import UserError
-from benchmark.records.record import Cost
 from benchmark.store.artifacts import StageCall, Store
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -295,8 +295,9 @@ def score(
 ) -> None:
     """Score the tokens of texts by received attention or by loss, in a model or in a large minus a small one."""
     from benchmark.core.files import replacing
+    from benchmark.data.attention import REDUCTIONS
     from benchmark.data.texts import read_texts, write_scores
-    from benchmark.scoring.scores import REDUCTIONS, contrast
+    from benchmark.scoring.scores import contrast
 
     one_of("reduction", reduction, REDUCTIONS)
     writable(out)
@@ -567,7 +568,7 @@ def _command() -> None:
 
 def _tell(error: Exception) -> None:
     """Say an error in a line and exit, if it is one that has a line."""
-    from benchmark.executors.schedule import StageFailed
+    from benchmark.core.errors import StageFailed
 
     if isinstance(error, UserError):
         code, line = 2, clean(str(error))  # the message may quote a file that steers terminals

@@ -8,8 +8,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from benchmark import ROOT, __version__
-from benchmark.records.record import Environment, file_hash
+from benchmark.core.files import file_hash
 
 PACKAGES = (
     "torch",
@@ -28,6 +30,31 @@ PACKAGES = (
     "gguf",
     "bitsandbytes",
 )
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Environment(_Strict):
+    """Code, packages and device of the training. `commit` is None outside a git checkout."""
+
+    benchmark_version: str
+    code_hash: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    threads: int
+
+
+class Cost(_Strict):
+    """What one stage took where it was done; `peak_memory_bytes` is of the process on CPU, of CUDA on a GPU."""
+
+    seconds: float
+    peak_memory_bytes: int
 
 
 def environment(device: str, threads: int) -> Environment:

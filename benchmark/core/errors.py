@@ -70,3 +70,7 @@ def did_you_mean(name: str, known: "list[str] | tuple[str, ...]") -> str:
     known = [other for other in known if len(other) <= LONGEST] if len(name) <= LONGEST else []
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? " if close else ""
+
+
+class StageFailed(Exception):
+    """A stage failed for a reason that is not the user's; the message says how, with a traceback where there is one."""

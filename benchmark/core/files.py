@@ -6,6 +6,7 @@ A lock is the kernel's (flock): it ends with the process that holds it, also whe
 import errno
 import fcntl
 import glob
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -182,3 +183,9 @@ def _naming(path: Path, error: OSError) -> OSError:
     """The error with the name of the file that was to be written, in place of none or a temporary one."""
     number = error.errno or 0
     return OSError(number, os.strerror(number), str(path))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import ROOT
+from benchmark.core.files import file_hash
 from benchmark.data.texts import Text
-from benchmark.records.record import file_hash
 
 SHOTS = (0, 1, 5)
 CHOICE, CLOZE = "_choice", "_cloze"  # how the names of lm-eval tasks without examples end

@@ -7,9 +7,9 @@ from pydantic import BeforeValidator, Field
 
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import reading
+from benchmark.core.validation import not_a_bool
 from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, tree_hash
 from benchmark.data.texts import Text
-from benchmark.methods.base import not_a_bool
 
 if TYPE_CHECKING:
     from tasks.biography import biography

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from benchmark.core.files import file_hash
 from benchmark.core.inputs import reading
 from benchmark.corpora.base import FORMULAS, FREE_ANSWERS, SHOTS, TASKS, Corpus, Facts, Task, definition_hash
 from benchmark.data.texts import Text
-from benchmark.records.record import file_hash
 
 if TYPE_CHECKING:
     from tasks.corpus.corpus import Document

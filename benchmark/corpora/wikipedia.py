@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import reading
+from benchmark.core.validation import not_a_bool
 from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash
 from benchmark.data.texts import Text
-from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import Revision
 
 if TYPE_CHECKING:

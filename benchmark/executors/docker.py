@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core import signals as stop
-from benchmark.core.errors import UserError, one_line
+from benchmark.core.errors import StageFailed, UserError, one_line
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
 from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
-from benchmark.executors.schedule import StageFailed, drive
+from benchmark.executors.schedule import drive
 from benchmark.progress.presence import is_over, running
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import write_call

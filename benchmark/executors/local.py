@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core import signals as stop
-from benchmark.executors.schedule import StageFailed, drive
+from benchmark.core.errors import StageFailed
+from benchmark.executors.schedule import drive
 from benchmark.executors.worker import prepare, work
 from benchmark.store.artifacts import StageCall, Store
 

@@ -22,12 +22,12 @@ from typing import Any
 
 from benchmark.core import signals as stop
 from benchmark.core.environment import usable_cores
-from benchmark.core.errors import UserError, one_line
+from benchmark.core.errors import StageFailed, UserError, one_line
+from benchmark.core.progress import Progress
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ends import End
-from benchmark.executors.schedule import StageFailed, drive
+from benchmark.executors.schedule import drive
 from benchmark.executors.worker import explained, prepare, work
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import as_dict, call_from
 from benchmark.store.remote import WEIGHTS, Remote, Unreachable, make

@@ -18,10 +18,6 @@ TURN = 0.2  # seconds between looks at progress and signals
 TAIL = 16  # the end is near when so many stages per slot, or fewer, are not begun (perf/fleet.py says what it gains)
 
 
-class StageFailed(Exception):
-    """A stage failed for a reason that is not the user's; the message says how, with a traceback where there is one."""
-
-
 def drive(
     calls: Iterable[StageCall],
     slots: int,

@@ -6,8 +6,8 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from benchmark.core.errors import UserError
+from benchmark.core.validation import not_a_bool
 from benchmark.core.yaml_files import read_yaml
-from benchmark.methods.base import not_a_bool
 
 Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 Retries = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)]

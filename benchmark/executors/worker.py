@@ -8,9 +8,8 @@ import traceback
 import warnings
 from pathlib import Path
 
-from benchmark.core.errors import MISTAKES, UserError
-from benchmark.executors.schedule import StageFailed
-from benchmark.stages import Progress
+from benchmark.core.errors import MISTAKES, StageFailed, UserError
+from benchmark.core.progress import Progress
 from benchmark.store.artifacts import StageCall, Store
 
 

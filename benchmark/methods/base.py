@@ -7,19 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from benchmark.core.validation import not_a_bool
+from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
-from benchmark.scoring.scores import AttentionPart
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
 Needs = Literal["nothing", "tokens", "trained", "large", "difference"]
-
-
-def not_a_bool(value: object) -> object:
-    """Refuse the `yes` and `true` of YAML, which pydantic would read as the number 1."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    return value
 
 
 Alpha = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, le=1)]

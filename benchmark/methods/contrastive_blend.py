@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from benchmark.data.attention import AttentionPart
 from benchmark.methods.base import Alpha
 from benchmark.methods.contrastive_dropout import ContrastiveDropout
-from benchmark.scoring.scores import AttentionPart
 
 # "L3H0 L3H1": layer and head, both from 0. (As "3.0", YAML would read them as numbers, and 3.10 as 3.1.)
 Heads = Annotated[str, Field(pattern=r"^(L\d+H\d+( L\d+H\d+)*)?$")]

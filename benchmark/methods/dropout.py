@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from benchmark.core.errors import UserError
+from benchmark.core.validation import not_a_bool
 from benchmark.data.texts import Text, TokenScores
-from benchmark.methods.base import Alpha, Beta, Method, Needs, not_a_bool
+from benchmark.methods.base import Alpha, Beta, Method, Needs
 
 PUNCTUATION = frozenset({",", "."})
 

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from benchmark.methods.base import Training, not_a_bool
+from benchmark.core.validation import not_a_bool
+from benchmark.methods.base import Training
 from benchmark.methods.plain_matched import PlainMatched
 
 

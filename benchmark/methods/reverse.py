@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from benchmark.core.errors import UserError
+from benchmark.core.validation import not_a_bool
 from benchmark.data.texts import Text, TokenScores
-from benchmark.methods.base import Method, not_a_bool
+from benchmark.methods.base import Method
 from benchmark.methods.words import Span, words
 
 _GENITIVE = re.compile(r"['’]s\b")

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular
 from benchmark.data.texts import Text, TokenScores, check_characters, json_lines
 from benchmark.methods.base import Method
-from benchmark.records.record import file_hash
 
 
 class Texts(Method):

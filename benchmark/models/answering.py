@@ -20,11 +20,11 @@ from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from torch.nn.functional import log_softmax
 
+from benchmark.core.progress import Progress
 from benchmark.models.behaviour import ALONE, bears_padding
 from benchmark.models.generation import set_aside_settings
 from benchmark.models.loading import context_of
 from benchmark.models.reading import Beginning, Reader, Row
-from benchmark.stages import Progress
 
 _KEPT = 16  # texts whose tokens are kept
 PASS = 64  # tokens that could be read in the time that one more forward pass takes

@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from benchmark.core.environment import Cost, Environment
 from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
 from benchmark.core.inputs import read_text
 
 WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)  # by how one answers
@@ -151,27 +153,6 @@ class RetentionInfo(_Strict):
     after: float
     forgetting: float
     numbers: dict[str, dict[str, int | float]]
-
-
-class Environment(_Strict):
-    """Code, packages and device of the training. `commit` is None outside a git checkout."""
-
-    benchmark_version: str
-    code_hash: str
-    commit: str | None
-    dirty: bool | None
-    python: str
-    packages: dict[str, str]
-    platform: str
-    device: str
-    threads: int
-
-
-class Cost(_Strict):
-    """What one stage took where it was done; `peak_memory_bytes` is of the process on CPU, of CUDA on a GPU."""
-
-    seconds: float
-    peak_memory_bytes: int
 
 
 class AnswersInfo(_Strict):
@@ -324,12 +305,6 @@ def old_shots(task: str, asked: Any) -> int:
 def _body_hash(content: dict[str, Any]) -> str:
     body = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_record(path: Path) -> Record:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.environment import Environment
 from benchmark.core.errors import UserError
-from benchmark.core.files import remove_abandoned, replacing, write_atomically
+from benchmark.core.files import file_hash, remove_abandoned, replacing, write_atomically
 from benchmark.core.signals import finishing
 from benchmark.corpora import Corpus
 from benchmark.data.texts import read_texts
@@ -23,7 +24,6 @@ from benchmark.records.record import (
     DISTANCE_COLUMNS,
     SCORING,
     AnswersInfo,
-    Environment,
     FactsInfo,
     MethodInfo,
     ModelInfo,
@@ -32,7 +32,6 @@ from benchmark.records.record import (
     RetentionInfo,
     TaskInfo,
     TrainingInfo,
-    file_hash,
     read_record,
 )
 from benchmark.store.artifacts import StageCall, Store

@@ -1,1 +1,1 @@
-""""""
+"""Token scores: attention received, losses, their contrast; and perplexity."""

@@ -16,7 +16,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from benchmark.core.errors import UserError
-from benchmark.scoring.scores import ATTENTION, AttentionPart
+from benchmark.data.attention import ATTENTION, AttentionPart
 
 NAME = "received_attention"
 BLOCK = 256  # query rows handled at once

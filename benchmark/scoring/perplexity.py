@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.stages import Progress
+from benchmark.core.progress import Progress
 
 BATCH = 4096  # tokens of the windows read at once
 

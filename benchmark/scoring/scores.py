@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from benchmark.core.errors import UserError, nearest
+from benchmark.data.attention import REDUCTIONS, AttentionPart
 from benchmark.data.texts import Text, TokenScores
 from benchmark.models.special_tokens import added_tokens
 
@@ -20,26 +19,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from benchmark.stages import Progress
+    from benchmark.core.progress import Progress
 
 AUTO = "auto"  # a prefix that the tokenizer decides on
-ATTENTION = ("received", "received_strict", "released")
-REDUCTIONS = (*ATTENTION, "loss")
-
-
-class AttentionPart(BaseModel):
-    """Which part of a model's attention scores are the mean of; the default is all of it.
-
-    Attributes:
-        depth: lowest and highest share of the depth: of n layers, layer i (from 0) is in where (i + ½) / n lies between
-            the two, so that the same numbers choose alike in models of unlike depth.
-        heads: if there are any, these (layer, head), both from 0, and no others, whatever `depth` is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    depth: tuple[float, float] = (0.0, 1.0)
-    heads: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

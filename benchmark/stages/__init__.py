@@ -10,20 +10,13 @@ when they were cut off, and return the seconds that were spent on what they went
 import contextlib
 import resource
 import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from benchmark.core.environment import environment
-from benchmark.records.record import Cost
+from benchmark.core.environment import Cost, environment
+from benchmark.core.progress import Progress
 from benchmark.store.artifacts import StageCall, Store
-
-Progress = Callable[..., None]  # told of the steps done, of how many and, where a stage can say so, of the tokens read
-
-VERSIONS = {
-    "corpus": 1, "score": 2, "augment": 1, "facts": 1, "train": 2, "evaluate": 2, "curve": 2, "retain": 1,
-}  # fmt: skip
-GO_ON = {"train"}
+from benchmark.store.versions import GO_ON
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from benchmark.core.errors import UserError
+from benchmark.core.progress import Progress
 from benchmark.data.texts import TokenScores, read_scores, read_texts, write_lines
 from benchmark.methods import augment, make_method
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall
 
 AUGMENTED = "augmented.jsonl"

@@ -7,11 +7,11 @@ from pathlib import Path
 import regex
 
 from benchmark.core.errors import UserError
+from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.data.texts import Text, write_lines
 from benchmark.models.loading import context_length, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall
 
 TEXTS = "texts.jsonl"

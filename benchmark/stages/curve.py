@@ -4,9 +4,9 @@ import gc
 import json
 from pathlib import Path
 
+from benchmark.core.progress import Progress
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages import Progress
 from benchmark.stages.evaluate import answer_rows, ask, check_questions, means, trained_model
 from benchmark.stages.train import CHECKPOINTS
 from benchmark.store.artifacts import StageCall

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.core.errors import UserError, nearest
+from benchmark.core.progress import Progress
 from benchmark.corpora import TASKS, make_task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS, Scores
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.corpora.base import Facts
 from benchmark.data.texts import AugmentedText, Text, read_augmented, read_texts
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall
 
 FACTS = "facts.json"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError, did_you_mean, nearest, one_line
+from benchmark.core.progress import Progress
 from benchmark.corpora import TASKS
 from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
-from benchmark.stages import Progress
 from benchmark.stages.evaluate import check_prompts, language_model, quiet_lm_eval, trained_model
 from benchmark.stages.train import is_out_of_memory
 from benchmark.store.artifacts import StageCall

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+from benchmark.core.progress import Progress
+from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import read_texts, write_scores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import AttentionPart, prefix_for, score_texts
-from benchmark.stages import Progress
+from benchmark.scoring.scores import prefix_for, score_texts
 from benchmark.store.artifacts import StageCall
 
 SCORES, TOLD = "scores.parquet", "told.json"

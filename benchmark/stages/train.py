@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
+from benchmark.core.progress import Progress
 from benchmark.data.texts import AugmentedText, read_augmented
 from benchmark.methods import METHODS
 from benchmark.methods.base import Training
 from benchmark.models.loading import context_length, load_config, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.records.record import file_hash
-from benchmark.stages import Progress
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.schema import Budget, Recipe
 from benchmark.training.begun import TRAINER, made_on

@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.environment import Cost
 from benchmark.core.errors import UserError
-from benchmark.core.files import locked, sync_folder, sync_tree, write_atomically
-from benchmark.records.record import Cost, file_hash
+from benchmark.core.files import file_hash, locked, sync_folder, sync_tree, write_atomically
 
 MANIFEST = "manifest.json"
 

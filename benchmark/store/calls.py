@@ -8,8 +8,8 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.inputs import read_text
-from benchmark.stages import VERSIONS
 from benchmark.store.artifacts import StageCall
+from benchmark.store.versions import VERSIONS
 
 MOST_BYTES = 2**26  # of a stage, and it names all that it reads
 REMEDY = "give a file that `benchmark plan --stages FOLDER` wrote"

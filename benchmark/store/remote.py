@@ -16,10 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.core.errors import MISTAKES, UserError, hide, nearest
-from benchmark.core.files import replacing
-from benchmark.executors.schedule import StageFailed
-from benchmark.records.record import file_hash
+from benchmark.core.errors import MISTAKES, StageFailed, UserError, hide, nearest
+from benchmark.core.files import file_hash, replacing
 from benchmark.store.artifacts import MANIFEST, StageCall, Store, sealed_manifest
 
 WEIGHTS = ".safetensors"  # how files end that no record needs, and that are most of the bytes

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError, nearest
+from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.methods import Method, make_method, package_of
-from benchmark.records.record import file_hash
-from benchmark.stages import VERSIONS
 from benchmark.store.artifacts import StageCall
+from benchmark.store.versions import VERSIONS
 from benchmark.suite.references import REFERENCES, Reference
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile
 from benchmark.suite.schema import Budget, Recipe, Suite

@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from benchmark.core.errors import UserError, nearest, one_line
+from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular
+from benchmark.core.validation import not_a_bool
 from benchmark.corpora import TASKS
 from benchmark.corpora.base import FORMULAS, tree_hash
-from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import Revision
-from benchmark.records.record import file_hash
 
 _Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 

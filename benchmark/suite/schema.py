@@ -22,10 +22,10 @@ from pydantic import (
 
 from benchmark import ROOT
 from benchmark.core.errors import UserError, nearest
+from benchmark.core.validation import not_a_bool
 from benchmark.core.yaml_files import read_yaml
 from benchmark.corpora import TASK_KINDS, Task
 from benchmark.methods import METHODS, make_method
-from benchmark.methods.base import not_a_bool
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.retention import KINDS, Retention
 

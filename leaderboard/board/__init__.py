@@ -1,1 +1,1 @@
-""""""
+"""From records to tables: answers read, seeds put together, rows labelled and compared."""

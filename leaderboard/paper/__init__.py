@@ -1,1 +1,1 @@
-""""""
+"""The paper's published tables beside the records."""

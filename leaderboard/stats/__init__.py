@@ -1,1 +1,1 @@
-""""""
+"""The statistics of the board: variances, intervals, tests, comparisons."""

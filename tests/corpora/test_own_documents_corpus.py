@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
 from benchmark.corpora import make_task
 from benchmark.corpora.corpus import OwnDocuments
-from benchmark.records.record import file_hash
 from benchmark.suite.plan import make_plan
 from tasks.corpus import corpus as task
 from tests.tiny import tiny_suite

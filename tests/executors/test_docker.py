@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.core.errors import UserError
+from benchmark.core.errors import StageFailed, UserError
 from benchmark.executors.containers import RUN, STORE, Containers
 from benchmark.executors.docker import run_in_containers
-from benchmark.executors.schedule import StageFailed
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import find_suite, load_suite

@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.core.errors import UserError
+from benchmark.core.errors import StageFailed, UserError
 from benchmark.core.signals import Stopped, listening
 from benchmark.executors import local
 from benchmark.executors.local import run_calls
-from benchmark.executors.schedule import StageFailed
 from benchmark.executors.worker import explained
 from benchmark.store.artifacts import StageCall, Store
 from scripts.runs import MARK, held_locks, living, wait_until_gone, workers_of

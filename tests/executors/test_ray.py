@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from benchmark import ROOT
-from benchmark.core.errors import UserError
+from benchmark.core.errors import StageFailed, UserError
 from benchmark.executors import ray as executor
 from benchmark.executors.cluster import Cluster, end_of, room
 from benchmark.executors.ray import Board, run_on_cluster
-from benchmark.executors.schedule import StageFailed
 from benchmark.executors.settings import settings_from
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.remote import Remote

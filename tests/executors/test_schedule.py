@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from benchmark.executors.schedule import TAIL, StageFailed, drive
+from benchmark.core.errors import StageFailed
+from benchmark.executors.schedule import TAIL, drive
 from benchmark.store.artifacts import StageCall
 from perf.fleet import Fleet
 

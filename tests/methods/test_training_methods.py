@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
+from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores, read_augmented
 from benchmark.methods import METHODS, augment, make_method
 from benchmark.methods.base import Training
-from benchmark.scoring.scores import AttentionPart
 from benchmark.stages import do
 from benchmark.store.artifacts import Store
 from tests.tiny import make_tiny_model, tiny_suite

@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from benchmark.core.errors import UserError
+from benchmark.data.attention import AttentionPart
 from benchmark.scoring import attention
 from benchmark.scoring.attention import ReceivedAttention
-from benchmark.scoring.scores import AttentionPart
 
 SIZES: dict[str, Any] = {
     "vocab_size": 97,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.stages import GO_ON, VERSIONS, do
+from benchmark.stages import do
 from benchmark.store.artifacts import Store
+from benchmark.store.versions import GO_ON, VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.training import checkpoints
 from tests.tiny import make_tiny_model, tiny_suite
