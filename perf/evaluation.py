@@ -61,9 +61,10 @@ class _Asking:
     def __init__(self, options: argparse.Namespace) -> None:
         import torch
 
+        from benchmark.evaluation.asking import quiet_lm_eval
         from benchmark.models.loading import load_model, tokenizer_of
         from benchmark.models.spec import ModelSpec
-        from benchmark.stages.evaluate import quiet_lm_eval, trained_model
+        from benchmark.stages.evaluate import trained_model
 
         torch.set_num_threads(options.threads)
         quiet_lm_eval()
@@ -74,7 +75,8 @@ class _Asking:
         self._metadata = {"half": "all", "people": options.people}
 
     def ours(self, task: str, batch: int, shots: Sequence[int] = (5,)) -> Rows:
-        from benchmark.stages.evaluate import answer_rows, ask
+        from benchmark.evaluation.asking import ask
+        from benchmark.stages.evaluate import answer_rows
 
         return answer_rows(ask(self.model, self._tokenizer, [task], self._metadata, batch, shots).samples)
 
@@ -85,7 +87,7 @@ class _Asking:
 
         from benchmark.corpora import TASKS
         from benchmark.corpora.base import CHOICE, CLOZE
-        from benchmark.models.answering import evaluated
+        from benchmark.evaluation.model import evaluated
         from benchmark.stages.evaluate import answer_rows
 
         manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(self._metadata))

@@ -43,7 +43,7 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
     from benchmark.stages.train import _trainable, data_order, encode
-    from benchmark.suite.schema import Recipe
+    from benchmark.training.recipe import Recipe
 
     torch.set_num_threads(options.threads)
     spec = ModelSpec(model=options.model, dtype=options.dtype)

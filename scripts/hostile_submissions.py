@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from benchmark import ROOT
 from benchmark.core.errors import clean
 from benchmark.core.files import file_hash
+from benchmark.corpora.shipped import SHIPPED
 from benchmark.records.record import METRICS
 from leaderboard.submission.submit import submit
 
@@ -355,7 +356,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as temporary:
             given, board = Path(temporary) / "given", Path(temporary) / "board"
             given.mkdir()
-            refused = submit(hostile.make(Draft(given)), board).refused
+            refused = submit(hostile.make(Draft(given)), board, SHIPPED).refused
             line = refused[0] if refused else "ACCEPTED"
             missed += not refused or hostile.told not in line or board.exists()
             print(f"- {hostile.name}\n  {clean(line.replace(f'{given}/', ''))}")

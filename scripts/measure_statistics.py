@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit, stdtrit
 
+from leaderboard.board.power import Components, components, power, seeds_needed
 from leaderboard.stats.comparisons import BASELINE, Contender, among_first, to_baseline
 from leaderboard.stats.intervals import mean_interval, paired_difference, resampled_deviations
-from leaderboard.stats.power import Components, components, power, seeds_needed
 from leaderboard.stats.significance import LEVEL, paired_p
 from leaderboard.stats.variance import Spread, effects
 

@@ -13,7 +13,8 @@ import yaml
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS
 from benchmark.methods import METHODS
-from benchmark.suite.schema import Evaluation, Recipe, Scoring, Suite
+from benchmark.suite.schema import Evaluation, Scoring, Suite
+from benchmark.training.recipe import Recipe
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
 

@@ -22,6 +22,7 @@ from benchmark.core import inputs
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
 from benchmark.corpora.corpus import OwnDocuments
+from benchmark.corpora.shipped import SHIPPED
 from benchmark.corpora.wikipedia import WikipediaSquad
 from benchmark.data.texts import (
     AugmentedText,
@@ -156,7 +157,7 @@ READERS = (
     Reader("copies", ".jsonl", _copies, rows=[{**text, "copy": 1} for text in TEXTS], lines=True),
     Reader("augmented texts", ".jsonl", read_augmented, rows=AUGMENTED, lines=True),
     Reader("record", ".json", read_record, rows=_record()),
-    Reader("record from a stranger", ".json", examine, rows=_record()),
+    Reader("record from a stranger", ".json", lambda path: examine(path, SHIPPED), rows=_record()),
     Reader("held-out text", ".txt", lambda path: TextFile(name="x", text=path).identity(), valid="Größe\n".encode()),
 )
 NAMED = {reader.name: reader for reader in READERS}

@@ -11,9 +11,9 @@ import pytest
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, TokenScores
+from benchmark.data.token_views import TokenView, read_views
 from benchmark.inspection import token_view
 from benchmark.inspection.token_view import ScoredPair, make_views
-from benchmark.inspection.tokens import TokenView, read_views
 from benchmark.methods import augment, make_method
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec

@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli.options import one_of
 from benchmark.core.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.records.record import Record
+    from benchmark.suite.schema import Suite
 
 KNOWN = ("1", "2", "3")
 
@@ -45,7 +49,7 @@ def figures(
         from leaderboard.figures.charts import accuracy_chart
         from leaderboard.figures.write import write_figure
 
-        lines = accuracy_lines(records, loaded)
+        lines = accuracy_lines(records, loaded.name, lambda record: _distances(record, loaded))
         if not (shown := [line for line in lines if line["shown"]]):
             raise UserError(f"{records}: none of the paper's methods is among the records of suite {loaded.name!r}")
         _say_written(write_figure(out, f"fig1-{loaded.name}", lines, accuracy_chart(shown, loaded.name)))
@@ -53,15 +57,33 @@ def figures(
         _attended(chosen, loaded, large, small, prefix, dtype, out)
 
 
+def _distances(record: "Record", suite: "Suite") -> dict[str, int] | None:
+    """Distances as a run would record them today, where the suite still has the record's very corpus and model."""
+    from benchmark.run.recording import distances
+
+    spec = suite.models.get(record.model.name)
+    if spec is None or spec.fingerprint() != record.model.fingerprint:
+        return None
+    for task in suite.tasks:
+        corpus = task.load()
+        if (task.name, corpus.data_hash) == (record.task.name, record.task.corpus_hash) and corpus.gaps:
+            return {question: tokens for question, (_, tokens) in distances(corpus, spec).items()}
+    return None
+
+
 def _attended(
     chosen: list[str], suite: object, large: str | None, small: str | None, prefix: str, dtype: str, out: Path
 ) -> None:
     from benchmark.cli.show import file_name, named_pair
-    from benchmark.inspection.attended import attended_lines, biographies
+    from benchmark.inspection.attended import KINDS, Attended, attended, biographies
     from benchmark.inspection.token_view import pairs_of
     from benchmark.suite.schema import Suite
+    from leaderboard.figures.attended import attended_lines
     from leaderboard.figures.charts import attended_chart
     from leaderboard.figures.write import write_figure
+
+    def lines_of(seen: list[Attended]) -> list[dict[str, Any]]:
+        return [line for one in seen for line in attended_lines(one.pair, one.of, one.kinds, KINDS)]
 
     suite_or_none = suite if isinstance(suite, Suite) else None
     pairs = pairs_of(suite_or_none) if suite_or_none else [named_pair(str(large), small, prefix, dtype, "auto")]
@@ -69,7 +91,8 @@ def _attended(
     for pair in pairs:
         if "3" in chosen and pair.small is None:
             raise UserError("Figure 3 contrasts two models: name the other one with --small, or ask for 2 alone")
-        second, third = attended_lines(people, pair, lambda line: print(line, file=sys.stderr, flush=True))
+        seen = attended(people, pair, lambda line: print(line, file=sys.stderr, flush=True))
+        second, third = map(lines_of, seen)
         if "2" in chosen:
             chart = attended_chart(second, "What is attended to most at the word before a fact", len(people))
             _say_written(write_figure(out, f"fig2-{file_name(pair.name)}", second, chart))

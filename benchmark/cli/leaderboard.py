@@ -36,10 +36,11 @@ def board_check(
     readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
 ) -> None:
     """Fail when a committed record does not hold what it says, or the committed board is not what the records give."""
+    from benchmark.corpora.shipped import SHIPPED
     from leaderboard.build import check
     from leaderboard.submission.submit import check_folder
 
-    refused, found, unchecked = check_folder(records)
+    refused, found, unchecked = check_folder(records, SHIPPED)
     problems = refused or check(records, out, readme or _readme(out))
     _tell(problems)
     if problems:
@@ -54,9 +55,10 @@ def board_submit(
     records: RecordsFolder = BOARD / "results",
 ) -> None:
     """Check records and add them to the board's: all of them, or none where one is refused."""
+    from benchmark.corpora.shipped import SHIPPED
     from leaderboard.submission.submit import submit
 
-    outcome = submit(files, records)
+    outcome = submit(files, records, SHIPPED)
     _tell([f"error: {line}" for line in outcome.refused])
     if outcome.refused:
         raise typer.Exit(2)
@@ -100,7 +102,7 @@ def board_compare(
     second: Annotated[Path, typer.Argument(help="the record that it is compared with")],
 ) -> None:
     """Say what differs between two records, and refuse if they may not stand side by side."""
-    from benchmark.records.comparable import compare_files
+    from leaderboard.board.record_comparison import compare_files
 
     for line in compare_files(first, second):
         print(clean(line))
@@ -149,7 +151,7 @@ def board_power(
 ) -> None:
     """Say what differences to plain_matched the board can tell, and what number of seeds or subjects would tell one."""
     from leaderboard.board.assemble import build_board, load_records
-    from leaderboard.stats.power import power_lines, power_tables
+    from leaderboard.board.power import power_lines, power_tables
 
     board = build_board(load_records(records))
     if as_json:

@@ -13,8 +13,8 @@ from benchmark.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from benchmark.data.texts import Text
+    from benchmark.data.token_views import TokenView
     from benchmark.inspection.token_view import ScoredPair
-    from benchmark.inspection.tokens import TokenView
 
 show_commands = typer.Typer(
     no_args_is_help=True, help="What a method sees and does, text by text.", rich_markup_mode=None
@@ -64,7 +64,7 @@ def tokens(
 
 def _show_views(views: "Sequence[TokenView]", table: bool, as_json: bool, out: Path | None) -> None:
     from benchmark.core.files import write_atomically
-    from benchmark.inspection.tokens import views_json
+    from benchmark.data.token_views import views_json
 
     if out is not None:
         files: dict[Path, list[TokenView]] = {}

@@ -13,14 +13,12 @@ from benchmark.inspection.token_view import ScoredPair
 from benchmark.methods.function_words import FUNCTION_WORDS
 from benchmark.scoring.scores import Look, contrast, looks_before
 from benchmark.suite.schema import Suite
-from leaderboard.stats.intervals import mean_interval
 
 RANKS = 10
 RELATION, EARLIER, OTHER = "relation word", "earlier relation word", "other"
 KINDS = ("name", RELATION, EARLIER, *FIELDS, OTHER)
 
 Span = tuple[int, int]
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,27 +92,38 @@ def biographies(suite: Suite | None) -> list[Told]:
     ]
 
 
-def attended_lines(
-    people: Sequence[Told], pair: ScoredPair, say: Callable[[str], None]
-) -> tuple[list[Line], list[Line]]:
-    """The lines of Figure 2, for each model of a pair, and of Figure 3, for the large one minus the small one.
+@dataclass(frozen=True)
+class Attended:
+    """What kinds of token one model, or a difference of two, attends to: `kinds` has a list by fact and rank.
 
-    A line is a fact, a rank and a kind: the share of people at whom the token of that rank is of that kind, with its
-    95% interval over people, and the number of people with a token of that rank. A token's rank is by the attention
-    that the last token before the fact pays it, 1 the highest; of equal ones the earlier comes first. The model's first
-    position takes no part, since it draws attention whatever stands there.
+    `of` names the model or the difference. A list has an entry, one of KINDS, for every person with a token of that
+    rank.
+    """
+
+    pair: str
+    of: str
+    kinds: dict[tuple[str, int], list[str]]
+
+
+def attended(
+    people: Sequence[Told], pair: ScoredPair, say: Callable[[str], None]
+) -> tuple[list[Attended], list[Attended]]:
+    """What Figure 2 shows, for each model of a pair, and Figure 3, for the large one minus the small one.
+
+    A token's rank is by the attention that the last token before the fact pays it, 1 the highest; of equal ones the
+    earlier comes first. The model's first position takes no part, since it draws attention whatever stands there.
     """
     second, looks = [], []
     ends = [pair.large, pair.small] if pair.small else [pair.large]
     for name, spec in ends:
         say(f"{pair.name}: {name} reads {len(people)} biographies")
         looks.append(_looks(people, pair, spec))
-        second += [{"pair": pair.name, "of": name, **line} for line in _shares(people, looks[-1])]
+        second.append(Attended(pair.name, name, _kinds(people, looks[-1])))
     third = []
     if pair.small:
         of = f"{pair.large[0]} − {pair.small[0]}"
         between = [_between(large, small) for large, small in zip(*looks, strict=True)]
-        third = [{"pair": pair.name, "of": of, **line} for line in _shares(people, between)]
+        third = [Attended(pair.name, of, _kinds(people, between))]
     return second, third
 
 
@@ -140,18 +149,11 @@ def ranked(look: Look) -> list[int]:
     return sorted(there, key=lambda number: -look.tokens.score[number])
 
 
-def _shares(people: Sequence[Told], looks: Iterable[list[Look | None]]) -> list[Line]:
+def _kinds(people: Sequence[Told], looks: Iterable[list[Look | None]]) -> dict[tuple[str, int], list[str]]:
     kinds: dict[tuple[str, int], list[str]] = {}
     for told, some in zip(people, looks, strict=True):
         for field, look in zip(told.facts, some, strict=True):
             for rank, number in enumerate(ranked(look)[:RANKS] if look else [], start=1):
                 span = look.tokens.start[number], look.tokens.end[number]  # type: ignore[union-attr]
                 kinds.setdefault((field, rank), []).append(told.kind(*span, field))
-    lines = []
-    for (field, rank), found in sorted(kinds.items(), key=lambda item: (FIELDS.index(item[0][0]), item[0][1])):
-        for kind in KINDS:
-            if kind in found:
-                share = mean_interval([[float(one == kind) for one in found]])
-                numbers = {"share": share.mean, "ci_low": share.low, "ci_high": share.high, "people": len(found)}
-                lines.append({"fact": field, "rank": rank, "kind": kind, **numbers})
-    return lines
+    return dict(sorted(kinds.items(), key=lambda item: (FIELDS.index(item[0][0]), item[0][1])))

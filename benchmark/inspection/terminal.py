@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.core.errors import clean
-from benchmark.inspection.tokens import QUANTITIES, Copy, Quantity, Token, TokenView, shades, strongest
+from benchmark.data.token_views import QUANTITIES, Copy, Quantity, Token, TokenView, shades, strongest
 
 UNDERLINED = 5  # so many of the strongest tokens
 GAP = "·"  # stands for each character of what a copy lacks, where nothing can be struck through

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, TokenScores
-from benchmark.inspection.tokens import Copy, Token, TokenView
+from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout, Unit, taken_out
 from benchmark.models.spec import ModelSpec

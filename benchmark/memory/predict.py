@@ -21,7 +21,7 @@ from benchmark.stages.retain import CONTEXT
 from benchmark.stages.train import rehearsal_file, smaller_micro_batch
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
-from benchmark.suite.schema import Recipe
+from benchmark.training.recipe import Recipe
 from benchmark.training.rehearsal import rehearsed
 from benchmark.training.rows import UNMASKED
 
@@ -254,7 +254,7 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
 
 def _read_once(rows: int, common: int) -> int:
     """Tokens that are not read in every row, since all begin with them (`Answering._begin`)."""
-    from benchmark.models.answering import PASS
+    from benchmark.evaluation.model import PASS
 
     return common if common * rows > common + PASS else 0
 

@@ -1,7 +1,7 @@
 """The runs on a store: each holds a lock as long as it lives, and leaves word of how far it is.
 
 STORE/.locks/run-ID         held by the run; that of a killed run is free
-STORE/.runs/ID.json         its state (benchmark/progress/account.py), written anew every few seconds, gone when the run is over
+STORE/.runs/ID.json         its state (see account.py), written anew every few seconds, gone when the run is over
 """
 
 import os

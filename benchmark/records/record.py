@@ -33,6 +33,7 @@ ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "ans
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
 SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
 HALVES = ("development", "test")
+REFERENCES = frozenset({"untouched", "open_book"})  # "methods" of records of a model that was not trained
 _MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB
 _AGAIN = "run the suite again to make the record anew"
 

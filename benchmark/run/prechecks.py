@@ -19,7 +19,7 @@ from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.plan import Cell, Plan
-from benchmark.suite.schema import Recipe
+from benchmark.training.recipe import Recipe
 
 REMEMBERED = ".checked"  # folder beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured; evaluation measures all of them
@@ -187,8 +187,8 @@ def check_questions(
     spec: ModelSpec, entry: Task, corpus: Corpus, tasks: Sequence[str], num_fewshot: Sequence[int]
 ) -> None:
     """Raise UserError for a prompt that a model has no room for, or an answer longer than may be generated."""
+    from benchmark.evaluation.asking import check_answers, check_prompts
     from benchmark.models.loading import context_length, tokenizer_of
-    from benchmark.stages.evaluate import check_answers, check_prompts
 
     metadata = json.dumps(corpus.metadata, sort_keys=True)
     tokenizer, length = tokenizer_of(spec), context_length(spec)
@@ -207,7 +207,7 @@ def _remedy_for_prompts(entry: Task) -> str:
 def _samples(
     tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: tuple[int, ...]
 ) -> list[dict[str, list[dict[str, Any]]]]:
-    from benchmark.memory.questions import samples_of
+    from benchmark.evaluation.listener import samples_of
 
     return samples_of(tasks, json.loads(metadata), num_fewshot, MOST_QUESTIONS)
 

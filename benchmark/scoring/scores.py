@@ -70,7 +70,7 @@ def score_texts(
         tokenizer: The model's tokenizer, a fast one; it needs no padding token.
         texts: What to score.
         reduction: One of REDUCTIONS. Those of ATTENTION are explained at
-            `benchmark.scoring.attention.ReceivedAttention.scores`; "loss" is the token's negative log-likelihood in nats
+            `scoring.attention.ReceivedAttention.scores`; "loss" is the token's negative log-likelihood in nats
             given all that stands before it, the prefix too. A token that nothing stands before, as the first of a text
             where the tokenizer adds no token in front, has a loss of 0.
         prefix: Put before every text, for instance "Text: ", since the first position draws attention of its own; for

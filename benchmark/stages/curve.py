@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 from benchmark.core.progress import Progress
+from benchmark.evaluation.asking import ask
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.evaluate import answer_rows, ask, check_questions, means, trained_model
+from benchmark.stages.evaluate import answer_rows, check_questions, means, trained_model
 from benchmark.stages.train import CHECKPOINTS
 from benchmark.store.artifacts import StageCall
 

@@ -9,10 +9,11 @@ from typing import Any
 from benchmark.core.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.core.progress import Progress
 from benchmark.corpora import TASKS
+from benchmark.evaluation.asking import check_prompts, language_model, quiet_lm_eval
 from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
-from benchmark.stages.evaluate import check_prompts, language_model, quiet_lm_eval, trained_model
+from benchmark.stages.evaluate import trained_model
 from benchmark.stages.train import is_out_of_memory
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
@@ -133,7 +134,7 @@ class _Tasks:
         self, entry: LmEvalTask, model: Any, tokenizer: Any, batch_size: int, progress: Progress
     ) -> tuple[dict[str, float], bool]:
         """The metric by its name with the number of questions, and whether more of it is better."""
-        from benchmark.models.answering import evaluated
+        from benchmark.evaluation.model import evaluated
 
         asked = language_model(model, tokenizer, batch_size, progress)
         results = evaluated(asked, self._loaded[entry.name], entry.num_fewshot, entry.limit)

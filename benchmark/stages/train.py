@@ -21,9 +21,9 @@ from benchmark.methods.base import Training
 from benchmark.models.loading import context_length, load_config, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
-from benchmark.suite.schema import Budget, Recipe
 from benchmark.training.begun import TRAINER, made_on
 from benchmark.training.lora import with_lora
+from benchmark.training.recipe import Budget, Recipe
 from benchmark.training.rehearsal import rehearsed, takes_turns
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from benchmark.store.artifacts import StageCall
 from benchmark.store.versions import VERSIONS
 from benchmark.suite.references import REFERENCES, Reference
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile
-from benchmark.suite.schema import Budget, Recipe, Suite
+from benchmark.suite.schema import Suite
+from benchmark.training.recipe import Budget, Recipe
 from benchmark.training.rehearsal import QUESTIONS_ABOUT
 from benchmark.training.rehearsal import VERSION as REHEARSED
 

@@ -33,4 +33,3 @@ class OpenBook(Reference):
 
 
 REFERENCES: tuple[Reference, ...] = (Untouched(), OpenBook())
-NAMES = frozenset(reference.name for reference in REFERENCES)

@@ -14,34 +14,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
 from benchmark import ROOT
 from benchmark.core.errors import UserError, nearest
-from benchmark.core.validation import not_a_bool
+from benchmark.core.validation import Count, Seed, Threads, not_a_bool
 from benchmark.core.yaml_files import read_yaml
 from benchmark.corpora import TASK_KINDS, Task
 from benchmark.methods import METHODS, make_method
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.retention import KINDS, Retention
+from benchmark.training.recipe import Budget, Recipe
 
 SUITES = ROOT / "suites"
 
 # No suite comes near these; what does would take all memory, or all day, before anything is said.
 MOST_POINTS = 10_000  # of one grid
 MOST_CELLS = 50_000
-
-# YAML reads `yes` as true, and pydantic would read that as the number 1.
-Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, lt=2**31)]
-Threads = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, le=1024)]
-Seed = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, lt=2**32)]  # what numpy takes
-NotNegative = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
-Share = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, lt=1)]
 
 
 class _Strict(BaseModel):
@@ -83,76 +74,6 @@ class MethodEntry(BaseModel):
         return _combinations(self.model_extra or {})
 
 
-class Budget(_Strict):
-    """How long to train: optimizer steps, passes over the augmented texts (of a method with all copies), or tokens.
-
-    A budget of tokens ends with the optimizer step that reaches it; each method takes as many steps as that needs.
-    """
-
-    steps: Count | None = None
-    epochs: Positive | None = None
-    tokens: Count | None = None
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> "Budget":
-        if [self.steps, self.epochs, self.tokens].count(None) != 2:
-            raise ValueError("give one of steps, epochs and tokens")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_tokens(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Budgets from before tokens could be given keep their keys."""
-        return {key: value for key, value in dump(self).items() if key != "tokens" or value is not None}
-
-    @property
-    def label(self) -> str:
-        """The budget in words, as the board shows it."""
-        if self.tokens:
-            return f"{self.tokens} tokens"
-        return f"{self.steps} steps" if self.steps else f"{self.epochs:g} epochs"
-
-
-class Rehearsal(_Strict):
-    """Something else in a share of every batch, the same for all methods.
-
-    `source` is "questions", for texts about a few made-up people and questions about them with their answers, or a
-    file of texts (JSONL with a "text" a line, or plain text whose paragraphs are the texts).
-    """
-
-    share: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0, le=0.5)] = 0.1
-    source: str = Field(default="questions", min_length=1)
-
-
-class Recipe(_Strict):
-    """How a model is trained. `batch_size` is the effective batch; `micro_batch` only bounds memory."""
-
-    adaptation: Literal["lora", "full"] = "lora"
-    learning_rate: Positive = 5e-4
-    batch_size: Count = 8
-    micro_batch: Count | None = None
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: Share = 0.1
-    max_grad_norm: Positive = 1.0
-    weight_decay: NotNegative = 0.0
-    lora_rank: Count = 16
-    lora_alpha: Count = 16
-    lora_dropout: Share = 0.0
-    autocast: Literal["none", "bfloat16"] = "none"
-    append_end: bool = True
-    rehearsal: Rehearsal | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_rehearsal(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes from before there was rehearsal keep their keys."""
-        return {key: value for key, value in dump(self).items() if key != "rehearsal" or value is not None}
-
-    @model_validator(mode="after")
-    def _micro_batch_divides(self) -> "Recipe":
-        if self.micro_batch and self.batch_size % self.micro_batch:
-            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}")
-        return self
-
-
 def _grid(value: Any) -> Any:
     """Every combination of the listed values of a recipe, in the order of the file."""
     return _combinations(value) if isinstance(value, dict) else [value]
@@ -172,7 +93,7 @@ class Choose(_Strict):
     `over` names parameters of methods, fields of the recipe, or "budget". The board then shows one row per method: the
     best point's results on the test half, and how many points were tried. `halving` saves work on large grids: of the
     points, the best one in so many goes on from a shorter budget to a longer one, and from one seed to several (see
-    benchmark/suite/choice.py). `confirm` lists further seeds, with which the best point of each row is trained once more: the
+    suite/choice.py). `confirm` lists further seeds, with which the best point of each row is trained once more: the
     row then shows these alone, since the seeds that a point was chosen with favour it.
     """
 

@@ -11,9 +11,9 @@ from transformers.trainer_callback import PrinterCallback
 
 from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.suite.schema import Recipe
 from benchmark.training.checkpoints import Checkpoint, Checkpoints, Sealing
 from benchmark.training.objective import InOrder, Readings, Weighted, in_columns
+from benchmark.training.recipe import Recipe
 from benchmark.training.rows import in_rows, keeps_rows_apart, padded
 
 REMEDY = "lower recipe.learning_rate or train in float32"

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, library_error
 from benchmark.models.spec import ModelSpec
-from benchmark.suite.schema import Recipe
+from benchmark.training.recipe import Recipe
 
 
 def with_lora(model: Any, recipe: Recipe, spec: ModelSpec) -> Any:

@@ -8,7 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.inputs import read_text
 from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, tell
 from benchmark.data.texts import AugmentedText, json_lines
-from benchmark.suite.schema import Rehearsal
+from benchmark.training.recipe import Rehearsal
 
 QUESTIONS_ABOUT = "questions"
 VERSION = 2  # of the texts that "questions" gives; raise it with them

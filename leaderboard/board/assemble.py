@@ -22,10 +22,10 @@ from benchmark.records.record import (
     read_record,
 )
 from leaderboard.board.answers import HALF, Answers, Tally, read_answers, tally
+from leaderboard.board.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.board.labels import row_label, tell_apart
 from leaderboard.board.model import Board, BoardTable, Forgetting, HeldOut, MethodFacts, Reference, Row
 from leaderboard.stats.comparisons import Contender, Difference, among_first, ranks, to_baseline, to_random
-from leaderboard.stats.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.stats.intervals import Estimate, mean_interval
 
 Found = tuple[Path, Record]

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.records.comparable import Facts
+from leaderboard.board.distance import DistanceBin
 from leaderboard.board.labels import short_number
 from leaderboard.stats.comparisons import BASELINE, Difference
-from leaderboard.stats.distance import DistanceBin
 from leaderboard.stats.intervals import Estimate
 
 ALIKE = 1.01  # how many times the least the greatest of numbers that count as alike may be

@@ -1,5 +1,6 @@
 """Figure 1: how well facts are remembered by where they stand, from records."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,42 +8,47 @@ import numpy as np
 
 from benchmark.core.errors import UserError
 from benchmark.records.record import Record
-from benchmark.suite.schema import Suite
 from leaderboard.board.answers import Answers, read_answers
 from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.distance import Distances, bin_edges, by_distance, shared_distances
 from leaderboard.board.model import BoardTable, Row
 from leaderboard.stats.comparisons import PAPER_METHODS
-from leaderboard.stats.distance import Distances, bin_edges, by_distance, shared_distances
 from leaderboard.stats.intervals import Estimate
 
 Line = dict[str, Any]
+DistancesOf = Callable[[Record], Mapping[str, int] | None]
 
 
-def accuracy_lines(folder: Path, suite: Suite) -> list[Line]:
+def accuracy_lines(folder: Path, suite: str, distances: DistancesOf) -> list[Line]:
     """A line per row of the board and field, and per row and bin of distances: exact match of the test half.
 
     `by` is "field" or "distance". A field's `tokens` are its mean distance from the name, a bin's the middle of `low`
-    and `high`; they are empty where nobody knows the distances. Records from before distances were recorded take them
-    from the suite's own task and model, if these are still the same: `distances` then says "task". `shown` says
-    whether the row is in the chart.
+    and `high`; they are empty where nobody knows the distances. `shown` says whether the row is in the chart.
 
-    Raises UserError if there are no records of that suite.
+    Args:
+        folder: Of the records.
+        suite: Name of the suite whose records count.
+        distances: Gives the distances in tokens by question of a record from before distances were recorded, None
+            where they cannot be had; a line's `distances` then says "task".
+
+    Raises:
+        UserError: There are no records of that suite.
     """
-    found = [(path, record) for path, record in load_records(folder) if record.suite == suite.name]
+    found = [(path, record) for path, record in load_records(folder) if record.suite == suite]
     if not found:
-        raise UserError(f"{folder}: holds no record of suite {suite.name!r}; run it first: benchmark run {suite.name}")
+        raise UserError(f"{folder}: holds no record of suite {suite!r}; run it first: benchmark run {suite}")
     records = dict(found)
-    return [line for table in build_board(found).tables for line in _of_table(table, records, suite)]
+    return [line for table in build_board(found).tables for line in _of_table(table, records, distances)]
 
 
-def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> list[Line]:
+def _of_table(table: BoardTable, records: dict[Path, Record], distances: DistancesOf) -> list[Line]:
     answers = {
         path: read_answers(path, records[path]).with_shots(row.shots) for row in table.rows for path in row.files
     }
     first = next(iter(answers))
     known, source = shared_distances(list(answers.values())), "records"
     if np.isnan(known).all():
-        known, source = _from_the_task(answers[first], records[first], suite), "task"
+        known, source = _in_order(answers[first], distances(records[first])), "task"
     edges = bin_edges(known[answers[first].measured("exact_match")])
     lines: list[Line] = []
     shown = {row.label for method, row in table.best_of_methods().items() if method in PAPER_METHODS}
@@ -61,21 +67,10 @@ def _of_table(table: BoardTable, records: dict[Path, Record], suite: Suite) -> l
     return lines
 
 
-def _from_the_task(answers: Answers, record: Record, suite: Suite) -> Distances:
-    """Distances as a run would record them today, where the suite still has that very corpus and that very model."""
-    from benchmark.run.recording import distances
-
-    unknown = np.full(len(answers.question), np.nan)
-    spec = suite.models.get(record.model.name)
-    if spec is None or spec.fingerprint() != record.model.fingerprint:
-        return unknown
-    for task in suite.tasks:
-        corpus = task.load()
-        if (task.name, corpus.data_hash) == (record.task.name, record.task.corpus_hash) and corpus.gaps:
-            far = distances(corpus, spec)
-            tokens = [far[question][1] if question in far else np.nan for question in answers.question]
-            return np.array(tokens, dtype=float)
-    return unknown
+def _in_order(answers: Answers, tokens: Mapping[str, int] | None) -> Distances:
+    if tokens is None:
+        return np.full(len(answers.question), np.nan)
+    return np.array([tokens.get(question, np.nan) for question in answers.question], dtype=float)
 
 
 def _about(table: BoardTable, row: Row) -> Line:

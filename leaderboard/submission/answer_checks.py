@@ -3,14 +3,12 @@
 Every check raises ValueError naming the column or field; `leaderboard.submission.content` adds the file and the remedy.
 """
 
-from collections import Counter
-from functools import lru_cache
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.core.untrusted import steers
+from benchmark.records.questions import Gold, Questions
 from benchmark.records.record import (
     ANSWER_COLUMNS,
     CHOSEN,
@@ -23,9 +21,6 @@ from benchmark.records.record import (
     flat_scores,
 )
 from leaderboard.board.answers import with_new_columns
-from leaderboard.submission.gold import Gold
-from tasks.biography import biography
-from tasks.wikipedia import wikipedia
 
 MAX_ID = 300  # characters of a question's or subject's id
 MAX_ANSWER = 10_000  # characters; the tasks generate at most 96 tokens
@@ -111,7 +106,7 @@ def _check_texts(record: Record, table: pa.Table) -> None:
         raise ValueError(f"answer: {longest:,} characters, more than {MAX_ANSWER:,}")
 
 
-def check_gold(record: Record, table: pa.Table, known: Gold) -> None:
+def check_gold(record: Record, table: pa.Table, known: Gold, questions: Questions) -> None:
     """The questions are all those of the task and no others, with each number of examples; answers earn what is said.
 
     Of a reference with the document in the prompt, questions may be missing: those it had no room for.
@@ -143,33 +138,10 @@ def check_gold(record: Record, table: pa.Table, known: Gold) -> None:
     given = (table[name].to_pylist() for name in ("answer", *earning))
     for key, answer, *told in zip(keys, *given, strict=True):
         if answer is not None:
-            earned = _earned(answer, known[key].golds, known[key].asked)
+            earned = questions.earned(answer, known[key])
             for metric, value, right in zip(earning, told, earned, strict=False):
                 if abs(value - right) > TOLERANCE:
                     raise ValueError(f"{metric}: {key}: {value}, but {answer[:60]!a} earns {right:.6f}")
-
-
-@lru_cache(maxsize=2**16)
-def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> tuple[float, float, float]:
-    """Exact match, F1 and whether it answers, as the tasks define them; each text is normalised once.
-
-    `asked` is the field of a biography, or the question in words.
-    """
-    extracted = biography.extract_answer(generation)
-    answer = _words(extracted)
-    best = 0.0
-    for gold in map(_words, golds):
-        if shared := (Counter(answer) & Counter(gold)).total():
-            best = max(best, 2 * shared / (len(answer) + len(gold)))
-    field, question = asked
-    right = answer in map(_words, golds)
-    answers = biography.is_answer(extracted, field) if field else right or wikipedia.is_answer(extracted, question)
-    return float(right), best, float(answers)
-
-
-@lru_cache(maxsize=2**16)
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(biography.normalise(text).split())
 
 
 def check_scores(record: Record, table: pa.Table) -> None:

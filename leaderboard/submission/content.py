@@ -21,11 +21,9 @@ from benchmark.core.untrusted import (
     read_bounded,
     read_table,
 )
-from benchmark.corpora.base import earlier_definitions
-from benchmark.records.record import CHOSEN, CLOZED, Record, flat_scores, read_record
-from benchmark.suite.references import NAMES as REFERENCES
+from benchmark.records.questions import Gold, Questions
+from benchmark.records.record import CHOSEN, CLOZED, REFERENCES, Record, flat_scores, read_record
 from leaderboard.submission.answer_checks import TOLERANCE, check_gold, check_scores, check_table
-from leaderboard.submission.gold import Gold, definition, gold, may_be_published
 
 MAX_SEED = 2**32 - 1
 
@@ -45,8 +43,10 @@ AMOUNTS = (
 )
 
 
-def examine(path: Path) -> tuple[Record, list[str]]:
-    """Check a record and the answers beside it; returns it, and what could not be checked.
+def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
+    """Check a record and the answers beside it against the project's own questions.
+
+    Returns the record, and what could not be checked.
 
     Raises UserError naming the file, the field, what is wrong with it and what to do.
     """
@@ -69,24 +69,24 @@ def examine(path: Path) -> tuple[Record, list[str]]:
     table = read_table(answers)
     read_record(path)  # the hashes
     try:
-        _check_fields(record, path.stem)
-        known = gold(record)
+        _check_fields(record, path.stem, questions)
+        known = questions.gold(record)
     except ValueError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from None
     try:
         check_table(record, table)
         if known is not None:
-            check_gold(record, table, known)
+            check_gold(record, table, known, questions)
     except ValueError as error:
         raise UserError(f"{answers}: {error}; {AGAIN}") from None
     try:
         check_scores(record, table)
     except ValueError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from None
-    return record, _unchecked(record, known)
+    return record, _unchecked(record, known, questions)
 
 
-def _check_fields(record: Record, stem: str) -> None:
+def _check_fields(record: Record, stem: str, questions: Questions) -> None:
     """What the schema does not say of single fields."""
     patterns = [
         ("cell", record.cell, r"[0-9a-f]{24}"),
@@ -119,14 +119,13 @@ def _check_fields(record: Record, stem: str) -> None:
             "environment.dirty: made from files that differ from the commit, so that nobody can make it again; commit "
             "them first"
         )
-    here = definition(record.task.name)
-    before = earlier_definitions(record.task.name) if record.schema_version == 1 else set()
-    if here is not None and record.task.definition_hash not in {here, *before}:
+    here = questions.definitions(record)
+    if here is not None and record.task.definition_hash not in here:
         raise ValueError(
             f"task.definition_hash: the task {record.task.name!r} of this checkout asks otherwise; take this version "
             "of the project"
         )
-    if record.task.may_redistribute and not may_be_published(record):
+    if record.task.may_redistribute and not questions.may_be_published(record):
         raise ValueError(
             "task.may_redistribute: true, but answers may be published of corpora alone that come with the project"
         )
@@ -179,7 +178,7 @@ def _check_retention(record: Record) -> None:
                 raise ValueError(f"curve: {'.'.join(map(str, place))} at {point.steps} steps: {value} cannot be")
 
 
-def _unchecked(record: Record, known: Gold | None) -> list[str]:
+def _unchecked(record: Record, known: Gold | None, questions: Questions) -> list[str]:
     """What of a record nobody could look at here."""
     notes = []
     if known is None:
@@ -189,7 +188,7 @@ def _unchecked(record: Record, known: Gold | None) -> list[str]:
         )
     elif not record.task.may_redistribute:
         notes.append("whether the answers earn their scores: their texts may not be published")
-    if definition(record.task.name) is None:
+    if questions.definitions(record) is None:
         notes.append(f"what is asked: this checkout has no definition of the task {record.task.name!r}")
     if any(metric in (*CHOSEN, *CLOZED) for _, _, _, metric in flat_scores(record.scores)):
         notes.append("acc, acc_norm and cloze of single questions: likelihoods are not kept")

@@ -15,6 +15,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import replacing
 from benchmark.core.signals import finishing
 from benchmark.core.untrusted import MAX_JSON_BYTES, MAX_PARQUET_BYTES, check_stem, read_bounded
+from benchmark.records.questions import Questions
 from benchmark.records.record import Record
 from leaderboard.board.assemble import Found, build_board, load_records
 from leaderboard.submission.content import examine
@@ -36,7 +37,7 @@ class Submission:
     unchecked: Counter[str]
 
 
-def submit(files: Sequence[Path], records: Path) -> Submission:
+def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submission:
     """Check records (files, or folders of them) and add them to the folder `records`, all or none.
 
     What is checked is copied first, so that it is the very bytes that are added. Raises UserError if the records that
@@ -53,7 +54,7 @@ def submit(files: Sequence[Path], records: Path) -> Submission:
             sources[folder] = source.parent
             try:
                 copy = _copy(source, folder)
-                record, notes = examine(copy)
+                record, notes = examine(copy, questions)
                 _check_place(copy, record, records, there)
                 _check_among(copy, record, staged)
             except UserError as error:
@@ -72,7 +73,7 @@ def submit(files: Sequence[Path], records: Path) -> Submission:
     return Submission(refused, added, unchecked)
 
 
-def check_folder(records: Path) -> tuple[list[str], list[Found], Counter[str]]:
+def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[Found], Counter[str]]:
     """Check every record of a board's folder as `submit` does, where it lies.
 
     Returns a line for each that fails, the records that pass, and a count of what could not be checked.
@@ -82,7 +83,7 @@ def check_folder(records: Path) -> tuple[list[str], list[Found], Counter[str]]:
     found: list[Found] = []
     for path in _records_in_folder(records, refused):
         try:
-            record, notes = examine(path)
+            record, notes = examine(path, questions)
             if path.parent != records / record.suite:
                 raise UserError(f"{path}: suite: {record.suite!r} belongs in {records / record.suite}; move it there")
         except UserError as error:

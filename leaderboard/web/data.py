@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import clean
-from benchmark.inspection.tokens import QUANTITIES, TokenView, strongest
+from benchmark.data.token_views import QUANTITIES, TokenView, strongest
 from benchmark.records.comparable import fact_text
 from leaderboard.board.model import Board, BoardTable, Forgetting, Row
 from leaderboard.stats.comparisons import BASELINE, RANDOM, Difference

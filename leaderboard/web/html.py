@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmark.inspection.tokens import read_folder
+from benchmark.data.token_views import read_folder
 from leaderboard.board.model import Board
 from leaderboard.web.data import page_data, view_data
 

@@ -11,12 +11,12 @@ from benchmark.core.errors import UserError
 from benchmark.corpora import TASK_KINDS
 from benchmark.corpora.base import Task
 from benchmark.corpora.wikipedia import WikipediaMini, WikipediaPwqa, WikipediaSquad
+from benchmark.evaluation import asking
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.run import runner
 from benchmark.run.runner import run_suite
 from benchmark.stages import corpus as corpus_stage
-from benchmark.stages import evaluate
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
@@ -194,7 +194,7 @@ def test_the_stage_gets_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> 
     metadata = WikipediaSquad(path=file, paragraphs=3).load().metadata
     spec = ModelSpec(model=str(tiny))
     model = load_model(spec, "cpu")
-    samples, versions, _ = evaluate.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=[5])
+    samples, versions, _ = asking.ask(model, tokenizer_of(spec), ["wikipedia_squad"], metadata, 4, num_fewshot=[5])
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=dict(metadata))
     lm = HFLM(pretrained=str(tiny), device="cpu", dtype="float32", batch_size=4)
     stock = simple_evaluate(lm, tasks=["wikipedia_squad"], task_manager=manager, bootstrap_iters=0, log_samples=True)
@@ -216,7 +216,7 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
         manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
         task = manager.load(["wikipedia_squad"])["tasks"]["wikipedia_squad"]
         samples = [{"doc": doc, "arguments": [("Q", task.config.generation_kwargs)]} for doc in task.eval_docs]
-        evaluate.check_answers({"wikipedia_squad": samples}, tokenizer)
+        asking.check_answers({"wikipedia_squad": samples}, tokenizer)
 
     check([long, "0"])
     with pytest.raises(

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from benchmark.cli.figures import _distances
 from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import read_record
 from benchmark.suite.schema import find_suite, load_suite
-from leaderboard.board.answers import read_answers
-from leaderboard.figures.accuracy import _from_the_task, accuracy_lines
+from leaderboard.figures.accuracy import accuracy_lines
 from tasks.biography import biography
 from tests.conftest import ROOT
 from tests.leaderboard.factory import write_record
@@ -26,7 +25,7 @@ def nearer_is_better(field: str, person: int, seed: int) -> float:
 
 def test_a_line_tells_the_exact_match_of_every_field_and_of_every_bin(tmp_path: Path) -> None:
     write_record(tmp_path, grade=nearer_is_better, distance=lambda field, person: 5 * FIELDS.index(field))
-    lines = accuracy_lines(tmp_path, SUITE)
+    lines = accuracy_lines(tmp_path, "tiny", lambda record: None)
     fields = [line for line in lines if line["by"] == "field"]
     assert [(line["field"], line["tokens"], line["exact_match"]) for line in fields] == [
         ("birth_date", 0, 1),
@@ -49,7 +48,7 @@ def test_a_line_tells_the_exact_match_of_every_field_and_of_every_bin(tmp_path: 
 
 def test_records_that_know_no_distances_and_are_of_another_model_have_fields_alone(tmp_path: Path) -> None:
     write_record(tmp_path)
-    lines = accuracy_lines(tmp_path, SUITE)
+    lines = accuracy_lines(tmp_path, "tiny", lambda record: None)
     assert {line["by"] for line in lines} == {"field"}
     assert {line["tokens"] for line in lines} == {None}
     assert {line["distances"] for line in lines} == {""}
@@ -64,7 +63,7 @@ def test_the_chart_has_the_row_that_is_best_on_the_development_half(tmp_path: Pa
 
         write_record(tmp_path, "random_dropout", grade=grade, method__parameters={"alpha": alpha})
     write_record(tmp_path, "sentence_shuffle")
-    lines = accuracy_lines(tmp_path, SUITE)
+    lines = accuracy_lines(tmp_path, "tiny", lambda record: None)
     assert {line["row"] for line in lines if line["shown"]} == {"random_dropout α=.6"}
     assert len({line["row"] for line in lines}) == 3
 
@@ -72,24 +71,30 @@ def test_the_chart_has_the_row_that_is_best_on_the_development_half(tmp_path: Pa
 def test_a_suite_without_records_is_refused(tmp_path: Path) -> None:
     write_record(tmp_path, suite="another")
     with pytest.raises(UserError, match="benchmark run tiny"):
-        accuracy_lines(tmp_path, SUITE)
+        accuracy_lines(tmp_path, "tiny", lambda record: None)
 
 
 def test_distances_of_older_records_are_counted_in_the_suites_texts_with_the_suites_model() -> None:
     path = next(iter(sorted((ROOT / "leaderboard/results/tiny").glob("*tiny_large-plain_matched*seed1*.json"))))
     record = read_record(path)
-    answers = read_answers(path, record)
-    found = _from_the_task(answers, record, SUITE)
+    found = _distances(record, SUITE)
+    assert found is not None and len(found) == 100 * len(FIELDS)
     tokenizer = tokenizer_of(ModelSpec(model="zoo:large"))
     people = {person["id"]: person for person in biography.read_people()}
-    for number in range(0, len(answers.question), 37):
-        name, field = answers.question[number].split(":")
-        if np.isnan(found[number]):
-            assert field not in FIELDS, answers.question[number]
-            continue
+    for question in sorted(found)[::37]:
+        name, field = question.split(":")
         text, spans = people[name]["text"], people[name]["spans"]
         between = tokenizer(text[spans["name"][1] : spans[field][0]].rstrip(), add_special_tokens=False)
-        assert found[number] == len(between["input_ids"]), answers.question[number]
-    assert np.isfinite(found[~np.isnan(answers.values[0])]).all()
+        assert found[question] == len(between["input_ids"]), question
     other = record.model_copy(update={"model": record.model.model_copy(update={"fingerprint": "other"})})
-    assert np.isnan(_from_the_task(answers, other, SUITE)).all()
+    assert _distances(other, SUITE) is None
+
+
+def test_distances_that_records_lack_are_asked_for(tmp_path: Path) -> None:
+    write_record(tmp_path)
+    asked = {f"p{person}-{field}": 3 * place for person in range(16) for place, field in enumerate(FIELDS)}
+    lines = accuracy_lines(tmp_path, "tiny", lambda record: asked)
+    assert {(line["field"], line["tokens"]) for line in lines if line["by"] == "field"} == {
+        (field, 3 * place) for place, field in enumerate(FIELDS)
+    }
+    assert {line["distances"] for line in lines} == {"task"}

@@ -8,11 +8,13 @@ from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, make_people, tell
 from benchmark.data.texts import Text, TokenScores
 from benchmark.inspection import attended
-from benchmark.inspection.attended import Told, attended_lines, biographies, ranked
+from benchmark.inspection.attended import KINDS, Told, biographies, ranked
+from benchmark.inspection.attended import attended as attended_by
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.scores import Look
 from benchmark.suite.schema import Suite
+from leaderboard.figures.attended import attended_lines
 from tests.tiny import tiny_suite
 
 TEXT = "Ana Lee was born on May 1, 1990. She spent her years in St. Paul, USA. She left for Ana Lee Ltd."
@@ -84,7 +86,10 @@ def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens
     looks = iter([[[one, None, None] for one in some] for some in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
     pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
-    second, third = attended_lines([TOLD] * 4, pair, lambda line: None)
+    seen = attended_by([TOLD] * 4, pair, lambda line: None)
+    second, third = (
+        [line for one in some for line in attended_lines(one.pair, one.of, one.kinds, KINDS)] for some in seen
+    )
 
     def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
         return {

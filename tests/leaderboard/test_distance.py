@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.people import FIELDS
-from leaderboard.stats.distance import bin_edges
+from leaderboard.board.distance import bin_edges
 from leaderboard.stats.intervals import mean_interval
 from tests.leaderboard.factory import only_table, write_record
 

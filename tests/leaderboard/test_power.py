@@ -7,7 +7,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from leaderboard.stats.power import Components, components, power, seeds_needed, smallest_difference, subjects_needed
+from leaderboard.board.power import Components, components, power, seeds_needed, smallest_difference, subjects_needed
 from leaderboard.stats.significance import paired_p
 from leaderboard.stats.variance import effects
 from tests.leaderboard.factory import even_chance, write_record

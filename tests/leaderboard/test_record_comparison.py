@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 
 from benchmark.cli.leaderboard import board_commands
 from benchmark.core.errors import UserError
-from benchmark.records.comparable import compare, compare_files
+from benchmark.records.comparable import compare
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.record_comparison import compare_files
 from tests.leaderboard.factory import write_record
 
 

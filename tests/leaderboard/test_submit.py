@@ -24,13 +24,13 @@ from benchmark.core import untrusted
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import limited_memory
 from benchmark.core.signals import Stopped, listening
-from benchmark.corpora import TASK_KINDS, make_task
+from benchmark.corpora import TASK_KINDS, make_task, shipped
+from benchmark.corpora.shipped import SHIPPED
 from benchmark.data.people import FIELDS
+from benchmark.records.questions import Expected
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import build
-from leaderboard.submission import gold as gold_module
-from leaderboard.submission.answer_checks import _earned
 from leaderboard.submission.content import examine
 from leaderboard.submission.submit import check_folder, submit
 from leaderboard.views.markdown import page
@@ -55,7 +55,7 @@ def board(tmp_path: Path, given: Path) -> Path:
     """A board with one record, that of another seed than the drafts'."""
     records = tmp_path / "leaderboard" / "results"
     draft = Draft(given).put("seed", 9).new_cell("9" * 24)
-    assert submit([draft.write()], records).refused == []
+    assert submit([draft.write()], records, SHIPPED).refused == []
     for path in given.iterdir():
         path.unlink()
     return records
@@ -68,13 +68,13 @@ def tree(folder: Path) -> dict[Path, bytes]:
 def test_an_honest_record_is_accepted_and_the_board_grows_by_it(given: Path, board: Path) -> None:
     path = Draft(given).write()
     before = build_board(load_records(board))
-    outcome = submit([path], board)
+    outcome = submit([path], board, SHIPPED)
     assert (outcome.refused, outcome.added) == ([], [board / "shots" / path.name])
     assert tree(board)[board / "shots" / path.name] == path.read_bytes()
     after = build_board(load_records(board))
     assert [row.seeds for table in before.tables for row in table.rows] == [(9,)]
     assert [row.seeds for table in after.tables for row in table.rows] == [(1, 9)]
-    assert check_folder(board)[0] == []
+    assert check_folder(board, SHIPPED)[0] == []
 
 
 def test_there_are_twenty_hostile_submissions_and_more() -> None:
@@ -88,7 +88,7 @@ def test_a_hostile_submission_is_refused_with_one_clear_line_and_nothing_is_adde
     before, honest = tree(board), given.parent / "honest"
     honest.mkdir()
     other = Draft(honest).put("seed", 2).new_cell("2" * 24).write()
-    outcome = submit([other, *hostile.make(Draft(given))], board)
+    outcome = submit([other, *hostile.make(Draft(given))], board, SHIPPED)
     assert outcome.added == []
     assert tree(board) == before, "an honest record handed in beside it is not added either"
     (line,) = outcome.refused
@@ -123,7 +123,7 @@ def test_what_could_not_be_checked_is_said(given: Path, board: Path) -> None:
     draft = Draft(given).put("task.corpus_hash", "0" * 64).put("task.may_redistribute", False)
     for row in draft.rows:
         row["answer"] = None
-    outcome = submit([draft.write()], board)
+    outcome = submit([draft.write()], board, SHIPPED)
     assert outcome.refused == []
     assert any("whether all questions are there" in note and "00000000" in note for note in outcome.unchecked)
 
@@ -131,25 +131,25 @@ def test_what_could_not_be_checked_is_said(given: Path, board: Path) -> None:
 def test_every_problem_of_a_submission_is_told_at_once(given: Path, board: Path) -> None:
     first = Draft(given).put("seed", -1).write()
     second = Draft(given).put("environment.dirty", True).new_cell("d" * 24).write()
-    lines = submit([first, second], board).refused
+    lines = submit([first, second], board, SHIPPED).refused
     assert len(lines) == 2 and "seed" in lines[0] and "environment.dirty" in lines[1]
 
 
 def test_a_record_that_is_on_the_board_is_refused_with_what_to_do(given: Path, board: Path) -> None:
     path = Draft(given).write()
-    submit([path], board)
+    submit([path], board, SHIPPED)
     before = tree(board)
-    (line,) = submit([path], board).refused
+    (line,) = submit([path], board, SHIPPED).refused
     assert "is on the board" in line and "remove that first" in line
     assert tree(board) == before
 
 
 def test_a_folder_is_handed_in_whole_and_an_empty_one_is_told(given: Path, board: Path) -> None:
-    (line,) = submit([given], board).refused
+    (line,) = submit([given], board, SHIPPED).refused
     assert line.startswith("nothing to submit")
     for seed in (1, 2):
         Draft(given).put("seed", seed).new_cell(str(seed) * 24).write()
-    assert len(submit([given], board).added) == 2
+    assert len(submit([given], board, SHIPPED).added) == 2
 
 
 def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
@@ -167,7 +167,7 @@ def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
 
     monkeypatch.setattr(Path, "write_bytes", fill_up)
     with pytest.raises(UserError, match="No space left"):
-        submit(paths, board)
+        submit(paths, board, SHIPPED)
     assert tree(board) == before
 
 
@@ -186,7 +186,7 @@ def test_nothing_stays_of_a_submission_that_somebody_stopped(
 
     monkeypatch.setattr(Path, "write_bytes", stop_in_the_midst)
     with listening(), pytest.raises(Stopped):
-        submit(paths, board)
+        submit(paths, board, SHIPPED)
     assert tree(board) == before
 
 
@@ -194,7 +194,7 @@ def test_a_suite_folder_that_leads_elsewhere_is_not_followed(given: Path, board:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (board / "other").symlink_to(elsewhere)
-    (line,) = submit([Draft(given).put("suite", "other").write()], board).refused
+    (line,) = submit([Draft(given).put("suite", "other").write()], board, SHIPPED).refused
     assert "is a link" in line
     assert list(elsewhere.iterdir()) == []
 
@@ -204,7 +204,7 @@ def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path
     draft = Draft(given).put("method.name", "texts").put("method.parameters", {"label": evil, "x": "=cmd()"})
     draft.put("training.notes", [evil]).put("model.spec.model", evil).put("environment.platform", evil)
     records = tmp_path / "results"
-    assert submit([draft.write()], records).refused == []
+    assert submit([draft.write()], records, SHIPPED).refused == []
     board = build_board(load_records(records))
     shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(page(board, tmp_path))
     assert "<script" not in shown and "<img" not in shown and "<!--" not in shown
@@ -219,13 +219,13 @@ def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path
 
 def test_a_committed_record_of_each_suite_passes_alone() -> None:
     for folder in (ROOT / "leaderboard" / "results").iterdir():
-        record, _ = examine(min(folder.glob("*.json")))
+        record, _ = examine(min(folder.glob("*.json")), SHIPPED)
         assert record.suite == folder.name
 
 
 @pytest.mark.slow
 def test_all_committed_records_pass() -> None:
-    refused, found, _ = check_folder(ROOT / "leaderboard" / "results")
+    refused, found, _ = check_folder(ROOT / "leaderboard" / "results", SHIPPED)
     assert refused == [] and len(found) == len(NAMES)
 
 
@@ -236,7 +236,7 @@ def checked(board: Path) -> tuple[int, str]:
 
 
 def test_check_passes_what_submit_added_once_the_board_is_built(given: Path, board: Path) -> None:
-    assert submit([Draft(given).write()], board).refused == []
+    assert submit([Draft(given).write()], board, SHIPPED).refused == []
     assert checked(board)[0] == 1
     build(board, board.parent)
     code, output = checked(board)
@@ -277,19 +277,25 @@ def test_check_of_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 # --- what the checks rest on
 
 
-def test_the_definition_of_every_task_is_the_one_its_corpus_names() -> None:
+def test_the_definition_of_every_task_is_the_one_its_corpus_names(given: Path) -> None:
     entries: list[dict[str, Any]] = [{"name": "biography"}, {"name": "wikipedia_mini"}]
     entries += [{"name": "corpus", "path": str(ROOT / "docs" / "harbour.jsonl")}]
+    record = read_record(Draft(given).write())
+
+    def definitions(name: str) -> Any:
+        task = record.task.model_copy(update={"name": name})
+        return SHIPPED.definitions(record.model_copy(update={"task": task}))
+
     for entry in entries:
-        assert gold_module.definition(entry["name"]) == make_task(entry).load().definition_hash
-    assert all(gold_module.definition(name) for name in TASK_KINDS)
-    assert gold_module.definition("a task of one's own") is None
+        assert definitions(entry["name"]) == {make_task(entry).load().definition_hash}
+    assert all(definitions(name) for name in TASK_KINDS)
+    assert definitions("a task of one's own") is None
 
 
 def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: Path) -> None:
     evaluate = ["biography", "biography_choice", "biography_cloze"]
     draft = Draft(given).put("evaluation.tasks", evaluate).put("task.options.evaluate", evaluate)
-    known = gold_module.gold(read_record(draft.write()))
+    known = SHIPPED.gold(read_record(draft.write()))
     assert known is not None
     people = biography.read_people()
     assert len(known) == len(people) * len(FIELDS) * 3
@@ -305,7 +311,7 @@ def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: 
 @pytest.mark.parametrize("paragraphs", [None, 4])
 def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragraphs: int | None) -> None:
     entry = {"name": "wikipedia_mini", "evaluate": ["wikipedia_mini"], "paragraphs": paragraphs}
-    _, known = gold_module._shipped(json.dumps(entry))
+    _, known = shipped._shipped(json.dumps(entry))
     asked = wikipedia.load("mini", half="all", paragraphs=paragraphs)["questions"]
     assert {question for _, question in known} == set(asked["id"])
     assert all(list(known["wikipedia_mini", row["id"]].golds) == row["answers"] for row in asked)
@@ -314,9 +320,9 @@ def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragr
 def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() -> None:
     from tasks.corpus import corpus
 
-    path = str(gold_module.HARBOUR)
+    path = str(shipped.HARBOUR)
     entry = {"name": "corpus", "evaluate": ["corpus"], "columns": {}, "path": path}
-    _, known = gold_module._shipped(json.dumps(entry))
+    _, known = shipped._shipped(json.dumps(entry))
     asked = corpus.load(half="all", corpus_path=path)["questions"]
     assert {question for _, question in known} == set(asked["id"])
     assert all(known["corpus", row["id"]].half == row["half"] for row in asked)
@@ -336,7 +342,7 @@ def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() ->
 def test_what_an_answer_earns_is_what_the_task_gives_it(answer: str, golds: tuple[str, ...]) -> None:
     doc = {"answers": list(golds), "field": "company", "source": ""}
     told = biography.score_answer(doc, [answer])
-    earned = _earned(answer, golds, ("company", ""))
+    earned = SHIPPED.earned(answer, Expected("", "test", "written", golds, ("company", "")))
     assert earned == pytest.approx((told["exact_match"], told["f1"], told["answered"]))
 
 

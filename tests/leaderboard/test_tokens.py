@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from benchmark.core.errors import UserError
+from benchmark.data.token_views import TokenView, read_folder, read_views, shades, strongest, views_json
 from benchmark.inspection.terminal import print_view
-from benchmark.inspection.tokens import TokenView, read_folder, read_views, shades, strongest, views_json
 from tasks.biography import biography
 from tests.conftest import ROOT
 
@@ -133,5 +133,5 @@ def test_the_views_that_ship_are_of_texts_that_ship_and_their_numbers_add_up() -
 
 
 def test_views_are_read_without_torch() -> None:
-    code = "import sys, benchmark.inspection.tokens, benchmark.inspection.terminal; assert 'torch' not in sys.modules"
+    code = "import sys, benchmark.data.token_views, benchmark.inspection.terminal; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from benchmark.inspection.tokens import TokenView
+from benchmark.data.token_views import TokenView
 from leaderboard.web.data import view_data
 from tests.conftest import ROOT
 from tests.leaderboard.test_tokens import VIEW

@@ -13,7 +13,7 @@ from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, count
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.train import _trainable
-from benchmark.suite.schema import Recipe
+from benchmark.training.recipe import Recipe
 from benchmark.training.rows import UNMASKED, in_rows
 
 SPEC = ModelSpec(model="none")

@@ -21,7 +21,8 @@ from benchmark.memory.shape import shape_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
-from benchmark.suite.schema import Recipe, Suite
+from benchmark.suite.schema import Suite
+from benchmark.training.recipe import Recipe
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_70B, SMOLLM2_135M
 

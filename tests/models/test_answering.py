@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, AutoTokenizer
 
-from benchmark.models.answering import Answering
+from benchmark.evaluation.model import Answering
 from benchmark.models.reading import Reader
 from tests.models.random_models import NOT_READ, READ, random_model
 

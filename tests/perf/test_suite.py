@@ -1,5 +1,5 @@
+from benchmark.records.record import REFERENCES
 from benchmark.suite.plan import make_plan
-from benchmark.suite.references import NAMES as REFERENCES
 from benchmark.suite.schema import Suite, find_suite, load_suite
 from perf.suite import _only
 from scripts.runs import smaller

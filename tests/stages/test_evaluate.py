@@ -15,6 +15,7 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
 from benchmark.data.people import as_lines, make_people
+from benchmark.evaluation import asking
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ANSWER_COLUMNS, METRICS
@@ -114,7 +115,7 @@ def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Pa
         evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
     )
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
-    samples = evaluate.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=[0]).samples
+    samples = asking.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=[0]).samples
     prompts = [sample["arguments"][0][0] for sample in samples["biography_major", 0]]
     assert all(prompt.count("Question:") == 1 for prompt in prompts)
 
@@ -126,7 +127,7 @@ def test_the_requests_answered_are_told_and_no_bar_is_shown(
     model = evaluate.trained_model(spec, "cpu", trained("lora") / "model")
     tasks, metadata = ["biography_major", "biography_major_choice"], {"half": "all", "people": 3}
     capsys.readouterr()
-    evaluate.ask(
+    asking.ask(
         model,
         tokenizer_of(spec),
         tasks,
@@ -178,7 +179,7 @@ def test_means_by_hand() -> None:
 
 def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
     with pytest.raises(UserError, match=r"^lm-eval task 'biography_mayor': unknown; did you mean 'biography_major'\? "):
-        evaluate.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=[5])
+        asking.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=[5])
 
 
 def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callabl
 
 
 def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "PROMPTS_AT_ONCE", 2)
+    monkeypatch.setattr(asking, "PROMPTS_AT_ONCE", 2)
     batches: list[list[str]] = []
 
     def tokenizer(texts: list[str], verbose: bool) -> dict[str, list[list[int]]]:
@@ -207,12 +208,12 @@ def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
         ("aaaaa", {"max_gen_toks": 4}),
     ]
     samples = [{"doc": {"id": f"q{i}"}, "doc_id": i, "arguments": [prompt]} for i, prompt in enumerate(prompts)]
-    evaluate.check_prompts({"t": samples[:4]}, tokenizer, 8, "lower it")
+    asking.check_prompts({"t": samples[:4]}, tokenizer, 8, "lower it")
     assert batches == [["aaa bbbb", "aaaaaa"], ["aaaa", "a b"]]
     with pytest.raises(
         UserError, match="^t: question 'q4': prompt and answer need 9 tokens, more than .* context of 8;"
     ):
-        evaluate.check_prompts({"t": samples}, tokenizer, 8, "lower it")
+        asking.check_prompts({"t": samples}, tokenizer, 8, "lower it")
 
 
 def test_data_that_changed_since_the_plan_are_not_asked_about(tmp_path: Path) -> None:
@@ -232,12 +233,12 @@ def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> Non
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
     limit = len(tokenizer(" Palaeoclimatology", add_special_tokens=False)["input_ids"])
     sample = {"doc": {"id": "p:major", "answers": ["Palaeoclimatology"]}, "arguments": [("Q", {"max_gen_toks": limit})]}
-    evaluate.check_answers({"biography_major": [sample]}, tokenizer)
+    asking.check_answers({"biography_major": [sample]}, tokenizer)
     sample["arguments"] = [("Q", {"max_gen_toks": limit - 1})]
     with pytest.raises(
         UserError, match=rf"^biography_major: question 'p:major': its shortest answer has {limit} tokens"
     ):
-        evaluate.check_answers({"biography_major": [sample]}, tokenizer)
+        asking.check_answers({"biography_major": [sample]}, tokenizer)
 
 
 @pytest.mark.slow

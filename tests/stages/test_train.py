@@ -37,9 +37,9 @@ from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.train import data_order, encode, steps_for, steps_of_tokens
-from benchmark.suite.schema import Budget, Recipe
 from benchmark.training import fit as fitting
 from benchmark.training import rows as rows_of
+from benchmark.training.recipe import Budget, Recipe
 from benchmark.training.rows import IGNORE, in_rows, keeps_rows_apart, padded
 from tests.tiny import biographies, make_tiny_model, train, train_call
 

@@ -8,7 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, QUESTIONS
 from benchmark.data.texts import AugmentedText
 from benchmark.stages.train import _order
-from benchmark.suite.schema import Rehearsal
+from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsed, takes_turns
 from tasks.biography import biography
 from tests.tiny import biographies, train, train_call
