@@ -40,7 +40,7 @@ check: $(READY) ## Lint, formatting, types, whether board and paper's page agree
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-cache --verbosity 0 2>/dev/null || $(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/benchmark leaderboard check
 	$(VENV)/bin/benchmark reproduce --check --out docs/reproduction.md
 	$(VENV)/bin/python scripts/audit.py $(AUDIT)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from benchmark import ROOT
 from benchmark.core.errors import clean
 from benchmark.core.files import file_hash
-from benchmark.corpora.shipped import SHIPPED
+from benchmark.evaluation.shipped import SHIPPED
 from benchmark.records.record import METRICS
 from leaderboard.submission.submit import submit
 

@@ -22,7 +22,6 @@ from benchmark.core import inputs
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
 from benchmark.corpora.corpus import OwnDocuments
-from benchmark.corpora.shipped import SHIPPED
 from benchmark.corpora.wikipedia import WikipediaSquad
 from benchmark.data.texts import (
     AugmentedText,
@@ -34,6 +33,7 @@ from benchmark.data.texts import (
     write_lines,
     write_scores,
 )
+from benchmark.evaluation.shipped import SHIPPED
 from benchmark.executors.containers import read_settings
 from benchmark.methods import METHODS, make_method
 from benchmark.records.record import read_record

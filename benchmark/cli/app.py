@@ -335,26 +335,27 @@ def augment(
     from benchmark.methods import augment as make_texts
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
-    from benchmark.scoring.scores import contrast, tokens_of
+    from benchmark.scoring.requests import combined, score_requests
+    from benchmark.scoring.scores import tokens_of
 
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
     writable(out)
     corpus = read_texts(texts)
-    tokens = None
     if chosen.reads != "nothing" and not large:
         raise UserError(f"method {method!r} looks at tokens: name a model with --large")
     if chosen.reads == "difference" and not small:
         raise UserError(f"method {method!r} contrasts two models: name the other one with --small")
+    models = {"trained": str(large), "large": str(large), "small": str(small)}
+    tokens = combined(
+        {
+            request.role: _scores(
+                models[request.role], corpus, request.reduction, request.prefix, dtype, device, request.part
+            )
+            for request in score_requests(chosen, "received", prefix)
+        }
+    )
     if chosen.reads == "tokens":
         tokens = tokens_of(tokenizer_of(model_spec(str(large))), corpus)
-    elif chosen.reads != "nothing":
-        reduction = chosen.reduction or "received"
-        prefix = "" if reduction == "loss" else prefix  # as in a suite: training reads no prefix
-        role = "trained" if chosen.reads == "trained" else "large"
-        tokens = _scores(str(large), corpus, reduction, prefix, dtype, device, chosen.attention(role))
-        if chosen.reads == "difference":
-            part = chosen.attention("small")
-            tokens = contrast(tokens, _scores(str(small), corpus, reduction, prefix, dtype, device, part))
     made = list(make_texts(chosen, corpus, tokens, copies, seed))
     with replacing(out) as temporary:
         write_lines(temporary, made)

@@ -36,7 +36,7 @@ def board_check(
     readme: Annotated[Path | None, typer.Option(help="file with a board section")] = None,
 ) -> None:
     """Fail when a committed record does not hold what it says, or the committed board is not what the records give."""
-    from benchmark.corpora.shipped import SHIPPED
+    from benchmark.evaluation.shipped import SHIPPED
     from leaderboard.build import check
     from leaderboard.submission.submit import check_folder
 
@@ -55,7 +55,7 @@ def board_submit(
     records: RecordsFolder = BOARD / "results",
 ) -> None:
     """Check records and add them to the board's: all of them, or none where one is refused."""
-    from benchmark.corpora.shipped import SHIPPED
+    from benchmark.evaluation.shipped import SHIPPED
     from leaderboard.submission.submit import submit
 
     outcome = submit(files, records, SHIPPED)

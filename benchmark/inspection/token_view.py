@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.core.errors import UserError
+from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
 from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout, Unit, taken_out
 from benchmark.models.spec import ModelSpec
+from benchmark.scoring.requests import ScoreRequest, combined, score_requests
 from benchmark.scoring.scores import contrast, score_texts, shared_characters, tokens_of
 from benchmark.suite.schema import Suite
 
@@ -83,13 +85,19 @@ def make_views(
     """
     if method.reads == "difference" and pair.small is None:
         raise UserError(f"method {method.name!r} contrasts two models: name the other one with --small")
+    # What the page shows of the two models, asked for as the method asks for its own scores.
+    asked = {request.role: request for request in score_requests(method, pair.reduction, pair.prefix)}
     reduction = method.reduction or pair.reduction
-    role = "trained" if method.reads == "trained" else "large"
-    large = _scores(pair, pair.large[1], role, texts, reduction, method)
-    small = _scores(pair, pair.small[1], "small", texts, reduction, method) if pair.small else None
+    prefix = "" if reduction == "loss" else pair.prefix
+    first = asked.get("trained") or asked.get("large") or ScoreRequest("large", reduction, prefix, AttentionPart())
+    second = asked.get("small") or ScoreRequest("small", reduction, prefix, method.attention("small"))
+    large = _scores(pair, pair.large[1], texts, first)
+    small = _scores(pair, pair.small[1], texts, second) if pair.small else None
     difference = contrast(large, small) if small else None
-    seen = {"nothing": None, "trained": large, "large": large, "difference": difference}
-    tokens = _tokens(pair, texts) if method.reads == "tokens" else seen[method.reads]
+    found = {first.role: large, **({"small": small} if small else {})}
+    tokens = combined({role: found[role] for role in asked})
+    if method.reads == "tokens":
+        tokens = _tokens(pair, texts)
     method = method.fitted(texts, tokens)
     made = list(augment(method, texts, tokens, copies, seed))
     views = []
@@ -116,23 +124,16 @@ def make_views(
     return views
 
 
-def _scores(
-    pair: ScoredPair,
-    spec: ModelSpec,
-    role: str,
-    texts: Sequence[Text],
-    reduction: str,
-    method: Method,
-) -> list[TokenScores]:
+def _scores(pair: ScoredPair, spec: ModelSpec, texts: Sequence[Text], request: ScoreRequest) -> list[TokenScores]:
     from benchmark.models.loading import load_model, tokenizer_of
 
     return score_texts(
         load_model(spec, pair.device),
         tokenizer_of(spec),
         texts,
-        reduction=reduction,
-        prefix="" if reduction == "loss" else pair.prefix,
-        part=method.attention(role),
+        reduction=request.reduction,
+        prefix=request.prefix,
+        part=request.part,
     )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -31,7 +31,8 @@ WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm")
 METRICS = (*WRITTEN, *CHOSEN, *CLOZED)
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
-SCORING = ("trained", "large", "small")  # roles of the stages that score tokens
+Role = Literal["trained", "large", "small"]  # whose token scores
+SCORING: tuple[Role, ...] = get_args(Role)  # the stages that score tokens
 HALVES = ("development", "test")
 REFERENCES = frozenset({"untouched", "open_book"})  # "methods" of records of a model that was not trained
 _MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB

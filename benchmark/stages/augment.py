@@ -4,8 +4,9 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
-from benchmark.data.texts import TokenScores, read_scores, read_texts, write_lines
+from benchmark.data.texts import read_scores, read_texts, write_lines
 from benchmark.methods import augment, make_method
+from benchmark.records.record import SCORING
 from benchmark.store.artifacts import StageCall
 
 AUGMENTED = "augmented.jsonl"
@@ -15,7 +16,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained", "large" and "small"."""
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring.scores import contrast, tokens_of
+    from benchmark.scoring.requests import combined
+    from benchmark.scoring.scores import tokens_of
 
     params = call.params
     method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))
@@ -24,13 +26,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
             f"{method.label}: what its parameters name was changed after the suite was planned; run it again"
         )
     texts = read_texts(inputs["corpus"] / "texts.jsonl")
-    tokens: list[TokenScores] | None = None
+    tokens = combined({role: read_scores(inputs[role] / "scores.parquet") for role in SCORING if role in inputs})
     if method.reads == "tokens":
         tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
-    elif method.reads in ("trained", "large"):
-        tokens = read_scores(inputs[method.reads] / "scores.parquet")
-    elif method.reads == "difference":
-        large, small = (read_scores(inputs[role] / "scores.parquet") for role in ("large", "small"))
-        tokens = contrast(large, small)
     write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"]))
     progress(1, 1)

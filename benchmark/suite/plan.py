@@ -18,6 +18,7 @@ from benchmark.core.inputs import regular
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.methods import Method, make_method, package_of
+from benchmark.scoring.requests import ScoreRequest, score_requests
 from benchmark.store.artifacts import StageCall
 from benchmark.store.versions import VERSIONS
 from benchmark.suite.references import REFERENCES, Reference
@@ -267,12 +268,10 @@ class _Builder:
         seed: int,
     ) -> dict[str, StageCall]:
         stages = {"corpus": self._corpus(entry, corpus, method.details | (method.welcome & entry.details))}
-        if pair:
-            stages["large"] = self._score(stages["corpus"], self.suite.pairs[pair].large, method, "large")
-        if pair and method.reads == "difference":
-            stages["small"] = self._score(stages["corpus"], self.suite.pairs[pair].small, method, "small")
-        if method.reads == "trained":
-            stages["trained"] = self._score(stages["corpus"], trained, method, "trained")
+        models = {"trained": trained, **(self.suite.pairs[pair].model_dump() if pair else {})}
+        scoring = self.suite.scoring
+        for request in score_requests(method, scoring.reduction, scoring.prefix):
+            stages[request.role] = self._score(stages["corpus"], models[request.role], request)
         texts = {"texts": self._augment(dict(stages), trained, method, seed)}
         stages["augment"] = texts["texts"]
         if method.makes_copies:
@@ -352,12 +351,10 @@ class _Builder:
             where["fit"] = [self._spec(name) for name in self.fingerprints]
         return self._call("corpus", params, {}, where)
 
-    def _score(self, corpus: StageCall, name: str, method: Method, role: str) -> StageCall:
+    def _score(self, corpus: StageCall, name: str, request: ScoreRequest) -> StageCall:
         params = {**self._model(name), **self.suite.scoring.model_dump(mode="json")}
-        params["reduction"] = method.reduction or params["reduction"]
-        if method.reduction == "loss":
-            params["prefix"] = ""  # training reads no prefix, and its losses are what these are compared with
-        if part := method.attention(role).model_dump(mode="json", exclude_defaults=True):
+        params |= {"reduction": request.reduction, "prefix": request.prefix}
+        if part := request.part.model_dump(mode="json", exclude_defaults=True):
             params["attention"] = part
         return self._call("score", params, {"corpus": corpus}, {"model": self._spec(name)})
 

@@ -24,9 +24,10 @@ from benchmark.core import untrusted
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import limited_memory
 from benchmark.core.signals import Stopped, listening
-from benchmark.corpora import TASK_KINDS, make_task, shipped
-from benchmark.corpora.shipped import SHIPPED
+from benchmark.corpora import TASK_KINDS, make_task
 from benchmark.data.people import FIELDS
+from benchmark.evaluation import shipped
+from benchmark.evaluation.shipped import SHIPPED
 from benchmark.records.questions import Expected
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
