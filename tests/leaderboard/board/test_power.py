@@ -11,7 +11,7 @@ from leaderboard.board.power import Components, components, power, seeds_needed,
 from leaderboard.stats.significance import paired_p
 from leaderboard.stats.variance import effects
 from tests.leaderboard.factory import even_chance, write_record
-from tests.leaderboard.test_variance import table_of
+from tests.leaderboard.stats.test_variance import table_of
 
 PARTS = Components(0.02, 0.2, 1.0)
 

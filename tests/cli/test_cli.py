@@ -20,9 +20,9 @@ from benchmark.data.texts import read_augmented, read_scores, read_texts
 from benchmark.run.prechecks import check_cells
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import load_suite
-from tests.test_suite import GOOD
+from tests.suite.test_schema import GOOD
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., tuple[int, str, str]]
 
 

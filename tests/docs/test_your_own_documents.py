@@ -11,7 +11,7 @@ import pytest
 
 from tasks.corpus import corpus
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "your_own_documents.md").read_text(encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ from scripts import kill_and_resume
 from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
 from tests.tiny import calls_here, tiny_suite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.cache import remembered_board
 from tests.leaderboard.factory import retention, write_record, wrong
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def kept_with_another_title(file: Path) -> None:

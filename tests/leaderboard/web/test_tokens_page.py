@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from benchmark.data.token_views import TokenView
 from leaderboard.web.data import view_data
 from tests.conftest import ROOT
-from tests.leaderboard.test_tokens import VIEW
+from tests.inspection.test_terminal import VIEW
 
 pytestmark = pytest.mark.browser
 EMOJI = {  # offsets count characters: the emoji is one of them, and two for the script

@@ -14,7 +14,7 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.core.files import locked, remove_abandoned, replacing, write_all, write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import sys
 from pathlib import Path

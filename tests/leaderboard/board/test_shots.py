@@ -14,7 +14,7 @@ from leaderboard.board.assemble import build_board, load_records
 from leaderboard.views.markdown import page
 from tests.leaderboard.factory import Grade, board_of, only_table, right, write_record, wrong
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def first_people(development: int, test: int) -> Grade:

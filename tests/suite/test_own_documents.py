@@ -19,7 +19,7 @@ from benchmark.suite.own_documents import content_for, write_suite
 from benchmark.suite.schema import Suite, load_suite
 from tests.tiny import calls_here
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LONG = "The pier was built by Ada Moss. " + "Gulls sit on it all day long, and nobody minds them. " * 22
 ROWS = [
     {"id": "pier", "text": LONG, "questions": [{"question": "Who built the pier?", "answers": ["Ada Moss", "Moss"]}]},

@@ -19,8 +19,8 @@ from leaderboard.board.assemble import build_board, load_records
 from leaderboard.web.charts import KINDS, chart_specs
 from leaderboard.web.html import html_page, script_json
 from leaderboard.web.pareto import pareto_front
+from tests.inspection.test_terminal import VIEW
 from tests.leaderboard.factory import retention, write_record
-from tests.leaderboard.test_tokens import VIEW
 
 EVIL = "</script><script>hacked=1</script><!-- <img src=x onerror=hacked=1> ]]> {{library}} \\1 \x1b[31m\u202e \u2028"
 

@@ -15,7 +15,7 @@ from benchmark.core.environment import Cost
 from benchmark.core.errors import UserError
 from benchmark.store.artifacts import StageCall, Store
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COST = Cost(seconds=1.5, peak_memory_bytes=7)
 SOURCE = StageCall("corpus", 1, {"task": "biography"})
 CALL = StageCall("score", 1, {"reduction": "received"}, {"corpus": SOURCE}, {"model": "/somewhere"})

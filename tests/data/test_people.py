@@ -29,7 +29,7 @@ from benchmark.data.people import (
 from benchmark.data.people import universities as all_universities
 from tasks.biography import biography
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOME = list(make_people(300, 3))
 TELLINGS = [
     Telling(),

@@ -94,7 +94,7 @@ def test_a_run_that_fails_leaves_no_word_either(store: Store) -> None:
 LIVES_ON = """
 import sys, time
 from pathlib import Path
-from tests.test_runs import overview
+from tests.progress.test_presence import overview
 from benchmark.progress.presence import reported
 from benchmark.store.artifacts import Store
 with reported(Store(Path(sys.argv[1])), overview().state, print):
@@ -103,7 +103,7 @@ with reported(Store(Path(sys.argv[1])), overview().state, print):
 
 
 def test_a_killed_run_is_known_as_such_until_the_next_one_of_its_suite(store: Store) -> None:
-    process = subprocess.Popen([sys.executable, "-c", LIVES_ON, str(store.root)], cwd=Path(__file__).parents[1])
+    process = subprocess.Popen([sys.executable, "-c", LIVES_ON, str(store.root)], cwd=Path(__file__).parents[2])
     try:
         (alive,) = wait_for(lambda: runs_on(store)[0])
         assert alive.alive and alive.state.pid == process.pid
