@@ -1,1 +1,4 @@
-"""Doing a plan: checks before the first stage, the stages, the records, and what is removed afterwards."""
+"""Carrying out a plan: checks before the first stage, missing stages, records, and pruning afterwards.
+
+Which stages a plan has belongs to `suite`, where they run to `executors`.
+"""
