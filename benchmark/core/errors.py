@@ -64,7 +64,7 @@ def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
 
 
 def did_you_mean(name: str, known: "list[str] | tuple[str, ...]") -> str:
-    """The question "did you mean …?" about the most similar known name, with a space after it; empty if none is similar."""
+    """Ask "did you mean …? " about the most similar known name; empty if none is similar."""
     import difflib
 
     # Comparing long names takes minutes, and such names are not typing errors.
