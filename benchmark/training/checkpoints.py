@@ -96,7 +96,7 @@ class TimedCheckpoints(TrainerCallback):
     """Has the Trainer write a checkpoint about every minute, and seals it.
 
     Checkpoints are written only at steps that log: no loss is half summed up there, so the losses logged later are
-    those of an uninterrupted training. Where a checkpoint takes long to write, they are further apart (`LARGEST_SHARE`).
+    those of an uninterrupted training. Checkpoints that take long to write are further apart (`LARGEST_SHARE`).
     """
 
     def __init__(self, checkpoints: Checkpoints, info: ResumeInfo) -> None:

@@ -105,7 +105,7 @@ def token_values(
     tokenizer: PreTrainedTokenizerFast,
     training: Training,
 ) -> list[list[float]]:
-    """The value of every token of `sequences`, which are the encoded `texts`: a weight or a reference loss (`Training`).
+    """The value of every token of `sequences`, the encoded `texts`: a weight or a reference loss (`Training`).
 
     Raises:
         ValueError: If a weight is below 0, naming the text.

@@ -73,7 +73,7 @@ def padded(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
 
 
 def keeps_rows_apart(model: Any) -> bool:
-    """Whether texts in one row do not influence each other. This is tried, since some architectures carry a state along.
+    """Whether texts in one row do not influence each other. It is tried, since some architectures carry a state along.
 
     The logits of a text must be the same, to the last bit, whichever text stands before it.
     """
