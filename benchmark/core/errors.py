@@ -57,6 +57,12 @@ def library_error(error: BaseException, longest: int = 400) -> str:
     return f"{type(error).__name__}: {said}"
 
 
+def check_known(what: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise UserError, with the most similar known value, if `value` is not known; `what` is the option or field."""
+    if value not in known:
+        raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
+
+
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """Say what is known beside `name`, the most similar entry first: for the end of an error line."""
     return f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none'}"
