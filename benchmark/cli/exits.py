@@ -7,7 +7,7 @@ from contextlib import suppress
 from traceback import format_exception
 
 from benchmark.core import signals as stop
-from benchmark.core.errors import MISTAKES, StageFailed, UserError, clean, hide
+from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError, clean, hide_secrets
 
 
 def run_command(app: Callable[[], object]) -> None:
@@ -16,17 +16,19 @@ def run_command(app: Callable[[], object]) -> None:
     Bad input is one line on stderr and exit code 2, a failed stage its report and 1, Ctrl-C one line and 130, another
     termination signal one line and 128 plus its number. Any other exception keeps its traceback, without secrets.
     """
-    sys.excepthook = lambda kind, error, trace: print(hide("".join(format_exception(error))), end="", file=sys.stderr)
+    sys.excepthook = lambda kind, error, trace: print(
+        hide_secrets("".join(format_exception(error))), end="", file=sys.stderr
+    )
     with stop.listening():
         try:
             _run_and_flush(app)
         except SystemExit as end:
-            if end.code and (stop.asked() or end.code == 130):  # Typer turns KeyboardInterrupt into 130
-                stop.leave()
+            if end.code and (stop.first_signal() or end.code == 130):  # Typer turns KeyboardInterrupt into 130
+                stop.exit_stopped()
             raise
         except Exception as error:
-            if stop.asked():  # a library may have replaced KeyboardInterrupt by an exception of its own
-                stop.leave()
+            if stop.first_signal():  # a library may have replaced KeyboardInterrupt by an exception of its own
+                stop.exit_stopped()
             _exit_with_line(error)
             raise
 
@@ -46,10 +48,10 @@ def _exit_with_line(error: Exception) -> None:
     if isinstance(error, UserError):
         code, line = 2, clean(str(error))  # the message may quote a file with terminal control characters
     elif isinstance(error, StageFailed):
-        code, line = 1, hide(str(error))
+        code, line = 1, hide_secrets(str(error))
     elif isinstance(error, BrokenPipeError):  # the reader has closed the pipe (`| head`)
         code, line = 1, ""
-    elif isinstance(error, OSError) and error.errno in MISTAKES:
+    elif isinstance(error, OSError) and error.errno in USER_ERRNOS:
         code, line = 2, f"{error.filename or 'disk'}: {error.strerror}; free it or give another folder"
     else:
         return

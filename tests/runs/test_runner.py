@@ -467,7 +467,7 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
-    assert said == ["stopped; what is finished is kept, the same command goes on from there"]
+    assert said == ["stopped; finished stages are kept; run the same command to continue"]
     assert wait_until_gone(mark) is not None
 
 
