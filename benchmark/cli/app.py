@@ -68,61 +68,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do what is missing of a suite, write records, print the board."""
+    from benchmark.executors.choice import make_executor
     from benchmark.suite.schema import find_suite, load_suite
 
-    one_of("--executor", executor, ("local", "docker", "ray"))
-    for option, value, needs in (
-        ("containers", containers, "docker"),
-        ("cluster", cluster, "ray"),
-        ("remote", remote, "ray"),
-    ):
-        if value and executor != needs:
-            raise UserError(f"--{option}: is for --executor {needs} alone; leave it out, or add that")
-    where = None
-    if executor == "docker":
-        where = _docker(containers, workers)
-    elif executor == "ray":
-        where = _ray(cluster, workers, remote)
-    _run(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
-
-
-def _docker(file: Path | None, workers: int | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from benchmark.executors.containers import read_settings
-
-    settings = read_settings(file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.docker import run_in_containers
-
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
-
-
-def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from importlib.util import find_spec
-
-    from benchmark.executors.cluster import Cluster
-    from benchmark.executors.settings import settings_from
-    from benchmark.store.remote import Remote
-
-    settings = settings_from(Cluster, file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-    place = Remote(remote) if remote else None
-    if find_spec("ray") is None:
-        raise UserError("--executor ray: Ray is not installed; pip install -r requirements-ray.lock")
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.ray import run_on_cluster
-
-        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
+    chosen = make_executor(executor, workers, containers, cluster, remote)
+    _run(load_suite(find_suite(suite)), results, records, chosen, plain, as_json, price)
 
 
 @app.command()
@@ -166,7 +116,9 @@ def corpus(
     file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
     if not as_json:
         print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
-    _run(suite, results, records, workers, plain, as_json)
+    from benchmark.executors.choice import make_executor
+
+    _run(suite, results, records, make_executor(workers=workers), plain, as_json)
 
 
 @app.command()
@@ -480,17 +432,16 @@ def _run(
     chosen: Any,
     results: Path,
     records: Path | None,
-    workers: int | None,
+    executor: Any,
     plain: bool,
     as_json: bool,
-    executor: Any = None,
     price: float | None = None,
 ) -> None:
     from benchmark.run.recording import record_path
     from benchmark.run.runner import run_suite
 
     folder = records or results / "records"
-    outcome = run_suite(chosen, results, folder, workers, plain or None, executor, price)
+    outcome = run_suite(chosen, results, folder, executor, plain or None, price)
     if as_json:
         print(
             json.dumps(

@@ -1,6 +1,10 @@
 """How a stage reports its progress."""
 
-from collections.abc import Callable
+from typing import Protocol
 
-# Called with the steps done, the steps in all and, where a stage can tell, the tokens read so far.
-Progress = Callable[..., None]
+
+class Progress(Protocol):
+    """Called with the steps done, the steps in all and, where a stage knows it, the number of tokens read so far."""
+
+    def __call__(self, done: int, total: int, /, *tokens: int) -> None:
+        """Report that many of the steps are done."""
