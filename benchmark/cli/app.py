@@ -134,8 +134,8 @@ def plan(
     """Say what would run, what is there already, and what it will cost; with --memory, what fits where."""
     from collections import Counter
 
-    from benchmark.run.prechecks import check_cells
-    from benchmark.run.runner import missing
+    from benchmark.runs.prechecks import check_cells
+    from benchmark.runs.runner import missing
     from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import find_suite, load_suite
@@ -214,8 +214,8 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove the trained weights of finished cells from the store; records and all else stay."""
-    from benchmark.run.prune import prune as remove
-    from benchmark.run.prune import to_prune
+    from benchmark.runs.prune import prune as remove
+    from benchmark.runs.prune import to_prune
     from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import find_suite, load_suite
@@ -437,8 +437,8 @@ def _run(
     as_json: bool,
     price: float | None = None,
 ) -> None:
-    from benchmark.run.recording import record_path
-    from benchmark.run.runner import run_suite
+    from benchmark.runs.recording import record_path
+    from benchmark.runs.runner import run_suite
 
     folder = records or results / "records"
     outcome = run_suite(chosen, results, folder, executor, plain or None, price)

@@ -1,10 +1,6 @@
-"""How a stage reports its progress."""
+"""The callback through which a stage reports its progress."""
 
-from typing import Protocol
+from collections.abc import Callable
 
-
-class Progress(Protocol):
-    """Called with the steps done, the steps in all and, where a stage knows it, the number of tokens read so far."""
-
-    def __call__(self, done: int, total: int, /, *tokens: int) -> None:
-        """Report that many of the steps are done."""
+# Called with the steps done, the total number of steps and, if the stage knows it, the number of tokens read so far.
+Progress = Callable[..., None]

@@ -17,7 +17,7 @@ from benchmark import doctor
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import read_augmented, read_scores, read_texts
-from benchmark.run.prechecks import check_cells
+from benchmark.runs.prechecks import check_cells
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import load_suite
 from tests.suite.test_schema import GOOD
@@ -177,7 +177,7 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.run.runner.run_suite", interrupted)
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", interrupted)
     (tmp_path / "trial.yaml").write_text(SMALL)
     code, _, err = run("run", str(tmp_path / "trial.yaml"))
     assert code == 130
@@ -226,7 +226,7 @@ def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
 def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[int], None], number: int, code: int
 ) -> None:
-    monkeypatch.setattr("benchmark.run.runner.run_suite", lambda *_: how(number))
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", lambda *_: how(number))
     (tmp_path / "trial.yaml").write_text(SMALL)
     assert run("run", str(tmp_path / "trial.yaml")) == (code, "", STOPPED)
 
@@ -302,7 +302,7 @@ def test_a_full_or_closed_disk_is_one_line(
     def full(*arguments: object) -> None:
         raise OSError(errno, os.strerror(errno), "results")
 
-    monkeypatch.setattr("benchmark.run.runner.run_suite", full)
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", full)
     (tmp_path / "trial.yaml").write_text(SMALL)
     assert f"results: {says}" in _refused(run("run", str(tmp_path / "trial.yaml")))
 

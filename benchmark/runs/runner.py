@@ -12,8 +12,8 @@ from benchmark.progress.display import display
 from benchmark.progress.events import Events, Listener
 from benchmark.progress.presence import published, remove_killed
 from benchmark.records.record import Record
-from benchmark.run.prechecks import check_cells
-from benchmark.run.recording import by_place, good_record, record_path, settle, write_record
+from benchmark.runs.prechecks import check_cells
+from benchmark.runs.recording import by_place, good_record, record_path, settle, write_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.choice import is_searched, searches
 from benchmark.suite.plan import Cell, Plan, make_plan
@@ -96,7 +96,7 @@ def run_suite(
         StageFailed: A stage failed for another reason.
     """
     plan = make_plan(suite)
-    run = _Run(plan, Folders(results, records), executor or LocalExecutor(), Account(suite.name, price), plain)
+    run = SuiteRun(plan, Folders(results, records), executor or LocalExecutor(), Account(suite.name, price), plain)
     if not is_searched(suite):
         return run.make(plan.cells)
     whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
@@ -118,15 +118,26 @@ def run_suite(
     return whole
 
 
-class _Run:
-    """A run of a suite. `make` runs some of its cells; with successive halving it is called once a round."""
+@dataclass(frozen=True)
+class SuiteRun:
+    """A run of a suite.
 
-    def __init__(self, plan: Plan, folders: Folders, executor: Executor, account: Account, plain: bool | None) -> None:
-        self.plan, self.folders, self.account = plan, folders, account
-        self._executor, self._plain = executor, plain
+    Attributes:
+        plan: The suite's plan.
+        folders: Where its artifacts and records go.
+        executor: Runs the stages.
+        account: Counts cells and stages.
+        plain: Show progress as lines even at a terminal; None decides by what stderr is.
+    """
+
+    plan: Plan
+    folders: Folders
+    executor: Executor
+    account: Account
+    plain: bool | None = None
 
     def make(self, cells: list[Cell]) -> Outcome:
-        """Make the artifacts and records that some cells lack."""
+        """Make the artifacts and records that some cells lack; with successive halving, the cells of one round."""
         plan, store, records = self.plan, self.folders.store, self.folders.records
         good, todo = missing(plan, records, cells)
         settle(
@@ -157,17 +168,17 @@ class _Run:
     def _execute(self, needed: list[StageCall], events: Events, recorder: "_Recorder") -> None:
         """Run stages, while the display, the state's file and the recorder listen."""
         store, threads = self.folders.store, self.plan.suite.threads
-        with display(self.account, self._plain) as shown, events.heard_by(shown):
+        with display(self.account, self.plain) as shown, events.heard_by(shown):
             if note := slow_precision(self.plan):
                 events.note(note)
             with published(store, self.account, events), events.heard_by(recorder):
-                self._executor.run(Job(store, needed, threads), events)
+                self.executor.run(Job(store, needed, threads), events)
 
 
 class _Recorder(Listener):
     """Writes the record of each cell when the last of its stages has finished."""
 
-    def __init__(self, run: _Run, cells: list[Cell], needed: list[StageCall], events: Events) -> None:
+    def __init__(self, run: SuiteRun, cells: list[Cell], needed: list[StageCall], events: Events) -> None:
         self._folders, self._plan, self._account, self._events = run.folders, run.plan, run.account, events
         self._older = by_place(run.folders.records / run.plan.suite.name)
         keys = {call.key for call in needed}
