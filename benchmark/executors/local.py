@@ -1,5 +1,7 @@
 """Run stages in worker processes of this machine."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import queue
