@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmark.core.errors import UserError, nearest
+from benchmark.core.errors import UserError, check_known
 from benchmark.executors.protocol import Executor
 
 EXECUTORS = ("local", "docker", "ray")
@@ -30,8 +30,7 @@ def make_executor(
         UserError: The name is unknown, an option belongs to another executor, a settings file is wrong, or Ray is not
             installed.
     """
-    if name not in EXECUTORS:
-        raise UserError(f"--executor {name!r}: unknown; {nearest(name, EXECUTORS)}")
+    check_known("--executor", name, EXECUTORS)
     _check_options(name, docker={"--containers": containers}, ray={"--cluster": cluster, "--remote": remote})
     if name == "docker":
         return _docker(containers, workers)

@@ -25,7 +25,7 @@ from benchmark.executors.schedule import drive
 from benchmark.executors.worker import prepare, work
 from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
-from benchmark.training.begun import of_other_making
+from benchmark.training.interrupted import made_elsewhere
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -95,7 +95,7 @@ class LocalExecutor:
 
 def note_restarts(job: Job, events: Events) -> None:
     """Report which trainings restart although they have checkpoints, and why."""
-    if restarted := of_other_making(job.store, job.calls):
+    if restarted := made_elsewhere(job.store, job.calls):
         causes = ", ".join(sorted(set().union(*restarted.values())))
         events.note(
             f"note: {len(restarted)} interrupted trainings start over: their checkpoints were made with another "

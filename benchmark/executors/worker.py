@@ -8,7 +8,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from benchmark.core.errors import MISTAKES, StageFailed, UserError
+from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError
 from benchmark.core.progress import Progress
 from benchmark.store.artifacts import StageCall, Store
 
@@ -65,7 +65,7 @@ def work(root: Path, call: StageCall, report: Progress) -> bool:
 
 def explained(error: Exception, call: StageCall) -> Exception:
     """The UserError that an exception of a stage amounts to, or StageFailed with its traceback."""
-    from benchmark.stages.train import is_out_of_memory
+    from benchmark.training.out_of_memory import is_out_of_memory
 
     if number := _system_error(error):
         where = getattr(error, "filename", None) or "results folder"
@@ -92,4 +92,4 @@ def _system_error(error: Exception) -> int | None:
     """
     quoted = re.search(r"\(os error (\d+)\)", str(error))
     number = int(quoted[1]) if quoted else getattr(error, "errno", None)
-    return number if number in MISTAKES else None
+    return number if number in USER_ERRNOS else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import file_hash
-from benchmark.core.inputs import regular
+from benchmark.core.inputs import regular_file
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.methods import Method, make_method, package_of
@@ -30,6 +30,7 @@ from benchmark.training.rehearsal import VERSION as REHEARSED
 
 READING = 2  # 2: what a tokenizer appends, and the model's own generation settings, no longer count
 READ_ALIKE = Path(__file__).parents[1] / "models" / "read_alike.json"
+DEVICES = ("auto", "cpu", "cuda")
 READABLE = 150  # bytes of a record's name: file systems take 255, and more is added to it
 
 
@@ -335,7 +336,7 @@ class _Builder:
             return {"recipe": told}, {}
         if recipe.rehearsal.source == QUESTIONS_ABOUT:
             return {"recipe": told, "rehearsal": REHEARSED}, {}
-        file = regular(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
+        file = regular_file(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
         hashed = file_hash(file)
         told["rehearsal"]["source"] = hashed
         return {"recipe": told, "rehearsal": hashed}, {"rehearsal": str(file.resolve())}

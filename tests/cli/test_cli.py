@@ -74,7 +74,7 @@ SMALL = GOOD.replace("zoo:large", "zoo:small")
         ("[plain]", "[{name: random_dropout, alpah: 1}]", "unknown parameter 'alpah'; did you mean 'alpha'?"),
         ("{steps: 3}", "{steps: few}", "budgets[0].steps: "),
         ("{steps: 3}", "{steps: 3", "not a readable YAML file"),
-        ("name: trial", "name: trial\nname: trial", "'name' stands there twice"),
+        ("name: trial", "name: trial\nname: trial", "duplicate key 'name'"),
         ("name: trial", '"na\\nme": trial', "unknown key"),
         (SMALL, "", "expected a mapping"),
         ("zoo:small", "zoo:smal", "model 'zoo:smal': not in the zoo; did you mean 'small'?"),
@@ -127,8 +127,8 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
             ("people", "--out", "o.jsonl", "--order", "major,compny"),
             "--order: unknown field 'compny'; did you mean 'comp",
         ),
-        (("people", "--out", "o.jsonl", "--order", "major,company"), "--order major,company: every field has to stand"),
-        (("people", "--out", "o.jsonl", "--order", "major"), "--order major: every field has to stand there once"),
+        (("people", "--out", "o.jsonl", "--order", "major,company"), "--order major,company: list every field once"),
+        (("people", "--out", "o.jsonl", "--order", "major"), "--order major: list every field once"),
         (("people", "--out", "o.jsonl", "--names", "ful"), "names 'ful': unknown; did you mean 'full'?"),
         (("zoo", "train", "medium", "--out", "o"), "model of the pair 'medium': unknown; known: large, small"),
         (("leaderboard", "compare", "a.json", "b.json"), "a.json"),
@@ -181,10 +181,10 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     (tmp_path / "trial.yaml").write_text(SMALL)
     code, _, err = run("run", str(tmp_path / "trial.yaml"))
     assert code == 130
-    assert "the same command goes on from there" in err and "Traceback" not in err
+    assert "run the same command to continue" in err and "Traceback" not in err
 
 
-STOPPED = "stopped; what is finished is kept, the same command goes on from there\n"
+STOPPED = "stopped; finished stages are kept; run the same command to continue\n"
 
 
 def _plainly(number: int) -> None:

@@ -123,7 +123,7 @@ def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_co
     (train, _) = (call for call in make_plan(tiny_suite(tiny)).calls() if call.stage == "train")
     checkpoint = Store(tmp_path / "store").begun(train) / "trainer/checkpoint-1"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "seal.json").write_text('{"files": {}, "told": {}, "made_on": {"code_hash": "0"}}')
+    (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "start over" in line)
     assert "1 interrupted trainings start over" in line and "code_hash" in line
@@ -470,7 +470,7 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
-    assert said == ["stopped; what is finished is kept, the same command goes on from there"]
+    assert said == ["stopped; finished stages are kept; run the same command to continue"]
     assert wait_until_gone(mark) is not None
 
 
