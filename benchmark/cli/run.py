@@ -74,10 +74,10 @@ def run_and_print(
         return
     from rich.console import Console
 
-    from leaderboard.board.cache import remembered_board
+    from leaderboard.board.cache import cached_board
     from leaderboard.views.terminal import print_board
 
     found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(remembered_board(found, results / ".boards" / f"{suite.name}.json"), Console())
+    print_board(cached_board(found, results / ".boards" / f"{suite.name}.json"), Console())
     what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
     print(f"{suite.name}: {len(outcome.records)} cells, {what}; records in {folder / suite.name}")

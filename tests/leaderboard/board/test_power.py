@@ -72,7 +72,7 @@ def test_one_seed_says_nothing_of_the_power_of_several() -> None:
     alone = components(effects(np.random.default_rng(6).normal(size=(1, 30))).spread())
     assert alone.of_seeds is None
     assert seeds_needed(alone, 0.1, 30) is None
-    with pytest.raises(ValueError, match="one seed does not say how seeds differ"):
+    with pytest.raises(ValueError, match="one seed does not show how seeds differ"):
         power(alone, 0.1, 3, 30)
 
 
@@ -95,7 +95,7 @@ def test_the_command_prints_a_table_per_table_and_json_with_the_same_rows(tmp_pa
     shown = CliRunner().invoke(app, ["leaderboard", "power", "--records", str(tmp_path), "--difference", "0.2"])
     assert shown.exit_code == 0
     assert "biography, tiny-large, 400 steps" in shown.output and "seeds for .2" in shown.output
-    assert "nothing here to compare with plain_matched" in shown.output
+    assert "no row is compared with plain_matched" in shown.output
     given = ["leaderboard", "power", "--records", str(tmp_path), "--difference", "0.2", "--json"]
     (line,) = json.loads(CliRunner().invoke(app, given).output)
     assert (line["label"], line["seeds"], line["subjects"], line["spread"]) == ("other", 3, 8, True)

@@ -10,7 +10,7 @@ from benchmark.core.errors import UserError
 from benchmark.records.comparable import compare
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.board.record_comparison import compare_files
+from leaderboard.board.record_comparison import compare_records
 from tests.leaderboard.factory import write_record
 
 
@@ -65,7 +65,7 @@ def test_unlike_data_weights_budget_or_precision_are_refused_and_make_tables_apa
 ) -> None:
     a, b = write_record(tmp_path, seed=1), write_record(tmp_path, seed=2, **changes)
     with pytest.raises(UserError, match=f"not comparable: {re.escape(field)}: [^;]*; compare records"):
-        compare_files(a, b)
+        compare_records(a, b)
     tables = build_board(load_records(tmp_path)).tables
     assert [[row.files for row in table.rows] for table in tables] in ([[(a,)], [(b,)]], [[(b,)], [(a,)]])
 
@@ -73,7 +73,7 @@ def test_unlike_data_weights_budget_or_precision_are_refused_and_make_tables_apa
 def test_the_place_that_weights_came_from_and_the_suite_keep_nothing_apart(tmp_path: Path) -> None:
     a = write_record(tmp_path, model__spec={"model": "org/name", "revision": "main"})
     b = write_record(tmp_path, seed=2, model__spec={"model": "folder", "quantization": None}, suite="other")
-    assert compare_files(a, b)[0] == "seed: 1 against 2"
+    assert compare_records(a, b)[0] == "seed: 1 against 2"
 
 
 def test_values_that_steer_a_terminal_are_shown_and_not_obeyed(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_record_is_comparable_with_itself_and_differs_in_nothing(tmp_path: Pat
 def test_files_are_compared_by_their_scores_too(tmp_path: Path) -> None:
     a = write_record(tmp_path, "random_dropout", grade=lambda field, person, seed: 1.0)
     b = write_record(tmp_path, grade=lambda field, person, seed: 0.0)
-    lines = compare_files(a, b)
+    lines = compare_records(a, b)
     assert lines[0] == 'method.name: "random_dropout" against "plain_matched"'
     # All 8 people differ alike: 1 less twice the exact binomial bound of 0 in 8, .369.
     assert "exact_match, 0 shots: 1.000 against 0.000, difference +1.000 [+0.261, +1.000]" in lines
@@ -101,4 +101,4 @@ def test_files_are_compared_by_their_scores_too(tmp_path: Path) -> None:
 
 def test_a_record_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        compare_files(tmp_path / "a.json", tmp_path / "b.json")
+        compare_records(tmp_path / "a.json", tmp_path / "b.json")
