@@ -410,7 +410,7 @@ def people(
     """
     from benchmark.core.files import replacing
     from benchmark.data.people import TRAINED_ON, Telling, as_lines, make_people
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     one_of("names", names, ("pronouns", "full"))
     telling = Telling(_fields_in_order(order), wordings, names == "full", seed)
@@ -468,7 +468,7 @@ def zoo_train(
     import torch
 
     from benchmark.models.zoo.recipe import SHAPES, train
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     one_of("model of the pair", name, tuple(SHAPES))
     torch.set_num_threads(threads)

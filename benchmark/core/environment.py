@@ -77,7 +77,9 @@ def environment(device: str, threads: int) -> Environment:
 def code_hash() -> str:
     """SHA-256 over the Python files of the harness and the tasks."""
     digest = hashlib.sha256()
-    for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
+    package = ROOT / "benchmark"
+    # In a checkout benchmark/tasks is a link, which rglob does not follow; in a wheel it is a folder, which it does.
+    for file in sorted({*package.rglob("*.py"), *(package / "tasks").rglob("*.py")}):
         digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
     return digest.hexdigest()
 

@@ -46,7 +46,7 @@ def takes_turns(needed: int, share: float) -> list[bool]:
 
 def _questions(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
     """Texts about a few people, and questions of one kind with their answers, one to six in a text, as in a prompt."""
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     known = {person["name"] for person in [*biography.read_people(), *biography.read_shots()]}
     trained_on = "\n".join(text.text for text in texts if text.copy == 0) or "\n".join(text.text for text in texts)

@@ -12,7 +12,7 @@ from benchmark.run import runner
 from benchmark.run.runner import run_suite
 from benchmark.suite.plan import make_plan
 from leaderboard.board.assemble import build_board, load_records
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 from tests.tiny import calls_here, tiny_suite
 
 

@@ -10,7 +10,7 @@ from benchmark.data.texts import AugmentedText
 from benchmark.stages.train import _order
 from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsed, takes_turns
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 from tests.tiny import biographies, train, train_call
 
 

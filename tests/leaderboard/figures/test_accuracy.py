@@ -12,7 +12,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.records.record import read_record
 from benchmark.suite.schema import find_suite, load_suite
 from leaderboard.figures.accuracy import accuracy_lines
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 from tests.conftest import ROOT
 from tests.leaderboard.factory import write_record
 

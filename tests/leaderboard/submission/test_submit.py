@@ -37,8 +37,8 @@ from leaderboard.submission.submit import check_folder, submit
 from leaderboard.views.markdown import page
 from leaderboard.views.terminal import print_board
 from scripts.hostile_submissions import HOSTILE, Draft, Hostile
-from tasks.biography import biography
-from tasks.wikipedia import wikipedia
+from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 
 NAMES = {path.stem for path in (ROOT / "leaderboard" / "results").rglob("*.json")}
 
@@ -319,7 +319,7 @@ def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragr
 
 
 def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() -> None:
-    from tasks.corpus import corpus
+    from benchmark.tasks.corpus import corpus
 
     path = str(shipped.HARBOUR)
     entry = {"name": "corpus", "evaluate": ["corpus"], "columns": {}, "path": path}
