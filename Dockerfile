@@ -59,7 +59,7 @@ VOLUME ["/cache", "/app/results"]
 # The commit that the code was taken from, for the records; empty where it is not known.
 ARG GIT_COMMIT=""
 ENV BENCHMARK_COMMIT=${GIT_COMMIT}
-LABEL org.opencontainers.image.title="benchmark" \
+LABEL org.opencontainers.image.title="CramBench" \
       org.opencontainers.image.description="Compares ways of augmenting the texts that a language model learns facts from" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${GIT_COMMIT}" \

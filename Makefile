@@ -61,12 +61,12 @@ lock: ## Resolve pyproject.toml anew into the lock files
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python scripts/install.py requirements.lock
 	.venv-lock/bin/python -m pip install --upgrade --upgrade-strategy eager . "$$(grep ^torch== requirements.lock)"
-	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude crambench | sed 's/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m pip install -c requirements.lock '.[ray]'
-	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude crambench | sed 's/+cpu$$//' \
 		| grep -vxFf requirements.lock > requirements-ray.lock
 	.venv-lock/bin/python -m pip install -c requirements.lock -c requirements-ray.lock '.[dev]'
-	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude benchmark | sed 's/+cpu$$//' \
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude crambench | sed 's/+cpu$$//' \
 		| grep -vxFf requirements.lock -f requirements-ray.lock > requirements-dev.lock
 	rm -rf .venv-lock
 

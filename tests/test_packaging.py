@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +99,45 @@ def test_the_gpu_overlay_builds_an_image_of_its_own() -> None:
 def test_the_image_label_and_the_package_agree_on_the_version() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f'org.opencontainers.image.version="{__version__}"' in dockerfile
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the content of the wheel, which setuptools builds from a copy of the code."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    ignored = shutil.ignore_patterns("__pycache__", "results")
+    for folder in ("benchmark", "leaderboard", "suites", "tasks"):
+        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=ignored)
+    for file in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = source.glob("crambench-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def test_a_wheel_holds_tasks_and_suites_inside_the_package(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"benchmark", "leaderboard"}
+    for folder in ("tasks", "suites"):
+        files = {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        assert files
+        for file in files:
+            assert (installed / "benchmark" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+
+
+def test_a_wheel_plans_a_suite_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
+    where = subprocess.run(
+        [sys.executable, "-c", "import benchmark; print(benchmark.__file__)"],
+        cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(installed)
+    command = [sys.executable, "-m", "benchmark", "plan", "smoke", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cells"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import ROOT, __version__
+from benchmark import NAME, ROOT, __version__
 from benchmark.core.files import file_hash
 
 PACKAGES = (
@@ -37,8 +37,13 @@ class _Strict(BaseModel):
 
 
 class Environment(_Strict):
-    """Code, packages and device of the training. `commit` is None outside a git checkout."""
+    """Code, packages and device of the training.
 
+    `code` is the name of the program; None in records from before it had a name. `commit` is None outside a git
+    checkout.
+    """
+
+    code: str | None = None
     benchmark_version: str
     code_hash: str
     commit: str | None
@@ -61,6 +66,7 @@ def environment(device: str, threads: int) -> Environment:
     """The environment of this process; `device` is "cpu" or "cuda"."""
     commit, dirty = _commit()
     return Environment(
+        code=NAME,
         benchmark_version=__version__,
         code_hash=code_hash(),
         commit=commit,

@@ -276,7 +276,7 @@ def _record(path: Path, record: Record, folder: Path) -> RecordRow:
         **task.model_dump(include={"corpus_hash", "definition_hash", "pieces_hash", "texts", "questions", "clusters"}),
         **_training(training),
         **_facts(record.facts),
-        **record.environment.model_dump(),
+        **record.environment.model_dump(exclude={"code"}),
         file=relative(path, folder),
         answers_sha256=record.answers.sha256,
         task=task.name,

@@ -117,7 +117,7 @@ def test_a_board_inside_which_the_records_lie_is_at_the_root(tmp_path: Path) -> 
     build(tmp_path / "results", tmp_path)
     with BoardServer(tmp_path, tmp_path, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert b"<h1>Leaderboard</h1>" in ask(server, "/")[2]
+        assert b"<h1>CramBench leaderboard</h1>" in ask(server, "/")[2]
         assert ask(server, "/results/one.json")[0] == 200
         server.shutdown()
 
