@@ -131,7 +131,11 @@ def test_a_wheel_plans_a_suite_from_an_empty_folder(installed: Path, tmp_path: P
     environment = {**os.environ, "PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
     where = subprocess.run(
         [sys.executable, "-c", "import benchmark; print(benchmark.__file__)"],
-        cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert Path(where.stdout.strip()).is_relative_to(installed)
     command = [sys.executable, "-m", "benchmark", "plan", "smoke", "--json"]

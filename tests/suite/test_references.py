@@ -11,8 +11,8 @@ from benchmark.models.spec import ModelSpec
 from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
-from leaderboard.board.assemble import build_board, load_records
 from benchmark.tasks.biography import biography
+from leaderboard.board.assemble import build_board, load_records
 from tests.tiny import calls_here, tiny_suite
 
 

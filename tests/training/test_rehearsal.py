@@ -8,9 +8,9 @@ from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, QUESTIONS
 from benchmark.data.texts import AugmentedText
 from benchmark.stages.train import _order
+from benchmark.tasks.biography import biography
 from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsed, takes_turns
-from benchmark.tasks.biography import biography
 from tests.tiny import biographies, train, train_call
 
 

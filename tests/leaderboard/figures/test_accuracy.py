@@ -11,8 +11,8 @@ from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import read_record
 from benchmark.suite.schema import find_suite, load_suite
-from leaderboard.figures.accuracy import accuracy_lines
 from benchmark.tasks.biography import biography
+from leaderboard.figures.accuracy import accuracy_lines
 from tests.conftest import ROOT
 from tests.leaderboard.factory import write_record
 

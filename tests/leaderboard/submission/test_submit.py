@@ -30,6 +30,8 @@ from benchmark.evaluation import shipped
 from benchmark.evaluation.shipped import SHIPPED
 from benchmark.records.questions import Expected
 from benchmark.records.record import read_record
+from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import build
 from leaderboard.submission.content import examine
@@ -37,8 +39,6 @@ from leaderboard.submission.submit import check_folder, submit
 from leaderboard.views.markdown import page
 from leaderboard.views.terminal import print_board
 from scripts.hostile_submissions import HOSTILE, Draft, Hostile
-from benchmark.tasks.biography import biography
-from benchmark.tasks.wikipedia import wikipedia
 
 NAMES = {path.stem for path in (ROOT / "leaderboard" / "results").rglob("*.json")}
 
