@@ -76,6 +76,16 @@ def test_every_declared_dependency_is_locked_at_a_version_it_allows(extra: str |
         assert version in requirement.specifier, f"{requirement} does not allow the {version} of {lock}"
 
 
+def test_the_hosted_workflow_and_ci_call_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    called = re.findall(r"\bmake ([a-z-]+)", "\n".join(commands))
+    assert {"test", "check", "image", "page"} <= set(called) <= targets
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert {"test", "check", "image"} <= set(re.findall(r"^ *make ([a-z-]+)", script, re.MULTILINE)) <= targets
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_runs_with_no_privilege_and_a_read_only_root(service: str) -> None:
     settings = compose("compose.yaml")["services"][service]
@@ -125,6 +135,10 @@ def test_a_wheel_holds_tasks_and_suites_inside_the_package(installed: Path) -> N
         assert files
         for file in files:
             assert (installed / "benchmark" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+
+
+def test_a_wheel_says_that_its_packages_are_typed(installed: Path) -> None:
+    assert all((installed / package / "py.typed").is_file() for package in ("benchmark", "leaderboard"))
 
 
 def test_a_wheel_plans_a_suite_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
