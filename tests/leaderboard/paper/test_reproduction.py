@@ -308,7 +308,7 @@ def test_the_command_writes_the_page_and_its_check_fails_on_an_edited_page(tmp_p
     assert run(app, [*command, "--check"]).exit_code == 0
     out.write_text(page.replace("32 numbers", "33 numbers"), encoding="utf-8")
     done = run(app, [*command, "--check"])
-    assert done.exit_code != 0 and "not what the records give" in str(done.exception)
+    assert done.exit_code != 0 and "differs from what the records give" in str(done.exception)
     unknown = run(app, ["reproduce", "table4", "--records", str(records)])
     assert "table4" in str(unknown.exception) and "table1" in str(unknown.exception)
 
