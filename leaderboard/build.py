@@ -29,7 +29,7 @@ def build(records_folder: Path, out_folder: Path, readme: Path | None = None) ->
             cannot be written.
     """
     board, files = _render(records_folder, out_folder, readme)
-    files[out_folder / "index.html"] = html_page(board, out_folder)
+    files = {out_folder / "index.html": html_page(board, out_folder), **files}
     try:
         write_all(files)
     except OSError as error:
