@@ -168,10 +168,10 @@ def _contradictions(paper: Paper, name: str) -> list[str]:
     for other, table in paper.tables.items():
         gaps = []
         for model, info in paper.models.items():
-            here, there = (paper.tables[key].exact_match(model, "plain") for key in (name, other))
-            for field in sorted(here.keys() & there.keys()) if other != name else ():
-                gap = round(abs(here[field] - there[field]), 9)
-                gaps.append((gap, f"{info.title}, {field_name(field)}", here[field], there[field]))
+            scores, other_scores = (paper.tables[key].exact_match(model, "plain") for key in (name, other))
+            for field in sorted(scores.keys() & other_scores.keys()) if other != name else ():
+                gap = round(abs(scores[field] - other_scores[field]), 9)
+                gaps.append((gap, f"{info.title}, {field_name(field)}", scores[field], other_scores[field]))
         if gaps and table.task == paper.tables[name].task:
             _, where, value, other_value = max(gaps)
             notes.append(

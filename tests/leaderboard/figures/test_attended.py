@@ -52,20 +52,22 @@ def test_every_token_has_the_kind_that_a_reader_would_give_it() -> None:
     assert TOLD.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
     assert TOLD.kind(*spans[WORDS.index(" left")], "company") == "relation word"
     # White space and punctuation are "other" inside names and facts, too.
-    assert [TOLD.kind(place, place + 1, "company") for place in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
+    assert [TOLD.kind(offset, offset + 1, "company") for offset in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
 
 
 def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
     (person,) = make_people(1, 3)
-    told = tell(person)
-    facts = {field: told.spans[field] for field in FIELDS}
-    whole = Told(Text("p", told.text), (told.spans["name"],), facts)
-    found = {}
+    biography = tell(person)
+    facts = {field: biography.spans[field] for field in FIELDS}
+    whole = Told(Text("p", biography.text), (biography.spans["name"],), facts)
+    relation_words = {}
     for field in FIELDS:
-        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in told.text]
-        spans = [(told.text.index(word), told.text.index(word) + len(word)) for word in words]
-        found[field] = [w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"]
-    assert found == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
+        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in biography.text]
+        spans = [(biography.text.index(word), biography.text.index(word) + len(word)) for word in words]
+        relation_words[field] = [
+            w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"
+        ]
+    assert relation_words == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
 
 
 def test_tokens_are_ranked_up_to_the_query_without_the_first_position() -> None:
@@ -86,9 +88,10 @@ def test_shares_are_counted_over_people_and_the_difference_ranks_the_same_tokens
     looks = iter([[[first, None, None] for first in model_looks] for model_looks in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
     pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
-    seen = attended_by([TOLD] * 4, pair, lambda line: None)
+    figures = attended_by([TOLD] * 4, pair, lambda line: None)
     second, third = (
-        [line for one in some for line in attended_lines(one.pair, one.of, one.kinds, KINDS)] for some in seen
+        [line for counts in figure for line in attended_lines(counts.pair, counts.of, counts.kinds, KINDS)]
+        for figure in figures
     )
 
     def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def test_the_people_of_the_suite_are_used_and_a_suite_without_people_is_refused(
     suite = tiny_suite(tiny)
     people = biographies(suite)
     assert len(people) == 4
-    assert all(told.text.text[slice(*told.facts["major"])][0].isupper() for told in people)
+    assert all(person.text.text[slice(*person.facts["major"])][0].isupper() for person in people)
     other = Suite.model_validate(
         {
             "name": "other",
