@@ -2,8 +2,8 @@
 
     python -m scripts.measure_generator --counts 1000 10000 100000      (in the folder of the project)
 
-Each step runs in a separate process, so that its peak memory can be measured; times and peaks include Python's start and
-imports. Needs a system with wait4: Linux or macOS.
+Each step runs in a separate process, so that its peak memory can be measured. Times and peaks include Python's start
+and imports. Needs a system with wait4: Linux or macOS.
 """
 
 import argparse
@@ -27,7 +27,7 @@ STEPS = {
 
 
 def measure(code: str, *arguments: str) -> tuple[float, float]:
-    """Run Python code in a separate process; return seconds and peak MiB. Exits with the code's exit code if it fails."""
+    """Run Python code in a separate process; return seconds and peak MiB. Exit with its exit code if it fails."""
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
