@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,6 @@ from benchmark import ROOT
 from benchmark.suite.plan import Cell, make_plan
 from benchmark.suite.schema import Suite, find_suite, load_suite
 from perf.ratios import Timed, arguments, run, show
-from scripts.runs import smaller
 
 
 def main(given: list[str] | None = None) -> int:
@@ -38,6 +38,31 @@ def main(given: list[str] | None = None) -> int:
         seconds["cell by cell"].append(sum(_run(_only(content, cell)) for cell in cells))
     show([Timed(f"suite {suite.name}", seconds, "cell by cell", (len(cells), "cells"))], options, suite=content)
     return 0
+
+
+def smaller(
+    suite: Suite, steps: int | None = None, seeds: int | None = None, train: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The content of a suite's file with one budget of `steps`, its first `seeds`, and only the models `train`."""
+    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
+    content["train"] = list(train or content["train"])
+    content["seeds"] = content["seeds"][:seeds]
+    if steps:
+        content["budgets"] = [{"steps": steps}]
+    # A suite that was read has a list of recipes; a file has one recipe, with lists in it.
+    (content["recipe"],) = content.pop("recipe")
+    content["methods"] = _listed(content["methods"], content["train"])
+    return content
+
+
+def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str, Any]]:
+    """The methods that apply to some trained models, limited to these models."""
+    kept = []
+    for method in methods:
+        limits = [name for name in method.get("for", trained) if name in trained]
+        if limits:
+            kept.append({**method, "for": limits} if "for" in method else method)
+    return kept
 
 
 def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from benchmark import ROOT
 from benchmark.core.files import locked
 from benchmark.core.signals import SIGNALS
 from benchmark.records.record import read_record
-from benchmark.suite.schema import Suite
 
 MARK = "BENCHMARK_RUN_MARK"  # environment variable by which the processes of a run are known
 PATIENCE = 10.0  # seconds within which the workers of a run that ended have to end
@@ -48,31 +47,6 @@ def write_small_suite(folder: Path, **changes: Any) -> str:
     file = folder / f"{changes.get('name', content['name'])}.yaml"
     file.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
     return str(file)
-
-
-def smaller(
-    suite: Suite, steps: int | None = None, seeds: int | None = None, train: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """A suite as its file would hold it, with one budget of so many steps, fewer seeds and fewer trained models."""
-    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
-    content["train"] = list(train or content["train"])
-    content["seeds"] = content["seeds"][:seeds]
-    if steps:
-        content["budgets"] = [{"steps": steps}]
-    # A suite's recipes are listed once it is read, and a file has the lists within.
-    (content["recipe"],) = content.pop("recipe")
-    content["methods"] = _listed(content["methods"], content["train"])
-    return content
-
-
-def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str, Any]]:
-    """The methods that apply to the trained models, limited to these."""
-    kept = []
-    for method in methods:
-        limits = [name for name in method.get("for", trained) if name in trained]
-        if limits:
-            kept.append({**method, "for": limits} if "for" in method else method)
-    return kept
 
 
 def start(

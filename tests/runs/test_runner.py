@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from benchmark.store.versions import VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts import kill_and_resume
-from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
+from scripts.runs import set_aside, under_way
 from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +125,7 @@ def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_co
     (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "start over" in line)
-    assert "1 interrupted trainings start over" in line and "code_hash" in line
+    assert "interrupted trainings that start over: 1;" in line and "code_hash" in line
     assert stages["train"] == 2
 
 
@@ -440,41 +439,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 @pytest.mark.slow
-def test_a_worker_killed_for_lack_of_memory_ends_the_run_and_the_next_one_completes(
-    tiny: Path, finished: Path, tmp_path: Path
-) -> None:
-    suite, mark = suite_file(tiny, tmp_path), uuid.uuid4().hex
-    process = start(suite, tmp_path / "results", mark)
-    wait_for(lambda: list((tmp_path / "results/store/.tmp").glob("train-*")))
-    (worker, *_) = workers_of(mark)
-    os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "a worker process died, most often for lack of memory" in errors.decode().splitlines()[-1]
-    assert "Traceback" not in errors.decode()
-    assert wait_until_gone(mark) is not None
-    finish(suite, tmp_path / "results")
-    assert records(tmp_path / "results") == records(finished)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["at the start of the workers", "while training"])
-def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment: str) -> None:
-    results, mark = tmp_path / "results", uuid.uuid4().hex
-    process = start(suite_file(tiny, tmp_path), results, mark)
-    if moment == "while training":
-        wait_for(lambda: list((results / "store/.tmp").glob("train-*")))
-    else:
-        wait_for(lambda: workers_of(mark))
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
-    assert said == ["stopped; finished stages are kept; run the same command to continue"]
-    assert wait_until_gone(mark) is not None
-
-
-@pytest.mark.slow
 def test_kills_at_random_moments_change_no_record(tmp_path: Path, capsys: Any) -> None:
     code = kill_and_resume.main(["--kills", "5", "--seed", "3", "--folder", str(tmp_path / "work")])
     shown = capsys.readouterr().out
@@ -507,15 +471,6 @@ def test_what_an_earlier_kill_left_is_not_counted_again(tmp_path: Path) -> None:
     assert under_way(tmp_path) == []
     (tmp_path / "store" / ".tmp" / "curve-0123").mkdir(parents=True)
     assert under_way(tmp_path) == ["curve"]
-
-
-@pytest.mark.slow
-def test_two_runs_on_one_folder_share_the_work(tiny: Path, finished: Path, tmp_path: Path) -> None:
-    suite, results = suite_file(tiny, tmp_path), tmp_path / "results"
-    both = [start(suite, results, uuid.uuid4().hex, "--workers", "1") for _ in range(2)]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
-    assert records(results) == records(finished)
-    assert list((results / "store/.tmp").glob("*")) == []
 
 
 @pytest.mark.slow
