@@ -1,9 +1,9 @@
-"""How long a suite takes in one run, beside its cells one by one in separate processes that share nothing.
+"""How long a suite takes in one run, compared with a separate run for each of its cells, which share nothing.
 
     python -m perf.suite tiny --steps 40 --seeds 1
 
-A suite that takes hours is measured with fewer steps and seeds; what a run saves is then a smaller share of the
-training that both do, so its ratio is that of the start-ups, the scoring and the cores in use.
+A suite that takes hours is measured with fewer steps and seeds. Both ways then train less, so that the ratio mostly
+shows start-up times, scoring and the use of cores.
 """
 
 import json
@@ -25,8 +25,8 @@ def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     parser = arguments(str(__doc__), rounds=1)
     parser.add_argument("suite", help="name or file")
-    parser.add_argument("--steps", type=int, help="of every budget, in place of the suite's")
-    parser.add_argument("--seeds", type=int, help="how many of the suite's seeds")
+    parser.add_argument("--steps", type=int, help="steps of every budget, in place of the suite's")
+    parser.add_argument("--seeds", type=int, help="number of the suite's seeds")
     parser.add_argument("--train", nargs="+", help="trained models, in place of the suite's")
     options = parser.parse_args(given)
     suite = load_suite(find_suite(options.suite))
@@ -66,7 +66,7 @@ def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str,
 
 
 def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
-    """A suite of one cell, which is trained."""
+    """The content of a suite with one trained cell."""
     assert cell.budget is not None
     method = {"name": cell.method.name, **cell.method.model_dump(mode="json")}
     return {
@@ -81,14 +81,14 @@ def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
 
 
 def _run(content: dict[str, Any]) -> float:
-    """Seconds of `benchmark run` on a suite that nothing is there of."""
+    """Seconds of `benchmark run` on a suite in an empty folder."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "suite.yaml"
         file.write_text(json.dumps(content))  # JSON is YAML
         command = [sys.executable, "-m", "benchmark", "run", str(file), "--results", folder, "--plain"]
-        began = time.perf_counter()
+        started = time.perf_counter()
         ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
     if ran.returncode:
         raise SystemExit(ran.stderr)
     return seconds
