@@ -144,9 +144,9 @@ def records(results: Path) -> dict[str, dict[str, Any]]:
     return {path.name: read_record(path).results() for path in sorted((results / "records").glob("*/*.json"))}
 
 
-def compare(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:
+def compare(expected: dict[str, Any], other: dict[str, Any]) -> set[str]:
     """Names of the records that are missing in one of two runs or differ between them."""
-    return {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+    return {name for name in expected.keys() | other.keys() if expected.get(name) != other.get(name)}
 
 
 def finish(suite: str, results: Path, *options: str) -> float:

@@ -50,7 +50,7 @@ def write_record(
         plan: The cell's plan.
         cell: The cell.
         records: Folder of the records.
-        older: The records among which replaced ones are searched, as `files_by_name` lists them; None lists them anew.
+        older: The records among which replaced ones are searched, as `files_by_name` lists them; None lists them again.
 
     Raises:
         UserError: An artifact is gone.

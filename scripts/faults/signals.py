@@ -42,7 +42,7 @@ def faults() -> list[Fault]:
         Fault("SIGKILL between answers and record", partial(written, when="after"), needs_compiler),
         Fault("SIGKILL before a replaced record is removed", _killed_before_removal, needs_compiler),
         Fault("two runs at once", _two_at_once, needs_nothing),
-        Fault("progress that nobody reads on", _head, needs_nothing),
+        Fault("stderr whose reader is gone", _head, needs_nothing),
         Fault("no stdin, stdout and stderr", _closed, needs_nothing),
         Fault("stdout on a full disk", _full_stdout, needs_nothing),
     ]
@@ -155,7 +155,7 @@ def _terminal(bench: Bench, folder: Path, ignored: bool) -> Row:
         done = run.ended()
         wrong = [*run.left(), *left_behind(results)]
     if ignored:
-        what = "it is closed while training, SIGHUP ignored: the run goes on to its end"
+        what = "it is closed while training, SIGHUP ignored: the run continues to its end"
         return bench.judge(what, done, 2, "^$", wrong, bench.lost(results))
     wrong += bench.resumed(results)
     return bench.judge(f"it is closed while training; {AGAIN}", done, 129, "^$", wrong, bench.lost(results))

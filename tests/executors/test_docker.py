@@ -34,9 +34,9 @@ ROOT = Path(__file__).parents[2]
 def client() -> Iterator[Any]:
     import docker
 
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
 def calls_of(stage: str) -> list[StageCall]:

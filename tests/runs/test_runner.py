@@ -52,7 +52,7 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         2,
         2,
         8,
-    )  # one corpus, one count of facts; all else once per method
+    )  # one corpus and one count of facts; all other stages once per method
     return results
 
 
@@ -202,9 +202,9 @@ def test_runs_in_two_folders_write_the_same_records(
     assert stages == {"corpus": 1, "augment": 2, "facts": 1, "train": 2, "evaluate": 2}
     assert results_of(outcome.records) == results_of(again(tiny, finished).records)
     assert [path.name for path in record_files(tmp_path)] == [path.name for path in record_files(finished)]
-    for one, other in zip(record_files(tmp_path), record_files(finished), strict=True):
-        name = read_record(one).answers.file
-        assert (one.parent / name).read_bytes() == (other.parent / name).read_bytes()
+    for path, other in zip(record_files(tmp_path), record_files(finished), strict=True):
+        name = read_record(path).answers.file
+        assert (path.parent / name).read_bytes() == (other.parent / name).read_bytes()
 
 
 def test_a_record_is_written_as_soon_as_its_cell_is_done(
@@ -394,7 +394,7 @@ def test_forgetting_is_the_loss_against_the_untouched_model(
     with_it = [path for path in record_files(results) if '"retention"' in path.read_text()]
     assert len(with_it) == 2
     board = build_board([found for found in load_records(results / "records") if found[0] in with_it])
-    assert [one.label for one in board.tables[0].held_out] == ["words", "choice"]
+    assert [measured.label for measured in board.tables[0].held_out] == ["words", "choice"]
     assert again(tiny, results, retention=[text, task]).made == 0
 
 
@@ -426,7 +426,7 @@ def test_a_record_waits_for_the_retention_stages_of_its_cell(
 
 def suite_file(tiny: Path, folder: Path) -> str:
     content = tiny_suite(tiny).model_dump(mode="json", by_alias=True, exclude_none=True)
-    (content["recipe"],) = content["recipe"]  # a file has one as it is
+    (content["recipe"],) = content["recipe"]  # a file has a single recipe
     (folder / "suite.yaml").write_text(yaml.safe_dump(content))
     return str(folder / "suite.yaml")
 
@@ -434,8 +434,8 @@ def suite_file(tiny: Path, folder: Path) -> str:
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.05)
     raise AssertionError("the condition did not become true in time")
 
@@ -498,7 +498,9 @@ def test_slow_bfloat16_on_a_cpu_is_reported_and_changes_nothing(
         results = tmp_path / str(ratio)
         outcome = again(tiny, results, recipe=recipe)
         assert (note in capsys.readouterr().err) is expected
-        assert {one.training.recipe["autocast"] for one in outcome.records.values() if one.training} == {"bfloat16"}
+        assert {record.training.recipe["autocast"] for record in outcome.records.values() if record.training} == {
+            "bfloat16"
+        }
         again(tiny, results, recipe=recipe)
         assert note not in capsys.readouterr().err, "a finished run measures nothing"
 
