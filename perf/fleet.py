@@ -202,6 +202,8 @@ def main(given: list[str] | None = None) -> int:
     losses = options.hours_between_losses
     if len(losses) == 1:
         losses = losses * len(options.cells)
+    if not len(options.cells) == len(options.gpus) == len(losses):
+        parser.error("give as many values of --gpus and --hours-between-losses as of --cells")
     simulations = [simulate(*sizes) for sizes in zip(options.cells, options.gpus, losses, strict=True)]
     rows: list[dict[str, Any]] = [asdict(simulation) for simulation in simulations]
     print(json.dumps(rows, indent=1) if options.json else table(simulations))
