@@ -115,7 +115,7 @@ class Row(_Frozen):
         to_random: difference to random_dropout: the row with the same probability of dropping, else the row that is
             best on the development half.
         rank: 1 + the number of rows with a higher exact match.
-        among_first: whether the row cannot be distinguished from the first.
+        among_first: whether the row does not differ significantly from the first.
         tried: how many points a suite chose among by the development half.
         chosen: the chosen point, by dotted field.
         retention: label of a held-out text or task → the change for the worse.
@@ -226,14 +226,14 @@ class BoardTable(_Frozen):
         return f"{sentence}, but not in {' and '.join(others)}." if others else f"{sentence}."
 
     def summary(self, name: Callable[[str], str] = str) -> str:
-        """Sentences that name the best row, the rows not distinguishable from it, and those above plain_matched.
+        """Sentences on the best row, the rows that do not differ significantly from it, and those above plain_matched.
 
         `name` renders a label for the display.
         """
         best = ", ".join(name(row.label) for row in self.rows if self.is_best(row))
         sentences = [f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."]
         if similar := [name(row.label) for row in self.rows if row.among_first and not self.is_best(row)]:
-            sentences.append(f"Not distinguishable from it: {', '.join(similar)}.")
+            sentences.append(f"Not significantly different from it: {', '.join(similar)}.")
         if any(row.to_baseline for row in self.rows):
             above = [name(row.label) for row in self.rows if row.to_baseline and row.to_baseline.verdict == "above"]
             sentences.append(f"Above {name(BASELINE)}: {', '.join(above) or 'none'}.")

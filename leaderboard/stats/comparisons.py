@@ -135,10 +135,10 @@ def ranks(contenders: Sequence[Contender]) -> list[int]:
 
 
 def among_first(contenders: Sequence[Contender]) -> list[bool]:
-    """Whether each row cannot be distinguished from the first.
+    """Whether each row does not differ significantly from the first.
 
     The row with the highest mean (of several, the row with most seeds) is compared with every other on the seeds that
-    both have; p-values are adjusted for their number. Rows that cannot be compared cannot be distinguished.
+    both have; p-values are adjusted for their number. Rows that cannot be compared count as not different.
     """
     first = max(contenders, key=lambda row: (row.mean, len(row.seeds)))
     p_values = [None if row is first else _paired_p(row, first) for row in contenders]
