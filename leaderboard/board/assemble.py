@@ -29,8 +29,6 @@ from leaderboard.board.rows import (
 )
 from leaderboard.stats.comparisons import Contender, Difference, among_first, ranks, to_baseline, to_random
 
-Found = RecordFile
-
 
 def load_records(folder: Path) -> list[RecordFile]:
     """Read and verify every record (`*.json`) in a folder tree, in the order of their paths.

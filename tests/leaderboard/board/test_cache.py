@@ -21,14 +21,16 @@ def kept_with_another_title(file: Path) -> None:
     file.write_text(json.dumps(content))
 
 
-def test_it_equals_the_board_of_the_committed_records(tmp_path: Path) -> None:
+def test_the_cached_board_equals_the_built_board(tmp_path: Path) -> None:
     found = load_records(ROOT / "leaderboard/results/every_method")
     built = build_board(found)
     assert cached_board(found, tmp_path / "board.json") == built
     assert cached_board(found, tmp_path / "board.json") == built
 
 
-def test_it_is_kept_as_long_as_records_and_code_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_valid_as_long_as_records_and_code_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "boards" / "one.json"
     records = tmp_path / "records"
     write_record(records, seed=1, retention={"wikitext2": retention(0.5)})
@@ -51,7 +53,7 @@ def test_it_is_kept_as_long_as_records_and_code_are_the_same(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"made_of": "", "board": {}}', "[" * 100_000, '{"made_of": 1}'])
-def test_what_is_not_readable_is_made_anew(tmp_path: Path, content: str) -> None:
+def test_an_unreadable_cache_is_replaced(tmp_path: Path, content: str) -> None:
     records, file = tmp_path / "records", tmp_path / "board.json"
     write_record(records)
     built = build_board(load_records(records))
@@ -60,7 +62,7 @@ def test_what_is_not_readable_is_made_anew(tmp_path: Path, content: str) -> None
     assert cached_board(load_records(records), file) == built
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     write_record(tmp_path / "records")
     (tmp_path / "file").touch()
     found = load_records(tmp_path / "records")

@@ -24,7 +24,7 @@ def lines_of(folder: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in [table[0], *table[2:]]]
 
 
-def test_of_several_parameters_the_development_half_decides_and_the_test_half_is_shown(tmp_path: Path) -> None:
+def test_parameters_are_chosen_on_the_development_half_and_shown_on_the_test_half(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
     write_record(tmp_path, "random_dropout", grade=halves(0.25, 1.0), method__parameters={"alpha": 0.2})
     write_record(tmp_path, "random_dropout", grade=halves(0.5, 0.75), method__parameters={"alpha": 0.6})
@@ -46,7 +46,7 @@ def test_the_best_of_the_other_methods_is_named_and_the_best_of_all_is_bold(tmp_
     assert nine[1].startswith("**.500 [") and nine[-1] == "–"
 
 
-def test_a_row_of_fewer_seeds_says_so_and_gives_way_to_one_of_more(tmp_path: Path) -> None:
+def test_a_row_with_fewer_seeds_says_so_and_a_row_with_more_is_preferred(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.5))
     write_record(tmp_path, "plain", 1, grade=halves(0.5, 0.5))
@@ -59,14 +59,14 @@ def test_a_row_of_fewer_seeds_says_so_and_gives_way_to_one_of_more(tmp_path: Pat
     assert line[3].endswith("α=.6 (2 of 3 seeds)")
 
 
-def test_a_mark_says_that_a_method_is_told_apart_from_plain_matched(tmp_path: Path) -> None:
+def test_a_mark_shows_a_significant_difference_to_plain_matched(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(1.0, 1.0))
     write_record(tmp_path, "plain", grade=halves(0.0, 0.0))
     _, line = lines_of(tmp_path)
     assert "▼" in line[1] and "▲" not in line[2] + line[1]
 
 
-def test_a_table_where_nothing_was_recalled_is_named_and_has_no_line(tmp_path: Path) -> None:
+def test_a_table_in_which_nothing_was_recalled_is_named_below(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
     write_record(tmp_path, "plain_matched", grade=wrong, training__budget="9 steps")
     write_record(tmp_path, "eda", grade=wrong, training__budget="9 steps")
@@ -77,7 +77,7 @@ def test_a_table_where_nothing_was_recalled_is_named_and_has_no_line(tmp_path: P
     )
 
 
-def test_where_nothing_was_recalled_at_all_the_zeros_are_shown(tmp_path: Path) -> None:
+def test_zeros_are_shown_if_nothing_was_recalled_in_any_table(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=wrong)
     _, line = lines_of(tmp_path)
     assert line[1].startswith("**.000 [")
