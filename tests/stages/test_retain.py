@@ -143,7 +143,7 @@ def test_the_filter_of_a_metric_may_be_named(measure: Callable[..., dict[str, An
     [
         ({"metric": "acc_nrom"}, r"has no single metric 'acc_nrom'; did you mean 'acc_norm'\? known: acc, acc_norm$"),
         ({"metric": "acc,strict"}, r"has no single metric 'acc,strict'; known: acc,none, acc_norm,none$"),
-        ({"num_fewshot": 3}, r": num_fewshot: the task itself says 0, which lm-eval keeps; leave it out$"),
+        ({"num_fewshot": 3}, r": num_fewshot: the task fixes it at 0; remove num_fewshot$"),
     ],
 )
 def test_what_lm_eval_cannot_do_is_one_line(
@@ -222,7 +222,7 @@ def test_data_that_cannot_be_had_and_tags_are_told_in_one_line(
     rows.write_text('{"a": 1}\n{"a": 2}\n')
     for name in ("one", "two"):
         write_task(own_tasks, name, tag="both", dataset_kwargs={"data_files": str(rows)})
-    with pytest.raises(UserError, match=r"'both': is a tag of several tasks; name one of them: one, two$"):
+    with pytest.raises(UserError, match=r"'both': is a tag of several tasks; name one of these: one, two$"):
         measure({"name": "x", "lm_eval": "both", "metric": "acc"})
     assert measure({"name": "x", "lm_eval": "one", "metric": "acc"})["x"]["numbers"]["questions"] == 2
 
@@ -255,7 +255,8 @@ def test_a_text_changed_since_the_plan_is_refused(tiny: Path, lake: dict[str, An
     params = {"device": "cpu", "threads": 1, "entries": [entry.identity()]}
     Path(lake["text"]).write_text("other words")
     call = StageCall("retain", 1, params, where={"model": {"model": str(tiny)}, "entries": [lake]})
-    with pytest.raises(UserError, match=r"^retention lake: .*lake.txt: was changed since the run began; run again$"):
+    remedy = "run the suite again"
+    with pytest.raises(UserError, match=rf"^retention lake: .*lake.txt: changed while the suite ran; {remedy}$"):
         retain.run(call, {}, tmp_path, lambda *steps: None)
 
 
