@@ -1,4 +1,4 @@
-"""Masked tokens in the input while training; what is to be predicted stays."""
+"""Forgetful causal masking: a random share of the input tokens is masked in training."""
 
 from typing import ClassVar
 
@@ -22,11 +22,11 @@ class ForgetfulMasking(PlainMatched):
     high: Alpha = 0.15
 
     @model_validator(mode="after")
-    def _in_order(self) -> "ForgetfulMasking":
+    def _low_below_high(self) -> "ForgetfulMasking":
         if self.low > self.high:
             raise ValueError("low must not be above high")
         return self
 
     def training(self) -> Training:
-        """A share of mask tokens between the two."""
+        """Replace a share of tokens between `low` and `high` by the mask token."""
         return Training(replaced=(self.low, self.high), replacement="mask")

@@ -120,7 +120,7 @@ def test_keys_and_values_are_as_large_as_the_cache_that_a_model_fills(dtype: tor
     held = model(input_ids=torch.ones(3, 40, dtype=torch.long), use_cache=True).past_key_values
     size = sum(part.nbytes for layer in held.layers for part in (layer.keys, layer.values))
     one_more_layer = (shape.layers + 1) / shape.layers
-    assert formulas.cache(shape, Arithmetic(dtype.itemsize), 3 * 40) == size * one_more_layer
+    assert formulas.key_value_cache(shape, Arithmetic(dtype.itemsize), 3 * 40) == size * one_more_layer
 
 
 def test_logits_of_losses_are_bounded_by_their_block() -> None:
@@ -132,7 +132,7 @@ def test_logits_of_losses_are_bounded_by_their_block() -> None:
 
 def test_scoring_in_blocks_grows_with_the_length_and_whole_matrices_with_its_square() -> None:
     def ratio(whole: bool) -> float:
-        short, long = (formulas.received(SHAPE, Arithmetic(4), 1, n, whole) for n in (1024, 8192))
+        short, long = (formulas.attention_scores(SHAPE, Arithmetic(4), 1, n, whole) for n in (1024, 8192))
         return long / short
 
     assert ratio(whole=False) == pytest.approx(8)

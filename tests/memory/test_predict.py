@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from benchmark.corpora.biography import Biography
-from benchmark.memory.predict import (
-    CUDA_CONTEXT,
-    LIBRARIES,
-    Need,
-    Prediction,
-    loading,
-    predict,
-    train_need,
-)
+from benchmark.memory.needs import Need, loading_overhead, training_need
+from benchmark.memory.predict import CUDA_CONTEXT, LIBRARIES, Prediction, predict
 from benchmark.memory.report import GIB, fit, predictions
 from benchmark.memory.shape import shape_of
 from benchmark.models.spec import ModelSpec
@@ -50,9 +43,10 @@ def _needs(suite: Suite, device: str = "cuda") -> dict[str, Prediction]:
 
 
 def _train(spec: dict[str, Any], longest: int = 100, micro: int = 8, **recipe: Any) -> Need:
-    one = ModelSpec.model_validate(spec)
-    made = Recipe.model_validate({"batch_size": 8, **recipe})
-    return train_need(one, shape_of(one), made, micro, longest, weighted=False)
+    model = ModelSpec.model_validate(spec)
+    return training_need(
+        model, shape_of(model), Recipe.model_validate({"batch_size": 8, **recipe}), micro, longest, weighted=False
+    )
 
 
 def test_llama_3_70b_in_8_bit_is_weighed_as_by_hand(written: Written) -> None:
@@ -143,13 +137,13 @@ def test_weights_are_loaded_through_a_map_of_their_file_on_a_cpu(written: Writte
     """Nothing beside a file of the dtype asked for, a file of another one whole, a GGUF file and a weight twice."""
     zoo, half = ModelSpec(model="zoo:large"), ModelSpec(model=str(written("half", SMOLLM2_135M)))
     shape, large = shape_of(zoo), shape_of(half)
-    assert loading(zoo, shape, "cpu") == 0
-    assert loading(half, large, "cpu") == large.parameters * 2
-    assert loading(half, large, "cpu", own=True) == 0
-    assert loading(half.model_copy(update={"dtype": "bfloat16"}), large, "cpu") == 0
-    assert loading(half, large, "cuda") == 49152 * 576 * 4
+    assert loading_overhead(zoo, shape, "cpu") == 0
+    assert loading_overhead(half, large, "cpu") == large.parameters * 2
+    assert loading_overhead(half, large, "cpu", own=True) == 0
+    assert loading_overhead(half.model_copy(update={"dtype": "bfloat16"}), large, "cpu") == 0
+    assert loading_overhead(half, large, "cuda") == 49152 * 576 * 4
     (packed := tmp_path / "packed.gguf").write_bytes(b"GGUF" * 25)
-    assert loading(ModelSpec(model=str(packed)), large, "cpu") == 100 + 2 * 49152 * 576 * 4
+    assert loading_overhead(ModelSpec(model=str(packed)), large, "cpu") == 100 + 2 * 49152 * 576 * 4
 
 
 def test_questions_of_lm_eval_that_are_held_out_are_said_not_to_be_predicted() -> None:

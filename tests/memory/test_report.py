@@ -13,7 +13,7 @@ from benchmark import ROOT
 from benchmark.cli.app import app
 from benchmark.cli.plan import print_memory
 from benchmark.core.errors import UserError
-from benchmark.memory.report import GPUS, sizes_of, told
+from benchmark.memory.report import GPUS, memory_report, sizes_of
 from benchmark.suite.schema import Suite, find_suite, load_suite
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_8B, LLAMA_3_70B
@@ -37,13 +37,13 @@ def _suite(large: Path, small: Path, **changes: Any) -> Suite:
 
 def test_the_table_has_a_line_for_every_kind_of_stage_with_every_model_and_no_gpu_or_weights(written: Written) -> None:
     suite = _suite(written("large", LLAMA_3_70B), written("small", LLAMA_3_8B))
-    text = told(suite, None, as_json=False)
+    text = memory_report(suite, None, as_json=False)
     rows = [line.split()[:3] for line in text.splitlines()[3:-1]]
     assert [" ".join(row[:2]) for row in rows] == [
         "score large", "score small", "train (lora)", "train (lora)", "evaluate large", "evaluate small",
     ]  # fmt: skip
     assert "24" in text and "141" in text and "overhead" in text
-    content = json.loads(told(suite, "80g,141g", as_json=True))
+    content = json.loads(memory_report(suite, "80g,141g", as_json=True))
     assert [line["model"] for line in content["lines"]] == ["large", "small"] * 3
     counts = [line["stages"] for line in content["lines"]]
     assert counts == [1, 1, 2, 2, 2 + 2, 2 + 2], "each model as it is, without and with the document, too"
@@ -73,13 +73,13 @@ def test_the_folders_of_the_page_hold_the_published_shapes_and_no_weights(name: 
 def test_cells_fit_one_by_one(written: Written) -> None:
     """On 24 GiB the small model alone can be trained, by the method that looks at no large one."""
     suite = _suite(written("large", LLAMA_3_70B), written("small", LLAMA_3_8B))
-    content = json.loads(told(suite, "24", as_json=True))
+    content = json.loads(memory_report(suite, "24", as_json=True))
     assert content["cells"] == [{"size": 24.0, "cells": 3}]
 
 
 def test_workers_are_as_many_as_fit_one_gpu() -> None:
     suite = load_suite(find_suite("smoke"))
-    content = json.loads(told(suite, "24g", as_json=True))
+    content = json.loads(memory_report(suite, "24g", as_json=True))
     assert content["device"] == "cuda"
     for line in content["lines"]:
         (found,) = line["fits"]
@@ -95,7 +95,7 @@ def test_a_size_may_be_given_in_several_ways() -> None:
 
 @pytest.mark.parametrize("gpu", ["", "large", "80m", "0", "-3", "80,,", "nan", "9" * 400])
 def test_a_size_that_is_none_is_one_line(gpu: str) -> None:
-    with pytest.raises(UserError, match="--gpu .*expected GiB of a GPU, as 80g"):
+    with pytest.raises(UserError, match="--gpu .*expected GiB of a GPU such as 80g"):
         sizes_of(gpu, "cuda")
 
 
@@ -123,5 +123,5 @@ def test_a_model_of_the_hub_that_is_not_at_hand_is_named(monkeypatch: pytest.Mon
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"model 'none/such': .*cannot be loaded") as caught:
-        told(_suite(Path("none/such"), Path("none/such")), None, as_json=False)
+        memory_report(_suite(Path("none/such"), Path("none/such")), None, as_json=False)
     assert "\n" not in str(caught.value)

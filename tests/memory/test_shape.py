@@ -53,7 +53,7 @@ def test_soft_capped_attention_is_known_to_be_stored(written: Written) -> None:
 
 def test_code_of_a_models_own_is_not_run_to_count(written: Written) -> None:
     spec = ModelSpec(model=str(written("model", SMOLLM2_135M)), trust_remote_code=True)
-    with pytest.raises(UserError, match="memory cannot be predicted of a model that brings code of its own"):
+    with pytest.raises(UserError, match="memory cannot be predicted for a model with its own code"):
         shape_of(spec)
 
 

@@ -65,14 +65,14 @@ def test_an_installed_method_is_in_the_registry_by_its_name_and_known_by_its_pac
 def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
     _install(site, "shouting_two", SHOUT.replace('"shout"', '"plain"'), "x = shouting_two:Shout")
     with pytest.raises(
-        UserError, match="^shouting-two 1.2: a method of this project is called 'plain' already; uninstall"
+        UserError, match="^shouting-two 1.2: this project already has a method called 'plain'; uninstall"
     ):
         make_method("plain", {})
     _install(site, "shouting_tri", SHOUT, "x = shouting_tri:Shout")
     (site / "shouting_two.py").write_text(SHOUT, encoding="utf-8")
     sys.modules.pop("shouting_two")
     with pytest.raises(
-        UserError, match="^shouting-two 1.2: a method of shouting-tri 1.2 is called 'shout' already; uninstall"
+        UserError, match="^shouting-two 1.2: shouting-tri 1.2 already has a method called 'shout'; uninstall"
     ):
         make_method("plain", {})
 
@@ -83,9 +83,9 @@ def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
         ("Shout = 3", "m = shouting_bad:Shout", "not a Method with a name"),
         ("class Shout: name = 'shout'", "m = shouting_bad:Shout", "not a Method with a name"),
         ("from benchmark.methods import Method as Shout", "m = shouting_bad:Shout", "not a Method with a name"),
-        ("", "m = shouting_bad:Shout", "AttributeError: .*; mend or uninstall shouting-bad 1.2"),
-        ("import nowhere_to_be_found", "m = shouting_bad:Shout", "ModuleNotFoundError: .*; mend or uninstall"),
-        ("raise ValueError('two\\nlines')", "m = shouting_bad:Shout", "ValueError: two lines; mend or uninstall"),
+        ("", "m = shouting_bad:Shout", "AttributeError: .*; repair or uninstall shouting-bad 1.2"),
+        ("import nowhere_to_be_found", "m = shouting_bad:Shout", "ModuleNotFoundError: .*; repair or uninstall"),
+        ("raise ValueError('two\\nlines')", "m = shouting_bad:Shout", "ValueError: two lines; repair or uninstall"),
     ],
 )
 def test_what_is_no_method_is_refused_by_its_package(site: Path, content: str, entry: str, message: str) -> None:

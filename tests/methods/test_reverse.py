@@ -59,7 +59,7 @@ def test_all_but_white_space_stays(content: str, segment: str) -> None:
 
 def test_a_corpus_without_entities_is_refused() -> None:
     with pytest.raises(
-        UserError, match="method 'reverse': the task knows no entities of its texts; set segment: random"
+        UserError, match="method 'reverse': the task provides no entities of its texts; set segment: random"
     ):
         list(augment(make_method("reverse", {}), [Text("a", "x")], None, 1, seed=1))
     assert len(list(augment(make_method("reverse", {"segment": "random"}), [Text("a", "x")], None, 1, seed=1))) == 2

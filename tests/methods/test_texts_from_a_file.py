@@ -51,17 +51,17 @@ def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LINES + '{"id": "c", "text": "x"}\n', r"told\.jsonl:9: id 'c' is no text of the corpus; take the line out"),
+        (LINES + '{"id": "c", "text": "x"}\n', r"told\.jsonl:9: id 'c' is not in the corpus; remove the line"),
         (LINES + '{"id": "a", "text": "x"', r"told\.jsonl:9: not JSON"),
         (LINES + '{"id": "a"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text", both strings'),
         (LINES + '{"id": "a", "text": " "}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '{"id": 1, "text": "x"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '["a", "x"]', r"told\.jsonl:9: expected a JSON object"),
         (LINES + '{"id": "a", "text": "\\ud800"}', r"told\.jsonl:9: .* is no character"),
-        (LINES, r"told\.jsonl:6: id 'a' has 2 of 3 copies; add lines or ask for fewer"),
-        ('{"id": "b", "text": "x"}\n' * 3, r"told\.jsonl: id 'a' has 0 of 3 copies; add lines or ask for fewer"),
-        ("\n", r"told\.jsonl: no copy in it"),
-        ('{"id": "a", "copy": 0, "text": "x"}', r"told\.jsonl: no copy in it"),
+        (LINES, r"told\.jsonl:6: id 'a' has 2 of 3 copies; add lines or lower copies"),
+        ('{"id": "b", "text": "x"}\n' * 3, r"told\.jsonl: id 'a' has 0 of 3 copies; add lines or lower copies"),
+        ("\n", r"told\.jsonl: holds no copy"),
+        ('{"id": "a", "copy": 0, "text": "x"}', r"told\.jsonl: holds no copy"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_by_its_line(tmp_path: Path, content: str, message: str) -> None:
@@ -102,7 +102,7 @@ def test_keys_hold_the_hash_of_the_file_and_neither_its_place_nor_its_title(tmp_
 
 
 def test_a_file_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, tiny: Path) -> None:
-    with pytest.raises(UserError, match=r"told\.jsonl:1: id 'b' is no text of the corpus"):
+    with pytest.raises(UserError, match=r"told\.jsonl:1: id 'b' is not in the corpus"):
         _cell(tiny, path=str(_file(tmp_path)))
 
 
@@ -113,7 +113,7 @@ def test_a_file_that_changed_after_planning_is_not_taken_for_what_it_was(tmp_pat
     write_lines(corpus / "texts.jsonl", [Text(f"person-{i:05}", "x") for i in range(4)])
     run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
     _told(tmp_path, " over")
-    with pytest.raises(UserError, match=r"texts told\.jsonl: .*changed after the suite was planned; run it again"):
+    with pytest.raises(UserError, match=r"texts told\.jsonl: .*changed while the suite ran; run the suite again"):
         run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
 
 

@@ -18,7 +18,8 @@ from tokenizers.trainers import BpeTrainer
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, TokenScores
 from benchmark.methods import METHODS, augment, make_method
-from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without, words
+from benchmark.methods.dropout import TokenDropout, equation_1, ranks
+from benchmark.methods.units import Unit, remove_units, units, word_units
 
 WORDS = Text("w", "zero one two three four five six seven eight nine")
 SCORES = [3.0, 9.0, 1.0, 4.0, 1.5, 5.0, 9.5, 2.0, 6.0, 0.0]
@@ -124,8 +125,8 @@ def test_where_nothing_can_be_dropped_every_copy_is_the_text_itself(name: str) -
 def test_a_dropped_token_leaves_no_space_behind() -> None:
     text = "Ada was born in Rome."
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
-    assert without(text, every, {1}, "delete") == "Ada born in Rome."
-    assert without(text, every, {1, 2, 4}, "delete") == "Ada in."
+    assert remove_units(text, every, {1}, "delete") == "Ada born in Rome."
+    assert remove_units(text, every, {1, 2, 4}, "delete") == "Ada in."
 
 
 def test_a_space_that_no_token_covers_goes_with_the_word_after_it() -> None:
@@ -138,14 +139,14 @@ def test_a_space_that_no_token_covers_goes_with_the_word_after_it() -> None:
 def test_a_text_does_not_begin_or_end_with_the_space_of_a_dropped_neighbour() -> None:
     text = "Ada was born "
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+"))
-    assert without(text, every, {0}, "delete") == "was born"
-    assert without(text, every, {2}, "delete") == "Ada was"
+    assert remove_units(text, every, {0}, "delete") == "was born"
+    assert remove_units(text, every, {2}, "delete") == "Ada was"
 
 
 def test_blanking_puts_as_many_spaces_as_there_were_characters() -> None:
     text = "Ada was born."
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
-    assert without(text, every, {0, 2}, "blank") == "    was     ."
+    assert remove_units(text, every, {0, 2}, "blank") == "    was     ."
 
 
 @pytest.mark.parametrize("name", ["released_random", "released_attention", "released_difference"])
@@ -324,7 +325,7 @@ def test_words_go_whole() -> None:
 
 def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
     tokens = _parts(PARTS)
-    found = words(PARTS, units(PARTS, tokens))
+    found = word_units(PARTS, units(PARTS, tokens))
     for word in found:
         scores = [
             score for start, score in zip(tokens.start, tokens.score, strict=True) if word.start <= start < word.end
@@ -359,7 +360,7 @@ def test_at_contrasts_rate_as_many_tokens_go_as_contrast_drops(name: str, alpha:
     for method, more in (("contrastive_dropout", {}), (name, {"rate": "as contrastive_dropout"})):
         ready = make_method(method, {**options, **more}).fitted(texts, tokens)
         assert isinstance(ready, TokenDropout)
-        fates = [ready.fates(text, scores) for text, scores in zip(texts, tokens, strict=True)]
+        fates = [ready.unit_probabilities(text, scores) for text, scores in zip(texts, tokens, strict=True)]
         units_gone.append(math.fsum(chance for one in fates for _, chance in one))
     assert units_gone[0] == pytest.approx(units_gone[1]) and units_gone[0] > 1
     characters = [dropped("contrastive_dropout", {}), dropped(name, {"rate": "as contrastive_dropout"})]

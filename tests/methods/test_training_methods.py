@@ -92,7 +92,7 @@ def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_d
         ("contrastive_blend", {"large_heads": 3.1}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3"}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3H1  L3H2"}, "large_heads: "),
-        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.4}, "of no use"),
+        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.4}, "no effect"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused_in_one_line(

@@ -127,13 +127,13 @@ def test_without_a_sentence_end_it_is_cut_at_the_middle_but_not_within_what_read
 
 
 def test_a_character_that_does_not_fit_is_named() -> None:
-    with pytest.raises(UserError, match=r"text 'second': the model's context has no room for its character") as error:
+    with pytest.raises(UserError, match=r"text 'second': a model's context has no room for its character") as error:
         _run([Text("first", "fits"), Text("second", "w" * 20 + "e" + "\u0301" * 9)], {"m": 5})
     assert "\n" not in str(error.value)
 
 
 def test_a_piece_never_takes_the_id_of_another_text() -> None:
-    with pytest.raises(UserError, match="text 'x/1': the piece of a text that is split has the same id"):
+    with pytest.raises(UserError, match="text 'x/1': a piece of another text that is split gets the same id"):
         _run([Text("x", "one two"), Text("x/1", "three")], {"m": 5})
 
 
