@@ -47,8 +47,8 @@ def _kept(model: Any, batch: dict[str, torch.Tensor], autocast: bool) -> int:
     kept: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if (place := tensor.untyped_storage().data_ptr()) not in own:
-            kept[place] = tensor  # held, so that no other tensor comes to lie there
+        if (address := tensor.untyped_storage().data_ptr()) not in own:
+            kept[address] = tensor  # held, so that no other tensor comes to lie there
         return tensor
 
     with (
@@ -85,18 +85,18 @@ def test_activations_are_what_autograd_keeps(
     rows, length = batch["input_ids"].shape
     how = Arithmetic(4 if dtype == torch.float32 else 2, autocast)
     rank = recipe.lora_rank if adaptation == "lora" else None
-    found = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
-    found += rows * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
-    assert found == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
+    predicted = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
+    predicted += rows * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
+    assert predicted == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
 
 
 @pytest.mark.parametrize("length", [UNMASKED - 1, UNMASKED, 2 * UNMASKED])
-def test_activations_of_long_texts_with_a_row_each_have_no_mask_among_them(length: int) -> None:
+def test_activations_of_long_texts_do_not_include_a_mask(length: int) -> None:
     model = _model("llama", torch.float32)
     shape, batch = count(model.config, SPEC), in_rows([[5] * length, [5] * (length - 100)], 0)
-    found = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
-    found += 2 * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
-    assert found == pytest.approx(
+    predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
+    predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
+    assert predicted == pytest.approx(
         _kept(_trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
     )
 
@@ -107,7 +107,7 @@ def test_quantized_weights_take_a_byte_or_half_a_byte_and_their_scales() -> None
     assert formulas.weights(SHAPE, Arithmetic(2, quantization="4bit")) == 400 * 2 + 300 + 9 * 4
 
 
-def test_weights_are_cast_where_autocast_meets_float32_alone() -> None:
+def test_only_float32_weights_are_cast_under_autocast() -> None:
     assert formulas.cast_weights(SHAPE, Arithmetic(4)) == formulas.cast_weights(SHAPE, Arithmetic(2, True)) == 0
     assert formulas.cast_weights(SHAPE, Arithmetic(4, True)) == 2 * (200 + 600)
     assert formulas.cast_weights(SHAPE, Arithmetic(4, True, "8bit")) == 2 * 200

@@ -53,7 +53,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(path.stem, None)
 
 
-def test_an_installed_method_is_in_the_registry_by_its_name_and_known_by_its_package(site: Path) -> None:
+def test_an_installed_method_is_in_the_registry_with_its_package(site: Path) -> None:
     _install(site, "shouting_one", SHOUT, "anything = shouting_one:Shout")
     assert {"shout", "plain"} <= set(methods.METHODS)
     method = make_method("shout", {"marks": 2})
@@ -62,7 +62,7 @@ def test_an_installed_method_is_in_the_registry_by_its_name_and_known_by_its_pac
     assert (package_of("shout"), package_of("plain")) == ("shouting-one 1.2", None)
 
 
-def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
+def test_the_error_for_a_name_used_twice_names_both_packages(site: Path) -> None:
     _install(site, "shouting_two", SHOUT.replace('"shout"', '"plain"'), "x = shouting_two:Shout")
     with pytest.raises(
         UserError, match="^shouting-two 1.2: this project already has a method called 'plain'; uninstall"
@@ -88,7 +88,9 @@ def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
         ("raise ValueError('two\\nlines')", "m = shouting_bad:Shout", "ValueError: two lines; repair or uninstall"),
     ],
 )
-def test_what_is_no_method_is_refused_by_its_package(site: Path, content: str, entry: str, message: str) -> None:
+def test_the_error_for_an_entry_point_that_is_not_a_method_names_its_package(
+    site: Path, content: str, entry: str, message: str
+) -> None:
     _install(site, "shouting_bad", content, entry)
     with pytest.raises(UserError, match=f"^shouting-bad 1.2: entry point {entry}: {message}") as error:
         make_method("plain", {})

@@ -42,7 +42,7 @@ def test_copy_k_is_the_kth_line_of_its_id(tmp_path: Path) -> None:
     ]
 
 
-def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -> None:
+def test_the_output_of_augment_can_be_read_without_its_originals(tmp_path: Path) -> None:
     made = list(augment(make_method("aeda", {}), CORPUS, None, 3, seed=1))
     write_lines(tmp_path / "made.jsonl", made)
     assert _copies(tmp_path / "made.jsonl", 3) == [(row.id, row.copy, row.text) for row in made]
@@ -64,13 +64,13 @@ def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -
         ('{"id": "a", "copy": 0, "text": "x"}', r"told\.jsonl: holds no copy"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_by_its_line(tmp_path: Path, content: str, message: str) -> None:
+def test_the_error_for_an_invalid_file_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         _copies(_file(tmp_path, content), 3)
     assert "\n" not in str(error.value)
 
 
-def test_a_path_that_is_missing_or_leads_nowhere_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="^method 'texts': path: missing; give it a value$"):
         make_method("texts", {})
     with pytest.raises(UserError, match="nowhere: No such file"):
@@ -91,7 +91,7 @@ def _cell(model: Path, **parameters: Any) -> Cell:
     return cell
 
 
-def test_keys_hold_the_hash_of_the_file_and_neither_its_place_nor_its_title(tmp_path: Path, tiny: Path) -> None:
+def test_keys_hold_the_hash_of_the_file_but_not_its_path_or_title(tmp_path: Path, tiny: Path) -> None:
     here, there = (_cell(tiny, path=str(_told(tmp_path / name))) for name in ("here", "there"))
     assert here.key == there.key
     titled = _cell(tiny, path=str(tmp_path / "here" / "told.jsonl"), title="GPT")
@@ -106,7 +106,7 @@ def test_a_file_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path
         _cell(tiny, path=str(_file(tmp_path)))
 
 
-def test_a_file_that_changed_after_planning_is_not_taken_for_what_it_was(tmp_path: Path, tiny: Path) -> None:
+def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path, tiny: Path) -> None:
     call = _cell(tiny, path=str(_told(tmp_path))).stages["augment"]
     corpus = tmp_path / "corpus"
     corpus.mkdir()
