@@ -1,4 +1,4 @@
-"""The formulas of activations must be what autograd says that it keeps, and the others what is computed by hand."""
+"""Formulas of activations must equal what autograd keeps, and all others numbers computed by hand."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,13 +42,13 @@ def _model(kind: str, dtype: torch.dtype) -> Any:
 
 
 def _kept(model: Any, batch: dict[str, torch.Tensor], autocast: bool) -> int:
-    """Bytes that autograd keeps of a pass, each storage once and the model's own left out."""
+    """Bytes that autograd keeps of a pass: each storage once, without the model's own tensors."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         if (address := tensor.untyped_storage().data_ptr()) not in own:
-            kept[address] = tensor  # held, so that no other tensor comes to lie there
+            kept[address] = tensor  # kept alive, so that no other tensor gets this address
         return tensor
 
     with (
@@ -86,7 +86,7 @@ def test_activations_are_what_autograd_keeps(
     how = Arithmetic(4 if dtype == torch.float32 else 2, autocast)
     rank = recipe.lora_rank if adaptation == "lora" else None
     predicted = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
-    predicted += rows * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
+    predicted += rows * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
     assert predicted == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
 
 
@@ -95,7 +95,7 @@ def test_activations_of_long_texts_do_not_include_a_mask(length: int) -> None:
     model = _model("llama", torch.float32)
     shape, batch = count(model.config, SPEC), in_rows([[5] * length, [5] * (length - 100)], 0)
     predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
-    predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
+    predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
     assert predicted == pytest.approx(
         _kept(_trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
     )

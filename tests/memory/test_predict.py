@@ -1,4 +1,4 @@
-"""What a stage needs: hand-computed for the paper's largest model, and growing with what it should grow with."""
+"""Predicted memory: computed by hand for the paper's largest model, and larger where it should be."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def _suite(model: dict[str, Any], **changes: Any) -> Suite:
 
 
 def _needs(suite: Suite, device: str = "cuda") -> dict[str, Prediction]:
-    """By role in the only cell that is trained."""
+    """The prediction of each role of the suite's only trained cell."""
     plan = make_plan(suite, dry_on=device)
     predicted = predictions(plan)
     return {role: predicted[call.key] for role, call in plan.cells[-1].stages.items() if call.key in predicted}
@@ -150,7 +150,7 @@ def test_a_note_says_that_lm_eval_tasks_of_retention_are_not_predicted() -> None
     entry = {"name": "questions", "lm_eval": "piqa", "metric": "acc"}
     call = StageCall(
         "retain", 1, {"device": "cpu"}, {}, {"model": {"model": "zoo:large"}, "entries": [entry]}
-    )  # what a dry plan makes, without a look at the hub
+    )  # as a dry plan makes it, without asking the hub
     corpus = Biography(people=2).load()
     assert predict(call, corpus).notes == ["questions: questions of lm-eval, not predicted"]
 

@@ -1,4 +1,4 @@
-"""Parameters counted from a configuration are those that the models' makers publish, and that weights have."""
+"""Shapes counted from a configuration: published numbers of parameters, and those of weights."""
 
 import json
 from typing import Any

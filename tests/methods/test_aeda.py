@@ -1,4 +1,4 @@
-"""AEDA: how many marks, where, and that nothing else changes."""
+"""AEDA: the number and positions of marks; nothing else changes."""
 
 import random
 import re

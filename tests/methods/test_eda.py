@@ -1,4 +1,4 @@
-"""EDA by hand: what each operation does to a text, and what none may touch."""
+"""EDA: what each operation changes in a text, and what it must not change."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ OPERATIONS = ("synonyms", "insertions", "swaps", "deletions")
 
 
 def _copies(text: Text | str, count: int = 40, **alphas: float) -> list[str]:
-    """Copies by the operations named, the others left out."""
+    """Copies made by the given operations only."""
     method = make_method("eda", {**dict.fromkeys(OPERATIONS, 0), **alphas})
     given = text if isinstance(text, Text) else Text("t", text)
     return [method.augment_one(given, None, random.Random(seed)) for seed in range(count)]
@@ -25,7 +25,7 @@ def _copies(text: Text | str, count: int = 40, **alphas: float) -> list[str]:
 
 @pytest.fixture
 def dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words with a synonym or two, in place of WordNet, which has some for numbers, too."""
+    """Words with a synonym or two instead of WordNet, which has synonyms for numbers, too."""
     known = {"big": ("huge", "large"), "dog": ("hound",), "2": ("two",), "88th": ("late",)}
     monkeypatch.setattr(eda, "synonyms", lambda word: known.get(word, ()))
 

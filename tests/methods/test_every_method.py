@@ -48,7 +48,7 @@ _FILES = tempfile.TemporaryDirectory()
 
 
 def _required(name: str, texts: list[Text]) -> dict[str, object]:
-    """What the method has to be given: a file of copies, each the original with its words turned round."""
+    """Required parameters: for `texts` a file of copies, each the original with its words reversed."""
     if name != "texts":
         return {}
     lines = [json.dumps({"id": t.id, "text": " ".join(t.text.split()[::-1])}) for t in texts for _ in range(30)]
@@ -148,7 +148,7 @@ def test_no_copy_contains_a_name_or_number_that_is_not_in_the_original_or_the_su
 @NAMES
 def test_an_emoji_of_several_characters_is_kept_or_dropped_as_a_whole(name: str, tokenize: Tokenize) -> None:
     for row in _run(name, CORPUS, tokenize, copies=20):
-        if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # those drop a tokenizer's pieces
+        if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # dropout removes pieces of a tokenizer
             assert row.text.replace("👩‍👩‍👧", "").isprintable()
 
 

@@ -1,4 +1,4 @@
-"""Pronouns and what becomes of them."""
+"""Full name: pronouns become the name of the subject."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Methods that other distributions bring: found through their entry points, or refused in one line."""
+"""Methods of other distributions: found by their entry points, or refused with a one-line error."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ class Shout(Method):
 
 
 def _install(folder: Path, module: str, content: str, entry: str, version: str = "1.2") -> None:
-    """What pip leaves of a distribution: a module, and a .dist-info with its entry points."""
+    """Write a distribution as pip installs it: a module, and a .dist-info with its entry points."""
     (folder / f"{module}.py").write_text(content, encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
@@ -44,7 +44,7 @@ def _install(folder: Path, module: str, content: str, entry: str, version: str =
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that Python looks into for packages, before the registry has been asked for."""
+    """A folder on Python's path, with the registry not built yet."""
     monkeypatch.syspath_prepend(tmp_path)
     methods._registry.cache_clear()
     yield tmp_path

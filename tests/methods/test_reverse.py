@@ -1,4 +1,4 @@
-"""Reversed texts by hand."""
+"""Reverse training: texts reversed by hand."""
 
 import random
 

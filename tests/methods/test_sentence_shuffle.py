@@ -1,4 +1,4 @@
-"""Sentences: where they end, and that they only change places."""
+"""Sentence shuffle: where sentences end, and that only their order changes."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""Token dropout: which tokens go, how often, and what is left of the text."""
+"""Token dropout: which tokens are dropped, how often, and what is left of the text."""
 
 import math
 import random
@@ -69,7 +69,7 @@ def test_the_largest_score_ranks_first_and_of_equal_scores_the_earlier() -> None
 
 
 def test_cached_probabilities_are_never_used_for_another_text() -> None:
-    """Or a copy of the same text by other scores."""
+    """Neither for another text nor for other scores of the same text."""
     other = Text("w", "nine eight seven six")
     seen = [(WORDS, _tokens(WORDS, scores=SCORES)), (other, _tokens(other)), (WORDS, _tokens(WORDS, scores=SCORES))]
     seen += [(WORDS, _tokens(WORDS, scores=SCORES[::-1])), (WORDS, _tokens(WORDS, scores=SCORES))]
@@ -253,14 +253,14 @@ def test_equation_1_agrees_with_the_paper_on_how_much_of_a_text_is_lost() -> Non
 
 
 def test_equal_released_differences_are_ranked_at_random_and_once_per_text() -> None:
-    """With all differences 0, as in bfloat16, every number of a text is kept as the first rank about equally often."""
+    """With all differences 0, as in bfloat16, every token of a text is kept as the first rank about equally often."""
     method = make_method("released_difference", {"alpha": 1.0, "beta": 50.0, "keep_punctuation": False})
     kept: Counter[str] = Counter()
     for number in range(400):
         text = Text(f"t{number}", "a b c d e f g h")
         tokens = TokenScores(text.id, list("abcdefgh"), list(range(0, 16, 2)), list(range(1, 17, 2)), [0.0] * 8)
         copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
-        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave only rank 0
         kept.update(copies[0])
     assert set(kept) == set("abcdefgh")
     assert all(25 < count < 80 for count in kept.values())  # 50 each; 6.6 is the standard deviation
@@ -278,10 +278,10 @@ def test_random_ranks_are_drawn_once_per_text_and_every_token_is_equally_likely_
     kept: Counter[str] = Counter()
     for number in range(400):
         text = Text(f"t{number}", "a b c d e f g h")
-        tokens = _tokens(text, scores=[float(number) for number in range(8)])  # of which it takes no notice
+        tokens = _tokens(text, scores=[float(number) for number in range(8)])  # which it ignores
         original, *copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
         assert original == text.text.split()
-        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave only rank 0
         kept.update(copies[0])
     assert all(25 < kept[letter] < 80 for letter in "abcdefgh")  # 50 each; 6.6 is the standard deviation
 
@@ -299,7 +299,7 @@ def test_random_ranks_drop_as_many_tokens_as_contrastive_dropout() -> None:
 
 
 def _parts(text: Text) -> TokenScores:
-    """Tokens of at most three letters, as a tokenizer has parts of words, with rising scores."""
+    """Tokens of at most three letters, like the word pieces of a tokenizer, with rising scores."""
     tokens = _tokens(text, r"\s?\w{1,3}|[^\w\s]")
     return _tokens(text, r"\s?\w{1,3}|[^\w\s]", [float(n) for n in range(len(tokens.token))])
 
@@ -365,5 +365,5 @@ def test_at_the_rate_of_contrastive_dropout_as_many_tokens_are_dropped(
     assert units_gone[0] == pytest.approx(units_gone[1]) and units_gone[0] > 1
     characters = [dropped("contrastive_dropout", {}), dropped(name, {"rate": "as contrastive_dropout"})]
     means = [sum(lengths) / len(lengths) for lengths in characters]
-    # Which tokens go differs, so their letters do a little; their number is the same.
+    # Different tokens are dropped, so the number of letters differs a little; that of tokens is the same.
     assert means[1] == pytest.approx(means[0], rel=0.35)

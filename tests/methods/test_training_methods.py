@@ -1,4 +1,4 @@
-"""Methods that change training or scoring: what they ask of it, and the values they lay on their texts."""
+"""Methods that change training or scoring: their settings, and the values on their texts."""
 
 from collections.abc import Mapping
 from pathlib import Path

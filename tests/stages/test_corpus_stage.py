@@ -1,4 +1,4 @@
-"""The corpus stage: texts as they are, or split so that they fit every model. Here a token is a character."""
+"""The corpus stage keeps texts as they are, or splits them to fit every model. Here a token is a character."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ ENTRY = {"name": "biography"}
 
 
 def _run(texts: list[Text], limits: Mapping[str, int | None], details: Sequence[str] = ()) -> list[Text]:
-    """What the stage writes for `texts` and models whose contexts leave room for so many characters."""
+    """The texts that the stage writes for models whose contexts have room for `limits` characters."""
 
     def context(spec: ModelSpec) -> int | None:
         limit = limits[spec.model]
@@ -48,7 +48,7 @@ def _bare(text: str) -> str:
 
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=1, max_size=60)
-# A word has six characters at most, and a full stop after it: every limit from seven on can be kept.
+# A word has at most six characters and a full stop, so every limit from seven on can be met.
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=200))
@@ -119,7 +119,7 @@ def test_without_a_sentence_end_the_cut_is_in_the_middle_but_not_within_a_visibl
     assert [piece.text for piece in _run([Text("x", "one.two,three")], {"m": 9})] == ["one.", "two,three"]
     accent, family, flag, jamo = "e\u0301", "👩\u200d👩\u200d👧", "🇫🇷", "\u1112\u1161\u11ab"
     for character in (accent, family, flag, jamo, "👍🏽", "☕\ufe0f"):
-        for before in range(4):  # so that the middle comes to lie on each of its code points
+        for before in range(4):  # so that the middle falls on each of its code points
             text = "a" * before + character * 3
             pieces = [piece.text for piece in _run([Text("x", text)], {"m": max(before, len(character))})]
             assert "".join(pieces) == text

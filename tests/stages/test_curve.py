@@ -1,4 +1,4 @@
-"""Checkpoints within a training, and what the model knew at each."""
+"""The curve stage: checkpoints of a training and the scores at each."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_checkpoint_does_not_change_the_training(tiny: Path, tmp_path: Path, a
 
 
 def test_a_record_has_the_scores_of_the_checkpoints(tiny: Path, tmp_path: Path) -> None:
-    """Against runs that end where the checkpoint stands."""
+    """The scores are those of trainings that end at the step of the checkpoint."""
 
     def record(name: str, steps: int, **more: object) -> Path:
         recipe = {**STEADY, "adaptation": "full", "learning_rate": 0.01, "batch_size": 4}

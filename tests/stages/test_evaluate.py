@@ -30,7 +30,7 @@ METADATA = {"half": "all", "people": 6}
 
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a train stage, by adaptation: forty steps on six people, so that answers look like answers."""
+    """The folder of a train stage for an adaptation: forty steps on six people, enough for well-formed answers."""
     made: dict[str, Path] = {}
 
     def get(adaptation: str) -> Path:
@@ -53,7 +53,7 @@ def run(model: Path, trained: Path, out: Path, **changes: Any) -> tuple[list[dic
 
 
 def stock(tasks: list[str], num_fewshot: int | None, **model: Any) -> dict[str, Any]:
-    """What lm-eval gives for a model that it loads by itself."""
+    """The results of stock lm-eval for a model that it loads itself."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -136,8 +136,8 @@ def test_answered_requests_are_reported_and_no_bar_is_shown(
         num_fewshot=[0],
         progress=lambda done, of: reported.append((done, of)),
     )
-    # Three questions in batches of two; with three people each has three choices, each a request. How many choices are
-    # compared at a time depends on their lengths.
+    # Three questions in batches of two. With three people each question has three choices, and each choice is a
+    # request; how many of them share a batch depends on their lengths.
     assert reported[:2] == [(2, 3), (3, 3)]
     assert {of for _, of in reported[2:]} == {9} and reported[-1] == (9, 9)
     assert [done for done, _ in reported[2:]] == sorted({done for done, _ in reported[2:]}) and len(reported) > 3

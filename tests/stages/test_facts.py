@@ -1,4 +1,4 @@
-"""What copies keep of the facts, counted by hand."""
+"""The facts stage: facts that copies keep, counted by hand."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from benchmark.stages.facts import count_facts
 ADA = Text("ada", "Ada Moss was born in Lagos. She studied Law in 1999.")
 DOOR = Text("door", "The door is green.")
 FACTS = {
-    "ada": Facts("Ada Moss", [["Lagos"], ["Law", "the law"], ["1998"]]),  # the last one does not stand in the text
+    "ada": Facts("Ada Moss", [["Lagos"], ["Law", "the law"], ["1998"]]),  # the text does not contain the last one
     "door": Facts("", [["green"]]),
 }
 
@@ -32,7 +32,7 @@ def test_facts_are_those_counted_by_hand() -> None:
     counts = count(
         ("ada", "Ada Moss was born in Lagos. She studied Law in 1999."),  # 2 of 2, with the name
         ("ada", "Moss was born Lagos. studied the Law"),  # 2 of 2, without the name; 7 words of 11
-        ("ada", "Ada Moss Lag. Lawful"),  # none: a longer or a shorter word is another
+        ("ada", "Ada Moss Lag. Lawful"),  # none: a longer or shorter word does not count
         ("door", "The is green."),  # 1 of 1, and there is no name to lose; 3 words of 4
     )
     assert counts == {

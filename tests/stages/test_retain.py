@@ -1,4 +1,4 @@
-"""The retain stage: what it measures of a model before and after training, and what it refuses in one line."""
+"""The retain stage: retention of a model before and after training, and one-line errors."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def lake(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def measure(tiny: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Run the stage on entries as a suite has them; returns what it wrote."""
+    """Run the stage on entries of a suite; returns the content of retention.json."""
 
     def run(*entries: dict[str, Any], trained: Path | None = None, model: Path = tiny) -> dict[str, Any]:
         parsed = [make_entry(entry) for entry in entries]
@@ -77,7 +77,7 @@ def test_a_text_is_measured_before_and_after_training(
     assert before["numbers"] == expected
     assert (before["metric"], before["higher_is_better"]) == ("perplexity", False)
     assert before["value"] == expected["perplexity"]
-    # The adapter's own loss, by transformers.
+    # The loss of the model with its adapter, by transformers.
     model = trained_model(spec, "cpu", trained / "model")
     import torch
 
@@ -284,7 +284,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The hub gives a data set of three rows; returns what it was asked."""
+    """Replace the hub by a data set of three rows; returns the recorded requests."""
     import datasets
 
     asked: list[Any] = []

@@ -1,4 +1,4 @@
-"""Training must be what a few plain lines of PyTorch would do, and give the same bytes each time."""
+"""Training must equal a few plain lines of PyTorch, and give the same bytes every time."""
 
 import json
 import math
@@ -138,7 +138,7 @@ def test_long_texts_without_a_mask_get_the_same_loss_and_gradients_as_padded_one
 
 
 def occurrences(rows: dict[str, torch.Tensor], text: list[int]) -> list[tuple[int, int]]:
-    """Where in the rows a text stands, from its first position 0 on."""
+    """The rows and columns where a text begins."""
     results = []
     for row, (ids, positions) in enumerate(zip(rows["input_ids"].tolist(), rows["position_ids"].tolist(), strict=True)):
         for at in range(len(ids) - len(text) + 1):
@@ -161,7 +161,7 @@ def test_every_token_is_in_one_row_and_no_label_crosses_into_another_text() -> N
         expected_labels[row, at + 1 : at + len(text)] = torch.tensor(text[1:])
     assert taken.max() == 1 and taken.sum() == sum(map(len, batch))
     assert_close(rows["labels"], expected_labels)
-    # What is left of a row is a text of its own, so that it sees no other, and only padding.
+    # The rest of a row is padding, and a text of its own, so that it attends to no other.
     assert rows["input_ids"][taken == 0].eq(0).all()
 
 
@@ -278,7 +278,7 @@ def texts(people: int, copies: range) -> list[AugmentedText]:
         ({"epochs": 20}, "random_dropout", texts(100, range(11)), 2750),
         ({"epochs": 20}, "plain_matched", texts(100, range(1)), 2750),
         ({"epochs": 20}, "plain", texts(100, range(1)), 250),  # 20 · 100 / 8
-        # As released, the originals are left out; the number of steps stays that of all others.
+        # As released, without the originals; the number of steps is that of all matched methods.
         ({"epochs": 20}, "released_random", texts(100, range(1, 11)), 2750),
         ({"steps": 400}, "released_random", texts(100, range(1, 11)), 400),
         ({"epochs": 0.1}, "random_dropout", texts(8, range(11)), 2),  # 1.1 batches
@@ -373,7 +373,7 @@ def test_under_autocast_skipping_the_cast_to_float32_gives_equal_bits(
     assert all(torch.equal(ours[name], by_peft[name]) for name in ours)
 
 
-# --- the same again
+# --- reproducibility
 
 
 RUN_ONCE = """
@@ -431,7 +431,7 @@ def test_a_training_does_not_depend_on_what_ran_before_in_the_process(
     assert contents(again) == contents(trained)
 
 
-# --- what goes wrong
+# --- errors
 
 
 def test_a_text_longer_than_the_context_is_named_and_not_cut(tiny: Path, tmp_path: Path) -> None:
@@ -491,7 +491,9 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
     def first_time_too_much(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
         tried.append(info.micro_batch)
         if len(tried) == 1:
-            fit(model, examples, info, *rest)  # spoils weights and random state: none of it may last
+            fit(
+                model, examples, info, *rest
+            )  # changes weights and random state, which must not affect the next attempt
             raise torch.OutOfMemoryError("CUDA out of memory")
         return fit(model, examples, info, *rest)
 
@@ -515,7 +517,7 @@ def test_running_out_of_memory_with_a_micro_batch_of_one_is_a_user_error(
 
     def never_enough(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
         tried.append(info.micro_batch)
-        torch.empty(2**60)  # what torch really says where there is not enough
+        torch.empty(2**60)  # raises torch's own error
         raise AssertionError("a machine with an exabyte of memory")
 
     monkeypatch.setattr(fitting, "fit", never_enough)

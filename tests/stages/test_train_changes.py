@@ -1,4 +1,4 @@
-"""What methods change in training must be what a few plain lines of PyTorch do with the same texts."""
+"""Changes to training by methods must equal a few plain lines of PyTorch on the same texts."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from benchmark.training.order import data_order
 from tests.tiny import biographies, train, train_call
 
 STEPS, BATCH, RATE = 5, 4, 0.01
-# Losses of a batch's texts, a list of tensors, and the values of their tokens, to the loss of the step.
+# From the losses and the values of the tokens of each text of a batch to the loss of the step.
 Loss = Callable[[list[torch.Tensor], list[list[float]]], torch.Tensor]
 
 
@@ -48,7 +48,7 @@ def without_values(texts: list[AugmentedText]) -> list[AugmentedText]:
 
 
 def by_characters(text: AugmentedText, tokenizer: Any, otherwise: float) -> list[float]:
-    """Every token's mean over those of its characters that have a value; the end token has `otherwise`."""
+    """The mean value of each token over its characters that have one; `otherwise` for the end token."""
     of_character = {at: value for start, end, value in text.values for at in range(start, end)}
     found = []
     for start, end in tokenizer(text.text, return_offsets_mapping=True)["offset_mapping"]:
@@ -58,7 +58,7 @@ def by_characters(text: AugmentedText, tokenizer: Any, otherwise: float) -> list
 
 
 def plain_loop(folder: Path, texts: list[AugmentedText], otherwise: float, loss_of: Loss) -> tuple[list[float], Any]:
-    """Text after text, with AdamW, linear warm-up and decay, and clipping; returns losses and weights."""
+    """Train text by text with AdamW, linear warm-up and decay, and clipping; returns losses and weights."""
     spec = ModelSpec(model=str(folder))
     tokenizer, model = tokenizer_of(spec), load_model(spec, "cpu").train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0)
@@ -186,7 +186,7 @@ def test_tokens_are_selected_by_losses_without_noise(
     plain_loop(tiny, texts, 0.0, loss)
     assert seen[0] == pytest.approx(by_hand[0], rel=1e-4, abs=1e-5)  # no update before the first step
     best = by_hand[0][len(by_hand[0]) // 2 :]
-    assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the step itself hears the noise
+    assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the loss of the step itself has the noise
 
 
 # --- replaced inputs and noise
@@ -224,7 +224,7 @@ def test_a_note_names_the_mask_token(tiny: Path, tmp_path: Path, plain: Path) ->
 
 
 def test_the_loss_of_masked_texts_is_that_of_the_original_tokens(tiny: Path, tmp_path: Path) -> None:
-    """With everything but the first token masked, the first loss can be worked out with one pass."""
+    """With every token but the first masked, one forward pass gives the first loss."""
     texts = without_values(valued_texts()[2:3])
     made = trained(tiny, tmp_path, texts, training={"replaced": [1.0, 1.0], "replacement": "mask"})
     tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")

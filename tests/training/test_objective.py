@@ -23,7 +23,7 @@ fast: Any = PreTrainedTokenizerFast
 def examples(
     lengths: list[int], low: float, high: float, others: list[int], seed: int = 1, times: int = 1
 ) -> list[Example]:
-    """Texts that are numbered on from 100, read in their order `times` times."""
+    """Examples of texts whose token ids count up from 100, read in their order `times` times."""
     sequences, at = [], 100
     for length in lengths:
         sequences.append(list(range(at, at + length)))
