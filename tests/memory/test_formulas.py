@@ -12,7 +12,7 @@ from benchmark.memory import formulas
 from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, count
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.train import _trainable
+from benchmark.training.adaptation import trainable
 from benchmark.training.recipe import Recipe
 from benchmark.training.rows import UNMASKED, in_rows
 
@@ -87,7 +87,7 @@ def test_activations_are_what_autograd_keeps(
     rank = recipe.lora_rank if adaptation == "lora" else None
     predicted = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
     predicted += rows * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
-    assert predicted == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
+    assert predicted == pytest.approx(_kept(trainable(model, recipe, spec), batch, autocast), rel=within)
 
 
 @pytest.mark.parametrize("length", [UNMASKED - 1, UNMASKED, 2 * UNMASKED])
@@ -97,7 +97,7 @@ def test_activations_of_long_texts_do_not_include_a_mask(length: int) -> None:
     predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
     predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
     assert predicted == pytest.approx(
-        _kept(_trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
+        _kept(trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
     )
 
 
