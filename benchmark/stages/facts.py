@@ -46,7 +46,7 @@ def count_facts(
         full name, too (None where no text has a subject). `tokens`: by which share of the originals' tokens the copies
         are longer. Shares are None where there is nothing to count.
     """
-    from tasks.biography.biography import normalise
+    from benchmark.tasks.biography.biography import normalise
 
     facts_in_text = {
         text.id: _in_text(text.text, facts.get(text.id) or facts.get(text.id.rpartition("/")[0])) for text in originals
@@ -76,7 +76,7 @@ def count_facts(
 
 def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
     """The normalised name of the subject, and the normalised gold answers of each fact that a text contains."""
-    from tasks.biography.biography import normalise
+    from benchmark.tasks.biography.biography import normalise
 
     if facts is None:
         return "", []
@@ -87,7 +87,7 @@ def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
 
 def _holds(golds: Iterable[str], words: str) -> bool:
     """Whether a normalised text contains one of the gold answers as whole words."""
-    from tasks.corpus.wording import longer_word
+    from benchmark.tasks.corpus.wording import longer_word
 
     return any(gold in words and not longer_word(gold, words) for gold in golds)
 
