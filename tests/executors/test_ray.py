@@ -20,7 +20,8 @@ from benchmark.core.errors import StageFailed, UserError
 from benchmark.executors import ray as executor
 from benchmark.executors.cluster import ClusterSettings, end_of, room
 from benchmark.executors.protocol import Job
-from benchmark.executors.ray import ProgressBoard, RayExecutor
+from benchmark.executors.ray import RayExecutor
+from benchmark.executors.ray_progress import ProgressBoard, ProgressReader
 from benchmark.executors.settings import read_settings
 from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
@@ -347,14 +348,14 @@ def test_losing_the_progress_actor_loses_progress_only(
                     ray.kill(board, no_restart=True)
 
     boards: list[Any] = []
-    start = executor._ProgressReader._start
+    start = ProgressReader._start
 
     def remember(self: Any) -> None:
         start(self)
         boards.append(self.board)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor._ProgressReader, "_start", remember)
+        patch.setattr(ProgressReader, "_start", remember)
         RayExecutor(three.settings(workers=1)).run(Job(store, calls), Events(heard := KillsBoard()))
     assert len(heard.finished) == len(calls) and all(store.verified(call) for call in calls)
     assert len(boards) == 2 and "score" in {call.stage for call, _, _ in heard.steps}, "a new actor replaced it"
