@@ -8,14 +8,14 @@ from benchmark.core.files import write_all
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import Board
 from leaderboard.views.markdown import page, relative, table_csv
-from leaderboard.views.readme import compact
+from leaderboard.views.readme import small_board
 from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 
 
 def build(records_folder: Path, out_folder: Path, readme: Path | None = None) -> Board:
-    """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
+    """Write README.md, board.csv and index.html into `out_folder`, and a small board between the marks of `readme`.
 
     Nothing is written unless all of it can be. Returns the board. Raises UserError if a record is not valid or may
     not stand beside another, if the marks are not in `readme`, or if a file cannot be written.
@@ -52,7 +52,7 @@ def _render(records_folder: Path, out_folder: Path, readme: Path | None) -> tupl
         out_folder / "index.html": html_page(board, out_folder),
     }
     if readme is not None:
-        files[readme] = _between_marks(readme, compact(board, relative(out_folder / "README.md", readme.parent)))
+        files[readme] = _between_marks(readme, small_board(board, relative(out_folder / "README.md", readme.parent)))
     return board, files
 
 
