@@ -3,7 +3,8 @@
 from leaderboard.board.labels import short_number
 from leaderboard.board.model import Board, BoardTable, Reference, Row
 from leaderboard.stats.comparisons import BASELINE
-from leaderboard.views.markdown import MARKS, markdown_grid, markdown_text, url, with_interval
+from leaderboard.views.markdown import markdown_grid, markdown_text
+from leaderboard.views.text import MARKS, url, with_interval
 
 MOST_ROWS = 6
 ALWAYS = ("plain", BASELINE, "contrastive_dropout")  # the paper's comparison, and the one at equal steps
@@ -21,10 +22,8 @@ def small_board(board: Board, link: str) -> str:
     asked = {number for row in rows for number in row.by_shots}
     shots = max(asked) if len(asked) > 1 else None
     metrics = {metric: name for metric, name in (("acc", "Choice"), ("cloze", "Cloze")) if metric in rows[0].scores}
-    lines = [
-        [_name(table, row), _headline(row), *_shots(row, shots), *_means(row, metrics)]
-        for row in (*rows, *table.references)
-    ]
+    shown: list[Row | Reference] = [*rows, *table.references]
+    lines = [[_name(table, row), _headline(row), *_shots(row, shots), *_means(row, metrics)] for row in shown]
     headers = ["Method", "Exact match", *([f"With {shots} examples"] if shots else []), *metrics.values()]
     return (
         f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, shots, metrics)} [All tables]({url(link)}).\n"
