@@ -37,9 +37,9 @@ def _changed(content: dict[str, Any], **changes: Any) -> str:
     ("kind", "told"),
     [
         ("not there", r"call\.json: No such file or directory; give a file that"),
-        ("no JSON", r"call\.json: holds no stage; give a file that `benchmark plan --stages FOLDER` wrote"),
-        ("a list", r"call\.json: holds no stage"),
-        ("another version", r"call\.json: stage 'augment' of version 99, which this code does not make"),
+        ("no JSON", r"call\.json: not a stage; give a file that `benchmark plan --stages FOLDER` wrote"),
+        ("a list", r"call\.json: not a stage"),
+        ("another version", r"call\.json: version 99 of stage 'augment' is not that of this code"),
         ("another stage", r"call\.json: stage '\.\./x' of version 1, which"),
     ],
 )
