@@ -152,7 +152,7 @@ def _are_values(value: object) -> bool:
 
 
 def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:
-    """Write token scores as Parquet: per text a row of `id` and the lists `token`, `start`, `end`, `score` (float32)."""
+    """Write token scores as Parquet, a row per text: `id` and the lists `token`, `start`, `end`, `score` (float32)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
