@@ -409,18 +409,18 @@ def people(
     people; order, wordings and names change how they are told about, not who they are.
     """
     from benchmark.core.files import replacing
-    from benchmark.data.people import TRAINED_ON, Telling, as_lines, make_people
+    from benchmark.data.people import TRAINED_ON, ParagraphStyle, make_people, people_lines
     from tasks.biography import biography
 
     one_of("names", names, ("pronouns", "full"))
-    telling = Telling(_fields_in_order(order), wordings, names == "full", seed)
+    style = ParagraphStyle(_fields_in_order(order), wordings, names == "full", seed)
     writable(out)
     shots = {person["name"] for person in biography.read_shots()}
     shipped = {person["name"] for person in biography.read_people()}
     trained_on = {person.name for person in make_people(*TRAINED_ON, shots | shipped)}
     try:
         with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(as_lines(make_people(count, seed, shots | trained_on), telling))
+            file.writelines(people_lines(make_people(count, seed, shots | trained_on), style))
     except ValueError as error:
         raise UserError(f"--count: {error}; ask for fewer") from None
     print(f"{out}: {count} people")

@@ -9,7 +9,7 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import Telling, as_lines, make_people, tell
+from benchmark.data.people import ParagraphStyle, make_people, people_lines, write_paragraph
 from tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))
@@ -18,7 +18,7 @@ PEOPLE = list(make_people(6, 8))
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "people.jsonl"
-    path.write_text("".join(as_lines(PEOPLE)), encoding="utf-8")
+    path.write_text("".join(people_lines(PEOPLE)), encoding="utf-8")
     return path
 
 
@@ -37,7 +37,7 @@ def test_the_shipped_corpus_has_a_hundred_texts_in_two_halves() -> None:
 
 def test_a_file_of_ones_own_is_taken_in_its_order_and_not_passed_on(file: Path) -> None:
     corpus = _load(file)
-    assert [(text.id, text.text) for text in corpus.texts] == [(p.id, tell(p).text) for p in PEOPLE]
+    assert [(text.id, text.text) for text in corpus.texts] == [(p.id, write_paragraph(p).text) for p in PEOPLE]
     assert corpus.metadata == {"half": "all", "biography_path": str(file)}
     assert not corpus.may_redistribute
 
@@ -104,8 +104,8 @@ def test_where_the_name_is_repeated_every_mention_is_an_entity_and_the_last_one_
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "people.jsonl"
-    telling = Telling(order=None, wordings=5, full_name=True)
-    path.write_text("".join(as_lines(PEOPLE, telling)), encoding="utf-8")
+    style = ParagraphStyle(order=None, wordings=5, full_name=True)
+    path.write_text("".join(people_lines(PEOPLE, style)), encoding="utf-8")
     corpus = _load(path)
     for text, person in zip(corpus.texts, PEOPLE, strict=True):
         wholes = sorted([person.name] * 5 + list(person.facts.values()))
@@ -126,7 +126,7 @@ def test_a_name_inside_a_fact_or_a_longer_word_is_no_mention(tmp_path: Path) -> 
     facts = {**PEOPLE[0].facts, "company": "Ada Moss & Sons", "university": "Ada Mossley College"}
     ada = replace(PEOPLE[0], name="Ada Moss", facts=facts)
     path = tmp_path / "people.jsonl"
-    path.write_text("".join(as_lines([ada, PEOPLE[1]])), encoding="utf-8")
+    path.write_text("".join(people_lines([ada, PEOPLE[1]])), encoding="utf-8")
     corpus = _load(path)
     text = corpus.texts[0]
     assert text.text.count("Ada Moss") == 3

@@ -58,7 +58,7 @@ def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -
         (LINES + '{"id": "a", "text": " "}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '{"id": 1, "text": "x"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '["a", "x"]', r"told\.jsonl:9: expected a JSON object"),
-        (LINES + '{"id": "a", "text": "\\ud800"}', r"told\.jsonl:9: .* is no character"),
+        (LINES + '{"id": "a", "text": "\\ud800"}', r"told\.jsonl:9: .* is not a character"),
         (LINES, r"told\.jsonl:6: id 'a' has 2 of 3 copies; add lines or ask for fewer"),
         ('{"id": "b", "text": "x"}\n' * 3, r"told\.jsonl: id 'a' has 0 of 3 copies; add lines or ask for fewer"),
         ("\n", r"told\.jsonl: no copy in it"),

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import as_lines, make_people
+from benchmark.data.people import make_people, people_lines
 from benchmark.suite.plan import Cell, Plan, find_device, make_plan
 from benchmark.suite.schema import Suite
 
@@ -33,7 +33,7 @@ def content(tmp_path: Path) -> dict[str, Any]:
         folder.mkdir()
         (folder / "config.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(f"weights of {name}".encode())  # a plan reads no weights
-    (tmp_path / "people.jsonl").write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
+    (tmp_path / "people.jsonl").write_text("".join(people_lines(make_people(4, 5))), encoding="utf-8")
     return {
         "name": "trial",
         "models": {"large": str(tmp_path / "large"), "small": str(tmp_path / "small")},

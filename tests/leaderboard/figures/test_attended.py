@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.data.people import FIELDS, make_people, tell
+from benchmark.data.people import FIELDS, make_people, write_paragraph
 from benchmark.data.texts import Text, TokenScores
 from benchmark.inspection import attended
 from benchmark.inspection.attended import KINDS, Told, biographies, ranked
@@ -57,7 +57,7 @@ def test_every_token_is_of_the_kind_that_a_reader_would_say() -> None:
 
 def test_in_the_shipped_wording_each_fact_has_the_words_that_say_it() -> None:
     (person,) = make_people(1, 3)
-    told = tell(person)
+    told = write_paragraph(person)
     facts = {field: told.spans[field] for field in FIELDS}
     whole = Told(Text("p", told.text), (told.spans["name"],), facts)
     found = {}
