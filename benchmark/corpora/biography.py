@@ -60,9 +60,7 @@ class Biography(Task):
                 biography.read_prompts(path)
         if self.people:
             if self.people > len(people):
-                raise UserError(
-                    f"task biography: people: {self.people} asked for, but the data has {len(people)}"
-                )
+                raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
             people = people[: self.people]
         mentions = {person["id"]: mentions_of(person) for person in people}
         metadata: dict[str, Any] = {"half": "all"}

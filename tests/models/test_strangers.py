@@ -17,7 +17,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.models.special_tokens import added_tokens
 from benchmark.scoring.scores import score_texts
 from benchmark.stages.train import encode
-from benchmark.suite.plan import READ_ALIKE, models_read_alike
+from benchmark.suite.stage_calls import READ_ALIKE, models_read_alike
 from benchmark.training.recipe import Recipe
 from scripts.strangers.models import (
     LARGE,
