@@ -24,6 +24,7 @@ from benchmark.suite.stage_calls import CellSpec, StageCalls
 from benchmark.training.recipe import Recipe
 
 _READABLE_BYTES = 150  # of a record's name: file systems allow 255, and suffixes are added
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
