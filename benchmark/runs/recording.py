@@ -216,8 +216,8 @@ def _record(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters
         if pair and cell.pair
         else None,
         task=TaskInfo(
-            name=cell.entry.name,
-            options={"evaluate": params["tasks"], **cell.entry.identity()},
+            name=cell.task.name,
+            options={"evaluate": params["tasks"], **cell.task.identity()},
             corpus_hash=cell.corpus.data_hash,
             definition_hash=cell.corpus.definition_hash,
             versions=results["versions"],

@@ -11,7 +11,7 @@ from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular_file
 from benchmark.core.validation import not_a_bool
 from benchmark.corpora import TASKS
-from benchmark.corpora.base import FORMULAS, tree_hash
+from benchmark.corpora.base import METRICS_FILE, tree_hash
 from benchmark.models.spec import Revision
 
 _Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
@@ -171,7 +171,7 @@ class LmEvalTask(_Entry):
             file for yaml in own for file in yaml.parent.iterdir() if file.suffix in (".py", ".yaml", ".jsonl", ".csv")
         ]
         if own:
-            files.append(FORMULAS)
+            files.append(METRICS_FILE)
         return {**super().identity(), **({"definition": tree_hash(set(files))} if own else {})}
 
 

@@ -21,7 +21,7 @@ from benchmark.cli.options import named_values
 from benchmark.core import inputs
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.corpora.corpus import OwnDocuments
+from benchmark.corpora.own_documents import OwnDocuments
 from benchmark.corpora.wikipedia import WikipediaSquad
 from benchmark.data.texts import (
     AugmentedText,

@@ -148,7 +148,7 @@ def test_another_version_of_the_package_that_brought_a_method_makes_other_texts(
     assert "package" not in ours.params
     keys = {ours.key}
     for package in ("shouting 1.2", "shouting 1.3"):
-        monkeypatch.setattr("benchmark.suite.plan.package_of", lambda name, package=package: package)
+        monkeypatch.setattr("benchmark.suite.stage_calls.package_of", lambda name, package=package: package)
         keys.add(_only_cell(content).stages["augment"].key)
     assert len(keys) == 3
 
@@ -358,7 +358,7 @@ def test_cell_names_are_distinct_and_safe_as_file_names(content: dict[str, Any])
 )
 def test_a_cell_that_is_listed_twice_is_refused(content: dict[str, Any], change: Changes) -> None:
     change(content)
-    with pytest.raises(UserError, match=r"suite 'trial': the cell large, .*, seed 1 comes twice"):
+    with pytest.raises(UserError, match=r"suite 'trial': duplicate cell large, .*, seed 1;"):
         _plan(content)
 
 
