@@ -12,12 +12,11 @@ import yaml
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import read_texts
-from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.own_documents import content_for, write_suite
 from benchmark.suite.schema import Suite, load_suite
-from tests.tiny import calls_here
+from tests.tiny import InThisProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = "The pier was built by Ada Moss. " + "Gulls sit on it all day long, and nobody minds them. " * 22
@@ -42,15 +41,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_three_documents_give_a_board_with_the_answers_of_stock_lm_eval(
-    tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_three_documents_give_a_board_with_the_answers_of_stock_lm_eval(tiny: Path, file: Path, tmp_path: Path) -> None:
     from leaderboard.board.assemble import build_board
 
-    monkeypatch.setattr(runner, "run_calls", calls_here)
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)
     content |= {"device": "cpu", "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4}}
-    outcome = run_suite(Suite.model_validate(content), tmp_path / "r", tmp_path / "records", workers=1, plain=True)
+    suite = Suite.model_validate(content)
+    outcome = run_suite(suite, tmp_path / "r", tmp_path / "records", InThisProcess(), plain=True)
     (record,) = (record for record in outcome.records.values() if record.training)
     untrained = [record for record in outcome.records.values() if not record.training]
     assert {reference.method.name for reference in untrained} == {"untouched", "open_book"}
