@@ -35,8 +35,8 @@ from benchmark.records.record import (
     read_record,
 )
 from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.entries import Scoring
 from benchmark.suite.plan import Cell, Plan
-from benchmark.suite.schema import Scoring
 
 ANSWERS = ".answers.parquet"  # how the name of a record's answers ends
 LOCK = "records"  # the store's lock of those who write records

@@ -1,7 +1,7 @@
 """The stages of a cell with their parameters, from which their keys follow.
 
-Everything in `params` and `inputs` of a StageCall counts in its key. Changing what is written there renames every
-artifact; tests/suite/test_plan.py holds the keys.
+Everything in `params` and `inputs` of a StageCall is part of its key: after a change there, finished work counts as
+missing.
 """
 
 import json
