@@ -35,7 +35,7 @@ SCORING: tuple[Role, ...] = get_args(Role)  # names of the stages that score tok
 HALVES = ("development", "test")
 REFERENCES = frozenset({"untouched", "open_book"})  # method names in records of the untrained model
 _MAX_BYTES = 2**24  # of a record; shipped suites make records of about 6 kB
-_REMEDY = "run the suite again to make the record anew"
+_REMEDY = "run the suite again to make a new record"
 
 
 def _nested(depth: int) -> dict[str, Any]:
@@ -336,7 +336,7 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path}: sha256: the record was changed after it was written; {_REMEDY}")
     answers = path.parent / record.answers.file
     if Path(record.answers.file).name != record.answers.file or not answers.is_file():
-        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; run the suite again")
+        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; {_REMEDY}")
     if file_hash(answers) != record.answers.sha256:
-        raise UserError(f"{answers}: does not have the hash that its record names; run the suite again to make it anew")
+        raise UserError(f"{answers}: does not have the hash that its record names; {_REMEDY}")
     return record
