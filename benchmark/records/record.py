@@ -8,16 +8,14 @@ from records and answers alone, so this module imports neither torch nor the sta
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 
@@ -25,6 +23,7 @@ from benchmark.core.environment import Cost, Environment
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
 from benchmark.core.inputs import read_text
+from benchmark.records.scores import Scores, best_shots, shots_of, with_shots
 
 WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)  # by kind of question
 METRICS = (*WRITTEN, *CHOSEN, *CLOZED)
@@ -35,18 +34,7 @@ SCORING: tuple[Role, ...] = get_args(Role)  # names of the stages that score tok
 HALVES = ("development", "test")
 REFERENCES = frozenset({"untouched", "open_book"})  # method names in records of the untrained model
 _MAX_BYTES = 2**24  # of a record; shipped suites make records of about 6 kB
-_REMEDY = "run the suite again to make the record anew"
-
-
-def _nested(depth: int) -> dict[str, Any]:
-    """The JSON Schema of `depth` nested objects with numbers inside."""
-    return {"type": "object", "additionalProperties": _nested(depth - 1)} if depth else {"type": "number"}
-
-
-# lm-eval task → number of examples → half → metric → mean. Files of version 1 lack the number of examples.
-Scores = Annotated[
-    dict[str, dict[str, dict[str, dict[str, float]]]], WithJsonSchema({"anyOf": [_nested(4), _nested(3)]})
-]
+_REMEDY = "run the suite again to make a new record"
 
 
 class _Strict(BaseModel):
@@ -221,9 +209,9 @@ class Record(_Strict):
         asked = (content.get("evaluation") or {}).get("num_fewshot")
         return {
             **content,
-            "scores": _by_shots(content.get("scores"), asked),
+            "scores": with_shots(content.get("scores"), asked),
             "curve": [
-                {**point, "scores": _by_shots(point.get("scores"), asked)} for point in content.get("curve") or []
+                {**point, "scores": with_shots(point.get("scores"), asked)} for point in content.get("curve") or []
             ],
         }
 
@@ -249,65 +237,6 @@ class Record(_Strict):
     def results(self) -> dict[str, Any]:
         """The fields that are equal in two runs of the same cell: all but times, memory and environment."""
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
-
-
-def flat_scores(scores: Scores) -> dict[tuple[str, int, str, str], float]:
-    """Flatten scores to means by (lm-eval task, number of examples, half, metric)."""
-    return {
-        (task, int(shots), half, metric): value
-        for task, by_shots in scores.items()
-        for shots, halves in by_shots.items()
-        for half, metrics in halves.items()
-        for metric, value in metrics.items()
-    }
-
-
-def shots_of(scores: Scores) -> list[int]:
-    """The numbers of examples with which an exact match was measured, ascending."""
-    return sorted({shots for _, shots, _, metric in flat_scores(scores) if metric == "exact_match"})
-
-
-def mean_exact_match(scores: Scores, half: str, shots: int) -> float:
-    """Mean exact match over the lm-eval tasks on one half with `shots` examples; 0 if no task measures it."""
-    asked = (by_shots.get(str(shots), {}).get(half, {}) for by_shots in scores.values())
-    values = [metrics["exact_match"] for metrics in asked if "exact_match" in metrics]
-    return sum(values) / len(values) if values else 0.0
-
-
-def best_shots(scores: Sequence[Scores], half: str) -> tuple[int, float]:
-    """The number of examples with the highest mean exact match on one half, and that exact match.
-
-    Args:
-        scores: The scores of one or more seeds, all with the same numbers of examples.
-        half: "development" or "test".
-
-    Returns:
-        The lowest number of examples that has the highest mean over lm-eval tasks and seeds, and that mean; 0 and 0.0
-        if there is no exact match.
-    """
-    means = {
-        shots: sum(mean_exact_match(seed, half, shots) for seed in scores) / len(scores)
-        for shots in shots_of(scores[0])
-    }
-    best = max(means, key=lambda shots: (means[shots], -shots), default=0)
-    return best, means.get(best, 0.0)
-
-
-OLD_SHOTS = 5  # the default of written questions in version 1
-
-
-def _by_shots(scores: Any, asked: Any) -> Any:
-    """Add the level of the number of examples to scores of version 1, which are task → half → metric."""
-    if not isinstance(scores, dict):
-        return scores
-    return {task: {str(old_shots(task, asked)): halves} for task, halves in scores.items()}
-
-
-def old_shots(task: str, asked: Any) -> int:
-    """The number of examples with which a record of version 1 asked an lm-eval task."""
-    if task.endswith("_choice") or task == "corpus":
-        return 0
-    return asked if isinstance(asked, int) else OLD_SHOTS
 
 
 def _body_hash(content: dict[str, Any]) -> str:
@@ -336,7 +265,7 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path}: sha256: the record was changed after it was written; {_REMEDY}")
     answers = path.parent / record.answers.file
     if Path(record.answers.file).name != record.answers.file or not answers.is_file():
-        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; run the suite again")
+        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; {_REMEDY}")
     if file_hash(answers) != record.answers.sha256:
-        raise UserError(f"{answers}: does not have the hash that its record names; run the suite again to make it anew")
+        raise UserError(f"{answers}: does not have the hash that its record names; {_REMEDY}")
     return record

@@ -10,7 +10,8 @@ interrupted run that is continued makes the same decisions from the records.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.records.record import Record, best_shots
+from benchmark.records.record import Record
+from benchmark.records.scores import best_shots
 from benchmark.suite.plan import Cell, Plan
 from benchmark.suite.schema import Suite
 
