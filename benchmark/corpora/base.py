@@ -17,7 +17,7 @@ from benchmark.data.texts import Text
 SHOTS = (0, 1, 5)
 CHOICE, CLOZE = "_choice", "_cloze"  # suffixes of lm-eval tasks that take no examples
 
-TASKS = ROOT / "tasks"
+TASKS = ROOT / "benchmark" / "tasks"
 UNCHANGED = TASKS / "unchanged.json"  # lists code changes that left every question unchanged
 METRICS_FILE = TASKS / "biography" / "biography.py"  # exact match and F1, for the other tasks as well
 ANSWERED_FILE = TASKS / "wikipedia" / "wikipedia.py"  # decides whether a free question was answered

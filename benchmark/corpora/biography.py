@@ -12,7 +12,7 @@ from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, 
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
 
 class Biography(Task):
@@ -34,7 +34,7 @@ class Biography(Task):
     @property
     def examples(self) -> int:
         """The number of few-shot people in the task's folder, or in a folder of the paper's files."""
-        from tasks.biography import biography
+        from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
             return len(biography.read_shots(path))
@@ -51,7 +51,7 @@ class Biography(Task):
 
         A fact's gap begins at the last mention before it, or at the annotated mention if none comes before it.
         """
-        from tasks.biography import biography
+        from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
             people = biography.read_people(path)

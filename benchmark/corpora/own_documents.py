@@ -13,7 +13,7 @@ from benchmark.corpora.base import ANSWERED_FILE, METRICS_FILE, SHOTS, TASKS, Co
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
-    from tasks.corpus.corpus import Document
+    from benchmark.tasks.corpus.corpus import Document
 
 
 class OwnDocuments(Task):
@@ -42,7 +42,7 @@ class OwnDocuments(Task):
     @field_validator("columns")
     @classmethod
     def _columns_are_known(cls, columns: dict[str, str]) -> dict[str, str]:
-        from tasks.corpus import corpus as reader
+        from benchmark.tasks.corpus import corpus as reader
 
         reader.check_columns(columns)
         return columns
@@ -61,8 +61,8 @@ class OwnDocuments(Task):
     @property
     def examples(self) -> int:
         """The number of rows in the file of few-shot examples."""
-        from tasks.corpus import corpus as reader
-        from tasks.corpus import tables
+        from benchmark.tasks.corpus import corpus as reader
+        from benchmark.tasks.corpus import tables
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             file = reader.find_files(path, questions, shots).shots
@@ -75,7 +75,7 @@ class OwnDocuments(Task):
 
     def load(self) -> Corpus:
         """Read the documents. Documents without questions are trained on as well."""
-        from tasks.corpus import corpus as reader
+        from benchmark.tasks.corpus import corpus as reader
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             files = reader.find_files(path, questions, shots)

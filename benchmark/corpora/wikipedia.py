@@ -15,7 +15,7 @@ from benchmark.data.texts import Text
 from benchmark.models.spec import Revision
 
 if TYPE_CHECKING:
-    from tasks.wikipedia.wikipedia import Paragraph
+    from benchmark.tasks.wikipedia.wikipedia import Paragraph
 
 Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # at least one per half
 
@@ -26,7 +26,7 @@ class _Wikipedia(Task):
     @classmethod
     def definition(cls) -> str:
         """Hash of code, metrics, few-shot examples and the task's own YAML files."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         name = cls.model_fields["name"].default
         shared = ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", "_wikipedia_cloze.yaml")
@@ -36,7 +36,7 @@ class _Wikipedia(Task):
     @property
     def examples(self) -> int:
         """The number of general-knowledge questions in the task's folder."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         return len(wikipedia.read_shots())
 
@@ -60,7 +60,7 @@ class _FromHub(_Wikipedia):
 
     def load(self) -> Corpus:
         """Read the paragraphs. The hub's commit is passed to lm-eval, so that it asks about the same ones."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         source = self.name.removeprefix("wikipedia_")
         with reading(f"task {self.name}", self.path) as (path,):
@@ -110,7 +110,7 @@ class WikipediaMini(_Wikipedia):
 
     def load(self) -> Corpus:
         """Read the shipped paragraphs."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         with reading(f"task {self.name}"):
             paragraphs = wikipedia.read_mini(self.paragraphs)
@@ -120,7 +120,7 @@ class WikipediaMini(_Wikipedia):
 def _corpus(
     task: _Wikipedia, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
 ) -> Corpus:
-    from tasks.wikipedia import wikipedia
+    from benchmark.tasks.wikipedia import wikipedia
 
     halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
     for half in wikipedia.HALVES:

@@ -27,7 +27,7 @@ from benchmark.suite.entries import Choose, Evaluation, MethodEntry, Pair, Scori
 from benchmark.suite.retention import KINDS, Retention
 from benchmark.training.recipe import Budget, Recipe
 
-SUITES = ROOT / "suites"
+SUITES = ROOT / "benchmark" / "suites"
 MAX_CELLS = 50_000  # far more than real suites have, and few enough to be planned in memory
 
 

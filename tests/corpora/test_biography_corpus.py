@@ -10,7 +10,7 @@ from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
 from benchmark.data.people import ParagraphStyle, make_people, people_lines, write_paragraph
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))
 

@@ -19,7 +19,7 @@ from benchmark.stages import corpus as corpus_stage
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
-from tasks.wikipedia import wikipedia
+from benchmark.tasks.wikipedia import wikipedia
 from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 

@@ -27,7 +27,7 @@ from benchmark.data.people import (
     write_paragraph,
 )
 from benchmark.data.people import universities as all_universities
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = list(make_people(300, 3))
@@ -99,8 +99,8 @@ def test_spans_point_at_name_and_facts_in_every_style(
     row = json.loads(line)
     expected = {"name": person.name, **person.facts}
     assert {field: row["text"][start:end] for field, (start, end) in row["spans"].items()} == expected
-    found = sorted(FIELDS, key=lambda field: row["spans"][field][0])
-    assert found == list(order) if order else sorted(found) == sorted(FIELDS)
+    actual = sorted(FIELDS, key=lambda field: row["spans"][field][0])
+    assert actual == list(order) if order else sorted(actual) == sorted(FIELDS)
     assert row["spans"]["name"][0] == row["text"].index(person.name)
     assert row["text"].count(person.name) == (len(FIELDS) if full_name else 1)
     pronouns = re.findall(r"\b(he|she|his|her)\b", row["text"], re.IGNORECASE)
