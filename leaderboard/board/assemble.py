@@ -3,6 +3,7 @@
 Numbers are of the test half; the development half serves to choose, and is never shown.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.data.fields import field_order
 from benchmark.records.comparable import Facts, asked_of, canonical, conditions
-from benchmark.records.record import METRICS, Record, best_shots, read_record
+from benchmark.records.record import METRICS, Record, read_record
+from benchmark.records.scores import best_shots
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.choice import RecordFile, RowRecords, rows_of
 from leaderboard.board.distance import Distances, Edges, bin_edges, shared_distances
@@ -58,9 +60,18 @@ def build_board(records: Sequence[RecordFile]) -> Board:
         else:
             groups.setdefault(canonical(conditions(record)), []).append((path, record))
     tables = [_table(group, references.get(canonical(asked_of(group[0][1])), [])) for group in groups.values()]
-    titles = tell_apart([table.title for table in tables], [table.conditions for table in tables])
+    titles = _titles(tables)
     named = [table.model_copy(update={"title": title}) for table, title in zip(tables, titles, strict=True)]
     return Board(tables=tuple(sorted(named, key=_table_order)))
+
+
+def _titles(tables: Sequence[BoardTable]) -> list[str]:
+    """Task, model and budget; tables that share these also get their suites, and what differs within a suite."""
+    times = Counter(table.title for table in tables)
+    titles = [
+        f"{table.title} ({', '.join(table.suites)})" if times[table.title] > 1 else table.title for table in tables
+    ]
+    return tell_apart(titles, [table.conditions for table in tables])
 
 
 def _table_order(table: BoardTable) -> tuple[str, str, int, str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.records.comparable import Facts, canonical, point, treatment
-from benchmark.records.record import Record, best_shots
+from benchmark.records.record import Record
+from benchmark.records.scores import best_shots
 
 RecordFile = tuple[Path, Record]
 Point = list[RecordFile]  # the records of one point, by seed

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.records.comparable import canonical, point
-from benchmark.records.record import METRICS, Record, RetentionInfo, TrainingInfo, mean_exact_match
+from benchmark.records.record import METRICS, Record, RetentionInfo, TrainingInfo
+from benchmark.records.scores import mean_exact_match
 from leaderboard.board.answers import HALF, Answers, Tally, tally
 from leaderboard.board.choice import RowRecords
 from leaderboard.board.distance import Distances, Edges, by_distance
