@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.core.errors import UserError
-from benchmark.records.comparable import compare
+from benchmark.records.comparable import differing_facts
 from benchmark.records.record import METRICS, WRITTEN, read_record
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.stats.intervals import paired_difference
@@ -21,7 +21,7 @@ def compare_records(first: Path, second: Path) -> list[str]:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the path of a record, <name>.json")
     records = [read_record(path) for path in (first, second)]
-    lines = compare(*records)
+    lines = differing_facts(*records)
     a, b = (read_answers(path, record) for path, record in zip((first, second), records, strict=True))
     if not a.asks_the_same_as(b):
         raise UserError(f"{second}: answers other questions than {first}; run the suite again to make both anew")

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.leaderboard import leaderboard_app
 from benchmark.core.errors import UserError
-from benchmark.records.comparable import compare
+from benchmark.records.comparable import differing_facts
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.record_comparison import compare_records
@@ -24,7 +24,7 @@ def test_the_differences_of_comparable_records_are_listed(tmp_path: Path) -> Non
         method__parameters={"alpha": 0.6},
         environment__packages={"torch": "3"},
     )
-    assert compare(read_record(a), read_record(b)) == [
+    assert differing_facts(read_record(a), read_record(b)) == [
         'method.name: "plain_matched" against "random_dropout"',
         "method.parameters.alpha: null against 0.6",
         "seed: 1 against 2",
@@ -36,7 +36,7 @@ def test_incomparable_records_are_refused_naming_each_field_that_differs(tmp_pat
     a = write_record(tmp_path)
     b = write_record(tmp_path, training__budget="1600 steps", task__versions={"biography_company": "2.0"})
     with pytest.raises(UserError) as caught:
-        compare(read_record(a), read_record(b))
+        differing_facts(read_record(a), read_record(b))
     assert str(caught.value) == (
         'not comparable: task.versions.biography_company: "1.0" against "2.0"; '
         'training.budget: "400 steps" against "1600 steps"; compare records that share all of this'
@@ -87,7 +87,7 @@ def test_control_characters_in_values_are_not_printed(tmp_path: Path) -> None:
 
 def test_a_record_compared_with_itself_has_no_difference(tmp_path: Path) -> None:
     path = write_record(tmp_path)
-    assert compare(read_record(path), read_record(path)) == []
+    assert differing_facts(read_record(path), read_record(path)) == []
 
 
 def test_record_files_are_also_compared_by_their_scores(tmp_path: Path) -> None:
