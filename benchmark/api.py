@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.data.texts import AugmentedText, Text, TokenScores
-    from benchmark.executors.protocol import Executor
     from benchmark.methods import Method
     from benchmark.records.record import Record
+    from benchmark.runs.runner import Executor
     from benchmark.suite.schema import Suite
     from leaderboard.board.model import Board
 
@@ -44,7 +44,7 @@ def load_suite(suite: str | Path | Mapping[str, Any]) -> Suite:
         >>> import benchmark
         >>> suite = benchmark.load_suite("smoke")
         >>> suite.name, suite.train
-        ('smoke', ['small'])
+        ('smoke', ['tiny-large'])
     """
     from benchmark.suite.schema import find_suite, validate
     from benchmark.suite.schema import load_suite as read_suite
@@ -62,6 +62,7 @@ class Run:
         suite: Name of the suite.
         made: Number of records that this run made; the others existed before.
         stages: Number of stages that this run carried out.
+        folder: Folder of the suite's records.
         paths: The record of every cell, a JSON file; its answers lie beside it.
         adapters: Folder of the trained weights of every cell, by the cell's key: a LoRA adapter, or whole weights where
             the recipe trains all of them. Cells without training, and pruned ones, have none.
@@ -70,10 +71,10 @@ class Run:
     suite: str
     made: int
     stages: int
+    folder: Path
     paths: list[Path]
     adapters: dict[str, Path]
     _records: list[Record]
-    _folder: Path
     _cached_board: Path
 
     @cached_property
@@ -91,7 +92,7 @@ class Run:
     @cached_property
     def board(self) -> DataFrame:
         """The board of these records, as `benchmark.board` gives it."""
-        return _board_frame(self._board, self._folder)
+        return _board_frame(self._board, self.folder)
 
     def print_board(self, console: Console | None = None) -> None:
         """Print the board as `benchmark run` does."""
@@ -176,10 +177,10 @@ def run(
         suite=loaded.name,
         made=outcome.made,
         stages=outcome.stages,
+        folder=folder / loaded.name,
         paths=[record_path(folder, outcome.plan, cell) for cell in cells],
         adapters={key: path for key, path in weights.items() if path.is_dir()},
         _records=[outcome.records[cell.key] for cell in cells],
-        _folder=folder,
         _cached_board=results / ".boards" / f"{loaded.name}.json",
     )
 
@@ -215,10 +216,12 @@ def score(
     Example:
         >>> import benchmark
         >>> scores = benchmark.score(["Ada Moss was born in Lagos."], "zoo:large", minus="zoo:small")
-        >>> list(scores.columns)
-        ['id', 'token', 'start', 'end', 'score']
-        >>> "".join(scores["token"])
-        'Ada Moss was born in Lagos.'
+        >>> scores[["id", "token", "start", "end"]].tail(2)
+               id   token  start  end
+        8  text-1   Lagos     20   26
+        9  text-1       .     26   27
+        >>> scores.loc[scores["score"].idxmax(), "token"]
+        '.'
     """
     import pandas as pd
 
@@ -281,8 +284,8 @@ def augment(
         >>> for made in benchmark.augment([sentences], "sentence_shuffle", copies=2):
         ...     print(made.copy, made.text)
         0 Ada was born in Lagos. She studied Law. She lives in Oslo.
-        1 She studied Law. She lives in Oslo. Ada was born in Lagos.
-        2 She lives in Oslo. Ada was born in Lagos. She studied Law.
+        1 She studied Law. Ada was born in Lagos. She lives in Oslo.
+        2 She studied Law. She lives in Oslo. Ada was born in Lagos.
         >>> pair = {"large": "zoo:large", "small": "zoo:small"}
         >>> kept = benchmark.augment([sentences], "contrastive_dropout", **pair, copies=1, parameters={"alpha": 0})
         >>> kept[1].text == sentences
@@ -332,9 +335,11 @@ def board(records: str | Path, out: str | Path | None = None, readme: str | Path
 
     Example:
         >>> import benchmark
-        >>> rows = benchmark.board("leaderboard/results/smoke")
-        >>> sorted(rows["method"].unique())[:2]
-        ['contrastive_dropout', 'plain']
+        >>> rows = benchmark.board("leaderboard/results/smollm2")
+        >>> rows[["method", "rank", "exact_match"]].head(2)
+                        method  rank  exact_match
+        0        plain_matched     1        0.024
+        1  contrastive_dropout     2        0.020
     """
     from leaderboard.board.assemble import build_board, load_records
     from leaderboard.build import build
@@ -359,13 +364,12 @@ def _as_texts(texts: Sequence[str | Mapping[str, Any] | Text]) -> list[Text]:
 
     if isinstance(texts, str):
         raise UserError("texts: expected a list of texts; put the text into a list")
-    rows: list[tuple[str, Mapping[str, Any]]] = []
+    rows: list[tuple[int, Mapping[str, Any]]] = []
     for number, text in enumerate(texts, start=1):
         if isinstance(text, Text):
-            row: Mapping[str, Any] = {**vars(text), "entities": [list(span) for span in text.entities]}
+            rows.append((number, {**vars(text), "entities": [list(span) for span in text.entities]}))
         else:
-            row = {"id": f"text-{number}", "text": text} if isinstance(text, str) else text
-        rows.append((f"texts[{number - 1}]", row))
+            rows.append((number, {"id": f"text-{number}", "text": text} if isinstance(text, str) else text))
     return texts_from_rows("texts", rows)
 
 

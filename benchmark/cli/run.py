@@ -18,7 +18,7 @@ from benchmark.cli.options import (
 from benchmark.core.errors import UserError, check_known
 
 if TYPE_CHECKING:
-    from benchmark.suite.schema import Suite
+    from benchmark.api import Run
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the stages of a suite that are missing, write its records and print the board."""
-    from benchmark.suite.schema import find_suite, load_suite
+    import benchmark
 
     check_known("--executor", executor, ("local", "docker", "ray"))
     for option, value, needs in (
@@ -58,7 +58,8 @@ def run(
         where = _docker(containers, workers)
     elif executor == "ray":
         where = _ray(cluster, workers, remote)
-    run_and_print(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
+    outcome = benchmark.run(suite, results, records, workers=workers, executor=where, plain=plain or None, price=price)
+    print_run(outcome, as_json)
 
 
 def _docker(file: Path | None, workers: int | None) -> Any:
@@ -100,35 +101,12 @@ def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
     return execute
 
 
-def run_and_print(
-    suite: "Suite",
-    results: Path,
-    records: Path | None,
-    workers: int | None,
-    plain: bool,
-    as_json: bool,
-    executor: Any = None,
-    price: float | None = None,
-) -> None:
-    """Run a suite and print its board, or a summary as JSON."""
-    from benchmark.runs.recording import record_path
-    from benchmark.runs.runner import run_suite
-
-    folder = records or results / "records"
-    outcome = run_suite(suite, results, folder, workers, plain or None, executor, price)
+def print_run(outcome: "Run", as_json: bool) -> None:
+    """Print the board of a run, or a summary as JSON."""
+    cells = len(outcome.paths)
     if as_json:
-        print(
-            json.dumps(
-                {"suite": suite.name, "cells": len(outcome.records), "made": outcome.made, "stages": outcome.stages}
-            )
-        )
+        print(json.dumps({"suite": outcome.suite, "cells": cells, "made": outcome.made, "stages": outcome.stages}))
         return
-    from rich.console import Console
-
-    from leaderboard.board.cache import remembered_board
-    from leaderboard.views.terminal import print_board
-
-    found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(remembered_board(found, results / ".boards" / f"{suite.name}.json"), Console())
-    what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
-    print(f"{suite.name}: {len(outcome.records)} cells, {what}; records in {folder / suite.name}")
+    outcome.print_board()
+    made = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
+    print(f"{outcome.suite}: {cells} cells, {made}; records in {outcome.folder}")

@@ -11,8 +11,8 @@ from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout, Unit, taken_out
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.requests import ScoreRequest, combined, score_requests
-from benchmark.scoring.scores import contrast, score_texts, shared_characters, tokens_of
+from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
+from benchmark.scoring.scores import contrast, shared_characters, tokens_of
 from benchmark.suite.schema import Suite
 
 DIGITS = 6  # significant ones that a view keeps of a score
@@ -125,16 +125,7 @@ def make_views(
 
 
 def _scores(pair: ScoredPair, spec: ModelSpec, texts: Sequence[Text], request: ScoreRequest) -> list[TokenScores]:
-    from benchmark.models.loading import load_model, tokenizer_of
-
-    return score_texts(
-        load_model(spec, pair.device),
-        tokenizer_of(spec),
-        texts,
-        reduction=request.reduction,
-        prefix=request.prefix,
-        part=request.part,
-    )
+    return requested_scores(spec, request, texts, pair.device)
 
 
 def _tokens(pair: ScoredPair, texts: Sequence[Text]) -> list[TokenScores]:
