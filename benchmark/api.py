@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.data.texts import AugmentedText, Text, TokenScores
+    from benchmark.executors.protocol import Executor
     from benchmark.methods import Method
     from benchmark.records.record import Record
-    from benchmark.runs.runner import Executor
     from benchmark.suite.schema import Suite
     from leaderboard.board.model import Board
 
@@ -81,8 +81,8 @@ class Run:
     def records(self) -> DataFrame:
         """A row per record, in the order of `paths`; a column per field, nested fields joined by dots.
 
-        For example `method.name`, `method.parameters.alpha`, `seed`, and `scores.biography.5.test.exact_match`: the
-        score of an lm-eval task, with 5 examples, on the test half. leaderboard/schema/record.schema.json explains
+        For example `method.name`, `method.parameters.alpha`, `seed`, and the score of an lm-eval task with 5 examples
+        on the test half: `scores.biography_major.5.test.exact_match`. leaderboard/schema/record.schema.json explains
         every field.
         """
         import pandas as pd
@@ -127,8 +127,8 @@ def run(
         suite: A suite, or what `load_suite` takes.
         results: Folder of artifacts and records.
         records: Folder of the records; RESULTS/records if not given.
-        workers: Number of worker processes; by default as many as the cores allow.
-        executor: Where stages run (`benchmark.executors.choice.make_executor`); by default worker processes here.
+        workers: Number of worker processes on this machine; by default as many as the cores allow.
+        executor: Runs the stages elsewhere, in place of these processes (`benchmark.executors.choice.make_executor`).
         plain: Whether progress is printed as lines; by default it is shown as bars at a terminal.
         price: Price of one worker for an hour, to estimate the cost of the run.
 
@@ -161,6 +161,7 @@ def run(
         >>> len(result.board), len(result.adapters)
         (2, 2)
     """
+    from benchmark.executors.choice import make_executor
     from benchmark.runs.recording import record_path
     from benchmark.runs.runner import run_suite
     from benchmark.stages.train import WEIGHTS
@@ -170,7 +171,7 @@ def run(
     loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     results = Path(results)
     folder = Path(records) if records is not None else results / "records"
-    outcome = run_suite(loaded, results, folder, workers, plain, executor, price)
+    outcome = run_suite(loaded, results, folder, executor or make_executor(workers=workers), plain, price)
     store, cells = Store(results / "store"), outcome.plan.cells
     weights = {cell.key: store.path(cell.stages["train"]) / WEIGHTS for cell in cells if "train" in cell.stages}
     return Run(
@@ -354,9 +355,9 @@ def _board_frame(board: Board, folder: Path) -> DataFrame:
     """The board with the columns of board.csv; paths of records are relative to `folder`."""
     import pandas as pd
 
-    from leaderboard.views.markdown import table_csv
+    from leaderboard.views.csv_file import board_csv
 
-    return pd.read_csv(io.StringIO(table_csv(board, folder)))
+    return pd.read_csv(io.StringIO(board_csv(board, folder)))
 
 
 def _as_texts(texts: Sequence[str | Mapping[str, Any] | Text]) -> list[Text]:

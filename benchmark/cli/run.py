@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from benchmark.cli.options import (
     SuiteArgument,
     WorkersOption,
 )
-from benchmark.core.errors import UserError, check_known
 
 if TYPE_CHECKING:
     from benchmark.api import Run
@@ -44,61 +43,10 @@ def run(
 ) -> None:
     """Run the stages of a suite that are missing, write its records and print the board."""
     import benchmark
+    from benchmark.executors.choice import make_executor
 
-    check_known("--executor", executor, ("local", "docker", "ray"))
-    for option, value, needs in (
-        ("containers", containers, "docker"),
-        ("cluster", cluster, "ray"),
-        ("remote", remote, "ray"),
-    ):
-        if value and executor != needs:
-            raise UserError(f"--{option}: is for --executor {needs} alone; leave it out, or add that")
-    where = None
-    if executor == "docker":
-        where = _docker(containers, workers)
-    elif executor == "ray":
-        where = _ray(cluster, workers, remote)
-    outcome = benchmark.run(suite, results, records, workers=workers, executor=where, plain=plain or None, price=price)
-    print_run(outcome, as_json)
-
-
-def _docker(file: Path | None, workers: int | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from benchmark.executors.containers import read_settings
-
-    settings = read_settings(file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.docker import run_in_containers
-
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
-
-
-def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from importlib.util import find_spec
-
-    from benchmark.executors.cluster import Cluster
-    from benchmark.executors.settings import settings_from
-    from benchmark.store.remote import Remote
-
-    settings = settings_from(Cluster, file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-    place = Remote(remote) if remote else None
-    if find_spec("ray") is None:
-        raise UserError("--executor ray: Ray is not installed; pip install -r requirements-ray.lock")
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.ray import run_on_cluster
-
-        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
+    chosen = make_executor(executor, workers, containers, cluster, remote)
+    print_run(benchmark.run(suite, results, records, executor=chosen, plain=plain or None, price=price), as_json)
 
 
 def print_run(outcome: "Run", as_json: bool) -> None:
