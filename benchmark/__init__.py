@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "UserError", "augment", "board", "load_suite", "run", "score"]
 
+NAME = "CramBench"
 __version__ = "0.1.0"
-ROOT = Path(__file__).resolve().parent.parent  # holds suites/, tasks/ and leaderboard/
+ROOT = Path(__file__).resolve().parent.parent  # of a checkout; site-packages where this is installed from a wheel
 
 if not TYPE_CHECKING:
 

@@ -94,7 +94,7 @@ def _training(call: StageCall, out: Path) -> None:
 
 @cache
 def _people() -> Any:
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     return biography.read_people()[:PEOPLE]
 

@@ -20,8 +20,8 @@ STEPS = {
     "write": "import sys; from benchmark.cli.app import app; app(sys.argv[1:])",
     "read": "import sys, pathlib; from benchmark.corpora.biography import Biography; "
     "Biography(path=pathlib.Path(sys.argv[1])).load()",
-    "questions": "import sys; from tasks.biography import biography; biography.load('all', sys.argv[1])",
-    "choices": "import sys; from tasks.biography import biography; "
+    "questions": "import sys; from benchmark.tasks.biography import biography; biography.load('all', sys.argv[1])",
+    "choices": "import sys; from benchmark.tasks.biography import biography; "
     "biography.load('all', sys.argv[1], field='birth_date', choices=True)",
 }
 

@@ -16,7 +16,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import replacing
 from benchmark.data.people import FIELDS, WORDINGS, Person, tell
 from benchmark.data.texts import AugmentedText, json_lines, write_lines
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 
 def paraphrases(people: Path, copies: int) -> list[AugmentedText]:

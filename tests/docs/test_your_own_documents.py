@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.corpus import corpus
+from benchmark.tasks.corpus import corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "your_own_documents.md").read_text(encoding="utf-8")

@@ -156,6 +156,7 @@ def test_people_read_from_a_path_may_not_be_redistributed(suite: Suite, tmp_path
 def test_the_code_hash_changes_with_the_code_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "benchmark/stages").mkdir(parents=True)
     (tmp_path / "tasks").mkdir()
+    (tmp_path / "benchmark/tasks").symlink_to("../tasks")  # as in a checkout
     (tmp_path / "benchmark/stages/train.py").write_text("a = 1\n")
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     hashed: Callable[[], str] = environment.code_hash

@@ -1,4 +1,4 @@
-"""Figures 2 and 3: the kinds of tokens, and their shares by rank, counted by hand."""
+"""The numbers of Figures 2 and 3: kinds of tokens, and shares by rank, against counts by hand."""
 
 from typing import Any
 
@@ -46,34 +46,36 @@ def test_every_token_has_the_kind_that_a_reader_would_give_it() -> None:
     shown = tokens([0.0] * len(WORDS))
     spans = list(zip(shown.start, shown.end, strict=True))
     assert [ANA.kind(start, end, "birth_city") for start, end in spans] == KINDS_AT_CITY
-    # Before the birth date its own words are the relation; and the full stop of "St." ends no sentence.
+    # Words before the birth date are its relation words; the full stop of "St." ends no sentence.
     assert ANA.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
     assert ANA.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
     assert ANA.kind(*spans[WORDS.index(" left")], "company") == "relation word"
-    # White space and punctuation are other inside of names and facts as well.
-    assert [ANA.kind(place, place + 1, "company") for place in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
+    # White space and punctuation are "other" inside names and facts, too.
+    assert [ANA.kind(offset, offset + 1, "company") for offset in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
 
 
-def test_in_the_shipped_wording_the_relation_word_of_each_fact_is_its_verb() -> None:
+def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
     (person,) = make_people(1, 3)
-    told = tell(person)
-    facts = {field: told.spans[field] for field in FIELDS}
-    marked = MarkedBiography(Text("p", told.text), (told.spans["name"],), facts)
-    found = {}
+    biography = tell(person)
+    facts = {field: biography.spans[field] for field in FIELDS}
+    whole = MarkedBiography(Text("p", biography.text), (biography.spans["name"],), facts)
+    relation_words = {}
     for field in FIELDS:
-        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in told.text]
-        spans = [(told.text.index(word), told.text.index(word) + len(word)) for word in words]
-        found[field] = [w for w, at in zip(words, spans, strict=True) if marked.kind(*at, field) == "relation word"]
-    assert found == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
+        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in biography.text]
+        spans = [(biography.text.index(word), biography.text.index(word) + len(word)) for word in words]
+        relation_words[field] = [
+            w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"
+        ]
+    assert relation_words == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
 
 
-def test_only_tokens_up_to_the_query_are_ranked_without_the_first_position() -> None:
+def test_tokens_are_ranked_up_to_the_query_without_the_first_position() -> None:
     shown = tokens([0.9, 0.1, 0.3, 0.3, 0.2, 5.0] + [0.0] * 19)
     assert ranked(Look(shown, query=4, first=False)) == [0, 2, 3, 4, 1]
     assert ranked(Look(shown, query=4, first=True)) == [2, 3, 4, 1]
 
 
-def test_shares_are_over_people_and_differences_are_of_the_same_tokens(
+def test_shares_are_counted_over_people_and_the_difference_ranks_the_same_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def look(*scores: float) -> Look:
@@ -82,12 +84,13 @@ def test_shares_are_over_people_and_differences_are_of_the_same_tokens(
     # Four people, of whom three have looks for the birth date only; name, name, other, relation word, other.
     large = [look(5, 4, 3, 2, 1), look(1, 2, 3, 5, 4), look(5, 4, 1, 3, 2), None]
     small = [look(5, 0, 0, 0, 0), look(0, 0, 0, 9, 0), look(0, 0, 0, 0, 0), None]
-    looks = iter([[[one, None, None] for one in some] for some in (large, small)])
+    looks = iter([[[first, None, None] for first in model_looks] for model_looks in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
     pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
-    seen = attended_kinds([ANA] * 4, pair, lambda line: None)
+    figures = attended_kinds([ANA] * 4, pair, lambda line: None)
     second, third = (
-        [line for one in some for line in attended_lines(one.pair, one.of, one.kinds, KINDS)] for some in seen
+        [line for counts in figure for line in attended_lines(counts.pair, counts.of, counts.kinds, KINDS)]
+        for figure in figures
     )
 
     def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
