@@ -9,7 +9,8 @@ from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
 from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
-from benchmark.methods.dropout import TokenDropout, Unit, taken_out
+from benchmark.methods.dropout import TokenDropout
+from benchmark.methods.units import Unit, removable
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
 from benchmark.scoring.scores import contrast, shared_characters, tokens_of
@@ -155,9 +156,9 @@ def _with_numbers(
     """
     keep: list[float | None] = [None] * len(large.token)
     if isinstance(method, TokenDropout):
-        fates = method.fates(text, scored)
-        numbers = _unit_of_each_token(large, [unit for unit, _ in fates])
-        keep = [1.0 if number is None else 1 - fates[number][1] for number in numbers]
+        probabilities = method.unit_probabilities(text, scored)
+        numbers = _unit_of_each_token(large, [unit for unit, _ in probabilities])
+        keep = [1.0 if number is None else 1 - probabilities[number][1] for number in numbers]
     tokens = []
     for number, score in enumerate(large.score):
         contrasted = difference.score[number] if difference else None
@@ -179,12 +180,12 @@ def _copies(
 ) -> tuple[Copy, ...]:
     if not isinstance(method, TokenDropout):
         return tuple(Copy(text=copy) for copy in made)
-    fates = method.fates(text, scored)
-    units = [unit for unit, _ in fates]
+    probabilities = method.unit_probabilities(text, scored)
+    units = [unit for unit, _ in probabilities]
     numbers = _unit_of_each_token(large, units)
     copies = []
     for number, copy in enumerate(made, start=1):
-        dropped = taken_out(text.text, units, method.drawn(fates, stream(seed, text, number)))
+        dropped = removable(text.text, units, method.draw(probabilities, stream(seed, text, number)))
         copies.append(Copy(text=copy, kept=tuple(unit not in dropped for unit in numbers)))
     return tuple(copies)
 
