@@ -120,8 +120,8 @@ def test_a_killed_run_is_listed_as_killed_until_its_suite_runs_again(store: Stor
     assert not killed.alive
     said = status("--results", str(store.root.parent))
     assert said == (
-        f"trial (run {killed.name}, {killed.state.host}, process {process.pid}): killed; the stages under way are lost, "
-        "and the same command continues\n"
+        f"trial (run {killed.name}, {killed.state.host}, process {process.pid}): killed; the stages under way are "
+        "lost, and the same command continues\n"
     )
     remove_killed(store, "another")
     assert len(list_runs(store)[0]) == 1
