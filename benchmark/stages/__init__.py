@@ -3,7 +3,7 @@
 Beside them, `facts` counts which facts a method's copies keep, `curve` evaluates checkpoints, and `retain` measures
 retention: the model before and after training on what a suite lists there. A stage's `run` reads `call.params` and the
 folders of `inputs`, and writes its files to `out`. Its version (`store.versions`) is part of every key: raise it when
-the same inputs give another result. The stages in `GO_ON` also get a folder `begun` to resume from, and return the
+the same inputs give another result. The stages in `RESUMABLE` also get a folder `begun` to resume from, and return the
 seconds spent before the interruption. How a stage computes its result belongs to the room of its subject.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmark.core.environment import Cost, environment
 from benchmark.core.progress import Progress
 from benchmark.store.artifacts import StageCall, Store
-from benchmark.store.versions import GO_ON
+from benchmark.store.versions import RESUMABLE
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:
@@ -36,7 +36,7 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
         on_gpu = call.params.get("device") == "cuda"
         reset_peak_memory(on_gpu)
         seconds_before = 0.0
-        if call.stage in GO_ON:
+        if call.stage in RESUMABLE:
             seconds_before = stage.run(call, inputs, out, progress, store.begun(call))
         else:
             stage.run(call, inputs, out, progress)

@@ -10,7 +10,8 @@ from benchmark.corpora import make_task
 from benchmark.evaluation.asking import ask
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS, Scores
+from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS
+from benchmark.records.scores import Scores
 from benchmark.store.artifacts import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"

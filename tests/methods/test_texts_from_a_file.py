@@ -57,7 +57,7 @@ def test_the_output_of_augment_can_be_read_without_its_originals(tmp_path: Path)
         (LINES + '{"id": "a", "text": " "}', r'copies\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '{"id": 1, "text": "x"}', r'copies\.jsonl:9: each line needs "id" and a non-empty "text"'),
         (LINES + '["a", "x"]', r"copies\.jsonl:9: expected a JSON object"),
-        (LINES + '{"id": "a", "text": "\\ud800"}', r"copies\.jsonl:9: .* is no character"),
+        (LINES + '{"id": "a", "text": "\\ud800"}', r"copies\.jsonl:9: .* is not a character"),
         (LINES, r"copies\.jsonl:6: id 'a' has 2 of 3 copies; add lines or lower copies"),
         ('{"id": "b", "text": "x"}\n' * 3, r"copies\.jsonl: id 'a' has 0 of 3 copies; add lines or lower copies"),
         ("\n", r"copies\.jsonl: holds no copy"),

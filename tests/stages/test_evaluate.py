@@ -14,7 +14,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import as_lines, make_people
+from benchmark.data.people import make_people, people_lines
 from benchmark.evaluation import asking
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
@@ -218,13 +218,13 @@ def test_prompts_are_checked_in_batches_and_none_is_skipped(monkeypatch: pytest.
 
 def test_questions_on_data_that_changed_since_the_plan_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "people.jsonl"
-    file.write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
+    file.write_text("".join(people_lines(make_people(4, 5))), encoding="utf-8")
     task = Biography(path=file)
     corpus = task.load()
     params = {"data": corpus.data_hash, "definition": corpus.definition_hash}
     call = StageCall("evaluate", 1, params, {}, {"entry": task.model_dump(mode="json")})
     evaluate.check_questions(call)
-    file.write_text("".join(as_lines(make_people(4, 6))), encoding="utf-8")
+    file.write_text("".join(people_lines(make_people(4, 6))), encoding="utf-8")
     with pytest.raises(UserError, match="task biography: its data or definition changed while the suite ran"):
         evaluate.check_questions(call)
 

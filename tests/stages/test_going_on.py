@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.stages import do
 from benchmark.store.artifacts import Store
-from benchmark.store.versions import GO_ON, VERSIONS
+from benchmark.store.versions import RESUMABLE, VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.training import checkpoints
 from tests.tiny import make_tiny_model, tiny_suite
@@ -48,4 +48,4 @@ def seal_with(file: Path, **info: float) -> None:
 
 def test_exactly_the_stages_that_can_resume_get_a_folder_to_resume_from() -> None:
     able = {name for name in VERSIONS if "begun" in signature(import_module(f"benchmark.stages.{name}").run).parameters}
-    assert able == GO_ON
+    assert able == RESUMABLE

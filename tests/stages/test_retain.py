@@ -264,8 +264,8 @@ def test_a_text_changed_since_the_plan_is_refused(tiny: Path, lake: dict[str, An
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "is empty; give a file with text in it"),
-        (b" \n\n", "is empty; give a file with text in it"),
+        (b"", "is empty; give a file with text"),
+        (b" \n\n", "is empty; give a file with text"),
         ("Größe".encode("latin-1"), "not UTF-8 at byte 2; convert it first"),
         (None, "No such file or directory; give the path of a text file"),
     ],
@@ -307,7 +307,7 @@ def test_the_rows_of_a_hub_data_set_are_one_text_at_one_commit(hub: list[Any]) -
 def test_a_missing_column_or_one_without_text_is_refused(hub: list[Any]) -> None:
     with pytest.raises(UserError, match=r"has no column 'txt'; did you mean 'text'\? known: number, text$"):
         HubText(name="x", dataset="a/b", column="txt").words()
-    with pytest.raises(UserError, match=r"^retention x: column 'number' of 'a/b' is not all text$"):
+    with pytest.raises(UserError, match=r"^retention x: column 'number' of 'a/b' is not text; give another$"):
         HubText(name="x", dataset="a/b", column="number").words()
 
 
@@ -336,7 +336,7 @@ def test_a_hub_that_cannot_be_reached_gives_a_one_line_error(tmp_path: Path, mon
     with pytest.raises(UserError) as error:
         HubText(name="x", dataset="a/b").pinned()
     assert str(error.value) == (
-        "retention x: data set 'a/b': the hub did not give it (ConnectionError: HF_HUB_OFFLINE is set); "
+        "retention x: data set 'a/b': cannot be loaded from the hub (ConnectionError: HF_HUB_OFFLINE is set); "
         "check its name, config, split and the network, or give a file under text"
     )
 
@@ -348,5 +348,5 @@ def test_a_data_set_that_cannot_be_loaded_gives_a_one_line_error(monkeypatch: py
         raise ConnectionError("Couldn't reach\nthe hub")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(UserError, match=r"the hub did not give it \(ConnectionError: Couldn't reach the hub\); check"):
+    with pytest.raises(UserError, match=r"cannot be loaded from the hub \(ConnectionError: Couldn't reach the hub"):
         HubText(name="x", dataset="a/b", revision=COMMIT).words()
