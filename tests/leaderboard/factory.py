@@ -79,10 +79,10 @@ def write_record(
     content["answers"] = {"file": answers.name, "sha256": file_hash(answers), "rows": len(rows)}
     for key, value in changes.items():
         *path, last = key.split("__")
-        place = content
+        target = content
         for part in path:
-            place = place[part]
-        place[last] = value
+            target = target[part]
+        target[last] = value
     record = Record.model_validate(content)
     sealed = record.model_copy(update={"sha256": record.body_hash()})
     (folder / f"{name}.json").write_text(sealed.model_dump_json(indent=1), encoding="utf-8")
@@ -129,9 +129,9 @@ def _scores(rows: list[dict[str, Any]]) -> Scores:
             if row[metric] is not None:
                 values.setdefault((row["task"], str(row["shots"]), row["half"], metric), []).append(row[metric])
     scores: Scores = {}
-    for (task, shots, half, metric), some in values.items():
+    for (task, shots, half, metric), numbers in values.items():
         means = scores.setdefault(task, {}).setdefault(shots, {}).setdefault(half, {})
-        means[metric] = round(float(np.mean(some)), 6)
+        means[metric] = round(float(np.mean(numbers)), 6)
     return scores
 
 

@@ -55,8 +55,8 @@ def test_building_twice_gives_the_same_bytes_and_passes_the_check(house: Path) -
     build_in(house)
     assert contents(house) == first
     assert check_in(house) == []
-    there = sorted(path.name for path in (house / "leaderboard").iterdir())
-    assert there == ["README.md", "board.csv", "index.html", "results"]
+    names = sorted(path.name for path in (house / "leaderboard").iterdir())
+    assert names == ["README.md", "board.csv", "index.html", "results"]
 
 
 def test_the_board_does_not_depend_on_the_folder_of_the_project(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

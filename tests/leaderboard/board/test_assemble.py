@@ -83,7 +83,7 @@ def _curve(*values: float) -> list[dict[str, Any]]:
         {"biography_major": {"0": {"test": {"exact_match": value}, "development": {"exact_match": 1.0}}}}
         for value in values
     ]
-    return [{"steps": 100 * (place + 1), "scores": told} for place, told in enumerate(scores)]
+    return [{"steps": 100 * (index + 1), "scores": point} for index, point in enumerate(scores)]
 
 
 def test_a_curve_is_the_mean_over_seeds_and_ends_with_the_last_step(tmp_path: Path) -> None:
@@ -197,9 +197,14 @@ def test_the_difference_is_to_plain_matched_over_the_seeds_of_both(tmp_path: Pat
     for seed in (2, 3):
         write_record(tmp_path, "random_dropout", seed=seed, grade=right)
     dropout, plain = only_table(tmp_path).rows
-    told = dropout.to_baseline
-    assert told is not None
-    assert (told.interval.mean, told.seeds, told.other, told.verdict) == (1.0, (2,), "plain_matched", "above")
+    difference = dropout.to_baseline
+    assert difference is not None
+    assert (difference.interval.mean, difference.seeds, difference.other, difference.verdict) == (
+        1.0,
+        (2,),
+        "plain_matched",
+        "above",
+    )
     assert plain.to_baseline is None
 
 
@@ -240,7 +245,7 @@ def test_the_alpha_of_released_random_is_the_probability_of_keeping(tmp_path: Pa
 def test_retention_by_different_metrics_is_not_averaged(tmp_path: Path) -> None:
     write_record(tmp_path, "plain", retention={"words": retention(0.1)})
     write_record(tmp_path, "plain_matched", retention={"words": {**retention(0.2), "metric": "bits_per_byte"}})
-    assert {row.method: [one.mean for one in row.retention.values()] for row in only_table(tmp_path).rows} == {
+    assert {row.method: [change.mean for change in row.retention.values()] for row in only_table(tmp_path).rows} == {
         "plain": [0.1],
         "plain_matched": [0.2],
     }

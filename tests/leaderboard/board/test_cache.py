@@ -22,10 +22,10 @@ def kept_with_another_title(file: Path) -> None:
 
 
 def test_the_cached_board_equals_the_built_board(tmp_path: Path) -> None:
-    found = load_records(ROOT / "leaderboard/results/every_method")
-    built = build_board(found)
-    assert cached_board(found, tmp_path / "board.json") == built
-    assert cached_board(found, tmp_path / "board.json") == built
+    records = load_records(ROOT / "leaderboard/results/every_method")
+    built = build_board(records)
+    assert cached_board(records, tmp_path / "board.json") == built
+    assert cached_board(records, tmp_path / "board.json") == built
 
 
 def test_the_cache_is_valid_as_long_as_records_and_code_are_the_same(
@@ -65,5 +65,5 @@ def test_an_unreadable_cache_is_replaced(tmp_path: Path, content: str) -> None:
 def test_a_cache_folder_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     write_record(tmp_path / "records")
     (tmp_path / "file").touch()
-    found = load_records(tmp_path / "records")
-    assert cached_board(found, tmp_path / "file" / "board.json") == build_board(found)
+    records = load_records(tmp_path / "records")
+    assert cached_board(records, tmp_path / "file" / "board.json") == build_board(records)

@@ -37,7 +37,7 @@ def test_a_row_has_the_exact_match_of_every_bin_over_seeds_and_the_test_half(tmp
         write_record(tmp_path, seed=seed, grade=near_is_right, distance=far, people=6)
     (row,) = only_table(tmp_path).rows
     # Six people of the test half, two distances to each field: ten distances of three questions each, in six bins.
-    assert [(one.low, one.high) for one in row.by_distance] == [
+    assert [(distance.low, distance.high) for distance in row.by_distance] == [
         (0, 1),
         (10, 10),
         (11, 20),
@@ -45,9 +45,9 @@ def test_a_row_has_the_exact_match_of_every_bin_over_seeds_and_the_test_half(tmp
         (31, 31),
         (40, 41),
     ]
-    assert [one.questions for one in row.by_distance] == [6, 3, 6, 6, 3, 6]
+    assert [distance.questions for distance in row.by_distance] == [6, 3, 6, 6, 3, 6]
     # The third field, at 20 and 21, is right under seed 1 alone.
-    assert [one.score.mean for one in row.by_distance] == pytest.approx([1, 1, 0.75, 0.25, 0, 0])
+    assert [distance.score.mean for distance in row.by_distance] == pytest.approx([1, 1, 0.75, 0.25, 0, 0])
     # In the order of their names, p10 p11 p6 p7 p8 p9: the odd are asked at 21, the even at 30, where all were wrong.
     assert row.by_distance[3].score == mean_interval([[0, 1, 0, 1, 0, 1], [0] * 6])
 
@@ -57,12 +57,12 @@ def test_rows_of_a_table_share_bins_and_records_without_distances_use_those_of_o
 ) -> None:
     write_record(tmp_path, "plain", distance=far, grade=near_is_right)
     write_record(tmp_path, "plain_matched", grade=lambda field, person, seed: 1.0)
-    told, silent = sorted(only_table(tmp_path).rows, key=lambda row: row.method)
-    assert [(one.low, one.high, one.questions) for one in told.by_distance] == [
-        (one.low, one.high, one.questions) for one in silent.by_distance
+    complete, incomplete = sorted(only_table(tmp_path).rows, key=lambda row: row.method)
+    assert [(distance.low, distance.high, distance.questions) for distance in complete.by_distance] == [
+        (distance.low, distance.high, distance.questions) for distance in incomplete.by_distance
     ]
-    assert {one.score.mean for one in silent.by_distance} == {1.0}
-    assert told.by_distance[-1].score.mean == 0.0
+    assert {distance.score.mean for distance in incomplete.by_distance} == {1.0}
+    assert complete.by_distance[-1].score.mean == 0.0
 
 
 def test_a_table_without_recorded_distances_has_no_bins(tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_a_table_without_recorded_distances_has_no_bins(tmp_path: Path) -> None:
 def test_a_question_of_unknown_distance_is_in_no_bin(tmp_path: Path) -> None:
     write_record(tmp_path, people=6, distance=lambda field, person: None if field == "major" else 5)
     (row,) = only_table(tmp_path).rows
-    assert [(one.low, one.high, one.questions) for one in row.by_distance] == [(5, 5, 24)]
+    assert [(distance.low, distance.high, distance.questions) for distance in row.by_distance] == [(5, 5, 24)]

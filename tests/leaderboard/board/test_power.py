@@ -37,15 +37,17 @@ def test_power_is_how_often_the_test_detects_a_difference(seeds: int, subjects: 
     rng, runs = np.random.default_rng(4), 1500
     deviations = (PARTS.of_seeds or 0) ** 0.5, PARTS.of_subjects**0.5, PARTS.of_both**0.5
     made = (effects(difference + table_of(rng, seeds, subjects, deviations)).spread() for _ in range(runs))
-    measured = sum((paired_p(one) or 0) < 0.05 for one in made) / runs
+    measured = sum((paired_p(spread) or 0) < 0.05 for spread in made) / runs
     assert power(PARTS, difference, seeds, subjects) == pytest.approx(measured, abs=0.05)
 
 
 def test_components_are_estimated_from_mean_squares() -> None:
     rng = np.random.default_rng(5)
-    found = [components(effects(table_of(rng, 5, 20, (0.5, 1.0, 0.8))).spread()) for _ in range(1000)]
+    estimates = [components(effects(table_of(rng, 5, 20, (0.5, 1.0, 0.8))).spread()) for _ in range(1000)]
     truth = {"of_seeds": 0.25, "of_subjects": 1.0, "of_both": 0.64}
-    assert {key: np.mean([getattr(one, key) for one in found]) for key in truth} == pytest.approx(truth, rel=0.08)
+    assert {key: np.mean([getattr(estimate, key) for estimate in estimates]) for key in truth} == pytest.approx(
+        truth, rel=0.08
+    )
 
 
 def test_the_smallest_difference_is_detected_in_four_of_five_cases() -> None:

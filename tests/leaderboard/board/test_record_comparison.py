@@ -78,8 +78,8 @@ def test_the_source_of_weights_and_the_suite_do_not_make_records_incomparable(tm
 
 def test_control_characters_in_values_are_not_printed(tmp_path: Path) -> None:
     a = write_record(tmp_path)
-    told = {"\x1b]0;owned\x07": "\x9b31m\u202e"}
-    b = write_record(tmp_path, "random_dropout", method__parameters=told)
+    parameters = {"\x1b]0;owned\x07": "\x9b31m\u202e"}
+    b = write_record(tmp_path, "random_dropout", method__parameters=parameters)
     result = CliRunner().invoke(leaderboard_app, ["compare", str(a), str(b)])
     assert result.exit_code == 0 and "random_dropout" in result.output
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(result.output)

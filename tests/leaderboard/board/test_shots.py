@@ -67,8 +67,8 @@ def test_rows_are_also_compared_in_the_other_ways_of_asking(tmp_path: Path) -> N
         )
     rows = {row.method: row for row in only_table(tmp_path).rows}
     assert rows["plain_matched"].also == {}
-    told = {way: difference.interval.mean for way, difference in rows["random_dropout"].also.items()}
-    assert told == pytest.approx(
+    means = {way: difference.interval.mean for way, difference in rows["random_dropout"].also.items()}
+    assert means == pytest.approx(
         {
             "exact_match, 0 shots": -1.0,
             "exact_match, 5 shots": 1.0,
@@ -98,7 +98,7 @@ def test_a_reference_is_in_the_tables_of_its_model_and_questions_alone(tmp_path:
     with_them = [table for table in tables.values() if table.references]
     assert {table.model for table in with_them} == {"tiny-large"} and len(with_them) == 2
     for table in with_them:
-        assert {one.label: one.scores["exact_match"].mean for one in table.references} == {
+        assert {reference.label: reference.scores["exact_match"].mean for reference in table.references} == {
             "untouched": 1 / 8,
             "open_book": 7 / 8,
         }

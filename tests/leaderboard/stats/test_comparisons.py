@@ -56,14 +56,16 @@ def test_without_random_dropout_or_a_shared_seed_there_is_no_comparison(tmp_path
 
 def test_p_values_are_adjusted_for_the_number_of_rows_compared_with_the_same_row(tmp_path: Path) -> None:
     write_record(tmp_path, grade=by_chance(0.4, 0), people=30)
-    for place, rate in enumerate((0.45, 0.55, 0.6), start=1):
-        write_record(tmp_path, f"m{place}", grade=by_chance(rate, place), people=30)
+    for number, rate in enumerate((0.45, 0.55, 0.6), start=1):
+        write_record(tmp_path, f"m{number}", grade=by_chance(rate, number), people=30)
     against = [row.to_baseline for row in rows_of(tmp_path).values() if row.to_baseline]
-    alone = sorted(one.p for one in against if one.p is not None)
+    alone = sorted(difference.p for difference in against if difference.p is not None)
     assert len(set(alone)) == 3
     first, second = min(1, 3 * alone[0]), min(1, 2 * alone[1])
     expected = [first, max(first, second), max(first, second, alone[2])]
-    assert sorted(one.p_adjusted for one in against if one.p_adjusted is not None) == pytest.approx(expected, abs=1e-8)
+    assert sorted(
+        difference.p_adjusted for difference in against if difference.p_adjusted is not None
+    ) == pytest.approx(expected, abs=1e-8)
 
 
 def test_the_p_value_is_computed_from_the_answers_of_the_test_half(tmp_path: Path) -> None:
@@ -71,9 +73,9 @@ def test_the_p_value_is_computed_from_the_answers_of_the_test_half(tmp_path: Pat
     write_record(tmp_path, "eda", grade=by_chance(0.5, 2), people=30)
     fields = ("birth_date", "birth_city", "university", "major", "company")
     sums = [[sum(by_chance(*g)(f, p, 1) for f in fields) for p in range(30, 60)] for g in ((0.5, 2), (0.3, 1))]
-    told = rows_of(tmp_path)["eda"].to_baseline
-    assert told and told.p == pytest.approx(stats.ttest_rel(*sums).pvalue, abs=1e-8)
-    assert told.p_adjusted == told.p
+    difference = rows_of(tmp_path)["eda"].to_baseline
+    assert difference and difference.p == pytest.approx(stats.ttest_rel(*sums).pvalue, abs=1e-8)
+    assert difference.p_adjusted == difference.p
 
 
 def test_equal_means_share_a_rank_and_the_next_rank_is_skipped(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from leaderboard.stats.variance import effects
 
 
 def half_width(values: np.ndarray, **options: object) -> float:
-    found = mean_interval(values, **options)  # type: ignore[arg-type]
-    return (found.high - found.low) / 2
+    interval = mean_interval(values, **options)  # type: ignore[arg-type]
+    return (interval.high - interval.low) / 2
 
 
 def test_the_mean_weights_all_questions_equally_whatever_their_subject() -> None:
@@ -33,13 +33,13 @@ def test_all_wrong_or_all_right_gives_the_exact_binomial_bound_over_subjects(sub
 
 def test_equal_values_between_the_bounds_have_an_interval_to_both_sides() -> None:
     few = stats.binomtest(0, 7).proportion_ci(method="exact").high
-    found = mean_interval(np.full((3, 7), 0.25 * 3), 3)
-    assert (found.low, found.high) == pytest.approx((0.25 * (1 - few), 0.25 + 0.75 * few), abs=1e-8)
+    interval = mean_interval(np.full((3, 7), 0.25 * 3), 3)
+    assert (interval.low, interval.high) == pytest.approx((0.25 * (1 - few), 0.25 + 0.75 * few), abs=1e-8)
 
 
 def test_equal_values_without_bounds_give_an_interval_without_width() -> None:
-    found = mean_interval(np.full((3, 7), 2.5), bounds=None)
-    assert (found.mean, found.low, found.high) == (2.5, 2.5, 2.5)
+    interval = mean_interval(np.full((3, 7), 2.5), bounds=None)
+    assert (interval.mean, interval.low, interval.high) == (2.5, 2.5, 2.5)
 
 
 def test_draws_follow_the_distribution_of_all_resamples_with_one_seed_and_subject_fewer() -> None:
@@ -103,15 +103,15 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.98])
 def test_the_ends_stay_within_the_bounds_however_different_two_seeds_are(rate: float) -> None:
     right = np.random.default_rng(7).binomial(5, [[rate] * 20, [rate / 3] * 20]).astype(float)
-    found = mean_interval(right, 5)
-    assert 0 <= found.low < found.mean < found.high <= 1
+    interval = mean_interval(right, 5)
+    assert 0 <= interval.low < interval.mean < interval.high <= 1
 
 
 def test_the_interval_of_wrong_answers_mirrors_that_of_right_answers() -> None:
     right = np.random.default_rng(8).binomial(5, 0.2, size=(3, 30)).astype(float)
-    one, other = mean_interval(right, 5), mean_interval(5 - right, 5)
-    assert (1 - one.high, 1 - one.low) == pytest.approx((other.low, other.high), abs=1e-8)
-    assert one.high - one.mean > one.mean - one.low
+    of_right, of_wrong = mean_interval(right, 5), mean_interval(5 - right, 5)
+    assert (1 - of_right.high, 1 - of_right.low) == pytest.approx((of_wrong.low, of_wrong.high), abs=1e-8)
+    assert of_right.high - of_right.mean > of_right.mean - of_right.low
 
 
 def test_equal_tables_give_equal_intervals_and_another_random_stream_gives_another() -> None:

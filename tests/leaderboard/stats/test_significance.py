@@ -27,10 +27,10 @@ def quasi_f(rows: list[list[float]]) -> float:
     mean = sum(map(sum, rows)) / (seeds * subjects)
     by_seed = [sum(row) / subjects for row in rows]
     by_subject = [sum(column) / seeds for column in zip(*rows, strict=True)]
-    a = subjects * sum((one - mean) ** 2 for one in by_seed) / (seeds - 1)
-    b = seeds * sum((one - mean) ** 2 for one in by_subject) / (subjects - 1)
+    a = subjects * sum((value - mean) ** 2 for value in by_seed) / (seeds - 1)
+    b = seeds * sum((value - mean) ** 2 for value in by_subject) / (subjects - 1)
     rest = [rows[s][p] - by_seed[s] - by_subject[p] + mean for s in range(seeds) for p in range(subjects)]
-    r = sum(one**2 for one in rest) / ((seeds - 1) * (subjects - 1))
+    r = sum(value**2 for value in rest) / ((seeds - 1) * (subjects - 1))
     total = max(a + b - r, a, b)
     freedom = total**2 / (a**2 / (seeds - 1) + b**2 / (subjects - 1) + r**2 / ((seeds - 1) * (subjects - 1)))
     return float(2 * stats.t.sf(abs(mean) / (total / (seeds * subjects)) ** 0.5, freedom))

@@ -54,8 +54,8 @@ def test_one_entry_adds_a_column_to_every_view(tmp_path: Path, monkeypatch: pyte
     board = board_of(tmp_path)
     page = markdown_page(board, tmp_path)
     header, _, row = [line.split("|") for line in page.split("\n") if line.startswith("|")][:3]
-    place = [cell.strip() for cell in header].index("Passes")
-    assert row[place].strip() == "10.0"
+    index = [cell.strip() for cell in header].index("Passes")
+    assert row[index].strip() == "10.0"
     output = io.StringIO()
     print_board(board, Console(file=output, width=100))
     assert "passes" in output.getvalue() and "10.0" in output.getvalue()

@@ -37,8 +37,8 @@ def records(tmp_path: Path) -> Path:
     write_record(folder, "untouched", seed=0, grade=wrong, training=None, pair=None)
     for seed in (1, 2):
         write_record(folder, seed=seed, retention={"words": retention(1.5)}, curve=curve)
-        told = {"alpha": 0.6, "note": "ä \x1b"}
-        write_record(folder, FORMULA, seed=seed, name=f"formula-{seed}", method__parameters=told)
+        parameters = {"alpha": 0.6, "note": "ä \x1b"}
+        write_record(folder, FORMULA, seed=seed, name=f"formula-{seed}", method__parameters=parameters)
     return folder
 
 
@@ -107,8 +107,8 @@ def test_the_exported_board_has_the_rows_of_the_board(records: Path, tmp_path: P
     board = [row for table in build_board(load_records(records)).tables for row in table.rows]
     assert [row["label"] for row in rows] == [row.label for row in board]
     for row, expected in zip(rows, board, strict=True):
-        told = (row["exact_match"], row["exact_match_low"], row["exact_match_high"])
-        assert told == (expected.headline.mean, expected.headline.low, expected.headline.high)
+        interval = (row["exact_match"], row["exact_match_low"], row["exact_match_high"])
+        assert interval == (expected.headline.mean, expected.headline.low, expected.headline.high)
         assert json.loads(row["seeds"]) == list(expected.seeds)
         assert {records / file for file in json.loads(row["files"])} == set(expected.files)
 
@@ -163,8 +163,8 @@ def test_the_commands_of_the_export_page_run(records: Path, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     for line in lines:
         assert CliRunner().invoke(leaderboard_app, line.split()).exit_code == 0
-    told = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
-    assert told == {path.stem for path in Path("out/csv").iterdir()} == set(TABLES)
+    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert listed == {path.stem for path in Path("out/csv").iterdir()} == set(TABLES)
 
 
 # --- lm-eval's layout
@@ -197,13 +197,13 @@ def test_lm_eval_results_are_the_means_of_the_test_half_with_standard_errors(tmp
 def test_lm_eval_samples_are_the_test_half_s_questions(tmp_path: Path) -> None:
     write_record(tmp_path / "results", grade=half_right, name="one")
     file, results = lm_eval_files(tmp_path / "results", tmp_path / "out")
-    for task, told in results["results"].items():
+    for task, means in results["results"].items():
         lines = file.with_name(f"samples_{task}_2025-01-01T00-00-00.000000.jsonl").read_text("utf-8").splitlines()
         samples = [json.loads(line) for line in lines]
-        assert len(samples) == told["sample_len"] == results["n-samples"][task]["original"] == 8
+        assert len(samples) == means["sample_len"] == results["n-samples"][task]["original"] == 8
         assert {sample["doc"]["half"] for sample in samples} == {"test"}
         for metric in samples[0]["metrics"]:
-            assert sum(sample[metric] for sample in samples) / 8 == pytest.approx(told[f"{metric},none"])
+            assert sum(sample[metric] for sample in samples) / 8 == pytest.approx(means[f"{metric},none"])
 
 
 def test_a_task_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
@@ -227,15 +227,17 @@ def test_the_layout_is_that_of_a_stock_run(tmp_path: Path) -> None:
     file, ours = lm_eval_files(tmp_path / "results", tmp_path / "out")
     stock_file = min((tmp_path / "stock").rglob("results_*.json"))
     stock = json.loads(stock_file.read_text(encoding="utf-8"))
-    told = set(stock) - {"pretty_env_info"} - {key for key in stock if key.startswith(("tokenizer_", "eot", "max_len"))}
-    assert told - {"groups"} <= set(ours)
+    expected = (
+        set(stock) - {"pretty_env_info"} - {key for key in stock if key.startswith(("tokenizer_", "eot", "max_len"))}
+    )
+    assert expected - {"groups"} <= set(ours)
     for task in stock["results"]:
         assert stock["results"][task].keys() == ours["results"][task].keys()
     assert stock["n-samples"]["biography_company"].keys() == ours["n-samples"]["biography_company"].keys()
     for task in ("biography_company", "biography_company_choice"):
         theirs, mine = (
-            json.loads(min(one.parent.glob(f"samples_{task}_2*")).read_text("utf-8").splitlines()[0])
-            for one in (stock_file, file)
+            json.loads(min(path.parent.glob(f"samples_{task}_2*")).read_text("utf-8").splitlines()[0])
+            for path in (stock_file, file)
         )
         assert theirs.keys() == mine.keys()
     # lm-eval's own readers of these files

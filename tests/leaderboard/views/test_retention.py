@@ -33,14 +33,16 @@ def test_retention_is_the_mean_over_seeds_with_an_interval(tmp_path: Path) -> No
     # Student's interval: a standard error of √(7 / 3), and the 97.5% quantile of two degrees of freedom, 4.303.
     assert (change_of.low, change_of.high) == pytest.approx((3 - 6.572, 3 + 6.572), abs=0.15)
     low, high = float(change_of.low or 0), float(change_of.high or 0)
-    assert [(one.label, one.metric, one.before) for one in table.held_out] == [("words", "perplexity", 20.0)]
+    assert [(held_out.label, held_out.metric, held_out.before) for held_out in table.held_out] == [
+        ("words", "perplexity", 20.0)
+    ]
     text = markdown_page(board_of(tmp_path), tmp_path)
     assert "words (perplexity, untouched 20.000)" in text
     assert f"| **plain_matched** | +3.000 [{low:+.3f}, {high:+.3f}] |" in text
     assert f"+3.000 [{low:+.3f}, {high:+.3f}]" in in_terminal(tmp_path)
     (line,) = lines_of(tmp_path)
-    told = {name: value for name, value in line.items() if name.startswith("forgetting")}
-    assert told == {
+    cells = {name: value for name, value in line.items() if name.startswith("forgetting")}
+    assert cells == {
         "forgetting_words_perplexity": "3.0",
         "forgetting_words_perplexity_low": str(round(low, 6)),
         "forgetting_words_perplexity_high": str(round(high, 6)),
