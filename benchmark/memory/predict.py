@@ -253,10 +253,10 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
 
 
 def _read_once(rows: int, common: int) -> int:
-    """Tokens that are not read in every row, since all begin with them (`Answering._begin`)."""
-    from benchmark.evaluation.model import PASS
+    """Tokens that are not read in every row, since all begin with them (`SharedPrefixLM._prefix_of`)."""
+    from benchmark.evaluation.shared_prefix_lm import TOKENS_PER_PASS
 
-    return common if common * rows > common + PASS else 0
+    return common if common * rows > common + TOKENS_PER_PASS else 0
 
 
 def _retain(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:

@@ -89,7 +89,7 @@ def score_texts(
     """
     import torch
 
-    from benchmark.models.behaviour import bears_padding
+    from benchmark.models.forward_checks import padding_is_harmless
     from benchmark.models.loading import context_of
     from benchmark.scoring.attention import ReceivedAttention
     from benchmark.scoring.losses import TokenLosses
@@ -105,7 +105,7 @@ def score_texts(
     was_training = decoder.training
     decoder.eval()
     try:
-        padded = bears_padding(model)
+        padded = padding_is_harmless(model)
         with torch.inference_mode(), reader:
             for batch in batches([len(one.ids) for one in encoded], tokens_per_batch, padded):
                 ids, mask = _padded([encoded[place].ids for place in batch])

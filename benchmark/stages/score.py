@@ -18,7 +18,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """Write scores.parquet from the input "corpus", and told.json: the prefix, and what was done in another way."""
     import torch
 
-    from benchmark.models.behaviour import ALONE, bears_padding
+    from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
 
     params = call.params
     torch.set_num_threads(params["threads"])
@@ -38,6 +38,6 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     write_scores(out / SCORES, scores)
     told = {
         "prefix": prefix_for(tokenizer, params["prefix"]),
-        "notes": [] if bears_padding(model) else [ALONE],
+        "notes": [] if padding_is_harmless(model) else [PADDING_NOTE],
     }
     (out / TOLD).write_text(json.dumps(told, indent=1))

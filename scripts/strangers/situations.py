@@ -232,7 +232,7 @@ def situations() -> Iterator[Situation]:
         lambda f: adapted(
             f, lambda a: rename_adapter_weights(a, lambda n: n.replace("model.model", "model._orig_mod"))
         ),
-        "has no place for 56 of its weights",
+        "has no use for 56 of its weights",
     )
     yield Situation(
         5,
@@ -247,7 +247,7 @@ def situations() -> Iterator[Situation]:
         7,
         "GGUF with rope.scaling of a kind transformers lacks",
         lambda f: gguf(f, extra=lambda w: w.add_string("llama.rope.scaling.type", "longrope")),
-        "makes no use of llama.rope.scaling.type = longrope",
+        "ignores llama.rope.scaling.type = longrope",
     )
     yield Situation(8, "an encoder as model", _encoder, "bert is no causal language model")
     yield Situation(9, "adapter with adaptation: full", adapted, right)
@@ -298,7 +298,7 @@ def further() -> Iterator[Situation]:
         23,
         "tokenizer_class overrides the splits of tokenizer.json",
         lambda f: changed(f, lambda m: change(m / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")),
-        "take tokenizer_class out",
+        "delete tokenizer_class",
         "huggingface/transformers#45920",
     )
     yield Situation(
@@ -315,7 +315,7 @@ def further() -> Iterator[Situation]:
         26,
         "shards and a stale model.safetensors",
         lambda f: changed(f, _two_sets),
-        "take away the set",
+        "delete the set",
         "Blaizzy/mlx-vlm#1464",
     )
     yield Situation(

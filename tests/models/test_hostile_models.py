@@ -155,9 +155,9 @@ def test_a_configuration_of_wild_values_is_refused_in_one_line(folder: Path, fie
     refused(folder, load)
 
 
-def test_no_layer_is_made_up_where_the_weights_lack_it(folder: Path) -> None:
+def test_a_layer_that_the_weights_lack_is_refused_and_not_made_up(folder: Path) -> None:
     change(folder / "config.json", num_hidden_layers=3)
-    assert "its weights lack" in refused(folder, load)
+    assert "its weight files lack" in refused(folder, load)
 
 
 @pytest.mark.parametrize(

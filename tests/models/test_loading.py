@@ -285,7 +285,7 @@ def test_an_adapter_is_merged_into_its_base_before_layers_are_left_out(folder: P
 def test_an_adapter_of_another_model_is_one_line(folder: Path, adapter: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["no_such_module"]}))
-    with pytest.raises(UserError, match=r"^adapter .*: does not go with model ") as error:
+    with pytest.raises(UserError, match=r"^adapter .*: does not fit model ") as error:
         load_model(ModelSpec(model=str(folder), adapter=str(adapter)), "cpu")
     assert "\n" not in str(error.value)
 

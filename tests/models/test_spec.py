@@ -176,7 +176,7 @@ def test_an_adapter_that_is_not_there_or_is_pickled_is_one_line(folder: Path, ad
     with pytest.raises(UserError, match=r"^adapter '/nowhere': no such folder"):
         ModelSpec(model=str(folder), adapter="/nowhere").fingerprint()
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
-    with pytest.raises(UserError, match=r"no adapter_model.safetensors in it; give a folder that peft saved"):
+    with pytest.raises(UserError, match=r"has no adapter_model.safetensors; give a folder that peft saved"):
         ModelSpec(model=str(folder), adapter=str(adapter)).fingerprint()
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText, Text
-from benchmark.models.behaviour import bears_padding
+from benchmark.models.forward_checks import padding_is_harmless
 from benchmark.models.loading import context_of, load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.models.special_tokens import added_tokens
@@ -83,7 +83,9 @@ def test_a_token_in_front_stays_where_the_one_behind_goes(folder: Path) -> None:
 
 def test_a_tokenizer_that_cannot_be_told_to_append_nothing_is_refused(folder: Path) -> None:
     append_end(folder, "roberta")
-    with pytest.raises(UserError, match="appends '<|endoftext|>' to every text and cannot be told not to; save a"):
+    with pytest.raises(
+        UserError, match="appends '<|endoftext|>' to every text, and this cannot be switched off; save a"
+    ):
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
@@ -115,7 +117,9 @@ def test_adapter_weights_that_have_no_place_in_the_model_are_refused_by_name(tmp
     plain = ModelSpec(model=str(LARGE), adapter=str(adapter))
     assert not torch.allclose(logits(load_model(plain, "cpu")), logits(load_model(ModelSpec(model=str(LARGE)), "cpu")))
     rename_adapter_weights(adapter, lambda name: name.replace("base_model.model.", "base_model.model._orig_mod."))
-    assert "has no place for 56 of its weights, as base_model.model._orig_mod.model.layers.0.mlp" in refusal(plain)
+    assert "has no use for 56 of its weights, for example base_model.model._orig_mod.model.layers.0.mlp" in refusal(
+        plain
+    )
 
 
 def test_an_adapter_that_lacks_half_of_its_layers_is_refused_by_name(tmp_path: Path) -> None:
@@ -164,14 +168,14 @@ def test_an_adapter_that_cannot_be_merged_is_refused_by_its_kind(tmp_path: Path)
 
 def test_weights_that_the_configuration_has_no_place_for_are_refused_by_name(folder: Path) -> None:
     change_weights(folder, lambda w: {**w, "model.layers.0.self_attn.q_proj.bias": torch.ones(128)})
-    assert "has no place for 1 of its weights, as model.layers.0.self_attn.q_proj.bias" in refusal(
+    assert "leaves 1 of its weights unused, for example model.layers.0.self_attn.q_proj.bias" in refusal(
         ModelSpec(model=str(folder))
     )
 
 
 def test_a_head_that_the_configuration_ties_to_other_embeddings_is_refused(folder: Path) -> None:
     change_weights(folder, lambda w: {**w, "lm_head.weight": w["model.embed_tokens.weight"] * 1.5})
-    assert "ties lm_head.weight to model.embed_tokens.weight, but its file has other values" in refusal(
+    assert "ties lm_head.weight to model.embed_tokens.weight, but the two differ in its weight file" in refusal(
         ModelSpec(model=str(folder))
     )
     change(folder / "config.json", tie_word_embeddings=False)
@@ -284,7 +288,7 @@ def test_scaled_positions_of_a_gguf_file_give_the_logits_of_the_folder_with_rope
     [
         (lambda w: w.add_string("llama.rope.scaling.type", "longrope"), "gpt-2", (), "rope.scaling.type = longrope"),
         (lambda w: w.add_float32("llama.attention.clamp_kqv", 8.0), "gpt-2", (), "llama.attention.clamp_kqv = 8.0"),
-        (lambda w: w.add_float32("llama.logit_scale", 0.5), "gpt-2", (), "no use of llama.logit_scale = 0.5, so its"),
+        (lambda w: w.add_float32("llama.logit_scale", 0.5), "gpt-2", (), "ignores llama.logit_scale = 0.5, so its"),
         (lambda w: w.add_uint32("llama.rope.dimension_count", 16), "gpt-2", ("add_rope_dimension_count",), "cannot"),
         (lambda w: w.add_tensor("blk.0.attn_q.bias", torch.ones(128).numpy()), "gpt-2", (), "1 of its tensors"),
         (lambda w: w.add_tensor("rope_freqs.weight", torch.rand(16).numpy()), "gpt-2", (), "rope_freqs.weight"),
@@ -354,5 +358,5 @@ class Blind(torch.nn.Module):
 
 def test_a_model_that_takes_padding_for_text_is_found_out() -> None:
     model = AutoModelForCausalLM.from_pretrained(LARGE).eval()
-    assert bears_padding(model) and bears_padding(model, left=True)
-    assert bears_padding(Blind()) and not bears_padding(Blind(), left=True)
+    assert padding_is_harmless(model) and padding_is_harmless(model, left=True)
+    assert padding_is_harmless(Blind()) and not padding_is_harmless(Blind(), left=True)
