@@ -18,9 +18,9 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:  # while it was being loaded
-        stop.leave()
+        stop.exit_stopped()
     finally:
-        stop.wind_up()
+        stop.ignore_repeats()
 
 
 def _open_streams() -> None:

@@ -20,7 +20,7 @@ PEOPLE = 20
 
 def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
     """Plan, run, run again and put on a board so many cells: a row per step, with its seconds and peak bytes."""
-    from benchmark.run import runner
+    from benchmark.runs import runner
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import Suite
     from leaderboard.board.assemble import build_board, load_records

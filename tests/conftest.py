@@ -1,4 +1,4 @@
-"""What all tests may use. The marks slow, docker and gpu are left out unless -m asks for them (pyproject.toml)."""
+"""Fixtures for all tests. Tests marked slow, docker, gpu or browser run only with -m (pyproject.toml)."""
 
 import os
 import signal
@@ -7,13 +7,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes wait for one another
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # heeded by torch when it is loaded, which is later
+if "PYTEST_XDIST_WORKER" in os.environ:  # else the threads of the test processes wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in `make test &`
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples in every run, so that no test fails by luck; --hypothesis-profile=explore looks for new ones.
+# The same examples in every run, so that no test fails at random; --hypothesis-profile=explore searches for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", max_examples=5000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
@@ -23,16 +23,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of data that is not part of the project: BENCHMARK_SHARED, or ../shared beside the repository."""
+    """Folder of data outside the repository: BENCHMARK_SHARED, or ../shared beside the repository."""
     folder = Path(os.environ.get("BENCHMARK_SHARED") or ROOT.parent / "shared")
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not there; set BENCHMARK_SHARED to the folder of the shared data")
+        pytest.skip(f"{folder} is missing; set BENCHMARK_SHARED to the folder of the shared data")
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a random Llama of two layers with its tokenizer."""
+    """Folder of a random two-layer Llama with its tokenizer."""
     from tests.tiny import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")

@@ -1,4 +1,4 @@
-"""What hostile files are made of, and what reading one may end in: for tests of whatever reads a user's files."""
+"""Strategies that generate hostile files, and the check that a reader accepts or rejects one: for tests of readers."""
 
 import copy
 import json
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from benchmark.core.errors import LONGEST, UserError
+from benchmark.core.errors import MAX_MESSAGE, UserError
 
-SECONDS = 60  # within which every file is read or refused, on a slow machine, too
+SECONDS = 60  # to read or reject a file, also on a slow machine
 
 DEEP = 100_000
 NASTY = (
@@ -97,14 +97,17 @@ def _time_limit() -> Iterator[None]:
 
 
 def refusal(read: Callable[[], object], named: str) -> str:
-    """The one line that `read` is refused with, which names `named`; "" if it succeeds. Anything else is raised."""
+    """Call `read`; returns the line of its UserError, or "" if it succeeds. Other exceptions are raised.
+
+    The line must be a single line of bounded length that contains `named`.
+    """
     try:
         with _time_limit():
             read()
     except UserError as error:
         line = str(error)
         assert line.splitlines() == [line], line
-        assert len(line) <= LONGEST + 10, line
+        assert len(line) <= MAX_MESSAGE + 10, line
         assert named in line, line
         return line
     return ""
@@ -112,7 +115,7 @@ def refusal(read: Callable[[], object], named: str) -> str:
 
 @st.composite
 def spoilt(draw: st.DrawFn, valid: bytes) -> bytes:
-    """A valid file with some of its bytes taken out, doubled, changed or put elsewhere, or with nasty ones put in."""
+    """A valid file in which some bytes are removed, doubled, changed, or replaced by entries of NASTY."""
     data = bytearray(valid)
     for _ in range(draw(st.integers(1, 4))):
         first, last = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
@@ -133,28 +136,28 @@ def spoilt(draw: st.DrawFn, valid: bytes) -> bytes:
 
 @st.composite
 def twisted(draw: st.DrawFn, valid: Any) -> Any:
-    """A valid JSON value with some of what is in it replaced, left out or doubled."""
+    """A valid JSON value in which some inner values are replaced, removed or doubled."""
     value = json.loads(json.dumps(valid))
     for _ in range(draw(st.integers(1, 3))):
-        places = [(value, key) for key in _keys(value)]
-        while places:
-            inside, key = draw(st.sampled_from(places))
-            deeper = [(inside[key], one) for one in _keys(inside[key])]
+        targets = [(value, key) for key in _keys(value)]
+        while targets:
+            container, key = draw(st.sampled_from(targets))
+            deeper = [(container[key], inner) for inner in _keys(container[key])]
             if not deeper or draw(st.booleans()):
-                _twist(draw, inside, key)
+                _twist(draw, container, key)
                 break
-            places = deeper
+            targets = deeper
     return value
 
 
-def _twist(draw: st.DrawFn, inside: Any, key: Any) -> None:
+def _twist(draw: st.DrawFn, container: Any, key: Any) -> None:
     match draw(st.integers(0, 3)):
         case 0:
-            del inside[key]
-        case 1 if isinstance(inside, list):
-            inside.append(inside[key])
+            del container[key]
+        case 1 if isinstance(container, list):
+            container.append(container[key])
         case _:
-            inside[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+            container[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
 
 
 def _keys(value: Any) -> list[Any]:
@@ -162,7 +165,7 @@ def _keys(value: Any) -> list[Any]:
 
 
 def dumped(value: Any) -> bytes:
-    """A JSON value as bytes, half characters escaped."""
+    """A JSON value as bytes, lone surrogates escaped."""
     return json.dumps(value).encode()
 
 
@@ -191,7 +194,7 @@ _ARRAYS = (
 
 @st.composite
 def tables(draw: st.DrawFn, valid: pa.Table) -> pa.Table:
-    """A table of two rows with the columns of a valid one, some of another type, left out, doubled or renamed."""
+    """A table of two rows like a valid one, but with some columns removed, renamed or of another type."""
     columns, names = [], []
     for name in valid.column_names:
         what = draw(st.integers(0, 9))
@@ -204,7 +207,7 @@ def tables(draw: st.DrawFn, valid: pa.Table) -> pa.Table:
 
 
 def is_written(table: pa.Table, path: Path) -> bool:
-    """Write a table as Parquet, if Parquet can hold it."""
+    """Write a table as Parquet; returns False if Parquet cannot hold it."""
     try:
         pq.write_table(table, path)
     except (pa.ArrowException, ValueError):
@@ -213,7 +216,7 @@ def is_written(table: pa.Table, path: Path) -> bool:
 
 
 def endless(folder: Path, suffix: str = "") -> list[Path]:
-    """What stands where a file should: a folder, a pipe, a device, a link to itself, and nothing, under one suffix."""
+    """Paths that lead to no file: a folder, a pipe, a device, a link to itself, a missing file, and invalid names."""
     kinds = [folder / f"{kind}{suffix}" for kind in ("folder", "pipe", "device", "loop", "nothing")]
     kinds[0].mkdir()
     os.mkfifo(kinds[1])

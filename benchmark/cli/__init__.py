@@ -1,1 +1,4 @@
-"""The command line: one file per command, which says what it takes and prints what comes back."""
+"""The command line: one file per command, with its options and what it prints.
+
+No logic: what a command does belongs to the room of its subject.
+"""

@@ -17,7 +17,7 @@ from benchmark.cli.reproduce import reproduce
 from benchmark.cli.show import show_commands
 from benchmark.cli.stage import stage
 from benchmark.core import signals as stop
-from benchmark.core.errors import MISTAKES, UserError, clean, hide, nearest
+from benchmark.core.errors import USER_ERRNOS, UserError, clean, hide_secrets, nearest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -182,8 +182,8 @@ def plan(
     """Say what would run, what is there already, and what it will cost; with --memory, what fits where."""
     from collections import Counter
 
-    from benchmark.run.prechecks import check_cells
-    from benchmark.run.runner import missing
+    from benchmark.runs.prechecks import check_cells
+    from benchmark.runs.runner import missing
     from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import find_suite, load_suite
@@ -262,8 +262,8 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove the trained weights of finished cells from the store; records and all else stay."""
-    from benchmark.run.prune import prune as remove
-    from benchmark.run.prune import to_prune
+    from benchmark.runs.prune import prune as remove
+    from benchmark.runs.prune import to_prune
     from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import find_suite, load_suite
@@ -486,8 +486,8 @@ def _run(
     executor: Any = None,
     price: float | None = None,
 ) -> None:
-    from benchmark.run.recording import record_path
-    from benchmark.run.runner import run_suite
+    from benchmark.runs.recording import record_path
+    from benchmark.runs.runner import run_suite
 
     folder = records or results / "records"
     outcome = run_suite(chosen, results, folder, workers, plain or None, executor, price)
@@ -542,17 +542,19 @@ def _fields_in_order(words: str) -> tuple[str, ...] | None:
 
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit code 2, Ctrl-C one and exit code 130."""
-    sys.excepthook = lambda kind, error, trace: print(hide("".join(format_exception(error))), end="", file=sys.stderr)
+    sys.excepthook = lambda kind, error, trace: print(
+        hide_secrets("".join(format_exception(error))), end="", file=sys.stderr
+    )
     with stop.listening():
         try:
             _command()
         except SystemExit as end:
-            if end.code and (stop.asked() or end.code == 130):  # 130 is what typer makes of KeyboardInterrupt
-                stop.leave()
+            if end.code and (stop.first_signal() or end.code == 130):  # 130 is what typer makes of KeyboardInterrupt
+                stop.exit_stopped()
             raise
         except Exception as error:
-            if stop.asked():  # a library may have made another exception of it
-                stop.leave()
+            if stop.first_signal():  # a library may have made another exception of it
+                stop.exit_stopped()
             _tell(error)
             raise
 
@@ -574,10 +576,10 @@ def _tell(error: Exception) -> None:
     if isinstance(error, UserError):
         code, line = 2, clean(str(error))  # the message may quote a file that steers terminals
     elif isinstance(error, StageFailed):
-        code, line = 1, hide(str(error))
+        code, line = 1, hide_secrets(str(error))
     elif isinstance(error, BrokenPipeError):  # nobody reads on (`| head`)
         code, line = 1, ""
-    elif isinstance(error, OSError) and error.errno in MISTAKES:
+    elif isinstance(error, OSError) and error.errno in USER_ERRNOS:
         code, line = 2, f"{error.filename or 'disk'}: {error.strerror}; free it or give another folder"
     else:
         return

@@ -59,7 +59,7 @@ def figures(
 
 def _distances(record: "Record", suite: "Suite") -> dict[str, int] | None:
     """Distances as a run would record them today, where the suite still has the record's very corpus and model."""
-    from benchmark.run.recording import distances
+    from benchmark.runs.recording import distances
 
     spec = suite.models.get(record.model.name)
     if spec is None or spec.fingerprint() != record.model.fingerprint:

@@ -1,1 +1,4 @@
-"""What every room needs: errors, signals, files and locks, reading within bounds, YAML, the environment."""
+"""What every room needs and no experiment shapes: errors, signals, files and locks, bounded reading, YAML, environment.
+
+Nothing here knows suites, models, stages or records.
+"""

@@ -1,9 +1,10 @@
-"""What a stage ran on: code, packages, device. Light: torch is only asked where the work is on a GPU."""
+"""What a stage ran on: code, packages and device. torch is imported only to name a GPU."""
 
 import hashlib
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +38,19 @@ class _Strict(BaseModel):
 
 
 class Environment(_Strict):
-    """Code, packages and device of the training. `commit` is None outside a git checkout."""
+    """Code, packages and device that a stage ran with.
+
+    Attributes:
+        benchmark_version: Version of this project.
+        code_hash: See `code_hash`.
+        commit: The git commit; None outside a git checkout.
+        dirty: Whether tracked files differ from the commit; None where that is unknown.
+        python: Version of Python.
+        packages: Version of each package that results can depend on.
+        platform: System and processor architecture.
+        device: Name of the CPU or GPU.
+        threads: Threads of torch on the CPU.
+    """
 
     benchmark_version: str
     code_hash: str
@@ -51,14 +64,14 @@ class Environment(_Strict):
 
 
 class Cost(_Strict):
-    """What one stage took where it was done; `peak_memory_bytes` is of the process on CPU, of CUDA on a GPU."""
+    """Time and memory that a stage took: peak memory of the process on a CPU, of torch's CUDA memory on a GPU."""
 
     seconds: float
     peak_memory_bytes: int
 
 
 def environment(device: str, threads: int) -> Environment:
-    """The environment of this process; `device` is "cpu" or "cuda"."""
+    """The environment of this process, on the device "cpu" or "cuda"."""
     commit, dirty = _commit()
     return Environment(
         benchmark_version=__version__,
@@ -75,7 +88,7 @@ def environment(device: str, threads: int) -> Environment:
 
 @cache
 def code_hash() -> str:
-    """SHA-256 over the Python files of the harness and the tasks."""
+    """SHA-256 over the Python files of benchmark/ and tasks/."""
     digest = hashlib.sha256()
     for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
         digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
@@ -84,29 +97,27 @@ def code_hash() -> str:
 
 @cache
 def _packages() -> dict[str, str]:
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 @cache
 def _commit() -> tuple[str | None, bool | None]:
-    """The git commit and whether files differ from it; in an image, what the build was told."""
+    """The git commit, and whether tracked files differ from it; in an image, the commit that it was built from."""
     if commit := os.environ.get("BENCHMARK_COMMIT"):
         return commit, None
     try:
-        _git("ls-files", "--error-unmatch", __file__)  # fails where this is installed inside another project's checkout
+        _git("ls-files", "--error-unmatch", __file__)  # fails if installed inside another project's checkout
         return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
 
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(ROOT), *words]
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -124,5 +135,5 @@ def _device_name(device: str) -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,7 @@
-"""Files that are whole or not there, whatever happens to the process: written aside, flushed, renamed; and locks.
+"""Atomic file writes and locks between processes.
 
-A lock is the kernel's (flock): it ends with the process that holds it, also when that is killed.
+A file is written under a temporary name, flushed to the disk, then renamed, so that it is whole or absent whenever the
+process is killed. A lock is the kernel's (flock, taken with filelock): it ends with its process, also on SIGKILL.
 """
 
 import errno
@@ -13,22 +14,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from benchmark.core.errors import UserError
 from benchmark.core.signals import finishing
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-_RANDOM = 8  # bytes in a temporary name, two letters each
+_RANDOM_BYTES = 8  # in a temporary name, as two hex digits each
 
 
 @contextmanager
 def replacing(path: Path, swept: bool = False) -> Iterator[Path]:
-    """Give a hidden name in the same folder to write to; it takes the place of `path` if all goes well, else it goes.
+    """Yield a temporary path in the same folder; it replaces `path` if the block succeeds, and is removed if it fails.
 
-    What is written is on the disk before it takes the place. The name is random, since in containers process numbers
-    repeat; what a killed process left under such a name for the same file is removed. That takes a look at every name
-    in the folder: who writes thousands of files there calls `remove_abandoned` before, and says `swept` of each.
+    The content is flushed to the disk before the rename. The temporary name is random because process numbers repeat
+    between containers. Temporary files of `path` that killed processes left behind are removed first.
 
-    Raises OSError naming `path` if it cannot be written.
+    Args:
+        path: The file to write.
+        swept: Skip that removal, which lists the whole folder. To write thousands of files into one folder, call
+            `remove_abandoned` once, and pass True here.
+
+    Raises:
+        OSError: `path` cannot be written; the error names `path`, not the temporary file.
     """
     if not swept:
         remove_abandoned(path.parent, path.name)
@@ -43,7 +51,7 @@ def replacing(path: Path, swept: bool = False) -> Iterator[Path]:
             os.replace(temporary, path)
             sync_folder(path.parent)
     except BaseException as error:
-        with finishing(), suppress(OSError):  # what went wrong is told, not that no more can be removed
+        with finishing(), suppress(OSError):  # the first error counts, not that of the removal
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             raise _naming(path, error) from None
@@ -53,15 +61,16 @@ def replacing(path: Path, swept: bool = False) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str, swept: bool = False) -> None:
-    """Write a whole text file or nothing: see `replacing`."""
+    """Write a text file (UTF-8) whole or not at all; arguments and errors as in `replacing`."""
     with replacing(path, swept) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_all(texts: Mapping[Path, str]) -> None:
-    """Write several text files, or none where a disk has no room for one of them; folders are made.
+    """Write several text files, or none of them if one cannot be written; missing folders are made.
 
-    Raises OSError naming the file that cannot be written.
+    Raises:
+        OSError: A file cannot be written; the error names it.
     """
     with ExitStack() as all_or_none:
         for path, text in texts.items():
@@ -69,39 +78,43 @@ def write_all(texts: Mapping[Path, str]) -> None:
             with all_or_none.enter_context(replacing(path)).open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())  # all of them, before the first takes its place
+                os.fsync(file.fileno())  # a full disk shows here, before the first file is renamed
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes left half written in a folder, of one file or of any.
+    """Remove the temporary files of `replacing` that killed processes left in a folder.
 
-    It is known by its name, and by nobody holding its lock; where there are no locks nothing is removed.
+    A temporary file is abandoned if no process holds its lock. On a file system without locks nothing is removed.
+
+    Args:
+        folder: The folder to clean; its subfolders are left alone.
+        name: Remove only the temporary files of this file; None for those of any file.
     """
-    of_what = glob.escape(name) if name is not None else "*"
-    for left in folder.glob(f".{of_what}.{'[0-9a-f]' * 2 * _RANDOM}"):
+    written = glob.escape(name) if name is not None else "*"
+    for temporary in folder.glob(f".{written}.{'[0-9a-f]' * 2 * _RANDOM_BYTES}"):
         with suppress(OSError):
-            descriptor = os.open(left, os.O_RDWR)
+            descriptor = os.open(temporary, os.O_RDWR)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink()
+                if lock_descriptor(descriptor, blocking=False):
+                    temporary.unlink()
             finally:
                 os.close(descriptor)
 
 
 def sync_tree(folder: Path) -> None:
-    """Have every file and folder below a folder, and the folder itself, on the disk."""
-    for place, _, names in os.walk(folder):
+    """Flush a folder, its subfolders and all their files to the disk."""
+    for parent, _, names in os.walk(folder):
         for name in names:
-            descriptor = os.open(Path(place) / name, os.O_RDONLY)
+            descriptor = os.open(Path(parent) / name, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        sync_folder(Path(place))
+        sync_folder(Path(parent))
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's names on the disk. Where a file system cannot do that, its own order of writing has to do."""
+    """Flush a folder's list of names to the disk, on file systems that can do that."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):
@@ -112,46 +125,21 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock that a file stands for, made if it is not there; yields whether it is held.
+    """Hold the lock on a file within the block; yields whether it is held.
 
-    It always is with `wait`. The file stays: another process may be about to lock it.
+    The file is created if it is missing, and stays: another process may be about to lock it.
 
-    Raises UserError if the file system has no locks.
+    Args:
+        path: The file that stands for the lock.
+        wait: Wait until the lock is free; otherwise yield False at once if another process holds it.
+
+    Raises:
+        UserError: The file system has no locks.
     """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            held = _lock(descriptor, path, wait)
-            if os.fstat(descriptor).st_nlink:  # else somebody removed the file meanwhile: its lock is nobody's
-                yield held
-                return
-        finally:
-            os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock that a file stands for. Nothing is written, and no pipe is waited for.
-
-    Raises OSError if the file is there and cannot be asked.
-    """
+    lock = FileLock(path, blocking=wait, fallback_to_soft=False)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _lock(descriptor: int, path: Path, wait: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
+        with suppress(Timeout):
+            lock.acquire()
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -159,33 +147,53 @@ def _lock(descriptor: int, path: Path, wait: bool) -> bool:
             f"{path.parent}: the file system has no locks ({os.strerror(error.errno)}); give a folder on another one "
             "with --results"
         ) from None
-    return True
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
-def _new_temporary(path: Path) -> tuple[Path, int]:
-    """A new hidden file for `path`, and its descriptor, locked: by that others know that somebody is at it."""
-    while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM)}")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            taken = not os.fstat(descriptor).st_nlink
-        except BlockingIOError:
-            taken = True  # by `remove_abandoned` of another process, in the moment before it was locked
-        except OSError:
-            taken = False  # there are no locks here, so nobody removes anything
-        if not taken:
-            return temporary, descriptor
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on a file. Writes nothing, so that it works on a folder that is only read.
+
+    Raises:
+        OSError: The file exists but its lock cannot be read; a pipe counts as unlocked.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two processes that ask do not see each other
+    except BlockingIOError:
+        return True
+    finally:
         os.close(descriptor)
-
-
-def _naming(path: Path, error: OSError) -> OSError:
-    """The error with the name of the file that was to be written, in place of none or a temporary one."""
-    number = error.errno or 0
-    return OSError(number, os.strerror(number), str(path))
+    return False
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _new_temporary(path: Path) -> tuple[Path, int]:
+    """Create a temporary file for `path`; returns it with its locked descriptor. The lock says that it is in use."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            # `remove_abandoned` of another process may lock or remove the file in the moment before it is locked here.
+            ours = lock_descriptor(descriptor, blocking=False) and os.fstat(descriptor).st_nlink > 0
+        except OSError:
+            ours = True  # without locks nothing is removed
+        if ours:
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _naming(path: Path, error: OSError) -> OSError:
+    """The same error with `path` as its file name."""
+    number = error.errno or 0
+    return OSError(number, os.strerror(number), str(path))

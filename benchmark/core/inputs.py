@@ -1,7 +1,7 @@
-"""Files that a user names: looked at before they are read, and told of in one line where reading them fails.
+"""Reading files that a user names, within bounds.
 
-A suite, a corpus or a record may come from anybody. None may make a program wait for ever, take all memory, or end in a
-traceback.
+Suites, corpora and records may come from strangers. No file may block the program forever, fill its memory, or end it
+with a traceback: what cannot be read becomes a UserError of one line.
 """
 
 import os
@@ -12,31 +12,40 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 
-# What unpacking Parquet may take: so many bytes of memory, and so many times the file's own size. Texts are packed to a
-# fifth; a file of a few kilobytes that unpacks to gigabytes was made for it.
+# Memory for unpacking Parquet: this many bytes, plus this many times the file's size. Text packs to about a fifth; a
+# file of a few kilobytes that unpacks to gigabytes was made as an attack.
 HEADROOM = 2 * 2**30
-TIMES = 64
+UNPACK_FACTOR = 64
 
-# What readers raise for a file that is not what it should be, beside the errors that they raise on purpose.
-_BROKEN = (ValueError, OSError, RuntimeError, LookupError, TypeError, ArithmeticError)
+# Exceptions that readers raise for malformed files, beside those that they raise on purpose.
+_MALFORMED = (ValueError, OSError, RuntimeError, LookupError, TypeError, ArithmeticError)
 
 
-def regular(path: Path, remedy: str) -> Path:
-    """The file at `path`, with the home folder in place of "~".
+def regular_file(path: Path, remedy: str) -> Path:
+    """The path with "~" expanded, if it leads to a regular file.
 
-    Raises UserError, which ends with `remedy`, if there is none, or a folder, or a pipe or device, which may never end.
+    Args:
+        path: The path as the user gave it.
+        remedy: What to do otherwise: the end of the error message.
+
+    Raises:
+        UserError: The path leads to nothing, a folder, or a pipe or device, which may never end.
     """
-    place, kind = _look_at(path, remedy)
-    if not stat.S_ISREG(kind):
-        what = "Is a directory" if stat.S_ISDIR(kind) else "is a pipe or a device"
-        raise UserError(f"{path}: {what}; {remedy}")
-    return place
+    expanded, mode = _expand(path, remedy)
+    if not stat.S_ISREG(mode):
+        problem = "Is a directory" if stat.S_ISDIR(mode) else "is a pipe or a device"
+        raise UserError(f"{path}: {problem}; {remedy}")
+    return expanded
 
 
 def read_text(path: Path, most: int, remedy: str) -> str:
-    """The UTF-8 text in a file of at most `most` bytes; raises UserError, which ends with `remedy`."""
+    """The text of a UTF-8 file of at most `most` bytes.
+
+    Raises:
+        UserError: The file is missing, larger, or not UTF-8; the message names it and ends with `remedy`.
+    """
     try:
-        with regular(path, remedy).open("rb") as file:
+        with regular_file(path, remedy).open("rb") as file:
             data = file.read(most + 1)
         if len(data) > most:
             raise UserError(f"{path}: is larger than {most:,} bytes; {remedy}")
@@ -49,34 +58,40 @@ def read_text(path: Path, most: int, remedy: str) -> str:
 
 @contextmanager
 def reading(where: str, *paths: Path | None) -> Iterator[list[Path | None]]:
-    """Read the files or folders of a user by other code: gives their absolute paths, None for None.
+    """Guard a block in which other code reads the user's files; yields their absolute paths, None for None.
 
-    Memory is limited where there is Parquet among them. Whatever the code raises becomes a UserError of one line that
-    begins with `where` and names a file.
+    Memory is limited while Parquet files are read.
+
+    Args:
+        where: What is read, such as "task corpus": the beginning of the error message.
+        paths: The files or folders.
+
+    Raises:
+        UserError: In place of whatever the block raises about malformed files; one line that names a file.
     """
     given = [path for path in paths if path]
-    named = ", ".join(map(str, given)) or "its data"
-    places = [_absolute(path, where) if path else None for path in paths]
+    names = ", ".join(map(str, given)) or "its data"
+    absolute = [_absolute(path, where) if path else None for path in paths]
     try:
-        with _bounded(_packed([place for place in places if place])):
-            yield places
+        with _bounded(_parquet_bytes([path for path in absolute if path])):
+            yield absolute
     except UserError:
         raise
     except MemoryError:
         raise UserError(
-            f"{where}: {named}: takes more memory than a file of its size may; give smaller files"
+            f"{where}: {names}: needs more memory than a file of its size should; give smaller files"
         ) from None
     except RecursionError:
-        raise UserError(f"{where}: {named}: nests too deep to be read; give data that are less nested") from None
-    except _BROKEN as error:
-        told = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-        shown = not given or any(str(path) in told for path in (*given, *places) if path)
-        raise UserError(f"{where}: {told if shown else f'{named}: cannot be read: {told}'}") from None
+        raise UserError(f"{where}: {names}: nested too deeply to be read; give data with less nesting") from None
+    except _MALFORMED as error:
+        message = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        names_a_file = not given or any(str(path) in message for path in (*given, *absolute) if path)
+        raise UserError(f"{where}: {message if names_a_file else f'{names}: cannot be read: {message}'}") from None
 
 
 @contextmanager
 def limited_memory(headroom: int) -> Iterator[None]:
-    """Let this process have so many bytes of address space more than now, where the system can say and limit that."""
+    """Let this process take at most `headroom` more bytes of address space, on systems that can limit it."""
     try:
         import resource
 
@@ -96,9 +111,12 @@ def limited_memory(headroom: int) -> Iterator[None]:
 
 
 @contextmanager
-def _bounded(packed: int) -> Iterator[None]:
-    """Limit memory while Parquet of so many bytes is read, by one thread: one that cannot start ends the process."""
-    if not packed:
+def _bounded(parquet_bytes: int) -> Iterator[None]:
+    """Limit memory while that many bytes of Parquet are read.
+
+    One thread reads them: under a memory limit, a thread that cannot start would end the process.
+    """
+    if not parquet_bytes:
         yield
         return
     import pyarrow as pa
@@ -106,36 +124,40 @@ def _bounded(packed: int) -> Iterator[None]:
     threads = pa.cpu_count()
     pa.set_cpu_count(1)
     try:
-        with limited_memory(HEADROOM + TIMES * packed):
+        with limited_memory(HEADROOM + UNPACK_FACTOR * parquet_bytes):
             yield
     finally:
         pa.set_cpu_count(threads)
 
 
-def _packed(places: Sequence[Path]) -> int:
-    """Bytes of the Parquet files among files and in folders."""
-    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+def _parquet_bytes(paths: Sequence[Path]) -> int:
+    """Total size of the Parquet files among `paths` and in their folders."""
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
     return sum(file.stat().st_size for file in files if file.suffix.lower() == ".parquet" and file.is_file())
 
 
 def _absolute(path: Path, where: str) -> Path:
-    """Where a path leads. Raises UserError for a pipe or device; what is not there is left to whoever reads it."""
-    place, kind = _look_at(path, "give another path", must_be_there=False)
-    if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+    """The absolute path, links resolved. A missing file is left for the reader to report.
+
+    Raises:
+        UserError: The path leads to a pipe or device.
+    """
+    expanded, mode = _expand(path, "give another path", must_exist=False)
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UserError(f"{where}: {path}: is a pipe or a device; give a file or a folder")
-    return Path(os.path.realpath(place))
+    return Path(os.path.realpath(expanded))
 
 
-def _look_at(path: Path, remedy: str, must_be_there: bool = True) -> tuple[Path, int]:
-    """A path without "~", and the mode of what is there, 0 if nothing is."""
+def _expand(path: Path, remedy: str, must_exist: bool = True) -> tuple[Path, int]:
+    """The path with "~" expanded, and the mode of the file, 0 if it is missing."""
     try:
-        place = path.expanduser()
-        return place, place.stat().st_mode
+        expanded = path.expanduser()
+        return expanded, expanded.stat().st_mode
     except FileNotFoundError as error:
-        if not must_be_there:
-            return place, 0
+        if not must_exist:
+            return expanded, 0
         raise UserError(f"{path}: {error.strerror}; {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {remedy}") from None
-    except (ValueError, RuntimeError) as error:  # a name that no file can have; the home folder of nobody
+    except (ValueError, RuntimeError) as error:  # a name that no file can have; "~user" of an unknown user
         raise UserError(f"{path}: {error}; {remedy}") from None

@@ -1,6 +1,6 @@
-"""How a stage reports its progress."""
+"""The callback through which a stage reports its progress."""
 
 from collections.abc import Callable
 
-# Called with the steps done, the steps in all and, where a stage can tell, the tokens read so far.
+# Called with the steps done, the total number of steps and, if the stage knows it, the number of tokens read so far.
 Progress = Callable[..., None]

@@ -1,8 +1,8 @@
-"""Being told to stop: by Ctrl-C, by SIGTERM (`docker stop`, a scheduler, a shutdown), by a terminal that goes away.
+"""Stopping on Ctrl-C, SIGTERM (`docker stop`, a scheduler, a shutdown) and SIGHUP (a closed terminal).
 
-The first such signal raises Stopped in the main thread; within `finishing()`, when that block is through. What comes
-within PATIENCE seconds after it (an impatient second Ctrl-C, a terminal's SIGHUP beside it) changes nothing, so that
-what winds up is not torn apart.
+The first such signal raises Stopped in the main thread, or at the end of a `finishing()` block. Signals within
+REPEATS_IGNORED seconds after it (an impatient second Ctrl-C, a SIGHUP that accompanies it) are ignored, so that they do
+not interrupt the cleaning up.
 """
 
 import signal
@@ -15,47 +15,47 @@ from types import FrameType
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 5.0  # seconds; a signal after them raises again, for a library may have swallowed the first exception
-LINE = "stopped; what is finished is kept, the same command goes on from there"
+REPEATS_IGNORED = 5.0  # seconds; a later signal raises again, because a library may have swallowed the first exception
+STOPPED = "stopped; finished stages are kept; run the same command to continue"
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody wants the command to end. Libraries take it for Ctrl-C."""
+    """Raised when a termination signal arrives. Libraries treat it like Ctrl-C."""
 
 
 class _State:
-    """What was asked for so far, of the one main thread."""
+    """Signals received so far by the main thread."""
 
-    asked: int | None = None
+    first: int | None = None
     quiet_until = 0.0
-    holding = 0
+    finishing_blocks = 0
     due = False
 
 
-def asked() -> int | None:
-    """Number of the signal that asked first; None if none has."""
-    return _State.asked
+def first_signal() -> int | None:
+    """Number of the first signal received; None if there was none."""
+    return _State.first
 
 
 def listen() -> dict[int, Any]:
-    """Have signals raise Stopped from now on; returns the handlers there were.
+    """Make signals raise Stopped from now on; returns the previous handlers.
 
-    Those that this process was started to ignore (by nohup, say) stay ignored.
+    Signals that were ignored when this process started (by nohup, for instance) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     if _stop not in before.values():
         _forget()
-    heard = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    for number in heard:
+    replaced = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in replaced:
         signal.signal(number, _stop)
-    return heard
+    return replaced
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Have signals raise Stopped within the block: see `listen`."""
+    """Make signals raise Stopped within the block; see `listen`."""
     before = listen()
     try:
         yield
@@ -68,53 +68,53 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Let the block come to its end before a signal stops the command: for writes, and for cleaning up."""
-    _State.holding += 1
+    """Delay Stopped until the end of the block: for writes and for cleaning up."""
+    _State.finishing_blocks += 1
     try:
         yield
     finally:
-        _State.holding -= 1
+        _State.finishing_blocks -= 1
     raise_if_due()
 
 
 def raise_if_due() -> None:
-    """Raise Stopped if a signal was put off and nothing has to be finished any more."""
-    if _State.due and not _State.holding:
+    """Raise Stopped if a signal was delayed and no `finishing()` block is open any more."""
+    if _State.due and not _State.finishing_blocks:
         _State.due = False
         raise Stopped
 
 
-def raise_if_asked() -> None:
-    """Raise Stopped if a signal came and nothing has ended since: a library may have swallowed the exception."""
-    if _State.asked is not None:
+def raise_if_signalled() -> None:
+    """Raise Stopped again if a signal was received: a library may have swallowed the first exception."""
+    if _State.first is not None:
         raise Stopped
 
 
-def leave() -> NoReturn:
-    """Say how to go on, and exit with 128 and the number of the signal, as shells count."""
-    with suppress(OSError):  # the terminal may be gone
-        print(LINE, file=sys.stderr, flush=True)
-    raise SystemExit(128 + (_State.asked or signal.SIGINT))
+def exit_stopped() -> NoReturn:
+    """Print how to continue, and exit with 128 plus the signal's number, as shells do."""
+    with suppress(OSError):  # the terminal may be closed
+        print(STOPPED, file=sys.stderr, flush=True)
+    raise SystemExit(128 + (_State.first or signal.SIGINT))
 
 
-def wind_up() -> None:
-    """The command is through: for a while signals change nothing any more."""
-    _State.quiet_until = time.monotonic() + PATIENCE
+def ignore_repeats() -> None:
+    """Ignore signals for the next REPEATS_IGNORED seconds: the command has ended or is about to."""
+    _State.quiet_until = time.monotonic() + REPEATS_IGNORED
 
 
 def ignore() -> None:
-    """Ignore signals for the rest of this process: Python, as it ends, would give them back their power to kill."""
+    """Ignore signals for the rest of this process: Python would restore the handlers that kill it when it exits."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _forget() -> None:
-    _State.asked, _State.quiet_until, _State.holding, _State.due = None, 0.0, 0, False
+    _State.first, _State.quiet_until, _State.finishing_blocks, _State.due = None, 0.0, 0, False
 
 
 def _stop(number: int, _: FrameType | None) -> None:
     if time.monotonic() < _State.quiet_until:
         return
-    wind_up()
-    _State.asked, _State.due = _State.asked or number, True
+    ignore_repeats()
+    _State.first, _State.due = _State.first or number, True
     raise_if_due()

@@ -1,6 +1,6 @@
-"""Files from strangers: read within bounds, and refused where they could run, steer or fill something.
+"""Reading submitted records and answers safely: bounded in size, and free of control characters and duplicate keys.
 
-Every refusal is a UserError of one line: file, field, what is wrong, what to do.
+Every rejection is a UserError of one line: file, field, what is wrong, what to do.
 """
 
 import json
@@ -13,24 +13,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.core.errors import STEERING, UserError, one_line
+from benchmark.core.errors import CONTROL_CATEGORIES, UserError, one_line
 from benchmark.core.inputs import limited_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_JSON_BYTES = 2 * 2**20  # of a record; those of the shipped suites have some 6 kB
-MAX_PARQUET_BYTES = 64 * 2**20  # of answers as they lie on disk
-MAX_TABLE_BYTES = 256 * 2**20  # of answers as they are held in memory
+MAX_JSON_BYTES = 2 * 2**20  # of a record; shipped suites make records of about 6 kB
+MAX_PARQUET_BYTES = 64 * 2**20  # of answers on disk
+MAX_TABLE_BYTES = 256 * 2**20  # of answers in memory
 MAX_ROWS = 1_000_000
 MAX_DEPTH = 32
 MAX_TEXT = 4_000  # characters of a string in a record
-MAX_NAME = 200  # bytes of a file name without what comes after the stem
-MAX_INTEGER = 2**53  # whole numbers up to here are the same in JSON, in doubles and in spreadsheets
+MAX_NAME = 200  # bytes of a file name without its suffix
+MAX_INTEGER = 2**53  # larger integers are rounded by programs that read JSON numbers as doubles
 
 AGAIN = "run the suite again to make the record anew"
 
-# Texts that are parameters may span lines; nothing else may.
+# Only parameters may contain line breaks.
 _MULTILINE = ("scoring.", "evaluation.", "method.parameters.", "task.options.", "retention.", "model.spec.", "pair.")
 _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
 
@@ -38,16 +38,17 @@ _RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("
 def read_bounded(path: Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes.
 
-    Raises UserError if it is missing, a link, no file, or larger.
+    Raises:
+        UserError: The file is missing, larger, a symbolic link, or not a regular file.
     """
     try:
         kind = path.lstat().st_mode
-    except (OSError, ValueError):  # ValueError: a name that no file can have
+    except (OSError, ValueError):  # ValueError: the name holds a null byte
         raise UserError(f"{path}: no such file; hand in a record with its answers beside it") from None
     if stat.S_ISLNK(kind):
         raise UserError(f"{path}: is a symbolic link; hand in the file itself")
     if not stat.S_ISREG(kind):
-        raise UserError(f"{path}: is no regular file; hand in a record with its answers beside it")
+        raise UserError(f"{path}: is not a regular file; hand in a record with its answers beside it")
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             data = file.read(limit + 1)
@@ -61,7 +62,9 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """The JSON object in a file's bytes.
 
-    Raises UserError if it is none, nests deeper than MAX_DEPTH, names a key twice, or has a number JSON does not know.
+    Raises:
+        UserError: The bytes are not a JSON object, nest deeper than MAX_DEPTH, or hold a duplicate key or a number
+            that JSON does not allow (NaN, Infinity).
     """
     try:
         text = data.decode("utf-8")
@@ -77,7 +80,11 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def check_values(content: dict[str, Any], path: Path) -> None:
-    """Refuse strings and numbers, wherever they stand in a record, that a page, terminal or table could not hold."""
+    """Reject strings and numbers anywhere in a record that a page, terminal or table cannot show.
+
+    Raises:
+        UserError: A string is too long or has control characters, or a number is not finite or too large.
+    """
     for where, value in _leaves(content):
         if isinstance(value, str):
             _check_text(path, where, value)
@@ -88,9 +95,12 @@ def check_values(content: dict[str, Any], path: Path) -> None:
 
 
 def check_stem(path: Path, stem: str) -> None:
-    """Refuse a file name that could lead out of its folder, hide, or be another file elsewhere.
+    """Reject a file name that could leave its folder, be hidden, or name another file on another system.
 
-    It has letters, digits and `_ . -`, in lower case, and begins with a letter or digit, as the harness names records.
+    Valid names have lower-case letters, digits and `_ . -`, and begin with a letter or digit, as runs name records.
+
+    Raises:
+        UserError: The name is invalid or too long.
     """
     fits = re.fullmatch(r"[^\W_][\w.-]*", stem) and stem == stem.lower() == unicodedata.normalize("NFC", stem)
     if not fits or ".." in stem or stem.endswith(".") or stem.partition(".")[0] in _RESERVED:
@@ -105,8 +115,11 @@ def check_stem(path: Path, stem: str) -> None:
 def read_table(path: Path) -> "pa.Table":
     """Read a Parquet file of bounded size.
 
-    What the file's footer says of rows and bytes is looked at first. A footer may lie, so memory is limited while the
-    rest is read. Raises UserError if the file is larger than the bounds, or no Parquet.
+    The rows and bytes that the footer names are checked first. A footer may be false, so memory is limited while the
+    rest is read.
+
+    Raises:
+        UserError: The file exceeds the bounds, or is not Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -134,10 +147,10 @@ def read_table(path: Path) -> "pa.Table":
 
 
 def steers(text: str, allowed: str = "") -> bool:
-    """Whether a text has characters that steer a terminal or the direction of writing, or halves of characters."""
-    if text.isprintable():  # the common case, at the speed of C; no character of these categories is printable
+    """Whether a text has characters that control a terminal or the writing direction, or lone surrogates."""
+    if text.isprintable():  # fast for most texts; no printable character is in these categories
         return False
-    return any(unicodedata.category(letter) in STEERING and letter not in allowed for letter in text)
+    return any(unicodedata.category(letter) in CONTROL_CATEGORIES and letter not in allowed for letter in text)
 
 
 def _check_text(path: Path, where: str, text: str) -> None:
@@ -150,7 +163,7 @@ def _check_text(path: Path, where: str, text: str) -> None:
 
 
 def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested JSON with its dotted place, and every key as a value of the place it is at."""
+    """Yield every value of nested JSON with its dotted path, and every key with the path of its object."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield f"{where or 'record'} (a key)", key
@@ -164,21 +177,21 @@ def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    # A string that is not closed matches to the end, so that the whole is read once whatever it holds.
+    # A string without its closing quote matches to the end, so that the scan stays linear in the length.
     for token in re.finditer(r'"(?:[^"\\]|\\.?)*"?|[][{}]', text, re.DOTALL):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
         if depth > MAX_DEPTH:
-            raise ValueError(f"nests deeper than {MAX_DEPTH}")
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key[:60]!a} stands there twice")
-        found[key] = value
-    return found
+        if key in content:
+            raise ValueError(f"duplicate key {key[:60]!a}")
+        content[key] = value
+    return content
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,8 @@
-"""The tasks of the harness, one file each. A new file here with a Task class in it is in the registry by itself."""
+"""The tasks a suite can list: one file each that reads a corpus (documents and the questions on them).
+
+A new file with a `Task` class registers itself. The questions' wording and metrics belong to tasks/, for lm-eval;
+methods that change the texts belong to `methods`.
+"""
 
 import importlib
 import inspect

@@ -1,1 +1,4 @@
-"""Texts, token scores and made-up people: the data that the other rooms pass to one another."""
+"""The data that stages pass to each other: texts, token scores, token views, made-up people; and their file formats.
+
+How scores are computed belongs to `scoring`, how a task's corpus is read to `corpora`.
+"""

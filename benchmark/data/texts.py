@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.core.inputs import reading, regular
+from benchmark.core.inputs import reading, regular_file
 
 _DETAILS = ("subject", "entities", "values")
 _LINES = "give a file with one JSON object a line"
@@ -154,7 +154,7 @@ def read_scores(path: Path) -> list[TokenScores]:
     """
     import pyarrow.parquet as pq
 
-    file = regular(path, "give a file of token scores")
+    file = regular_file(path, "give a file of token scores")
     with reading("token scores", file):
         stored = pq.ParquetFile(file)
         if not stored.schema_arrow.equals(_score_schema()):
@@ -180,7 +180,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises UserError naming the file and line if one is no JSON object, or the file cannot be read.
     """
-    place = regular(path, _LINES)
+    place = regular_file(path, _LINES)
     try:
         with place.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):

@@ -1,4 +1,7 @@
-"""Is this machine ready? Each finding says what there is and, where something is amiss, the remedy."""
+"""`benchmark doctor`: checks whether this machine is ready for a run. Each finding names its remedy.
+
+How much memory a suite needs belongs to `memory`; checks of a suite before its first stage belong to `run`.
+"""
 
 import os
 from functools import cache, partial

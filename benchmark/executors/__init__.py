@@ -1,1 +1,4 @@
-"""Where stages run: in worker processes here (`local`), in containers (`docker`), on a cluster (`ray`)."""
+"""Where stages run: worker processes on this machine (`local`), containers (`docker`) or a cluster (`ray`).
+
+What a stage computes belongs to `stages`, which stages are missing to `run`.
+"""

@@ -72,7 +72,7 @@ def drive(
             running[future] = call
             future.add_done_callback(ended.put)
         finished = _taken(ended, turn)
-        stop.raise_if_asked()
+        stop.raise_if_signalled()
         on_turn(running.values(), bool(finished))
         for future in sorted(finished, key=lambda future: place[running[future].key]):
             call = running.pop(future)

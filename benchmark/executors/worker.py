@@ -8,7 +8,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from benchmark.core.errors import MISTAKES, StageFailed, UserError
+from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError
 from benchmark.core.progress import Progress
 from benchmark.store.artifacts import StageCall, Store
 
@@ -92,4 +92,4 @@ def _system_error(error: Exception) -> int | None:
     """
     told = re.search(r"\(os error (\d+)\)", str(error))
     number = int(told[1]) if told else getattr(error, "errno", None)
-    return number if number in MISTAKES else None
+    return number if number in USER_ERRNOS else None

@@ -1,5 +1,5 @@
-"""How much memory every stage of a suite will need on its device, from configuration files alone: docs/memory.md.
+"""How much memory each stage of a suite needs on its device, predicted from configuration files: docs/memory.md.
 
-`shape` counts an architecture's numbers, `formulas` says how many bytes are made of them, `questions` finds the longest
-prompts, `predict` puts these together for a stage, and `report` for a suite.
+`shape` counts the numbers in an architecture, `formulas` turns them into bytes, `questions` finds the longest prompts,
+`predict` puts these together for a stage, and `report` for a suite. What this machine has belongs to `doctor`.
 """

@@ -1,6 +1,7 @@
-"""Augmentation methods, one file each. A new file here with a named Method in it is in the registry by itself.
+"""Augmentation methods, one file each. A new file with a named `Method` class registers itself.
 
-So is a class that an installed distribution declares as an entry point of the group `benchmark.methods`.
+So does a class that an installed distribution declares as an entry point of the group `benchmark.methods`. Which token
+scores a method asks for belongs to `scoring.requests`; the training loop that applies a method belongs to `training`.
 """
 
 import hashlib

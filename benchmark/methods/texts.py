@@ -10,7 +10,7 @@ from pydantic import Field
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
-from benchmark.core.inputs import regular
+from benchmark.core.inputs import regular_file
 from benchmark.data.texts import Text, TokenScores, check_characters, json_lines
 from benchmark.methods.base import Method
 
@@ -52,7 +52,7 @@ class Texts(Method):
         """Hash of the file's bytes."""
         remedy = "give a file with one JSON object a line"
         try:
-            return file_hash(regular(self.path, remedy))
+            return file_hash(regular_file(self.path, remedy))
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}; {remedy}") from None
 

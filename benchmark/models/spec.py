@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.core.errors import UserError, hide, nearest
+from benchmark.core.errors import UserError, hide_secrets, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 WEIGHTS = (".safetensors", ".gguf")
@@ -195,7 +195,7 @@ class ModelSpec(BaseModel):
         try:
             return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
         except Exception as error:  # the hub's client raises many kinds; each means the same to the user
-            reason = hide(str(error)).strip().split("\n")[0][:150]
+            reason = hide_secrets(str(error)).strip().split("\n")[0][:150]
             raise UserError(
                 f"{what} {self.model!r}: could not be looked up on the hub ({type(error).__name__}: {reason}); {remedy}"
             ) from None

@@ -1,10 +1,10 @@
 """The stages, each a function from artifacts to an artifact: corpus → score → augment → train → evaluate.
 
-Beside them, facts counts what a method leaves of the facts. Where a suite asks what training cost elsewhere, retain
-measures the model before and after. A stage's `run` reads
-`call.params` and the folders of `inputs`, and writes its files to `out`. Its VERSION is part of every key: raise it
-when the same inputs come to give something else. Those of GO_ON also get a folder `begun`, for what they go on from
-when they were cut off, and return the seconds that were spent on what they went on from.
+Beside them, `facts` counts which facts a method's copies keep, `curve` evaluates checkpoints, and `retain` measures
+retention: the model before and after training on what a suite lists there. A stage's `run` reads `call.params` and the
+folders of `inputs`, and writes its files to `out`. Its version (`store.versions`) is part of every key: raise it when
+the same inputs give another result. The stages in `GO_ON` also get a folder `begun` to resume from, and return the
+seconds spent before the interruption. How a stage computes its result belongs to the room of its subject.
 """
 
 import contextlib

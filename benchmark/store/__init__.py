@@ -1,1 +1,4 @@
-"""Artifacts by key, stage calls with their versions, and copies of artifacts on other machines."""
+"""Artifacts by key: atomic, locked, verified; stage calls, their versions and files; copies in remote stores.
+
+What a stage computes belongs to `stages`, the records of finished cells to `records`.
+"""

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.core.errors import MISTAKES, StageFailed, UserError, hide, nearest
+from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError, hide_secrets, nearest
 from benchmark.core.files import file_hash, replacing
 from benchmark.store.artifacts import MANIFEST, StageCall, Store, sealed_manifest
 
@@ -173,7 +173,7 @@ class Remote:
         except (FileNotFoundError, UserError, _Broken):
             raise
         except Exception as error:  # each library raises its own kinds
-            reason = " ".join(hide(f"{type(error).__name__}: {error}").split())[:200]
+            reason = " ".join(hide_secrets(f"{type(error).__name__}: {error}").split())[:200]
             where = f"{self.url}: {call.stage} {call.key[:8]}" if call else self.url
             if self._is_mistake(error):
                 raise UserError(f"{where}: {reason}; give rights or keys, make room, or give another place") from None
@@ -185,7 +185,7 @@ class Remote:
         return (
             isinstance(error, PermissionError)
             or "Credential" in type(error).__name__
-            or (number in MISTAKES and (self._on_disk or number != errno.EIO))
+            or (number in USER_ERRNOS and (self._on_disk or number != errno.EIO))
         )
 
 

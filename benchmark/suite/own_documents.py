@@ -9,7 +9,7 @@ import yaml
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
-from benchmark.core.inputs import reading, regular
+from benchmark.core.inputs import reading, regular_file
 from benchmark.methods import make_method
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.schema import Suite, validate
@@ -82,7 +82,7 @@ def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
         task.load()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     if file.exists():
-        head, _, body = regular(file, "take it away").read_bytes().partition(b"\n")
+        head, _, body = regular_file(file, "take it away").read_bytes().partition(b"\n")
         if head.decode("utf-8", "replace") != _head(body.decode("utf-8", "replace")):
             raise UserError(f"{file}: was changed by hand; run it with `benchmark run {file}`, or rename it")
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import file_hash
-from benchmark.core.inputs import regular
+from benchmark.core.inputs import regular_file
 from benchmark.corpora import TASKS, Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.methods import Method, make_method, package_of
@@ -335,7 +335,7 @@ class _Builder:
             return {"recipe": told}, {}
         if recipe.rehearsal.source == QUESTIONS_ABOUT:
             return {"recipe": told, "rehearsal": REHEARSED}, {}
-        file = regular(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
+        file = regular_file(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
         hashed = file_hash(file)
         told["rehearsal"]["source"] = hashed
         return {"recipe": told, "rehearsal": hashed}, {"rehearsal": str(file.resolve())}

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from benchmark.core.errors import UserError, nearest, one_line
 from benchmark.core.files import file_hash
-from benchmark.core.inputs import regular
+from benchmark.core.inputs import regular_file
 from benchmark.core.validation import not_a_bool
 from benchmark.corpora import TASKS
 from benchmark.corpora.base import FORMULAS, tree_hash
@@ -78,7 +78,7 @@ class TextFile(_Words):
 
     def _file(self) -> Path:
         try:
-            return regular(self.text, "give the path of a text file")
+            return regular_file(self.text, "give the path of a text file")
         except UserError as error:
             raise UserError(f"retention {self.name}: {error}") from None
 

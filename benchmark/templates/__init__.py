@@ -1,1 +1,1 @@
-"""Templates of a method, a task and a model, and the command's code that fills them in."""
+"""Templates of a new method, task or model, and the code that fills them in."""

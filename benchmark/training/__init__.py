@@ -1,1 +1,4 @@
-"""What the train stage is made of: rows of a batch, what methods change, the loop, checkpoints to go on from."""
+"""What the train stage is made of: batches, the objective, the training loop, LoRA, checkpoints.
+
+The stage itself belongs to `stages`, what a method changes in training to `methods`.
+"""

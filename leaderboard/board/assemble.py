@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.core.errors import UserError
-from benchmark.data.people import FIELDS
+from benchmark.data.fields import field_order
 from benchmark.records.comparable import Facts, asked_of, canonical, conditions, point, treatment
 from benchmark.records.record import (
     METRICS,
@@ -393,16 +393,13 @@ def _check_questions(answers: dict[Path, Answers]) -> None:
 
 
 def _fields(task: str, answers: Answers) -> dict[str, str]:
-    """The fields of a task with an lm-eval task per field, in the order of the text; field → lm-eval task."""
+    """The fields of a task and the lm-eval task of each, in the order of the task; unlisted fields follow by name."""
     generated = answers.measured("exact_match")
     if not generated.any():
         raise UserError(f"task {task!r}: its answers lack the exact match that orders the board; evaluate that too")
     names = {name.removeprefix(f"{task}_"): name for name in set(answers.task[generated]) if name != task}
-    return {field: names[field] for field in sorted(names, key=lambda field: (_place(field), field))}
-
-
-def _place(field: str) -> int:
-    return FIELDS.index(field) if field in FIELDS else len(FIELDS)
+    listed = [field for field in field_order(task) if field in names]
+    return {field: names[field] for field in dict.fromkeys([*listed, *sorted(names)])}
 
 
 def _estimate(counted: Tally | None) -> Estimate | None:

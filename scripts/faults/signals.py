@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.faults.bench import Bench, Done, Fault, Row, Run, left_behind, needs_compiler, needs_nothing, needs_root
 from scripts.runs import under_way, workers_of, write_small_suite
 
-STOPPED = "^stopped; what is finished is kept, the same command goes on from there$"
+STOPPED = "^stopped; finished stages are kept; run the same command to continue$"
 AGAIN = "then run again"
 
 

@@ -17,7 +17,7 @@ from benchmark import doctor
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import read_augmented, read_scores, read_texts
-from benchmark.run.prechecks import check_cells
+from benchmark.runs.prechecks import check_cells
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import load_suite
 from tests.suite.test_schema import GOOD
@@ -74,7 +74,7 @@ SMALL = GOOD.replace("zoo:large", "zoo:small")
         ("[plain]", "[{name: random_dropout, alpah: 1}]", "unknown parameter 'alpah'; did you mean 'alpha'?"),
         ("{steps: 3}", "{steps: few}", "budgets[0].steps: "),
         ("{steps: 3}", "{steps: 3", "not a readable YAML file"),
-        ("name: trial", "name: trial\nname: trial", "'name' stands there twice"),
+        ("name: trial", "name: trial\nname: trial", "duplicate key 'name'"),
         ("name: trial", '"na\\nme": trial', "unknown key"),
         (SMALL, "", "expected a mapping"),
         ("zoo:small", "zoo:smal", "model 'zoo:smal': not in the zoo; did you mean 'small'?"),
@@ -177,14 +177,14 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.run.runner.run_suite", interrupted)
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", interrupted)
     (tmp_path / "trial.yaml").write_text(SMALL)
     code, _, err = run("run", str(tmp_path / "trial.yaml"))
     assert code == 130
-    assert "the same command goes on from there" in err and "Traceback" not in err
+    assert "run the same command to continue" in err and "Traceback" not in err
 
 
-STOPPED = "stopped; what is finished is kept, the same command goes on from there\n"
+STOPPED = "stopped; finished stages are kept; run the same command to continue\n"
 
 
 def _plainly(number: int) -> None:
@@ -226,7 +226,7 @@ def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
 def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[int], None], number: int, code: int
 ) -> None:
-    monkeypatch.setattr("benchmark.run.runner.run_suite", lambda *_: how(number))
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", lambda *_: how(number))
     (tmp_path / "trial.yaml").write_text(SMALL)
     assert run("run", str(tmp_path / "trial.yaml")) == (code, "", STOPPED)
 
@@ -302,7 +302,7 @@ def test_a_full_or_closed_disk_is_one_line(
     def full(*arguments: object) -> None:
         raise OSError(errno, os.strerror(errno), "results")
 
-    monkeypatch.setattr("benchmark.run.runner.run_suite", full)
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", full)
     (tmp_path / "trial.yaml").write_text(SMALL)
     assert f"results: {says}" in _refused(run("run", str(tmp_path / "trial.yaml")))
 

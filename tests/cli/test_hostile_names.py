@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.core.errors import UserError
-from benchmark.run.recording import record_path
+from benchmark.runs.recording import record_path
 from benchmark.stages import corpus as corpus_stage
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.own_documents import content_for

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import ROOT
-from benchmark.core.errors import UserError, hide
+from benchmark.core.errors import UserError, hide_secrets
 
 TOKEN, OLD, PASSWORD = "hf_SentinelOfThisTest0123", "an-odd-sentinel", "sentinel-of-an-address"
 SECRETS = (TOKEN, OLD, PASSWORD)
@@ -119,11 +119,11 @@ def test_a_traceback_does_not_show_the_token() -> None:
 def test_what_is_hidden_is_the_secret_and_nothing_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", OLD)
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "")
-    assert hide(f"Bearer {OLD}, hf_{'a' * 34}.") == "Bearer ***, ***."
-    assert hide("https://me:word@host/a@b and /home/me@host") == "https://***@host/a@b and /home/me@host"
+    assert hide_secrets(f"Bearer {OLD}, hf_{'a' * 34}.") == "Bearer ***, ***."
+    assert hide_secrets("https://me:word@host/a@b and /home/me@host") == "https://***@host/a@b and /home/me@host"
     assert str(UserError(f"x: {OLD}")) == "x: ***"
     plain = "hf_hub: models/hf_model.safetensors, https://huggingface.co/some/body"
-    assert hide(plain) == plain
+    assert hide_secrets(plain) == plain
 
 
 @pytest.mark.slow

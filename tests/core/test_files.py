@@ -1,4 +1,4 @@
-"""Files: whole or as they were, with nothing left of what a killed process had begun; and the kernel's locks."""
+"""Atomic writes, the removal of abandoned temporary files, and locks between processes."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmark.core.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
-    print("at it", flush=True)
+    print("writing", flush=True)
     sys.stdin.read()
 """
 HOLDER = """
@@ -36,7 +36,7 @@ with locked(Path(sys.argv[1])):
 
 @contextmanager
 def process(code: str, path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has come so far as to say so, and that goes on when its stdin is closed."""
+    """A process that has printed its first line, and continues when its stdin is closed."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, **pipes) as other:  # type: ignore[call-overload]
         assert other.stdout.readline()
@@ -50,9 +50,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "record.json"
     write_atomically(file, "old")
     write_atomically(file, "é new")
@@ -64,43 +62,43 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as raised:
         write_atomically(file, "newer")
-    assert raised.value.filename == str(file), "the system names no file"
+    assert raised.value.filename == str(file), "the system's error names no file"
     assert file.read_text(encoding="utf-8") == "é new"
     assert names(tmp_path) == ["record.json"]
 
 
-def test_an_error_of_a_temporary_name_names_the_file_and_one_of_another_file_is_left_alone(tmp_path: Path) -> None:
+def test_an_error_names_the_file_to_be_written_unless_it_is_about_another_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         write_atomically(tmp_path / "nowhere" / "record.json", "")
     assert raised.value.filename == str(tmp_path / "nowhere" / "record.json")
     with pytest.raises(PermissionError) as refused, replacing(tmp_path / "record.json"):
-        raise PermissionError(errno.EACCES, "Permission denied", "what was read")
-    assert refused.value.filename == "what was read"
+        raise PermissionError(errno.EACCES, "Permission denied", "another file")
+    assert refused.value.filename == "another file"
     assert names(tmp_path) == []
 
 
-def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(
+def test_content_is_flushed_before_the_rename_and_the_folder_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, int]] = []
+    events: list[tuple[str, int]] = []
     sync, replace = os.fsync, os.replace
 
     def fsync(descriptor: int) -> None:
-        told.append(("on the disk", os.fstat(descriptor).st_ino))
+        events.append(("flushed", os.fstat(descriptor).st_ino))
         sync(descriptor)
 
     def rename(source: Path, target: Path) -> None:
-        told.append(("renamed", os.stat(source).st_ino))
+        events.append(("renamed", os.stat(source).st_ino))
         replace(source, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", rename)
     write_atomically(tmp_path / "record.json", "text")
     file, folder = (tmp_path / "record.json").stat().st_ino, tmp_path.stat().st_ino
-    assert told == [("on the disk", file), ("renamed", file), ("on the disk", folder)]
+    assert events == [("flushed", file), ("renamed", file), ("flushed", folder)]
 
 
-def test_what_a_killed_process_left_half_written_goes_when_the_file_is_next_written(tmp_path: Path) -> None:
+def test_the_next_write_of_a_file_removes_what_a_killed_process_left_of_it(tmp_path: Path) -> None:
     with process(WRITER, tmp_path / "a[1].json") as killed:
         killed.kill()
         killed.wait()
@@ -111,7 +109,7 @@ def test_what_a_killed_process_left_half_written_goes_when_the_file_is_next_writ
     assert names(tmp_path) == ["a[1].json", "b.json"]
 
 
-def test_what_a_living_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_running_process_is_kept(tmp_path: Path) -> None:
     with process(WRITER, tmp_path / "a.json") as other:
         write_atomically(tmp_path / "a.json", "whole")
         remove_abandoned(tmp_path)
@@ -122,24 +120,24 @@ def test_what_a_living_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"] and (tmp_path / "a.json").read_text() == "half"
 
 
-def test_in_a_whole_folder_what_killed_processes_left_goes_and_nothing_else(tmp_path: Path) -> None:
+def test_only_temporary_files_of_killed_processes_are_removed_from_a_folder(tmp_path: Path) -> None:
     with process(WRITER, tmp_path / "a.json") as killed:
         killed.kill()
         killed.wait()
-    for mine in (".hidden", ".a.json.backup", ".a.json.0123456789abcdeX"):
-        (tmp_path / mine).write_text("")
+    for other in (".hidden", ".a.json.backup", ".a.json.0123456789abcdeX"):
+        (tmp_path / other).write_text("")
     remove_abandoned(tmp_path)
     assert names(tmp_path) == [".a.json.0123456789abcdeX", ".a.json.backup", ".hidden"]
 
 
-def test_of_several_files_all_are_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_files_are_all_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {tmp_path / "new" / "a": "1", tmp_path / "b": "2", tmp_path / "c": "3"}
     (tmp_path / "b").write_text("old")
-    done: list[int] = []
+    synced: list[int] = []
 
     def full_at_the_third(_: int) -> None:
-        done.append(1)
-        if len(done) == 3:
+        synced.append(1)
+        if len(synced) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -153,12 +151,12 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path, monkeypatch: p
     assert [path.read_text() for path in files] == ["1", "2", "3"]
 
 
-def test_a_lock_is_held_by_one_process_and_ends_with_it_however_it_ends(tmp_path: Path) -> None:
+def test_a_lock_excludes_other_processes_and_ends_when_its_process_is_killed(tmp_path: Path) -> None:
     with process(HOLDER, tmp_path / "lock") as other:
         with locked(tmp_path / "lock", wait=False) as held:
             assert not held
         other.kill()
-        with locked(tmp_path / "lock") as held:  # waits for the end of the other, no longer
+        with locked(tmp_path / "lock") as held:  # waits until the other process has ended
             assert held
             with locked(tmp_path / "lock", wait=False) as twice:
                 assert not twice
@@ -166,7 +164,7 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it_however_it_ends(tmp_path
         assert held
 
 
-def test_the_lock_of_a_file_that_was_removed_meanwhile_is_not_taken_for_that_of_its_name(
+def test_a_lock_file_removed_while_it_is_locked_is_created_and_locked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, flock = tmp_path / "lock", fcntl.flock
@@ -183,21 +181,21 @@ def test_the_lock_of_a_file_that_was_removed_meanwhile_is_not_taken_for_that_of_
         monkeypatch.undo()
         assert held
         with locked(lock, wait=False) as also:
-            assert not also, "both would be at work on one artifact"
+            assert not also, "else two processes would make the same artifact"
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_told_and_files_are_written_on_it_all_the_same(
+def test_a_file_system_without_locks_is_reported_and_files_can_still_be_written_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    left = tmp_path / ".a.json.0123456789abcdef"
-    left.write_text("somebody may be at it")
+    temporary = tmp_path / ".a.json.0123456789abcdef"
+    temporary.write_text("another process may be writing it")
 
-    def none(*_: object) -> None:
+    def no_locks(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(UserError, match=r"the file system has no locks \(.*\); give a folder on another"):
         locked(tmp_path / "lock").__enter__()
     write_atomically(tmp_path / "a.json", "whole")
-    assert (tmp_path / "a.json").read_text() == "whole" and left.exists()
+    assert (tmp_path / "a.json").read_text() == "whole" and temporary.exists()

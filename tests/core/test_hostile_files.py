@@ -1,6 +1,6 @@
-"""Files from anybody: each is read, or refused in one line that names it, whatever is in it.
+"""Malformed and hostile files: each reader reads its file, or rejects it in one line that names it.
 
-A longer search than that of every test run: -n auto --hypothesis-profile=explore.
+To search longer than the test suite does: -n auto --hypothesis-profile=explore.
 """
 
 import json
@@ -50,7 +50,10 @@ from tests.leaderboard.factory import write_record
 
 @dataclass(frozen=True)
 class Reader:
-    """A kind of file: a valid one, and what reads it. `rows` are what lines or a file of JSON hold, if it is that."""
+    """A kind of file: a valid example and the function that reads it.
+
+    `rows` is the JSON of the example, for JSON and JSON lines.
+    """
 
     name: str
     suffix: str
@@ -61,11 +64,11 @@ class Reader:
 
     @property
     def content(self) -> bytes:
-        """A valid file."""
-        return self.valid or self.written(self.rows)
+        """The bytes of a valid file."""
+        return self.valid or self.encode(self.rows)
 
-    def written(self, rows: Any) -> bytes:
-        """Rows as a file."""
+    def encode(self, rows: Any) -> bytes:
+        """The bytes of a file with these rows."""
         return b"\n".join(map(dumped, rows)) if self.lines and isinstance(rows, list) else dumped(rows)
 
 
@@ -128,7 +131,7 @@ def _record() -> dict[str, Any]:
 
 
 def _stage() -> dict[str, Any]:
-    """The last stage of a suite, with all that it reads."""
+    """The last stage of a suite with all its inputs."""
     return as_dict(make_plan(load_suite(ROOT / "suites" / "smoke.yaml")).calls()[-1])
 
 
@@ -165,7 +168,7 @@ JSON = [reader.name for reader in READERS if reader.rows is not None]
 
 
 def outcome(reader: Reader, content: bytes) -> str:
-    """What reading a file of this content ends in: "" or the line with which it is refused."""
+    """Read a file with this content; returns "" or the line of the error."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"given{reader.suffix}"
         path.write_bytes(content)
@@ -173,56 +176,58 @@ def outcome(reader: Reader, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_what_files_are_spoilt_from_is_read_or_refused_for_its_content_alone(name: str) -> None:
+def test_the_valid_examples_are_read_or_rejected_for_their_content_alone(name: str) -> None:
     reader = NAMED[name]
-    refused = {
+    expected = {
         "suite as JSON": "train: Field required",
         "prompts": "no row for",
         "record from a stranger": "given.answers.parquet",
         "record": "is not beside the record",
     }
     line = outcome(reader, reader.content)
-    assert (refused[name] in line) if name in refused else line == ""
+    assert (expected[name] in line) if name in expected else line == ""
 
 
 @pytest.mark.parametrize("name", NAMED)
 @given(data=st.data())
-def test_any_bytes_are_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:
+def test_any_bytes_are_read_or_rejected_in_one_line(name: str, data: st.DataObject) -> None:
     reader = NAMED[name]
     outcome(reader, data.draw(st.binary(max_size=300) | spoilt(reader.content)))
 
 
 @pytest.mark.parametrize("name", JSON)
 @given(data=st.data())
-def test_any_values_are_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:
+def test_any_values_are_read_or_rejected_in_one_line(name: str, data: st.DataObject) -> None:
     reader = NAMED[name]
-    outcome(reader, reader.written(data.draw(twisted(reader.rows))))
+    outcome(reader, reader.encode(data.draw(twisted(reader.rows))))
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_what_is_no_file_is_refused_in_one_line_and_at_once(name: str, tmp_path: Path) -> None:
+def test_folders_pipes_devices_and_missing_files_are_rejected_in_one_line_without_waiting(
+    name: str, tmp_path: Path
+) -> None:
     reader = NAMED[name]
     for path in endless(tmp_path, reader.suffix):
-        if name not in ("people in a folder", "prompts"):  # those copy the file first
+        if name not in ("people in a folder", "prompts"):  # these readers copy the file first
             assert refusal(lambda path=path: reader.read(path), str(path)[:200])  # type: ignore[misc]
 
 
 # --- Parquet
 
-HEADROOM = 2**29  # a quarter of what there is outside of tests
+HEADROOM = 2**29  # a quarter of the real limit
 SCORES = [TokenScores("a", ["x", "y"], [0, 1], [1, 2], [0.5, 1.0]), TokenScores("b", ["x"], [0], [1], [0.5])]
 
 
 def _answers(path: Path) -> object:
-    """Answers whose record has their hash."""
+    """Read answers with a record that names their hash."""
     from benchmark.core.files import file_hash
     from benchmark.records.record import Record
 
     with tempfile.TemporaryDirectory() as folder:
         record = Record.model_validate_json(write_record(Path(folder), people=1).read_text())
     rows = pq.ParquetFile(path).metadata.num_rows if path.stat().st_size > 12 and _opens(path) else 0
-    told = record.answers.model_copy(update={"file": path.name, "sha256": file_hash(path), "rows": rows})
-    return read_answers(path.with_suffix(".json"), record.model_copy(update={"answers": told}))
+    answers = record.answers.model_copy(update={"file": path.name, "sha256": file_hash(path), "rows": rows})
+    return read_answers(path.with_suffix(".json"), record.model_copy(update={"answers": answers}))
 
 
 def _opens(path: Path) -> bool:
@@ -260,7 +265,7 @@ TABLES: dict[str, tuple[pa.Table, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("name", TABLES)
 @given(data=st.data())
-def test_any_table_is_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:
+def test_any_table_is_read_or_rejected_in_one_line(name: str, data: st.DataObject) -> None:
     valid, read = TABLES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "given.parquet"
@@ -270,7 +275,7 @@ def test_any_table_is_read_or_refused_in_one_line(name: str, data: st.DataObject
 
 @pytest.mark.parametrize("name", TABLES)
 @given(data=st.data())
-def test_any_bytes_of_parquet_are_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:
+def test_any_bytes_of_parquet_are_read_or_rejected_in_one_line(name: str, data: st.DataObject) -> None:
     valid, read = TABLES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "given.parquet"
@@ -280,7 +285,7 @@ def test_any_bytes_of_parquet_are_read_or_refused_in_one_line(name: str, data: s
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_that_unpacks_to_gigabytes_is_refused_within_bounded_memory(
+def test_a_table_that_unpacks_to_gigabytes_is_rejected_within_bounded_memory(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     valid, read = TABLES[name]
@@ -291,7 +296,7 @@ def test_a_table_that_unpacks_to_gigabytes_is_refused_within_bounded_memory(
     assert path.stat().st_size < 2**20
     _reset_peak()
     assert refusal(lambda: read(path), str(tmp_path))
-    assert _peak() < _now() + HEADROOM + 2**30  # what was mapped before, and not yet used, comes on top
+    assert _peak() < _now() + HEADROOM + 2**30  # memory mapped earlier may become resident meanwhile
 
 
 def _reset_peak() -> None:
@@ -317,18 +322,18 @@ def _now() -> int:
 @given(
     st.sampled_from(sorted(METHODS)), st.lists(st.text(max_size=12) | st.sampled_from(["alpha=", "beta=", "path=x"]))
 )
-def test_any_value_of_a_parameter_is_taken_or_refused_in_one_line(method: str, items: list[str]) -> None:
+def test_any_value_of_a_parameter_is_accepted_or_rejected_in_one_line(method: str, items: list[str]) -> None:
     refusal(lambda: make_method(method, named_values("--set", items, "alpha=0.6")), "")
 
 
 @pytest.mark.parametrize("value", ["1e400", "nan", "9" * 5_000, "\0", "\ud800", "x" * 100_000, "-0", "0x1", "１", "[]"])
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_no_value_of_any_parameter_ends_in_anything_else(method: str, value: str) -> None:
+def test_no_value_of_any_parameter_causes_another_error(method: str, value: str) -> None:
     for parameter in METHODS[method].model_fields:
         refusal(lambda name=parameter: make_method(method, {name: value}), method)  # type: ignore[misc]
 
 
-# --- what each bound is for
+# --- one test for each bound
 
 
 def _suite(tmp_path: Path, text: str) -> str:
@@ -338,7 +343,7 @@ def _suite(tmp_path: Path, text: str) -> str:
 
 
 HALVES = ", ".join(["0.5"] * 150)
-# Each stands for ten of the one before it: eleven lines for a thousand million values.
+# Each line repeats the line before it ten times: eleven lines for a thousand million values.
 LAUGHS = "\n".join(
     ["x0: &x0 [a]", *(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 10))],
 )
@@ -347,8 +352,8 @@ LAUGHS = "\n".join(
 @pytest.mark.parametrize(
     ("added", "says"),
     [
-        ("description: " + "[" * 40 + "]" * 40, "nests deeper than 32"),
-        ("description: &a [*a]", "nests deeper than 32"),
+        ("description: " + "[" * 40 + "]" * 40, "nested deeper than 32"),
+        ("description: &a [*a]", "nested deeper than 32"),
         (LAUGHS, "more than 50,000 values"),
         (
             f"recipe: {{learning_rate: [{HALVES}], lora_dropout: [{HALVES}]}}",
@@ -360,13 +365,13 @@ LAUGHS = "\n".join(
         ('description: "\\ud800"', "surrogates not allowed"),
     ],
 )
-def test_a_suite_beyond_its_bounds_is_refused(tmp_path: Path, added: str, says: str) -> None:
+def test_a_suite_beyond_a_bound_is_rejected(tmp_path: Path, added: str, says: str) -> None:
     without = ("description", "copies", "recipe")
     text = "\n".join(line for line in SUITE.decode().splitlines() if not line.startswith(without))
     assert says in _suite(tmp_path, f"{text}\n{added}\n")
 
 
-def test_a_suite_of_too_many_cells_is_refused_before_any_is_made(
+def test_a_suite_with_too_many_cells_is_rejected_before_a_cell_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suite, "MOST_CELLS", 11)
@@ -376,21 +381,21 @@ def test_a_suite_of_too_many_cells_is_refused_before_any_is_made(
     assert "more than 11 cells" in _suite(tmp_path, f"{text}\n{seeds}")
 
 
-def test_a_record_of_numbers_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_record_with_an_enormous_number_is_rejected(tmp_path: Path) -> None:
     path = write_record(tmp_path)
     text = path.read_text()
     path.write_text(text.replace('"seed": 1', '"seed": ' + "9" * 5_000))
     assert "number out of range" in refusal(lambda: read_record(path), str(path))
 
 
-def test_the_people_that_are_shown_as_examples_are_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
+def test_the_few_shot_people_are_checked_when_the_corpus_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "biography_synthetic.csv").write_bytes(TAGGED)
     (tmp_path / "biography_real.csv").write_bytes(b"text\n<name>Ada</name>\n")
     with pytest.raises(UserError, match="biography_real.csv: row 1: birth_date"):
         Biography(path=tmp_path).load()
 
 
-def test_augmented_texts_come_back_though_they_are_checked(tmp_path: Path) -> None:
+def test_augmented_texts_with_values_survive_writing_and_reading(tmp_path: Path) -> None:
     rows = [AugmentedText("a", 0, "Ada", ((0, 1, 0.5), (1, 3, 1)))]
     write_lines(tmp_path / "a.jsonl", rows)
     assert read_augmented(tmp_path / "a.jsonl") == rows

@@ -1,4 +1,4 @@
-"""Being told to stop: at once, or when what is being written is whole; and once, however often it is said."""
+"""Termination signals: they stop at once or after a `finishing` block, and only once."""
 
 import os
 import signal
@@ -15,16 +15,16 @@ def send(number: int = signal.SIGINT) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_raises_and_its_number_is_known_till_the_end_of_the_block(number: int) -> None:
+def test_a_signal_raises_stopped_and_its_number_is_kept_until_the_block_ends(number: int) -> None:
     before = signal.getsignal(number)
     with listening():
         with pytest.raises(Stopped):
             send(number)
-        assert stop.asked() == number
-    assert signal.getsignal(number) is before and stop.asked() is None
+        assert stop.first_signal() == number
+    assert signal.getsignal(number) is before and stop.first_signal() is None
 
 
-def test_what_is_being_finished_is_finished_first(tmp_path: Path) -> None:
+def test_a_finishing_block_completes_before_the_signal_raises(tmp_path: Path) -> None:
     def write() -> None:
         with finishing():
             send()
@@ -32,14 +32,14 @@ def test_what_is_being_finished_is_finished_first(tmp_path: Path) -> None:
             with finishing():
                 (tmp_path / "second").write_text("")
             (tmp_path / "third").write_text("")
-        raise AssertionError("it goes on as if nothing had been said")
+        raise AssertionError("the signal must raise at the end of the block")
 
     with listening(), pytest.raises(Stopped):
         write()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second", "third"]
 
 
-def test_an_error_of_what_is_being_finished_is_not_lost_behind_the_signal() -> None:
+def test_an_error_within_a_finishing_block_is_raised_rather_than_the_signal() -> None:
     def write() -> None:
         with finishing():
             send()
@@ -52,7 +52,7 @@ def test_an_error_of_what_is_being_finished_is_not_lost_behind_the_signal() -> N
             pass
 
 
-def test_said_again_it_changes_nothing_for_a_while_and_then_raises_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_signals_are_ignored_for_a_while_and_then_raise_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     with listening():
@@ -60,44 +60,46 @@ def test_said_again_it_changes_nothing_for_a_while_and_then_raises_again(monkeyp
             send(signal.SIGTERM)
         send()
         send(signal.SIGHUP)
-        now[0] += stop.PATIENCE + 0.1  # a library must have swallowed the first
+        now[0] += stop.REPEATS_IGNORED + 0.1  # as if a library had swallowed the first exception
         with pytest.raises(Stopped):
             send()
-        assert stop.asked() == signal.SIGTERM
+        assert stop.first_signal() == signal.SIGTERM
 
 
-def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored() -> None:
+def test_a_signal_ignored_at_the_start_of_the_process_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with listening():
             send(signal.SIGHUP)
-            assert stop.asked() is None
+            assert stop.first_signal() is None
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_block_within_a_block_forgets_nothing() -> None:
+def test_an_inner_block_keeps_the_signal_for_the_outer_block() -> None:
     with listening():
         with listening(), pytest.raises(Stopped):
             send()
-        assert stop.asked() == signal.SIGINT
+        assert stop.first_signal() == signal.SIGINT
         with pytest.raises(Stopped):
-            stop.raise_if_asked()
+            stop.raise_if_signalled()
 
 
-def test_when_the_command_is_through_a_signal_comes_too_late() -> None:
+def test_a_signal_after_the_end_of_the_command_is_ignored() -> None:
     with listening():
-        stop.wind_up()
+        stop.ignore_repeats()
         send()
-        assert stop.asked() is None
+        assert stop.first_signal() is None
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_exit_code_is_that_of_shells(number: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_code_is_128_plus_the_signal_as_in_shells(
+    number: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     with listening():
         with pytest.raises(Stopped):
             send(number)
         with pytest.raises(SystemExit) as end:
-            stop.leave()
+            stop.exit_stopped()
     assert end.value.code == code
-    assert capsys.readouterr().err == "stopped; what is finished is kept, the same command goes on from there\n"
+    assert capsys.readouterr().err == "stopped; finished stages are kept; run the same command to continue\n"

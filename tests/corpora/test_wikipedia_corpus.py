@@ -14,8 +14,8 @@ from benchmark.corpora.wikipedia import WikipediaMini, WikipediaPwqa, WikipediaS
 from benchmark.evaluation import asking
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.run import runner
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import run_suite
 from benchmark.stages import corpus as corpus_stage
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from benchmark import ROOT
-from benchmark.run.runner import run_suite
+from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.store.calls import write_calls
 from benchmark.suite.plan import make_plan

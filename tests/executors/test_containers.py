@@ -21,7 +21,7 @@ from benchmark.store.artifacts import StageCall
         ("user: 0:0", r"c\.yaml: user: .*root"),
         ("timeout: .inf", r"c\.yaml: timeout: "),
         ("[1]", r"c\.yaml: the file: "),
-        ("workers: 1\nworkers: 2", r"c\.yaml: .*'workers' stands there twice"),
+        ("workers: 1\nworkers: 2", r"c\.yaml: .*duplicate key 'workers'"),
         ("a: [", r"c\.yaml: not a readable YAML file"),
     ],
 )

@@ -176,7 +176,7 @@ def test_nothing_is_left_of_a_run_that_was_stopped_or_killed(
     when_running(client, run.store.root, "train", lambda container: os.kill(process.pid, number)).join()
     _, said = process.communicate(timeout=60)
     if number == signal.SIGINT:
-        assert process.returncode == 130 and said.splitlines()[-1].startswith("stopped; what is finished is kept")
+        assert process.returncode == 130 and said.splitlines()[-1].startswith("stopped; finished stages are kept")
         assert containers_of(client, run.store.root) == []
     else:
         assert (orphans := containers_of(client, run.store.root))

@@ -438,7 +438,7 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_stage_behind(
     _, said = process.communicate(timeout=60)
     if number != signal.SIGKILL:
         assert process.returncode == 128 + number
-        assert said.decode().splitlines()[-1].startswith("stopped; what is finished is kept")
+        assert said.decode().splitlines()[-1].startswith("stopped; finished stages are kept")
     deadline = time.monotonic() + 30
     while workers("train") and time.monotonic() < deadline:
         time.sleep(0.1)

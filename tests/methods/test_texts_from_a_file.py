@@ -10,8 +10,8 @@ from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, write_lines
 from benchmark.methods import augment, make_method
 from benchmark.records.record import read_record
-from benchmark.run import runner
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import run_suite
 from benchmark.stages.augment import run as run_augment
 from benchmark.suite.plan import Cell, make_plan
 from leaderboard.board.assemble import build_board, load_records

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.core.errors import UserError
-from benchmark.run.runner import run_suite
+from benchmark.runs.runner import run_suite
 from tests.tiny import calls_here, tiny_suite
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def _save(kind: str, sizes: dict[str, Any], tokenizer: Path, folder: Path) -> Pa
 
 def _run(model: Path, adaptation: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Two steps of contrastive dropout, the model without its second layer being the small one."""
-    monkeypatch.setattr("benchmark.run.runner.run_calls", calls_here)
+    monkeypatch.setattr("benchmark.runs.runner.run_calls", calls_here)
     suite = tiny_suite(
         model,
         models={"tiny": str(model), "thin": {"model": str(model), "skip_layers": [1]}},

@@ -97,7 +97,7 @@ def test_end_tokens_end_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None:
     model = sized(SUPPORTED, "llama", tokenizer)
     without_end = stock(model, tokenizer).generate_until(generations(GREEDY), True)
     ids = [torch.tensor([tokenizer(prompts()[number][1])["input_ids"]]) for number in (0, 3)]
-    first, second = (model.generate(prompt, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for each in ids)
+    first, second = (model.generate(prompt, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for prompt in ids)
     model.generation_config.eos_token_id = [0, first[3], second[2]]
     marked = copy.deepcopy(tokenizer)
     tokens = [

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from benchmark.records.record import read_record
-from benchmark.run.recording import record_path
-from benchmark.run.runner import run_suite
+from benchmark.runs.recording import record_path
+from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from tests.tiny import biographies, calls_here, tiny_suite, train, train_call
 
@@ -42,7 +42,7 @@ def test_a_checkpoint_is_what_a_shorter_run_ends_with_and_changes_nothing_after_
 
 def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against runs that end where the checkpoint stands."""
-    monkeypatch.setattr("benchmark.run.runner.run_calls", calls_here)
+    monkeypatch.setattr("benchmark.runs.runner.run_calls", calls_here)
 
     def record(name: str, steps: int, **more: object) -> Path:
         recipe = {**STEADY, "adaptation": "full", "learning_rate": 0.01, "batch_size": 4}

@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.progress.account import Overview
 from benchmark.records.record import Record
-from benchmark.run import runner
-from benchmark.run.runner import Outcome, run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import Outcome, run_suite
 from benchmark.suite.choice import searches
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite

@@ -12,8 +12,8 @@ import yaml
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import read_texts
-from benchmark.run import runner
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.own_documents import content_for, write_suite
 from benchmark.suite.schema import Suite, load_suite

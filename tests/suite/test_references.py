@@ -8,8 +8,8 @@ import pytest
 from benchmark.evaluation import asking
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.run import runner
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from leaderboard.board.assemble import build_board, load_records
 from tasks.biography import biography

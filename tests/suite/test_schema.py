@@ -135,8 +135,8 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("pairs:\n  tiny: {large: large, small: small}\n", "", None),
         ("[plain]", "[{name: plain, pairs: [tiny]}]", ["methods[0].pairs: ", "looks at no pair"]),
         # not a suite at all, or not quite YAML
-        ("name: trial", "name: trial\nname: other", ["'name' stands there twice", "line 3"]),
-        ("{steps: 3}", "{steps: 3, steps: 30}", ["'steps' stands there twice", "line 11"]),
+        ("name: trial", "name: trial\nname: other", ["duplicate key 'name'", "line 3"]),
+        ("{steps: 3}", "{steps: 3, steps: 30}", ["duplicate key 'steps'", "line 11"]),
         ("{steps: 3}", "{steps: 3", ["not a readable YAML file", "line"]),
         ("name: trial", "name: 2026-13-45", ["not a readable YAML file", "month"]),
         (GOOD, "", ["expected a mapping"]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.progress.presence import any_under_way
-from benchmark.run.runner import missing
+from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan
 

@@ -28,8 +28,8 @@ from benchmark.progress import presence as runs
 from benchmark.progress.account import State
 from benchmark.progress.presence import runs_on
 from benchmark.records.record import Record, read_record
-from benchmark.run import runner
-from benchmark.run.runner import Outcome, run_suite
+from benchmark.runs import runner
+from benchmark.runs.runner import Outcome, run_suite
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.versions import VERSIONS
 from benchmark.suite.plan import make_plan
@@ -268,7 +268,7 @@ def test_answers_without_a_record_and_what_was_half_written_go_at_the_next_run(
 def test_a_record_that_another_run_removes_first_is_no_error(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.run import recording as module
+    from benchmark.runs import recording as module
 
     (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
     older = set(record_files(results))
@@ -309,7 +309,7 @@ def test_a_record_that_another_run_has_written_meanwhile_is_taken_as_it_is(
 def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.run import recording as module
+    from benchmark.runs import recording as module
 
     before = {path.name: read_record(path).results() for path in record_files(results)}
     for path in (results / "records" / "tiny_test").iterdir():
@@ -330,7 +330,7 @@ def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
 def test_an_artifact_that_is_removed_while_the_run_goes_on_is_named(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.run import recording as module
+    from benchmark.runs import recording as module
 
     for path in record_files(results):
         path.unlink()
@@ -467,7 +467,7 @@ def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
-    assert said == ["stopped; what is finished is kept, the same command goes on from there"]
+    assert said == ["stopped; finished stages are kept; run the same command to continue"]
     assert wait_until_gone(mark) is not None
 
 

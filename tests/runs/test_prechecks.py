@@ -10,9 +10,9 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.corpora.corpus import OwnDocuments
 from benchmark.models.spec import ModelSpec
-from benchmark.run import runner
-from benchmark.run.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
+from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts.strangers.models import change, rename_adapter_weights, write_adapter
@@ -194,7 +194,7 @@ def test_what_passed_is_not_checked_again_until_something_changes(
     check_cells(plan, plan.cells, results, remember=True)
     marks = {file.name for file in (results / REMEMBERED).iterdir()}
     assert len(marks) == 4  # of the model, of its training, of the texts, of the questions
-    monkeypatch.setattr("benchmark.run.prechecks.check_model", lambda spec: pytest.fail("checked again"))
+    monkeypatch.setattr("benchmark.runs.prechecks.check_model", lambda spec: pytest.fail("checked again"))
     check_cells(plan, plan.cells, results, remember=True)
     monkeypatch.undo()
     change(folder / "tokenizer_config.json", model_max_length=511)

@@ -6,9 +6,9 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.progress.presence import running
-from benchmark.run import runner
-from benchmark.run.prune import prune, to_prune
-from benchmark.run.runner import run_suite
+from benchmark.runs import runner
+from benchmark.runs.prune import prune, to_prune
+from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
 from tests.tiny import calls_here, make_tiny_model, tiny_suite

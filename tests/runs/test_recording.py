@@ -23,10 +23,10 @@ from benchmark.data.texts import Text
 from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import Record, read_record
-from benchmark.run import recording as results
-from benchmark.run import runner
-from benchmark.run.recording import by_place, distances, good_record, record_path, write_record
-from benchmark.run.runner import run_suite
+from benchmark.runs import recording as results
+from benchmark.runs import runner
+from benchmark.runs.recording import by_place, distances, good_record, record_path, write_record
+from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
@@ -278,7 +278,7 @@ def test_distances_are_counted_once_for_all_cells_of_a_corpus_and_model(tiny: Pa
 
 def test_the_package_that_brought_a_method_stands_in_the_record(suite: Suite, folder: Path, tmp_path: Path) -> None:
     plan = make_plan(suite)
-    with patch("benchmark.run.recording.package_of", {"plain_matched": "shouting 1.2"}.get):
+    with patch("benchmark.runs.recording.package_of", {"plain_matched": "shouting 1.2"}.get):
         record = write_record(Store(folder / "store"), plan, plan.cells[0], tmp_path)
     assert record.method.package == "shouting 1.2"
 

@@ -13,8 +13,8 @@ from benchmark.progress.account import Overview
 from benchmark.progress.display import Display, display
 from benchmark.progress.presence import forget_killed, reported
 from benchmark.records.record import Record
-from benchmark.run.prechecks import check_cells
-from benchmark.run.recording import by_place, good_record, record_path, settle, write_record
+from benchmark.runs.prechecks import check_cells
+from benchmark.runs.recording import by_place, good_record, record_path, settle, write_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.choice import is_searched
 from benchmark.suite.plan import Cell, Plan, make_plan
