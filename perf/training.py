@@ -42,7 +42,9 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
 
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.stages.train import _trainable, data_order, encode
+    from benchmark.stages.train import _trainable
+    from benchmark.training.data import encode
+    from benchmark.training.order import data_order
     from benchmark.training.recipe import Recipe
 
     torch.set_num_threads(options.threads)
@@ -81,13 +83,12 @@ def _texts(options: argparse.Namespace) -> list[Any]:
 
 
 def _train(model: Any, sequences: Any, recipe: Any, options: argparse.Namespace, scratch: Path) -> None:
-    from benchmark.training.checkpoints import Checkpoints
+    from benchmark.training.checkpoints import Checkpoints, ResumeInfo
     from benchmark.training.fit import fit
 
     params = {"device": options.device, "seed": 1}
-    told = {"seconds": 0.0}
     checkpoints = Checkpoints(scratch / "ours", {})
-    fit(model, sequences, options.steps, options.batch, recipe, params, checkpoints, told, lambda *steps: None)
+    fit(model, sequences, ResumeInfo(options.batch), recipe, params, checkpoints, lambda *steps: None)
 
 
 def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespace) -> Callable[[], None]:

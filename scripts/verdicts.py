@@ -5,16 +5,17 @@ python -m scripts.verdicts --write    # puts them into docs/results.md, where th
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from benchmark import ROOT
 from benchmark.core.files import write_atomically
-from benchmark.records.record import best_shots, read_record
+from benchmark.records.record import read_record
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import BoardTable, Row
@@ -26,6 +27,7 @@ from leaderboard.views.markdown import MARKS, with_interval
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "leaderboard" / "results"
 BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
+SHOTS = (0, 1, 5)
 METHOD, BASELINE = "contrastive_dropout", "plain_matched"
 WAYS = {
     "0 shots": "exact_match, 0 shots",
@@ -41,7 +43,9 @@ def sections(records: Path) -> Iterator[str]:
     """The sections of the page, those whose records are there."""
     if (records / "shots").is_dir():
         yield _shots(_tables(records / "shots"))
-    tables = [table for suite in ("tiny", "tiny_long") for table in _tables(records / suite)]
+    tables = [
+        table for suite in ("tiny", "tiny_long") for table in _tables(records / suite) if _asked_in_all_ways(table)
+    ]
     yield from _comparisons(tables)
     if tables:
         yield _luck(tables)
@@ -50,6 +54,10 @@ def sections(records: Path) -> Iterator[str]:
         yield _confirmed(chosen)
     if (records / "rehearsal").is_dir() and tables:
         yield _rehearsed(_tables(records / "rehearsal"), tables)
+
+
+def _asked_in_all_ways(table: BoardTable) -> bool:
+    return all(set(SHOTS) <= set(row.by_shots) for row in table.rows)
 
 
 def _tables(folder: Path) -> Sequence[BoardTable]:
@@ -177,22 +185,47 @@ def _mark(interval: Estimate, p: float | None) -> str:
 
 
 def _luck(tables: Sequence[BoardTable]) -> str:
-    """How the deviations of seeds on the development half and on the test half go together."""
-    pairs = []
-    for table in tables:
-        for row in table.rows:
-            if len(row.seeds) < 2:
-                continue
-            scores = [read_record(path).scores for path in row.files]
-            halves = [[best_shots([one], half)[1] for one in scores] for half in ("development", "test")]
-            pairs.append(np.array(halves) - np.mean(halves, axis=1, keepdims=True))
-    both = np.concatenate(pairs, axis=1)
-    correlation = float(np.corrcoef(both)[0, 1])
+    """How a run's deviations from its row on the development half and on the test half correlate."""
+    rows = [row for table in tables for row in table.rows if len(row.seeds) > 1 and set(SHOTS) <= set(row.by_shots)]
+    lines = []
+    for shots in SHOTS:
+        deviations = [_deviations(row, shots) for row in rows]
+        halves = np.concatenate(deviations, axis=1)
+        spread = halves.std(axis=1)
+        correlation = float(np.corrcoef(halves)[0, 1])
+        lines.append([f"{shots} shots", f"{correlation:+.2f}", f"{spread[0]:.3f}", f"{spread[1]:.3f}"])
+    headers = ["exact match", "correlation", "spread, development half", "spread, test half"]
+    runs = sum(len(row.seeds) for row in rows)
     return (
-        "### Why a choice is confirmed with other seeds\n\n"
-        f"Over {both.shape[1]} runs in {len(pairs)} rows, the deviations of a run from its row on the development "
-        f"half and on the test half correlate at {correlation:.2f}: other people, but the same trained model."
+        "### How much the two halves share of a run's luck\n\n"
+        f"{_grid(headers, lines)}\n\n"
+        f"Deviations of {runs} runs from the mean of their row ({len(rows)} rows of A). The halves have different "
+        "people, but are asked of one trained model. How well that model bears a long prompt is common to both."
     )
+
+
+def _deviations(row: Row, shots: int) -> np.ndarray:
+    """Exact match of each run minus the mean of its row, shape (2 halves, runs)."""
+    scores = [read_record(path).scores for path in row.files]
+    halves = [
+        [
+            np.mean(
+                [
+                    asked[str(shots)][half]["exact_match"]
+                    for asked in run.values()
+                    if "exact_match" in _metrics(asked, shots)
+                ]
+            )
+            for run in scores
+        ]
+        for half in ("development", "test")
+    ]
+    deviations: np.ndarray = np.array(halves) - np.mean(halves, axis=1, keepdims=True)
+    return deviations
+
+
+def _metrics(asked: Mapping[str, Any], shots: int) -> Mapping[str, float]:
+    return dict(asked.get(str(shots), {}).get("test", {}))
 
 
 # --- B
@@ -241,8 +274,7 @@ def _rehearsed(tables: Sequence[BoardTable], without: Sequence[BoardTable]) -> s
     for title, table in (("with", tables[0]), ("without", plain)):
         labels = {row.label for row in tables[0].rows}
         for row in sorted((row for row in table.rows if row.label in labels), key=lambda row: row.label):
-            shots = [0, 1, 5]
-            cells = [with_interval(row.by_shots[number], 3) for number in shots]
+            cells = [with_interval(row.by_shots[number], 3) for number in SHOTS]
             answered = np.mean([_mean(_answers(path), "answered", 5) for path in row.files])
             lines.append([f"{row.label}, {title} rehearsal", *cells, f"{answered:.3f}"])
     headers = ["exact match", "0 shots", "1 shots", "5 shots", "answered, 5 shots"]
@@ -259,8 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.write:
         print(text)
         return 0
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
     write_atomically(PAGE, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
     return 0

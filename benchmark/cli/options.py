@@ -1,45 +1,58 @@
-"""What several commands do with their options: checks of what is given, and models by name."""
+"""Options that several commands share, and checks of their values."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from benchmark.core.errors import UserError, nearest
+import typer
+
+from benchmark.core.errors import UserError
+
+RESULTS = Path("results")
+BOARD = Path("leaderboard")
+DTYPES = "float32, bfloat16 or float16"
+DEVICES = "auto, cpu or cuda"
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or path of a .yaml file.")]
+ResultsOption = Annotated[Path, typer.Option(help="Folder of artifacts and records.")]
+RecordsOption = Annotated[Path | None, typer.Option(help="Folder of the records [default: RESULTS/records].")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of worker processes [default: as many as the cores allow].")
+]
+PlainOption = Annotated[bool, typer.Option("--plain", help="Show progress as lines instead of bars.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+TextsOption = Annotated[Path, typer.Option(help='JSONL file with one {"id": …, "text": …} a line.')]
+PrefixOption = Annotated[
+    str,
+    typer.Option(help="Put before every text and not scored; auto is the model's own start (docs/suite_file.md)."),
+]
+DtypeOption = Annotated[str, typer.Option(help=f"Precision of the weights: {DTYPES}.")]
+DeviceOption = Annotated[str, typer.Option(help=f"Where the models run: {DEVICES}.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter of the method, as alpha=0.6; may be repeated.")
+]
+BoardRecordsOption = Annotated[Path, typer.Option("--records", help="Folder of records.")]
 
 
 def named_values(option: str, items: list[str] | None, example: str) -> dict[str, str]:
-    """The values of an option that is given as NAME=VALUE, by name."""
-    found = {}
+    """The values of an option that is given as NAME=VALUE, by name. Raises UserError for an item without "="."""
+    values = {}
     for item in items or []:
-        key, separator, value = item.partition("=")
+        name, separator, value = item.partition("=")
         if not separator:
             raise UserError(f"{option} {item}: expected NAME=VALUE, as {example}")
-        found[key] = value
-    return found
+        values[name] = value
+    return values
 
 
-def model_spec(model: str, dtype: str = "float32") -> Any:
-    """The spec of a model that an option names."""
-    from benchmark.models.spec import ModelSpec
-
-    if not model:
-        raise UserError("model: its name is empty; give zoo:NAME, a hub id, a folder or a .gguf file")
-    return ModelSpec(model=model, dtype=dtype)  # type: ignore[arg-type]
+def check_writable(file: Path) -> None:
+    """Raise UserError if a file cannot be written, before the work that makes its content."""
+    check_folder_exists(file)
+    if file.is_dir():
+        raise UserError(f"{file}: is a folder; give the name of a file to write")
 
 
-def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise UserError, with the nearest known one, if an option has another value than these."""
-    if value not in known:
-        raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
-
-
-def writable(out: Path) -> None:
-    """Raise UserError if a file cannot be written there: before the work, and not after it."""
-    in_a_folder(out)
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; give the name of a file to write")
-
-
-def in_a_folder(out: Path) -> None:
+def check_folder_exists(path: Path) -> None:
     """Raise UserError if the folder that a file or folder is to be written in does not exist."""
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist; make it first")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")

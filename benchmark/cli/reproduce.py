@@ -1,4 +1,4 @@
-"""The command `benchmark reproduce`. Heavy imports stand inside it, as in cli.py."""
+"""`benchmark reproduce`: the paper's tables beside this project's records."""
 
 import json
 import sys
@@ -7,39 +7,43 @@ from typing import Annotated
 
 import typer
 
-from benchmark.core.errors import UserError, nearest
+from benchmark.cli.options import BOARD, JsonOption
+from benchmark.core.errors import UserError, check_known
 
 TABLES = ("table1", "table2", "table3")
 
 
 def reproduce(
-    tables: Annotated[list[str] | None, typer.Argument(help="table1, table2, table3 [default: all]")] = None,
-    records: Annotated[Path, typer.Option(help="folder of records")] = Path("leaderboard/results"),
-    out: Annotated[Path | None, typer.Option(help="Markdown file to write")] = None,
-    check: Annotated[bool, typer.Option("--check", help="fail when --out is not what the records give")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON for machines")] = False,
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Which of table1, table2 and table3 [default: all].")
+    ] = None,
+    records: Annotated[Path, typer.Option(help="Folder of records.")] = BOARD / "results",
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail if the file of --out differs from what the records give.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Put the paper's tables beside our records: every number with a verdict, and the paper's claims on our models."""
+    """Compare the paper's tables with this project's records: a verdict on every number and on the paper's claims."""
     from leaderboard.board.assemble import load_records
     from leaderboard.paper.page import markdown, print_sections
     from leaderboard.paper.page import reproduce as compare
     from leaderboard.paper.published import read_paper
 
     for name in tables or []:
-        if name not in TABLES:
-            raise UserError(f"table {name!r}: not one of the paper's; {nearest(name, TABLES)}")
+        check_known("table", name, TABLES)
     if check and not out:
         raise UserError("--check: name the file to check with --out")
     paper = read_paper()
-    sections, told = compare(paper, tables or TABLES, load_records(records))
+    sections, summary = compare(paper, tables or TABLES, load_records(records))
     if out:
         _write_or_check(out, markdown(sections, paper, out.parent), check)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(summary))
     elif not out:
         from rich.console import Console
 
-        # Into a file or a pipe, wide enough that no name is cut.
+        # Files and pipes have no width: take one at which no name is cut.
         print_sections(sections, Console(width=None if sys.stdout.isatty() else 160))
 
 
@@ -53,6 +57,6 @@ def _write_or_check(out: Path, page: str, check: bool) -> None:
             raise UserError(f"{out}: cannot be written ({error.strerror}); give a file in another folder") from None
         print(f"{out}: written", file=sys.stderr)
     elif not out.is_file() or out.read_text(encoding="utf-8", errors="replace") != page:
-        raise UserError(f"{out}: not what the records give; run benchmark reproduce --out {out}")
+        raise UserError(f"{out}: differs from what the records give; run benchmark reproduce --out {out}")
     else:
-        print(f"{out}: what the records give", file=sys.stderr)
+        print(f"{out}: equals what the records give", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`benchmark stage`: one stage of a plan, for executors that start a process of their own for each."""
+"""`benchmark stage`: make one stage of a plan, for schedulers that start a process for each stage."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,18 @@ from benchmark.core.errors import UserError
 
 
 def stage(
-    file: Annotated[Path, typer.Argument(help="a stage, as `benchmark plan --stages FOLDER` wrote it")],
-    store: Annotated[Path, typer.Option(help="folder of artifacts")] = Path("results/store"),
-    threads: Annotated[int, typer.Option(min=1, help="of torch")] = 1,
+    file: Annotated[Path, typer.Argument(help="File of a stage, written by `benchmark plan --stages FOLDER`.")],
+    store: Annotated[Path, typer.Option(help="Folder of artifacts.")] = Path("results/store"),
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads.")] = 1,
     remote: Annotated[
-        str | None, typer.Option(help="where artifacts are fetched from and brought to, as s3://bucket/folder")
+        str | None, typer.Option(help="Address to fetch artifacts from and upload them to, as s3://bucket/folder.")
     ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="print progress as a JSON object a line")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print progress as a JSON object a line.")] = False,
 ) -> None:
-    """Make the artifact of one stage, and what it reads if that is missing.
+    """Make the artifact of one stage, and the artifacts it reads if they are missing.
 
-    Any number of processes can do so at once on one store, also where they need the same. With --remote each machine
-    may have a store of its own: what is there already is brought, and what is made is put there.
+    Any number of processes can do so at once on one store, also where they need the same artifact. With --remote each
+    machine may have a store of its own: artifacts that exist remotely are fetched, new ones are uploaded.
     """
     from benchmark.executors.worker import prepare, work
     from benchmark.store.artifacts import StageCall, Store
@@ -29,21 +29,21 @@ def stage(
     from benchmark.store.remote import Remote, make
 
     call = read_call(file)
-    place = Remote(remote) if remote else None
+    shared = Remote(remote) if remote else None
     try:
         store.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{store}: {error.strerror}; give a folder that can be written with --store") from None
     prepare(threads)
 
-    def tell(done: int, total: int, *tokens: int) -> None:
+    def print_progress(done: int, total: int, *tokens: int) -> None:
         if lines:
-            told = dict(zip(("done", "total", "tokens"), (done, total, *tokens), strict=False))
-            print(json.dumps({"key": call.key, **told}), flush=True)
+            numbers = dict(zip(("done", "total", "tokens"), (done, total, *tokens), strict=False))
+            print(json.dumps({"key": call.key, **numbers}), flush=True)
 
     def make_here(part: StageCall) -> bool:
-        return work(store, part, tell)
+        return work(store, part, print_progress)
 
-    made = make(place, Store(store), call, make_here) if place else make_here(call)
+    made = make(shared, Store(store), call, make_here) if shared else make_here(call)
     if not lines:
-        print(f"{place.url if place else store}/{call.stage}/{call.key}: {'made' if made else 'there already'}")
+        print(f"{shared.url if shared else store}/{call.stage}/{call.key}: {'made' if made else 'there already'}")

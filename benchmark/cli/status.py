@@ -1,25 +1,35 @@
-"""`benchmark status`: how far the runs on a store are, seen from another terminal."""
+"""`benchmark status`: the progress of the runs in a results folder, from another terminal."""
 
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from benchmark.cli.options import RESULTS, JsonOption, ResultsOption
 from benchmark.core.errors import clean
-from benchmark.progress.account import duration, stage_name, stage_words, summary
-from benchmark.progress.presence import EVERY, Run, runs_on
-from benchmark.store.artifacts import Store
 
-_SILENT = 60.0  # seconds without word after which a run that lives is said to be silent
-_CLEAR = "\x1b[H\x1b[J"  # a terminal: to its upper left corner, and nothing below
+if TYPE_CHECKING:
+    from benchmark.progress.presence import Run
+
+_SILENT = 60.0  # seconds without an update after which a live run is reported as silent
+_CLEAR = "\x1b[H\x1b[J"  # terminal codes: move to the upper left corner and clear the screen
 
 
-def show_status(results: Path, watch: bool, as_json: bool) -> None:
-    """Print it, once, or with `watch` again and again."""
+def status(
+    results: ResultsOption = RESULTS,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again every few seconds, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the progress of the runs in a results folder: stages done and under way, time left, cost."""
+    from benchmark.progress.presence import EVERY, runs_on
+    from benchmark.store.artifacts import Store
+
     while True:
-        runs, strange = runs_on(Store(results / "store"))
-        text = _as_json(runs, strange) if as_json else "\n".join(_lines(results, runs, strange))
+        runs, notes = runs_on(Store(results / "store"))
+        text = _as_json(runs, notes) if as_json else "\n".join(_lines(results, runs, notes))
         if watch and not as_json and sys.stdout.isatty():
             text = _CLEAR + text
         print(text, flush=True)
@@ -28,19 +38,21 @@ def show_status(results: Path, watch: bool, as_json: bool) -> None:
         time.sleep(EVERY)
 
 
-def _as_json(runs: list[Run], strange: list[str]) -> str:
-    found: list[dict[str, Any]] = [
+def _as_json(runs: "list[Run]", notes: list[str]) -> str:
+    entries: list[dict[str, Any]] = [
         {"run": run.name, "alive": run.alive, **run.state.model_dump(mode="json")} for run in runs
     ]
-    return json.dumps({"runs": found, "notes": [clean(line) for line in strange]})
+    return json.dumps({"runs": entries, "notes": [clean(note) for note in notes]})
 
 
-def _lines(results: Path, runs: list[Run], strange: list[str]) -> list[str]:
-    lines = [line for run in runs for line in _about(run)] or [f"{results}: no run is under way"]
-    return [clean(line) for line in [*lines, *(f"note: {line}" for line in strange)]]
+def _lines(results: Path, runs: "list[Run]", notes: list[str]) -> list[str]:
+    lines = [line for run in runs for line in _lines_of(run)] or [f"{results}: no run is under way"]
+    return [clean(line) for line in [*lines, *(f"note: {note}" for note in notes)]]
 
 
-def _about(run: Run) -> list[str]:
+def _lines_of(run: "Run") -> list[str]:
+    from benchmark.progress.account import duration, stage_name, stage_words, summary
+
     state = run.state
     head = f"{state.suite} (run {run.name}, {state.host}, process {state.pid})"
     if not run.alive:
@@ -50,7 +62,7 @@ def _about(run: Run) -> list[str]:
         f"{head}: {state.stages_done} of {state.stages} stages, {summary(state)}; begun "
         f"{duration(state.seconds + max(0.0, silent))} ago"
     ]
-    lines += [f"  {stage_name(one)} {stage_words(one)}, for {duration(one.seconds)}" for one in state.under_way]
+    lines += [f"  {stage_name(stage)} {stage_words(stage)}, for {duration(stage.seconds)}" for stage in state.under_way]
     if silent > _SILENT:
         lines.append(f"  last heard of {duration(silent)} ago: its machine or disk may hang")
     return lines

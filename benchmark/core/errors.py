@@ -58,6 +58,12 @@ def library_error(error: BaseException, longest: int = 400) -> str:
     return f"{type(error).__name__}: {message}"
 
 
+def check_known(what: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise UserError, with the most similar known value, if `value` is not known; `what` is the option or field."""
+    if value not in known:
+        raise UserError(f"{what} {value!r}: unknown; {nearest(value, known)}")
+
+
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """The end of an error message about an unknown name: the most similar known name, then all known names."""
     return f"{did_you_mean(name, known)}known: {', '.join(sorted(known)) or 'none'}"

@@ -65,7 +65,7 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
 
 def explained(error: Exception, call: StageCall) -> Exception:
     """The user's mistake that an exception of a stage comes from, or the failure with its traceback."""
-    from benchmark.stages.train import is_out_of_memory
+    from benchmark.training.out_of_memory import is_out_of_memory
 
     if number := _system_error(error):
         where = getattr(error, "filename", None) or "results folder"

@@ -18,11 +18,12 @@ from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import BATCH
 from benchmark.scoring.scores import batches, prefix_for
 from benchmark.stages.retain import CONTEXT
-from benchmark.stages.train import rehearsal_file, smaller_micro_batch
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
+from benchmark.training.data import rehearsal_file
+from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
-from benchmark.training.rehearsal import rehearsed
+from benchmark.training.rehearsal import rehearsal_texts
 from benchmark.training.rows import UNMASKED
 
 STAGES = ("score", "train", "evaluate", "curve", "retain")  # those with a model
@@ -166,20 +167,12 @@ def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> li
     lengths = _lengths(spec, corpus, "", shape.context)
     if recipe.rehearsal:
         originals = [AugmentedText(text.id, 0, text.text) for text in corpus.texts]
-        others = rehearsed(recipe.rehearsal, rehearsal_file(call), originals)
+        others = rehearsal_texts(recipe.rehearsal, rehearsal_file(call), originals)
         lengths = lengths + _tokens(spec.model_dump_json(), "", tuple(one.text for one in others))
     longest = max(lengths) + end
     longest = min(longest, shape.context or longest)
     weighted = Training.model_validate(call.params.get("training", {})).loss != "mean"
     return [train_need(spec, shape, recipe, micro, longest, weighted) for micro in micro_batches(recipe)]
-
-
-def micro_batches(recipe: Recipe) -> list[int]:
-    """The micro-batches that the train stage tries one after another when memory runs out."""
-    found = [recipe.micro_batch or recipe.batch_size]
-    while (micro := found[-1]) > 1:
-        found.append(smaller_micro_batch(micro, recipe.batch_size))
-    return found
 
 
 def train_need(spec: ModelSpec, shape: Shape, recipe: Recipe, micro: int, longest: int, weighted: bool) -> Need:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from benchmark.core.errors import UserError, hide_secrets, nearest
+from benchmark.core.errors import UserError, check_known, hide_secrets, nearest
 
 ZOO = Path(__file__).resolve().parent / "zoo"
+DTYPES = ("float32", "bfloat16", "float16")
 WEIGHTS = (".safetensors", ".gguf")
 BESIDE_WEIGHTS = (".json", ".jinja", ".model", ".py", ".txt")  # configuration, tokenizer, code
 
@@ -199,3 +200,11 @@ class ModelSpec(BaseModel):
             raise UserError(
                 f"{what} {self.model!r}: could not be looked up on the hub ({type(error).__name__}: {reason}); {remedy}"
             ) from None
+
+
+def named_spec(model: str, dtype: str = "float32") -> ModelSpec:
+    """The spec of a model named by a command or the API. Raises UserError for an empty name or unknown dtype."""
+    if not model:
+        raise UserError("model: its name is empty; give zoo:NAME, a hub id, a folder or a .gguf file")
+    check_known("dtype", dtype, DTYPES)
+    return ModelSpec.model_validate({"model": model, "dtype": dtype})

@@ -19,7 +19,7 @@ from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.choice import is_searched
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite
-from benchmark.training.begun import of_other_making
+from benchmark.training.interrupted import made_elsewhere
 
 # Makes artifacts elsewhere than in processes here: of the calls, sources first, with so many threads each. It tells the
 # display of progress, and the function of each call that is done.
@@ -195,7 +195,7 @@ def _tell_if_slow(plan: Plan) -> None:
 
 def _begun_on_something_else(store: Store, needed: list[StageCall]) -> str:
     """Which trainings begin anew although they have checkpoints, and why; empty if none does."""
-    if not (found := of_other_making(store, needed)):
+    if not (found := made_elsewhere(store, needed)):
         return ""
     what = ", ".join(sorted(set().union(*found.values())))
     return (

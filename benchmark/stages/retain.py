@@ -14,9 +14,9 @@ from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
 from benchmark.stages.evaluate import trained_model
-from benchmark.stages.train import is_out_of_memory
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
+from benchmark.training.out_of_memory import is_out_of_memory
 
 RETENTION = "retention.json"
 CONTEXT = 2048  # tokens of a window where neither the suite nor the model asks for fewer

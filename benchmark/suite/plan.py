@@ -30,6 +30,7 @@ from benchmark.training.rehearsal import VERSION as REHEARSED
 
 READING = 2  # 2: what a tokenizer appends, and the model's own generation settings, no longer count
 READ_ALIKE = Path(__file__).parents[1] / "models" / "read_alike.json"
+DEVICES = ("auto", "cpu", "cuda")
 READABLE = 150  # bytes of a record's name: file systems take 255, and more is added to it
 
 

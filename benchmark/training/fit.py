@@ -1,4 +1,4 @@
-"""The training loop: the Trainer of transformers on texts in a given order, with what a method changes."""
+"""The training loop: the Trainer of transformers on examples in a given order, with the changes a method asks for."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +11,18 @@ from transformers.trainer_callback import PrinterCallback
 
 from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.training.checkpoints import Checkpoint, Checkpoints, Sealing
-from benchmark.training.objective import InOrder, Readings, Weighted, in_columns
+from benchmark.training.checkpoints import Checkpoints, ResumeInfo, TimedCheckpoints
+from benchmark.training.examples import Examples
+from benchmark.training.objective import InOrder, Weighted, in_columns
 from benchmark.training.recipe import Recipe
 from benchmark.training.rows import in_rows, keeps_rows_apart, padded
 
 REMEDY = "lower recipe.learning_rate or train in float32"
-PAD = 0  # never attended to by a text, never a label
+PAD = 0  # no text attends to it, and it is never a label
 
 
 class _Watch(TrainerCallback):
-    """Tells of every step, and ends a training whose loss is no number."""
+    """Reports every step, and ends a training whose loss is not a finite number."""
 
     def __init__(self, progress: Callable[[int, int], None]) -> None:
         self._progress = progress
@@ -37,47 +38,49 @@ class _Watch(TrainerCallback):
 
 def fit(
     model: Any,
-    sequences: Sequence[list[int]] | Readings,
-    steps: int,
-    micro_batch: int,
+    examples: Sequence[list[int]] | Examples,
+    info: ResumeInfo,
     recipe: Recipe,
     params: Mapping[str, Any],
     checkpoints: Checkpoints,
-    told: Mapping[str, Any],
     progress: Callable[[int, int], None],
 ) -> list[float]:
-    """Train `model` in place on `sequences` in the order given; returns about a hundred losses from first to last.
+    """Train `model` in place on the examples in their order, from the last checkpoint where there is one.
 
-    Goes on from the last of `checkpoints` where there is one, with the same weights in the end as if it had not.
+    A training that resumes ends with the same weights as one that was never interrupted.
 
     Args:
         model: On its device, its trainable weights marked.
-        sequences: Token ids, or Readings where inputs are replaced or the loss is not the mean.
-        steps: Optimizer steps, from the first.
-        micro_batch: Texts of a forward pass; it divides the recipe's batch.
+        examples: Token ids of each text; or Examples, where inputs are replaced or the loss is not the mean. Their
+            number is that of the optimizer steps times the recipe's batch.
+        info: The micro-batch, which divides the recipe's batch, and what else is sealed with each checkpoint.
         recipe: How to train.
-        params: Of the stage: device, seed, and what the method changes.
-        checkpoints: Where to write them.
-        told: What to seal with each; its "seconds" are those spent on the training before now.
-        progress: Told after every step.
+        params: Parameters of the stage: device, seed, and what the method changes in training.
+        checkpoints: Where checkpoints lie.
+        progress: Called with the steps done and the steps in all after every step.
 
-    Raises UserError as soon as a loss is not a finite number, or if a weight is none at the end.
+    Returns:
+        About a hundred losses, of the first step to the last.
+
+    Raises:
+        UserError: As soon as a loss is not a finite number, or if a weight is not at the end.
     """
     training = Training.model_validate(params.get("training", {}))
     lay_out: Callable[..., dict[str, torch.Tensor]] = in_rows if keeps_rows_apart(model) else padded
-    in_readings = isinstance(sequences, Readings)
+    with_columns = isinstance(examples, Examples)
     trainer = (InOrder if training.loss == "mean" else Weighted)(
         model=model,
-        args=_arguments(steps, micro_batch, recipe, params, training, str(checkpoints.folder)),
-        train_dataset=sequences,
-        data_collator=lambda batch: in_columns(batch, PAD, lay_out) if in_readings else lay_out(batch, PAD),
-        callbacks=[_Watch(progress), Sealing(checkpoints, told)],
+        args=_arguments(len(examples) // recipe.batch_size, info.micro_batch, recipe, params, str(checkpoints.folder)),
+        train_dataset=examples,
+        data_collator=lambda batch: in_columns(batch, PAD, lay_out) if with_columns else lay_out(batch, PAD),
+        callbacks=[_Watch(progress), TimedCheckpoints(checkpoints, info)],
     )
     if isinstance(trainer, Weighted) and training.loss == "selected":
         trainer.selected = training.selected
     trainer.remove_callback(PrinterCallback)
-    last: Checkpoint | None = checkpoints.last()
-    # peft makes what an adapter reads float32, as its weights are; autocast makes it bfloat16 again, to equal bits.
+    last = checkpoints.last()
+    # peft casts the inputs of an adapter to float32, as its weights are; autocast then makes them bfloat16 again, with
+    # equal bits.
     with disable_input_dtype_casting(model, active=recipe.autocast == "bfloat16"):
         trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters() if p.requires_grad):
@@ -86,7 +89,7 @@ def fit(
 
 
 def _arguments(
-    steps: int, micro_batch: int, recipe: Recipe, params: Mapping[str, Any], training: Training, folder: str
+    steps: int, micro_batch: int, recipe: Recipe, params: Mapping[str, Any], folder: str
 ) -> TrainingArguments:
     on_cpu = params["device"] == "cpu"
     arguments = TrainingArguments(
@@ -104,16 +107,16 @@ def _arguments(
         seed=params["seed"],
         logging_steps=max(1, steps // 100),
         logging_first_step=True,
-        logging_nan_inf_filter=False,  # it would put the mean of the losses before in the place of one that is NaN
-        save_strategy="no",  # Sealing asks for checkpoints by the clock
+        logging_nan_inf_filter=False,  # would replace a loss that is NaN by the mean of those before
+        save_strategy="no",  # TimedCheckpoints asks for checkpoints
         report_to="none",
-        log_level="error",  # of all of transformers, and it lasts beyond the training
+        log_level="error",  # for all of transformers, and beyond the training
         disable_tqdm=True,
         remove_unused_columns=False,
-        neftune_noise_alpha=training.embedding_noise or None,
+        neftune_noise_alpha=Training.model_validate(params.get("training", {})).embedding_noise or None,
         dataloader_pin_memory=not on_cpu,
         optim="adamw_torch_fused",
     )
-    _ = arguments.n_gpu  # set up by now; on a machine with several GPUs it would split every micro-batch over them
+    _ = arguments.n_gpu  # counts the GPUs now; with several, the Trainer would split every micro-batch over them
     arguments._n_gpu = min(arguments._n_gpu, 1)
     return arguments

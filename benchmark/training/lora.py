@@ -11,7 +11,7 @@ def with_lora(model: Any, recipe: Recipe, spec: ModelSpec) -> Any:
     """The model with a fresh LoRA adapter on it, in training mode.
 
     Raises:
-        UserError: If the architecture has linear layers that bear no adapter, as state-space models have.
+        UserError: If the architecture has linear layers that take no adapter, as state-space models do.
     """
     from peft import LoraConfig, get_peft_model
 

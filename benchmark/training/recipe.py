@@ -1,4 +1,4 @@
-"""How a model is trained: the recipe, the budget and the rehearsal of a suite."""
+"""How a suite trains its models: the recipe, the budget and the rehearsal."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,9 +20,9 @@ class _Strict(BaseModel):
 
 
 class Budget(_Strict):
-    """How long to train: optimizer steps, passes over the augmented texts (of a method with all copies), or tokens.
+    """How long to train: in optimizer steps, in epochs over originals and copies, or in tokens read.
 
-    A budget of tokens ends with the optimizer step that reaches it; each method takes as many steps as that needs.
+    A budget of tokens ends with the optimizer step that reaches it, so the number of steps depends on the method.
     """
 
     steps: Count | None = None
@@ -30,29 +30,29 @@ class Budget(_Strict):
     tokens: Count | None = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> "Budget":
+    def _exactly_one(self) -> "Budget":
         if [self.steps, self.epochs, self.tokens].count(None) != 2:
             raise ValueError("give one of steps, epochs and tokens")
         return self
 
     @model_serializer(mode="wrap")
     def _without_tokens(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Budgets from before tokens could be given keep their keys."""
+        """Leave out `tokens` where it is not given: keys of budgets in steps or epochs were made without it."""
         return {key: value for key, value in dump(self).items() if key != "tokens" or value is not None}
 
     @property
     def label(self) -> str:
-        """The budget in words, as the board shows it."""
+        """The budget as the board shows it, such as "400 steps"."""
         if self.tokens:
             return f"{self.tokens} tokens"
         return f"{self.steps} steps" if self.steps else f"{self.epochs:g} epochs"
 
 
 class Rehearsal(_Strict):
-    """Something else in a share of every batch, the same for all methods.
+    """Texts other than the corpus that take a share of every batch, the same for all methods.
 
-    `source` is "questions", for texts about a few made-up people and questions about them with their answers, or a
-    file of texts (JSONL with a "text" a line, or plain text whose paragraphs are the texts).
+    `source` is "questions" (texts about a few made-up people, and questions about them with their answers) or the path
+    of a file: JSON lines with a "text" each, or plain text whose paragraphs are the texts.
     """
 
     share: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0, le=0.5)] = 0.1
@@ -60,7 +60,7 @@ class Rehearsal(_Strict):
 
 
 class Recipe(_Strict):
-    """How a model is trained. `batch_size` is the effective batch; `micro_batch` only bounds memory."""
+    """How a model is trained. `batch_size` is the effective batch; `micro_batch` only limits memory."""
 
     adaptation: Literal["lora", "full"] = "lora"
     learning_rate: Positive = 5e-4
@@ -79,7 +79,7 @@ class Recipe(_Strict):
 
     @model_serializer(mode="wrap")
     def _without_rehearsal(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes from before there was rehearsal keep their keys."""
+        """Leave out `rehearsal` where it is not given: keys of recipes without it were made without this field."""
         return {key: value for key, value in dump(self).items() if key != "rehearsal" or value is not None}
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Rehearsal: texts of something else that a share of every batch is taken from, the same for all methods."""
+"""Rehearsal: texts other than the corpus that take a share of every batch, the same for all methods."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -11,41 +11,41 @@ from benchmark.data.texts import AugmentedText, json_lines
 from benchmark.training.recipe import Rehearsal
 
 QUESTIONS_ABOUT = "questions"
-VERSION = 2  # of the texts that "questions" gives; raise it with them
-# Few, so that they are learned in passing: questions about people whom a model knows nothing of teach it to guess.
-_PEOPLE, _TOLD, _QUESTIONS, _MOST_PAIRS = 20, 10, 200, 6
-_SEED = 19  # of people whom neither the shipped tasks nor the tiny pair's pretraining know
+VERSION = 2  # of the texts of source "questions", and a part of keys; raise it when these texts change
+# Few people, so that the model learns them on the way: questions about people it knows nothing of teach it to guess.
+_PEOPLE, _TEXTS_PER_PERSON, _QUESTION_TEXTS, _MOST_PAIRS = 20, 10, 200, 6
+_SEED = 19  # gives people that are neither in the shipped tasks nor in the pretraining of the tiny pair
 _MOST_BYTES = 2**30
 
 
-def rehearsed(rehearsal: Rehearsal, file: Path | None, texts: Sequence[AugmentedText]) -> list[AugmentedText]:
+def rehearsal_texts(rehearsal: Rehearsal, file: Path | None, texts: Sequence[AugmentedText]) -> list[AugmentedText]:
     """The texts to rehearse.
 
     Args:
-        rehearsal: Where they come from.
-        file: The user's file, if they come from one.
-        texts: What is trained on; nobody who is named there is asked about in a rehearsal.
+        rehearsal: Their source.
+        file: The user's file, if that is the source.
+        texts: The training texts. A rehearsal says and asks nothing about a person whom they name.
 
     Raises:
         UserError: If the file cannot be read or holds no text.
     """
     if rehearsal.source == QUESTIONS_ABOUT:
-        return _questions(texts)
+        return _about_people(texts)
     if file is None:
         raise ValueError("a rehearsal from a file needs the file")
-    found = list(_from_file(file))
-    if not found:
-        raise UserError(f"recipe.rehearsal.source: {file}: holds no text; give one with a text at least")
-    return found
+    from_file = list(_from_file(file))
+    if not from_file:
+        raise UserError(f"recipe.rehearsal.source: {file}: holds no text; give a file with at least one text")
+    return from_file
 
 
-def takes_turns(needed: int, share: float) -> list[bool]:
-    """For every reading whether it is a rehearsal: the share of every batch, as near as whole texts allow."""
-    return [int((place + 1) * share + 1e-9) > int(place * share + 1e-9) for place in range(needed)]
+def rehearsal_turns(needed: int, share: float) -> list[bool]:
+    """Whether each of `needed` texts is a rehearsal: the share of every batch, as near as whole texts allow."""
+    return [int((position + 1) * share + 1e-9) > int(position * share + 1e-9) for position in range(needed)]
 
 
-def _questions(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
-    """Texts about a few people, and questions of one kind with their answers, one to six in a text, as in a prompt."""
+def _about_people(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
+    """Texts about a few people, then texts of one to six questions about a field with their answers, as in a prompt."""
     from tasks.biography import biography
 
     known = {person["name"] for person in [*biography.read_people(), *biography.read_shots()]}
@@ -55,10 +55,10 @@ def _questions(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
     rng = random.Random(_SEED)
     made = []
     for person in people:
-        for _ in range(_TOLD):
+        for _ in range(_TEXTS_PER_PERSON):
             wording = {field: rng.randrange(len(WORDINGS[field])) for field in FIELDS}
             made.append(tell(person, rng.sample(FIELDS, len(FIELDS)), wording).text)
-    for _ in range(_QUESTIONS):
+    for _ in range(_QUESTION_TEXTS):
         field = rng.choice(FIELDS)
         chosen = rng.sample(people, rng.randint(1, _MOST_PAIRS))
         pairs = [f"Question: {QUESTIONS[field].format(name=p.name)}\nAnswer: {p.facts[field]}" for p in chosen]
@@ -73,7 +73,7 @@ def _from_file(file: Path) -> Iterable[AugmentedText]:
                 raise UserError(f'{file}:{number}: each line needs a non-empty "text"')
             yield AugmentedText(f"rehearsal-{number}", 0, row["text"])
         return
-    whole = read_text(file, _MOST_BYTES, "give a file of text as recipe.rehearsal.source")
-    paragraphs = (part.strip() for part in whole.split("\n\n"))
+    content = read_text(file, _MOST_BYTES, "give a file of text as recipe.rehearsal.source")
+    paragraphs = (part.strip() for part in content.split("\n\n"))
     for number, paragraph in enumerate(part for part in paragraphs if part):
         yield AugmentedText(f"rehearsal-{number}", 0, paragraph)

@@ -1,4 +1,4 @@
-"""The texts of a batch as tensors: several in a row where the model keeps them apart, else one a row."""
+"""The texts of a batch as tensors: several in a row where the model keeps them apart, else one per row."""
 
 import inspect
 from collections.abc import Sequence
@@ -7,52 +7,61 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-IGNORE = -100  # the label that the loss leaves out
-UNMASKED = 1024  # tokens from which on rows of a single text come without positions, and so without a mask
+IGNORE = -100  # the label that the loss ignores
+UNMASKED = 1024  # rows of a single text with this many tokens or more come without positions, and so without a mask
 
 
 def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
-    """Put several texts in one row where they fit, so that dropping tokens saves time.
+    """Put several texts in one row where they fit, so that shorter texts take less time.
 
-    Rows are as long as the longest text. Positions start anew with every text, from which transformers' mask functions
-    make attention stay within a text; the rest of a row is one more "text" whose labels are ignored.
+    Rows are as long as the longest text. Positions restart at 0 with every text; from that, the mask functions of
+    transformers keep attention within a text. The rest of a row is one more "text" whose labels are ignored.
 
-    Those masks have longest² numbers a row. Long rows of one text each need none: no text sees what comes after it, so
-    there are no positions then, attention skips what it would mask, and memory grows with the length alone.
+    Such masks have longest² numbers per row. Long rows of one text each need no mask, since a token never sees what
+    comes after it: they have no positions, and memory grows with the length only (`UNMASKED`).
 
-    Returns int64 tensors `input_ids`, `position_ids` (but for such rows) and `labels`, each of shape [rows, longest].
+    Args:
+        batch: Token ids of each text.
+        pad: Token id that fills a row up.
+
+    Returns:
+        int64 tensors of shape (rows, longest): `input_ids`, `labels` and, but for long rows, `position_ids`.
     """
     longest = max(map(len, batch))
     rows: list[list[Sequence[int]]] = []
     room: list[int] = []
     for text in sorted(batch, key=len, reverse=True):
-        place = next((i for i, free in enumerate(room) if free >= len(text)), None)
-        if place is None:
+        number = next((number for number, free in enumerate(room) if free >= len(text)), None)
+        if number is None:
             rows.append([])
             room.append(longest)
-            place = len(rows) - 1
-        rows[place].append(text)
-        room[place] -= len(text)
+            number = len(rows) - 1
+        rows[number].append(text)
+        room[number] -= len(text)
     shape = (len(rows), longest)
     ids = torch.full(shape, pad, dtype=torch.long)
     labels = torch.full(shape, IGNORE, dtype=torch.long)
     positions = torch.zeros(shape, dtype=torch.long)
     for number, row in enumerate(rows):
-        at = 0
+        start = 0
         for text in row:
-            end = at + len(text)
-            ids[number, at:end] = torch.tensor(text)
-            labels[number, at + 1 : end] = ids[number, at + 1 : end]
-            positions[number, at:end] = torch.arange(len(text))
-            at = end
-        positions[number, at:] = torch.arange(longest - at)
+            end = start + len(text)
+            ids[number, start:end] = torch.tensor(text)
+            labels[number, start + 1 : end] = ids[number, start + 1 : end]
+            positions[number, start:end] = torch.arange(len(text))
+            start = end
+        positions[number, start:] = torch.arange(longest - start)
     if longest >= UNMASKED and len(rows) == len(batch):
         return {"input_ids": ids, "labels": labels}
     return {"input_ids": ids, "position_ids": positions, "labels": labels}
 
 
 def padded(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
-    """One text a row, padded on the right: int64 `input_ids`, `attention_mask`, `labels`, all [texts, longest]."""
+    """Put each text in a row of its own, padded on the right.
+
+    Returns:
+        int64 tensors of shape (texts, longest): `input_ids`, `attention_mask` and `labels`.
+    """
     texts = [torch.tensor(text) for text in batch]
     masks = [torch.ones_like(text) for text in texts]
     labels = [torch.cat([torch.tensor([IGNORE]), text[1:]]) for text in texts]
@@ -64,9 +73,9 @@ def padded(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
 
 
 def keeps_rows_apart(model: Any) -> bool:
-    """Whether texts in one row do not see each other. Tried out, for some architectures carry a state along the row.
+    """Whether texts in one row do not influence each other. It is tried, since some architectures carry a state along.
 
-    A text must come out the same, to the last bit, whichever text stands before it.
+    The logits of a text must be the same, to the last bit, whichever text stands before it.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if "position_ids" not in inspect.signature(base.forward).parameters:

@@ -261,7 +261,7 @@ def test_the_questions_are_those_of_the_task() -> None:
 
 
 def test_the_tiny_pair_was_trained_on_nobody_it_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.cli import app as cli
+    from benchmark.cli.zoo import zoo_train
     from benchmark.models.zoo import recipe
 
     assert module.TRAINED_ON == (recipe.TOKENIZER_PEOPLE, recipe.PEOPLE_SEED)
@@ -270,32 +270,32 @@ def test_the_tiny_pair_was_trained_on_nobody_it_is_asked_about(tmp_path: Path, m
     evaluated = {p["name"] for p in biography.read_people()} | {p["name"] for p in biography.read_shots()}
     given_to_recipe: list[set[str]] = []
     monkeypatch.setattr(recipe, "train", lambda name, out, without, *rest: given_to_recipe.append(without))
-    cli.zoo_train("small", tmp_path, 1)
+    zoo_train("small", tmp_path, 1)
     assert given_to_recipe == [evaluated]
     assert not evaluated & {person.name for person in make_people(*module.TRAINED_ON, evaluated)}
 
 
 def test_the_people_command_gives_the_shipped_people_by_default(tmp_path: Path, capsys: Any) -> None:
-    from benchmark.cli import app as cli
+    from benchmark.cli.people import people
 
-    cli.people(tmp_path / "people.jsonl")
+    people(tmp_path / "people.jsonl")
     assert capsys.readouterr().out == f"{tmp_path / 'people.jsonl'}: 100 people\n"
     assert (tmp_path / "people.jsonl").read_bytes() == biography.PEOPLE.read_bytes()
 
 
 def test_people_of_the_command_share_no_name_with_those_the_tiny_pair_knows(tmp_path: Path) -> None:
-    from benchmark.cli import app as cli
+    from benchmark.cli.people import people
 
     known = {p["name"] for p in [*biography.read_people(), *biography.read_shots()]}
     known = {p.name for p in make_people(*module.TRAINED_ON, known)}
     # The seed of the tiny pair's people would give those very people.
     assert known & {p.name for p in make_people(50, module.TRAINED_ON[1])}
-    cli.people(tmp_path / "people.jsonl", count=50, seed=module.TRAINED_ON[1])
+    people(tmp_path / "people.jsonl", count=50, seed=module.TRAINED_ON[1])
     assert not known & {p["name"] for p in biography.read_people(tmp_path / "people.jsonl")}
 
 
 def test_the_people_command_tells_about_them_as_asked(tmp_path: Path) -> None:
-    from benchmark.cli import app as cli
+    from benchmark.cli.people import people
 
     order = "company,major,birth_date,university,birth_city"
     asked: dict[str, tuple[dict[str, Any], Telling]] = {
@@ -306,7 +306,7 @@ def test_the_people_command_tells_about_them_as_asked(tmp_path: Path) -> None:
     }
     shipped = [module.Person(p["id"], p["name"], p["pronoun"], p["facts"]) for p in _rows(biography.PEOPLE)]
     for name, (options, telling) in asked.items():
-        cli.people(tmp_path / name, **options)
+        people(tmp_path / name, **options)
         assert (tmp_path / name).read_text(encoding="utf-8") == "".join(as_lines(shipped, telling))
 
 

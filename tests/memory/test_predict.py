@@ -12,7 +12,6 @@ from benchmark.memory.predict import (
     Need,
     Prediction,
     loading,
-    micro_batches,
     predict,
     train_need,
 )
@@ -22,6 +21,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
+from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_70B, SMOLLM2_135M

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmark import ROOT
 from benchmark.cli.app import app
-from benchmark.cli.memory import show_memory
+from benchmark.cli.plan import print_memory
 from benchmark.core.errors import UserError
 from benchmark.memory.report import GPUS, sizes_of, told
 from benchmark.suite.schema import Suite, find_suite, load_suite
@@ -102,9 +102,9 @@ def test_a_size_that_is_none_is_one_line(gpu: str) -> None:
 def test_options_that_do_not_go_together_are_refused_before_anything_is_loaded() -> None:
     suite = load_suite(find_suite("smoke"))
     with pytest.raises(UserError, match="--gpu: is for --memory alone"):
-        show_memory(suite, memory=False, gpu="80g", stages=False, as_json=False)
-    with pytest.raises(UserError, match="--stages: --memory looks at no weights"):
-        show_memory(suite, memory=True, gpu=None, stages=True, as_json=False)
+        print_memory(suite, memory=False, gpu="80g", stages=False, as_json=False)
+    with pytest.raises(UserError, match="--stages: --memory reads no weights"):
+        print_memory(suite, memory=True, gpu=None, stages=True, as_json=False)
 
 
 def test_the_command_prints_it_and_says_a_mistake_in_one_line(written: Written, tmp_path: Path) -> None:

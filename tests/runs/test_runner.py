@@ -120,7 +120,7 @@ def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_co
     (train, _) = (call for call in make_plan(tiny_suite(tiny)).calls() if call.stage == "train")
     checkpoint = Store(tmp_path / "store").begun(train) / "trainer/checkpoint-1"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "seal.json").write_text('{"files": {}, "told": {}, "made_on": {"code_hash": "0"}}')
+    (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "anew" in line)
     assert "1 of the trainings that were cut off begin anew" in line and "code_hash" in line

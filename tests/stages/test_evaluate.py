@@ -241,11 +241,11 @@ def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
 def test_the_answers_are_those_of_the_stock_command_started_elsewhere(tmp_path: Path, adaptation: str) -> None:
-    """The shipped model, trained for a while, so that some answers are right, others wrong, and others none."""
+    """The shipped model, trained so briefly that some answers are right, some wrong and some missing."""
     base, elsewhere = ROOT / "benchmark/models/zoo/large", tmp_path / "elsewhere"
     elsewhere.mkdir()
     recipe = {"adaptation": adaptation, "batch_size": 6, "learning_rate": 0.002}
-    call = train_call(base, recipe=recipe, budget={"steps": 25})
+    call = train_call(base, recipe=recipe, budget={"steps": {"full": 2, "lora": 15}[adaptation]})
     folder = train(call, biographies(6), tmp_path / "trained")
     tasks = ["biography", "biography_choice", "biography_cloze"]
     rows, _ = run(base, folder, tmp_path / "out", tasks=tasks, num_fewshot=[0, 1, 5])

@@ -19,7 +19,7 @@ def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "SECONDS_APART", 0.0)
-    monkeypatch.setattr(checkpoints, "COST", 1e9)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1e9)
     suite = tiny_suite(make_tiny_model(tmp_path / "model"), budgets=[{"steps": 8}])
     call = make_plan(suite).cells[0].stages["train"]
     store, seen = Store(tmp_path / "store"), list[int]()
@@ -42,7 +42,7 @@ def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
 
 def seal_with(file: Path, **told: float) -> None:
     seal = json.loads(file.read_text())
-    seal["told"] |= told
+    seal["resume"] |= told
     file.write_text(json.dumps(seal))
 
 

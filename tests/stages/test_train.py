@@ -36,9 +36,11 @@ from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.train import data_order, encode, steps_for, steps_of_tokens
 from benchmark.training import fit as fitting
 from benchmark.training import rows as rows_of
+from benchmark.training.checkpoints import ResumeInfo
+from benchmark.training.data import encode
+from benchmark.training.order import data_order, steps_for, steps_for_tokens
 from benchmark.training.recipe import Budget, Recipe
 from benchmark.training.rows import IGNORE, in_rows, keeps_rows_apart, padded
 from tests.tiny import biographies, make_tiny_model, train, train_call
@@ -316,7 +318,7 @@ def test_texts_are_encoded_a_part_at_a_time_and_come_out_as_if_all_at_once(
     texts = [AugmentedText(str(n), 0, "Ada Brown " * n) for n in range(1, 6)]
     whole = encode(texts, tokenizer, Recipe(), None)
     assert [len(ids) for ids in whole] == sorted({len(ids) for ids in whole})
-    monkeypatch.setattr("benchmark.stages.train.TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr("benchmark.training.data.TEXTS_AT_ONCE", 2)
     assert encode(texts, tokenizer, Recipe(), None) == whole
 
 
@@ -482,12 +484,12 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
 ) -> None:
     fit, tried = fitting.fit, []
 
-    def first_time_too_much(model: Any, sequences: Any, steps: int, micro_batch: int, *rest: Any) -> list[float]:
-        tried.append(micro_batch)
+    def first_time_too_much(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
+        tried.append(info.micro_batch)
         if len(tried) == 1:
-            fit(model, sequences, steps, micro_batch, *rest)  # spoils weights and random state: none of it may last
+            fit(model, examples, info, *rest)  # spoils weights and random state: none of it may last
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return fit(model, sequences, steps, micro_batch, *rest)
+        return fit(model, examples, info, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "fit", first_time_too_much)
@@ -507,8 +509,8 @@ def test_when_one_text_is_too_much_the_user_is_told(
 ) -> None:
     tried = []
 
-    def never_enough(model: Any, sequences: Any, steps: int, micro_batch: int, *rest: Any) -> list[float]:
-        tried.append(micro_batch)
+    def never_enough(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
+        tried.append(info.micro_batch)
         torch.empty(2**60)  # what torch really says where there is not enough
         raise AssertionError("a machine with an exabyte of memory")
 
@@ -543,7 +545,7 @@ def test_a_budget_of_tokens_ends_with_the_step_in_which_they_have_been_read(
     lengths: list[int], batch: int, tokens: int, seed: int
 ) -> None:
     sequences = [[0] * length for length in lengths]
-    steps = steps_of_tokens(tokens, sequences, lambda needed: data_order(len(lengths), needed, seed), batch)
+    steps = steps_for_tokens(tokens, sequences, lambda needed: data_order(len(lengths), needed, seed), batch)
     order = data_order(len(lengths), steps * batch, seed)
     read = [sum(lengths[i] for i in order[: step * batch]) for step in (steps - 1, steps)]
     assert read[0] < tokens <= read[1]

@@ -15,9 +15,9 @@ from torch.testing import assert_close
 from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.train import data_order
 from benchmark.training import objective
 from benchmark.training.objective import select
+from benchmark.training.order import data_order
 from tests.tiny import biographies, train, train_call
 
 STEPS, BATCH, RATE = 5, 4, 0.01

@@ -1,24 +1,28 @@
-"""A training that was cut off must end with the same bytes as one that was not."""
+"""A training that is killed and resumed must end with the same bytes as one that runs through."""
 
 import json
+import pickle
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+import torch
 
 from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText, write_lines
 from benchmark.stages.train import run
-from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.artifacts import StageCall, Store, file_hashes
 from benchmark.training import checkpoints
-from benchmark.training.begun import of_other_making
+from benchmark.training.interrupted import made_elsewhere
 from tests.tiny import biographies, make_tiny_model, train_call
 
 STEPS = 12
 
 
-class CutOffError(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -28,17 +32,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def a_checkpoint_at_every_step_that_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+def checkpoints_at_every_step_that_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "SECONDS_APART", 0.0)
-    monkeypatch.setattr(checkpoints, "COST", 1e9)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1e9)
 
 
 def texts_with_values() -> list[AugmentedText]:
     return [AugmentedText(t.id, 0, t.text, ((0, len(t.text), n / 4),)) for n, t in enumerate(biographies(5))]
 
 
-class Place:
-    """Where one training is tried: what it reads, what it leaves, and the steps that it was seen to do."""
+class Attempts:
+    """Attempts at one training: the files it reads and writes, and the steps of the last attempt."""
 
     def __init__(self, folder: Path, call: StageCall) -> None:
         self.folder, self.call = folder, call
@@ -47,14 +51,14 @@ class Place:
         (folder / "texts").mkdir(parents=True)
         write_lines(folder / "texts/augmented.jsonl", texts_with_values())
 
-    def run(self, cut_at: int | None = None) -> None:
-        """Train; with `cut_at` until that step is done, as if the process had been killed there."""
+    def run(self, kill_at: int | None = None) -> None:
+        """Train; with `kill_at` only until that step is done, as if the process had been killed there."""
         self.steps = []
 
         def progress(done: int, total: int, tokens: int) -> None:
             self.steps.append(done)
-            if done == cut_at:
-                raise CutOffError
+            if done == kill_at:
+                raise KilledError
 
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
@@ -70,9 +74,9 @@ def call_for(tiny: Path, **changes: Any) -> StageCall:
     return train_call(tiny, budget={"steps": STEPS}, **changes)
 
 
-WAYS: dict[str, dict[str, Any]] = {
+TRAININGS: dict[str, dict[str, Any]] = {
     "in full": {},
-    "in full, with points of a curve": {"checkpoints": [2, 5, 9]},
+    "in full, with snapshots for a curve": {"checkpoints": [2, 5, 9]},
     "by LoRA with dropout": {"recipe": {"adaptation": "lora", "lora_dropout": 0.3}},
     "in micro-batches": {"recipe": {"micro_batch": 2, "schedule": "cosine"}},
     "with noise on the embeddings": {"training": {"embedding_noise": 5.0}},
@@ -81,45 +85,81 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_training_cut_off_twice_ends_with_the_bytes_of_one_never_stopped(
-    tiny: Path, tmp_path: Path, way: str
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_training_killed_twice_ends_with_the_bytes_of_an_uninterrupted_one(
+    tiny: Path, tmp_path: Path, kind: str
 ) -> None:
-    whole, cut = (Place(tmp_path / name, call_for(tiny, **WAYS[way])) for name in ("whole", "cut"))
+    whole, killed = (Attempts(tmp_path / name, call_for(tiny, **TRAININGS[kind])) for name in ("whole", "killed"))
     whole.run()
     for step in (4, 8):
-        with pytest.raises(CutOffError):
-            cut.run(cut_at=step)
-    cut.run()
+        with pytest.raises(KilledError):
+            killed.run(kill_at=step)
+    killed.run()
     assert whole.steps == [*range(1, STEPS + 1)]
-    # What is cut off in step 8 had its last checkpoint at step 7.
-    assert cut.steps == [*range(8, STEPS + 1)]
-    assert cut.written() == whole.written()
+    # A training killed at the end of step 8 has its last checkpoint at step 7.
+    assert killed.steps == [*range(8, STEPS + 1)]
+    assert killed.written() == whole.written()
 
 
-def test_nothing_of_a_checkpoint_is_pickled(tiny: Path, tmp_path: Path) -> None:
-    place = Place(tmp_path, call_for(tiny, recipe={"adaptation": "lora"}))
-    with pytest.raises(CutOffError):
-        place.run(cut_at=3)
-    files = [file for file in place.begun.rglob("*") if file.is_file()]
-    assert {file.suffix for file in files} <= {".json", ".safetensors", ".md"}
-    assert any(file.name == "optimizer.safetensors" for file in files)
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
 
 
-def test_a_training_begun_with_other_code_is_told_of_with_what_differs(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize("pack", [pickle.dump, torch.save])
+def test_no_code_in_a_checkpoint_runs_even_if_its_seal_is_good(
+    tiny: Path, tmp_path: Path, name: str, pack: Callable[[Any, IO[bytes]], None]
+) -> None:
+    attempts = Attempts(tmp_path / "attempts", call_for(tiny))
+    with pytest.raises(KilledError):
+        attempts.run(kill_at=6)
+    (checkpoint,) = (attempts.begun / "trainer").iterdir()
+    mark = tmp_path / "mark"
+    with (checkpoint / name).open("wb") as file:
+        pack(Trap(mark), file)
+    change_the_seal(checkpoint, "files", file_hashes(checkpoint, but="seal.json"))
+    with pytest.raises(pickle.UnpicklingError, match="(?i)weights.only"):
+        attempts.run()
+    assert not mark.exists()
+    with (checkpoint / name).open("rb") as file, suppress(Exception):
+        torch.load(file, weights_only=False)
+    assert mark.exists(), "the trap works where it is not disarmed"
+
+
+def test_the_arguments_pickled_in_a_checkpoint_are_not_read(tiny: Path, tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path / "attempts", call_for(tiny))
+    with pytest.raises(KilledError):
+        attempts.run(kill_at=6)
+    (checkpoint,) = (attempts.begun / "trainer").iterdir()
+    mark = tmp_path / "mark"
+    (checkpoint / "training_args.bin").write_bytes(pickle.dumps(Trap(mark)))
+    change_the_seal(checkpoint, "files", file_hashes(checkpoint, but="seal.json"))
+    attempts.run()
+    assert attempts.steps[0] == 6 and not mark.exists()
+
+
+def test_an_interrupted_training_from_another_environment_is_listed_with_the_fields_that_differ(
+    tiny: Path, tmp_path: Path
+) -> None:
     store, call = Store(tmp_path / "store"), call_for(tiny)
-    place = Place(tmp_path / "place", call)
-    with pytest.raises(CutOffError):
-        place.run(cut_at=6)
-    shutil.copytree(place.begun, store.begun(call))
-    assert of_other_making(store, [call]) == {}
+    attempts = Attempts(tmp_path / "attempts", call)
+    with pytest.raises(KilledError):
+        attempts.run(kill_at=6)
+    shutil.copytree(attempts.begun, store.begun(call))
+    assert made_elsewhere(store, [call]) == {}
     (checkpoint,) = (store.begun(call) / "trainer").iterdir()
     made_on = json.loads((checkpoint / "seal.json").read_text())["made_on"]
     change_the_seal(checkpoint, "made_on", {**made_on, "code_hash": "0" * 64, "python": "3.9.0"})
-    assert of_other_making(store, [call]) == {call.key: {"code_hash", "python"}}
-    assert of_other_making(store, []) == {}
+    assert made_elsewhere(store, [call]) == {call.key: {"code_hash", "python"}}
+    assert made_elsewhere(store, []) == {}
     (checkpoint / "seal.json").write_text('{"files": {')
-    assert of_other_making(store, [call]) == {}, "half written: nothing that could have been gone on from"
+    assert made_elsewhere(store, [call]) == {}, "half written: there is nothing to resume from"
 
 
 def flip_a_bit(file: Path) -> None:
@@ -134,33 +174,32 @@ def change_the_seal(checkpoint: Path, key: str, value: Any) -> None:
     (checkpoint / "seal.json").write_text(json.dumps(seal))
 
 
-SPOILED = {
-    "a bit of the optimizer's state is flipped": lambda folder: flip_a_bit(folder / "optimizer.safetensors"),
-    "a file is gone": lambda folder: (folder / "random.safetensors").unlink(),
+DAMAGES = {
+    "a bit of the optimizer's state is flipped": lambda folder: flip_a_bit(folder / "optimizer.pt"),
+    "a file is missing": lambda folder: (folder / "rng_state.pth").unlink(),
     "its seal was never written": lambda folder: (folder / "seal.json").unlink(),
     "its seal is torn": lambda folder: (folder / "seal.json").write_text('{"files": {'),
     "it was made with other libraries": lambda folder: change_the_seal(folder, "made_on", {"packages": {}}),
 }
 
 
-@pytest.mark.parametrize("how", SPOILED)
-def test_a_checkpoint_that_is_not_whole_or_made_on_something_else_is_not_gone_on_from(
-    tiny: Path, tmp_path: Path, how: str
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_training_restarts_if_its_checkpoint_is_damaged_or_from_another_environment(
+    tiny: Path, tmp_path: Path, damage: str
 ) -> None:
-    whole, cut = (Place(tmp_path / name, call_for(tiny)) for name in ("whole", "cut"))
+    whole, killed = (Attempts(tmp_path / name, call_for(tiny)) for name in ("whole", "killed"))
     whole.run()
-    with pytest.raises(CutOffError):
-        cut.run(cut_at=6)
-    (checkpoint,) = (cut.begun / "trainer").iterdir()
-    SPOILED[how](checkpoint)
-    cut.run()
-    assert cut.steps == [*range(1, STEPS + 1)]
-    assert cut.written() == whole.written()
+    with pytest.raises(KilledError):
+        killed.run(kill_at=6)
+    (checkpoint,) = (killed.begun / "trainer").iterdir()
+    DAMAGES[damage](checkpoint)
+    killed.run()
+    assert killed.steps == [*range(1, STEPS + 1)]
+    assert killed.written() == whole.written()
 
 
-def test_a_user_mistake_found_while_training_leaves_what_was_done(tiny: Path, tmp_path: Path) -> None:
-    """A full disk, for one: after the remedy, training goes on."""
-    place = Place(tmp_path, call_for(tiny))
+def test_a_training_that_ended_in_a_user_error_resumes_after_the_remedy(tiny: Path, tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path, call_for(tiny))
 
     def full(*_: Any) -> None:
         raise UserError("the disk is full")
@@ -168,21 +207,21 @@ def test_a_user_mistake_found_while_training_leaves_what_was_done(tiny: Path, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.stages.train._save", full)
         with pytest.raises(UserError):
-            place.run()
-    place.run()
-    assert place.steps == [STEPS]
+            attempts.run()
+    attempts.run()
+    assert attempts.steps == [STEPS]
 
 
-def test_checkpoints_are_apart_by_the_time_they_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every 60 seconds; where one takes 6 seconds to write, every 300, so that it costs a fiftieth of the time."""
+def test_checkpoints_that_take_long_to_write_are_further_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first after 60 seconds; it takes 6 seconds, so the next come every 300, which is a fiftieth of the time."""
     monkeypatch.setattr(checkpoints, "SECONDS_APART", 60.0)
-    monkeypatch.setattr(checkpoints, "COST", 0.02)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 0.02)
     now, sealed = 0.0, []
     monkeypatch.setattr("time.monotonic", lambda: now)
 
     class Kept(checkpoints.Checkpoints):
-        def seal(self, step: int, told: Any) -> None:
-            sealed.append((step, told["seconds"]))
+        def seal(self, step: int, info: checkpoints.ResumeInfo) -> None:
+            sealed.append((step, info.seconds))
 
     class State:
         global_step, max_steps = 0, 10_000
@@ -190,12 +229,12 @@ def test_checkpoints_are_apart_by_the_time_they_take(monkeypatch: pytest.MonkeyP
     class Control:
         should_log, should_save = True, False
 
-    sealing = checkpoints.Sealing(Kept(tmp_path, {}), {"seconds": 1000.0})
+    callback = checkpoints.TimedCheckpoints(Kept(tmp_path, {}), checkpoints.ResumeInfo(1, seconds=1000.0))
     for step in range(1, 1001):
         now += 1
         State.global_step, Control.should_save = step, False
-        sealing.on_step_end(None, State, Control)
+        callback.on_step_end(None, State, Control)
         if Control.should_save:
             now += 6
-            sealing.on_save(None, State, Control)
+            callback.on_save(None, State, Control)
     assert sealed == [(60, 1066.0), (360, 1372.0), (660, 1678.0), (960, 1984.0)]

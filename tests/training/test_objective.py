@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
-from benchmark.training.objective import Reading, Readings, in_columns, select, substitutes, token_losses, values_at
+from benchmark.training.examples import Example, Examples, substitutes, values_at
+from benchmark.training.objective import in_columns, select, token_losses
 from benchmark.training.rows import IGNORE, in_rows, padded
 
 fast: Any = PreTrainedTokenizerFast
@@ -21,14 +22,14 @@ fast: Any = PreTrainedTokenizerFast
 
 def readings(
     lengths: list[int], low: float, high: float, others: list[int], seed: int = 1, times: int = 1
-) -> list[Reading]:
+) -> list[Example]:
     """Texts that are numbered on from 100, read in their order `times` times."""
     sequences, at = [], 100
     for length in lengths:
         sequences.append(list(range(at, at + length)))
         at += length
     order = list(range(len(lengths))) * times
-    made = Readings(sequences, [], order, Training(replaced=(low, high)), others, seed)
+    made = Examples(sequences, [], order, Training(replaced=(low, high)), others, seed)
     assert len(made) == len(order)
     return [made[place] for place in range(len(made))]
 
@@ -124,7 +125,7 @@ def test_the_value_of_a_token_is_the_mean_over_the_characters_it_shares() -> Non
 def test_labels_and_values_stay_beside_their_tokens(lay_out: Callable[..., dict[str, torch.Tensor]]) -> None:
     lengths = [7, 20, 3, 9, 2, 11, 5, 8]
     batch = [
-        Reading(
+        Example(
             [1000 * number + k for k in range(length)],
             [1000 * number + 500 + k for k in range(length)],
             [number + k / 100 for k in range(length)],
@@ -144,7 +145,7 @@ def test_labels_and_values_stay_beside_their_tokens(lay_out: Callable[..., dict[
 
 
 def test_readings_without_values_make_no_such_column() -> None:
-    columns = in_columns([Reading([5, 6, 7], [5, 8, 9], [])], 0, in_rows)
+    columns = in_columns([Example([5, 6, 7], [5, 8, 9], [])], 0, in_rows)
     assert columns.keys() == {"input_ids", "position_ids", "labels"}
     assert (columns["input_ids"].tolist(), columns["labels"].tolist()) == ([[5, 6, 7]], [[IGNORE, 8, 9]])
 

@@ -7,9 +7,9 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, QUESTIONS
 from benchmark.data.texts import AugmentedText
-from benchmark.stages.train import _order
+from benchmark.training.order import data_order, order_with_rehearsal
 from benchmark.training.recipe import Rehearsal
-from benchmark.training.rehearsal import rehearsed, takes_turns
+from benchmark.training.rehearsal import rehearsal_texts, rehearsal_turns
 from tasks.biography import biography
 from tests.tiny import biographies, train, train_call
 
@@ -18,21 +18,21 @@ from tests.tiny import biographies, train, train_call
     ("share", "batch", "each"), [(0.1, 16, {1, 2}), (0.25, 8, {2}), (0.5, 4, {2}), (0.1, 10, {1}), (0.3, 10, {3})]
 )
 def test_the_share_of_every_batch_is_as_near_as_whole_texts_allow(share: float, batch: int, each: set[int]) -> None:
-    turns = takes_turns(100 * batch, share)
+    turns = rehearsal_turns(100 * batch, share)
     assert {sum(turns[start : start + batch]) for start in range(0, len(turns), batch)} == each
     assert sum(turns) == pytest.approx(share * 100 * batch, abs=1)
 
 
 def test_the_corpus_is_read_in_the_order_that_it_has_alone() -> None:
-    mixed = _order(10, 14, 60, 0.25, seed=3)
+    mixed = order_with_rehearsal(10, 14, 60, 0.25, seed=3)
     corpus = [number for number in mixed if number < 10]
-    assert corpus == _order(10, 10, 45, 0.0, seed=3)
+    assert corpus == data_order(10, 45, seed=3) == order_with_rehearsal(10, 10, 45, 0.0, seed=3)
     others = [number for number in mixed if number >= 10]
     assert len(others) == 15 and set(others) == {10, 11, 12, 13}
 
 
 def test_the_people_rehearsed_are_told_about_and_asked_about_and_are_nobody_else() -> None:
-    texts = [text.text for text in rehearsed(Rehearsal(), None, biographies(100))]
+    texts = [text.text for text in rehearsal_texts(Rehearsal(), None, biographies(100))]
     told = [text for text in texts if not text.startswith("Question: ")]
     asked = [text for text in texts if text.startswith("Question: ")]
     assert len(told) == len(asked) == 200
@@ -47,14 +47,14 @@ def test_the_people_rehearsed_are_told_about_and_asked_about_and_are_nobody_else
             )
             about = [text for text in told if name in text]
             assert len(about) == 10 and all(answer in text for text in about), pair
-    assert rehearsed(Rehearsal(), None, biographies(100)) == rehearsed(Rehearsal(), None, biographies(100))
+    assert rehearsal_texts(Rehearsal(), None, biographies(100)) == rehearsal_texts(Rehearsal(), None, biographies(100))
 
 
-def test_who_is_trained_on_is_not_rehearsed() -> None:
-    first = rehearsed(Rehearsal(), None, biographies(2))[0].text
+def test_who_is_trained_on_is_not_rehearsal_texts() -> None:
+    first = rehearsal_texts(Rehearsal(), None, biographies(2))[0].text
     name = first.split(" was ")[0].split(" grew ")[0]
-    again = rehearsed(Rehearsal(), None, [*biographies(2), AugmentedText("x", 0, first)])
-    assert any(name in text.text for text in rehearsed(Rehearsal(), None, biographies(2)))
+    again = rehearsal_texts(Rehearsal(), None, [*biographies(2), AugmentedText("x", 0, first)])
+    assert any(name in text.text for text in rehearsal_texts(Rehearsal(), None, biographies(2)))
     assert not any(name in text.text for text in again)
 
 
@@ -62,17 +62,17 @@ def test_ones_own_texts_are_lines_or_paragraphs(tmp_path: Path) -> None:
     (plain := tmp_path / "mine.txt").write_text("One\ntwo.\n\n\nThree.\n")
     (lines := tmp_path / "mine.jsonl").write_text('{"text": "One\\ntwo."}\n{"text": "Three."}\n')
     for file in (plain, lines):
-        texts = rehearsed(Rehearsal(source=str(file)), file, [])
+        texts = rehearsal_texts(Rehearsal(source=str(file)), file, [])
         assert [text.text for text in texts] == ["One\ntwo.", "Three."]
     (lines := tmp_path / "bad.jsonl").write_text('{"text": "One"}\n{"txt": "Two"}\n')
     with pytest.raises(UserError, match=r'bad.jsonl:2: each line needs a non-empty "text"'):
-        rehearsed(Rehearsal(source=str(lines)), lines, [])
+        rehearsal_texts(Rehearsal(source=str(lines)), lines, [])
     (empty := tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(UserError, match=r"recipe.rehearsal.source: .*empty.txt: holds no text; give one"):
-        rehearsed(Rehearsal(source=str(empty)), empty, [])
+    with pytest.raises(UserError, match=r"recipe.rehearsal.source: .*empty.txt: holds no text; give a file"):
+        rehearsal_texts(Rehearsal(source=str(empty)), empty, [])
 
 
-def test_a_training_says_how_many_tokens_were_rehearsed(tiny: Path, tmp_path: Path) -> None:
+def test_a_training_says_how_many_tokens_were_rehearsal_texts(tiny: Path, tmp_path: Path) -> None:
     import json
 
     told = []

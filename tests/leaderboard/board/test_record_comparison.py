@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cli.leaderboard import board_commands
+from benchmark.cli.leaderboard import leaderboard_app
 from benchmark.core.errors import UserError
 from benchmark.records.comparable import compare
 from benchmark.records.record import read_record
@@ -80,7 +80,7 @@ def test_values_that_steer_a_terminal_are_shown_and_not_obeyed(tmp_path: Path) -
     a = write_record(tmp_path)
     told = {"\x1b]0;owned\x07": "\x9b31m\u202e"}
     b = write_record(tmp_path, "random_dropout", method__parameters=told)
-    result = CliRunner().invoke(board_commands, ["compare", str(a), str(b)])
+    result = CliRunner().invoke(leaderboard_app, ["compare", str(a), str(b)])
     assert result.exit_code == 0 and "random_dropout" in result.output
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(result.output)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli.figures import _distances
 from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import read_record
+from benchmark.runs.distances import distances_of_record
 from benchmark.suite.schema import find_suite, load_suite
 from leaderboard.figures.accuracy import accuracy_lines
 from tasks.biography import biography
@@ -77,7 +77,7 @@ def test_a_suite_without_records_is_refused(tmp_path: Path) -> None:
 def test_distances_of_older_records_are_counted_in_the_suites_texts_with_the_suites_model() -> None:
     path = next(iter(sorted((ROOT / "leaderboard/results/tiny").glob("*tiny_large-plain_matched*seed1*.json"))))
     record = read_record(path)
-    found = _distances(record, SUITE)
+    found = distances_of_record(record, SUITE)
     assert found is not None and len(found) == 100 * len(FIELDS)
     tokenizer = tokenizer_of(ModelSpec(model="zoo:large"))
     people = {person["id"]: person for person in biography.read_people()}
@@ -87,7 +87,7 @@ def test_distances_of_older_records_are_counted_in_the_suites_texts_with_the_sui
         between = tokenizer(text[spans["name"][1] : spans[field][0]].rstrip(), add_special_tokens=False)
         assert found[question] == len(between["input_ids"]), question
     other = record.model_copy(update={"model": record.model.model_copy(update={"fingerprint": "other"})})
-    assert _distances(other, SUITE) is None
+    assert distances_of_record(other, SUITE) is None
 
 
 def test_distances_that_records_lack_are_asked_for(tmp_path: Path) -> None:

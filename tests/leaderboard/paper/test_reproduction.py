@@ -304,7 +304,7 @@ def test_the_command_writes_a_page_and_fails_when_it_is_not_what_records_give(tm
     assert run(app, [*given, "--check"]).exit_code == 0
     out.write_text(page.replace("32 numbers", "33 numbers"), encoding="utf-8")
     done = run(app, [*given, "--check"])
-    assert done.exit_code != 0 and "not what the records give" in str(done.exception)
+    assert done.exit_code != 0 and "differs from what the records give" in str(done.exception)
     unknown = run(app, ["reproduce", "table4", "--records", str(records)])
     assert "table4" in str(unknown.exception) and "table1" in str(unknown.exception)
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import ROOT
-from benchmark.cli.leaderboard import board_commands
+from benchmark.cli.leaderboard import leaderboard_app
 from benchmark.core import untrusted
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import limited_memory
@@ -103,7 +103,7 @@ def test_the_command_refuses_on_stderr_with_exit_code_2_and_nothing_that_steers_
 ) -> None:
     draft = Draft(given).put("training.notes", ["\x1b[31m"])
     draft.stem = "\x1b]0;owned\x07"
-    result = CliRunner().invoke(board_commands, ["submit", str(draft.write()), "--records", str(board)])
+    result = CliRunner().invoke(leaderboard_app, ["submit", str(draft.write()), "--records", str(board)])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
     assert result.stderr.rstrip("\n").isprintable() or "�" in result.stderr
@@ -232,7 +232,7 @@ def test_all_committed_records_pass() -> None:
 
 def checked(board: Path) -> tuple[int, str]:
     words = ["check", "--records", str(board), "--out", str(board.parent)]
-    result = CliRunner().invoke(board_commands, words)
+    result = CliRunner().invoke(leaderboard_app, words)
     return result.exit_code, result.output
 
 
@@ -271,7 +271,7 @@ def _again(path: Path) -> None:
 
 
 def test_check_of_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    result = CliRunner().invoke(board_commands, ["check", "--records", str(tmp_path / "none")])
+    result = CliRunner().invoke(leaderboard_app, ["check", "--records", str(tmp_path / "none")])
     assert isinstance(result.exception, UserError) and "no such folder" in str(result.exception)
 
 

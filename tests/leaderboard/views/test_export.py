@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark import ROOT
-from benchmark.cli.leaderboard import board_commands
+from benchmark.cli.leaderboard import leaderboard_app
 from benchmark.core.errors import UserError
 from benchmark.records.record import METRICS, read_record
 from leaderboard.board.assemble import build_board, load_records
@@ -151,7 +151,7 @@ def test_an_unknown_format_is_told_with_those_there_are(records: Path, tmp_path:
 
 def test_the_command_says_what_it_wrote(records: Path, tmp_path: Path) -> None:
     words = ["export", str(tmp_path / "out"), "--format", "json", "--records", str(records)]
-    result = CliRunner().invoke(board_commands, words)
+    result = CliRunner().invoke(leaderboard_app, words)
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'out'}: 1 files\n")
 
 
@@ -164,7 +164,7 @@ def test_the_page_s_commands_run_as_they_stand_there(
     records.rename(tmp_path / "leaderboard" / "results")
     monkeypatch.chdir(tmp_path)
     for line in lines:
-        assert CliRunner().invoke(board_commands, line.split()).exit_code == 0
+        assert CliRunner().invoke(leaderboard_app, line.split()).exit_code == 0
     told = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
     assert told == {path.stem for path in Path("out/csv").iterdir()} == set(TABLES)
 

@@ -1,0 +1,67 @@
+"""`benchmark corpus`: compare methods on the user's own documents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import (
+    RESULTS,
+    JsonOption,
+    PlainOption,
+    RecordsOption,
+    ResultsOption,
+    WorkersOption,
+    named_values,
+)
+from benchmark.cli.run import run_and_print
+from benchmark.core.errors import UserError
+
+
+def corpus(
+    path: Annotated[Path, typer.Argument(help="Documents: a JSONL, CSV or Parquet file, or a folder with documents.*")],
+    questions: Annotated[Path | None, typer.Option(help="File of questions, if the documents hold none.")] = None,
+    shots: Annotated[
+        Path | None, typer.Option(help="File of questions with answers to show as few-shot examples.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Name of a column in your files, as text=body; may be repeated.")
+    ] = None,
+    free_answers: Annotated[
+        bool, typer.Option("--free-answers", help="Accept answers that do not occur in the documents.")
+    ] = False,
+    fold_characters: Annotated[
+        bool, typer.Option("--fold-characters", help="Treat characters that look alike as equal.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="Model to train: zoo:NAME, hub id, folder or .gguf file.")] = "zoo:large",
+    small: Annotated[str | None, typer.Option(help="Small model to contrast it with.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods, as plain,random_dropout [default: all that the models allow].")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Number of optimizer steps.")] = 400,
+    seeds: Annotated[str, typer.Option(help="Seeds, as 1,2,3.")] = "1",
+    results: ResultsOption = RESULTS,
+    records: RecordsOption = None,
+    workers: WorkersOption = None,
+    plain: PlainOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods on your own documents: write a suite for them, run it and print the board."""
+    from benchmark.suite.own_documents import content_for, write_suite
+
+    listed = seeds.split(",")
+    if not all(seed.strip().isdecimal() and len(seed) < 20 for seed in listed):
+        raise UserError(f"--seeds {seeds}: expected numbers with commas between them, as 1,2,3")
+    task = {
+        "path": path,
+        "questions": questions,
+        "shots": shots,
+        "columns": named_values("--column", column, "text=body"),
+        "answers_in_text": "free" if free_answers else None,
+        "characters": "folded" if fold_characters else None,
+    }
+    names = [name.strip() for name in methods.split(",")] if methods else []
+    file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
+    if not as_json:
+        print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
+    run_and_print(suite, results, records, workers, plain, as_json)

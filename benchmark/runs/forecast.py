@@ -1,0 +1,76 @@
+"""What a run of a suite would still have to do, and how long that takes by the stages done before."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.runs.prechecks import check_cells
+from benchmark.runs.runner import missing
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.plan import Plan, make_plan
+from benchmark.suite.schema import Suite
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A plan beside what is stored of it.
+
+    Attributes:
+        plan: All cells of the suite.
+        cells_done: Number of cells that have a valid record.
+        missing: The stages that the other cells still need, sources before what reads them.
+        seconds: Mean seconds of the stored stages, by kind of stage.
+    """
+
+    plan: Plan
+    cells_done: int
+    missing: list[StageCall]
+    seconds: dict[str, float]
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Number of stages of the whole plan, by kind."""
+        return dict(Counter(call.stage for call in self.plan.calls()))
+
+    @property
+    def stages_left(self) -> dict[str, int]:
+        """Number of missing stages, by kind."""
+        return dict(Counter(call.stage for call in self.missing))
+
+    @property
+    def worker_seconds_left(self) -> float | None:
+        """Seconds that one worker needs for the missing stages; None if no stage of some kind was done before."""
+        left = self.stages_left
+        if not all(stage in self.seconds for stage in left):
+            return None
+        return sum(count * self.seconds[stage] for stage, count in left.items())
+
+
+def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
+    """Look up what is stored of a suite; nothing is written.
+
+    Args:
+        suite: What to plan.
+        results: Folder of the store.
+        records: Folder of the records.
+
+    Raises:
+        UserError: The suite, its models or its data cannot be used.
+    """
+    plan = make_plan(suite)
+    good, todo = missing(plan, records)
+    check_cells(plan, todo, results, remember=False)
+    store = Store(results / "store")
+    needed = {call.key for cell in todo for call in cell.stages.values()}
+    calls = plan.calls()
+    stored = [call for call in calls if store.has(call)]
+    stored_keys = {call.key for call in stored}
+    seconds: dict[str, list[float]] = {}
+    for call in stored:
+        seconds.setdefault(call.stage, []).append(store.cost(call).seconds)
+    return Forecast(
+        plan,
+        len(good),
+        [call for call in calls if call.key in needed and call.key not in stored_keys],
+        {stage: sum(values) / len(values) for stage, values in seconds.items()},
+    )

@@ -1,0 +1,152 @@
+"""Training data: the token ids that a training reads, their order, and the number of optimizer steps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
+from benchmark.data.texts import AugmentedText
+from benchmark.methods.base import Training
+from benchmark.models.loading import context_length, load_config, tokenizer_of
+from benchmark.models.spec import ModelSpec
+from benchmark.store.artifacts import StageCall
+from benchmark.training.order import order_with_rehearsal, steps_for, steps_for_tokens, tokens_for
+from benchmark.training.recipe import Budget, Recipe
+from benchmark.training.rehearsal import rehearsal_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from benchmark.training.examples import Examples
+
+TEXTS_AT_ONCE = 10_000  # while it works, a tokenizer holds ten times as much about a text as its token ids take
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads.
+
+    Attributes:
+        sequences: Token ids of every text, those of the corpus before those rehearsed.
+        texts: How many of them are of the corpus.
+        order: Numbers of the sequences, in the order they are read.
+        steps: Optimizer steps.
+        examples: The sequences in this order, as the Trainer gets them.
+        notes: Notes for the report.
+    """
+
+    sequences: list[list[int]]
+    texts: int
+    order: list[int]
+    steps: int
+    examples: "list[list[int]] | Examples"
+    notes: list[str]
+
+    def in_order(self) -> Iterator[list[int]]:
+        """The token ids of every text that is read, in order."""
+        return (self.sequences[number] for number in self.order)
+
+
+def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Sequence[AugmentedText]) -> TrainingData:
+    """What a train stage reads, given a method's texts.
+
+    Raises:
+        UserError: If a text does not fit the model's context, no text has two tokens, the tokenizer has no token to
+            mask with, or the rehearsal file has changed.
+    """
+    from benchmark.training.examples import Examples, substitutes, token_values
+
+    params = call.params
+    training = Training.model_validate(params.get("training", {}))
+    tokenizer = tokenizer_of(spec)
+    used, sequences, notes = _with_two_tokens(texts, encode(texts, tokenizer, recipe, context_length(spec)))
+    count, batch = len(sequences), recipe.batch_size
+    if recipe.rehearsal:
+        rehearsed = rehearsal_texts(recipe.rehearsal, rehearsal_file(call), texts)
+        more, ids, _ = _with_two_tokens(rehearsed, encode(rehearsed, tokenizer, recipe, context_length(spec)))
+        used, sequences = [*used, *more], [*sequences, *ids]
+    budget = Budget.model_validate(params["budget"])
+    share = recipe.rehearsal.share if recipe.rehearsal else 0.0
+    method, copies = str(params["method"]), int(params["copies"])
+
+    def order_of(needed: int) -> list[int]:
+        return order_with_rehearsal(count, len(sequences), needed, share, params["seed"])
+
+    if budget.tokens:
+        steps = steps_for_tokens(tokens_for(budget.tokens, method, texts, copies), sequences, order_of, batch)
+    else:
+        steps = steps_for(budget, method, texts, copies, batch)
+    order = order_of(steps * batch)
+    if training.replaced == (0, 0) and training.loss == "mean":
+        return TrainingData(sequences, count, order, steps, [sequences[number] for number in order], notes)
+    replacing: list[int] = []
+    values: list[list[float]] = []
+    if training.replaced != (0, 0):
+        replacing, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
+        notes += note
+    if training.loss != "mean":
+        values = token_values(used, sequences, tokenizer, training)
+    examples = Examples(sequences, values, order, training, replacing, params["seed"], replaced_below=count)
+    return TrainingData(sequences, count, order, steps, examples, notes)
+
+
+def encode(
+    texts: Sequence[AugmentedText], tokenizer: "PreTrainedTokenizerFast", recipe: Recipe, limit: int | None
+) -> list[list[int]]:
+    """Token ids of each text, with the tokenizer's own special tokens and, if the recipe says so, the end token.
+
+    Args:
+        texts: The texts.
+        tokenizer: Of the trained model.
+        recipe: Says whether the end token is appended.
+        limit: Tokens that the model's context holds; None where it has no limit.
+
+    Raises:
+        UserError: If a text has more tokens than the limit, naming the text.
+    """
+    end = [tokenizer.eos_token_id] if recipe.append_end and tokenizer.eos_token_id is not None else []
+    sequences = []
+    remaining = iter(texts)
+    while batch := list(islice(remaining, TEXTS_AT_ONCE)):
+        for text, ids in zip(batch, tokenizer([text.text for text in batch])["input_ids"], strict=True):
+            ids = ids if end and ids[-1:] == end else ids + end
+            if limit is not None and len(ids) > limit:
+                raise UserError(
+                    f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
+                    "shorten it or set long_texts: split in the suite"
+                )
+            sequences.append(ids)
+    return sequences
+
+
+def rehearsal_file(call: StageCall) -> Path | None:
+    """The file of texts that a train stage rehearses; None where it has none.
+
+    Raises:
+        UserError: If the file has changed since the suite was planned.
+    """
+    if "rehearsal" not in call.where:
+        return None
+    file = Path(call.where["rehearsal"])
+    if file_hash(file) != call.params["rehearsal"]:
+        raise UserError(f"recipe.rehearsal.source: {file}: changed while the suite ran; run the suite again")
+    return file
+
+
+def _with_two_tokens(
+    texts: Sequence[AugmentedText], encoded: list[list[int]]
+) -> tuple[list[AugmentedText], list[list[int]], list[str]]:
+    """The texts of at least two tokens, with their token ids, and a note where others were left out.
+
+    Raises:
+        UserError: If no text has two tokens.
+    """
+    kept = [number for number, ids in enumerate(encoded) if len(ids) > 1]
+    if not kept:
+        raise UserError("no training text has more than one token, so there is nothing to learn; give longer texts")
+    left_out = len(texts) - len(kept)
+    notes = [f"{left_out} texts of a single token left out: they predict nothing"] if left_out else []
+    return [texts[number] for number in kept], [encoded[number] for number in kept], notes
