@@ -52,3 +52,10 @@ def test_the_page_on_tasks_lists_every_task_with_its_options_and_lm_eval_tasks()
         assert re.findall(r"`(\w+)`", evaluated) == TASK_KINDS[name].model_fields["evaluate"].get_default(
             call_default_factory=True, validated_data={}
         ), name
+
+
+def test_the_page_on_the_design_lists_every_room() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `((?:benchmark|leaderboard)/\w+)/` \|", page, re.MULTILINE)
+    rooms = [init.parent for package in ("benchmark", "leaderboard") for init in ROOT.glob(f"{package}/*/__init__.py")]
+    assert sorted(listed) == sorted(str(room.relative_to(ROOT)) for room in rooms)
