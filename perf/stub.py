@@ -4,15 +4,16 @@ import itertools
 import json
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from benchmark.core.environment import Cost
+from benchmark.executors.protocol import Job
+from benchmark.progress.events import Events
 from benchmark.records.record import ANSWER_COLUMNS
 from benchmark.stages import peak_memory, reset_peak_memory
-from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.artifacts import StageCall
 
 FIELDS = ("major", "company")
 PEOPLE = 20
@@ -51,30 +52,24 @@ def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
         return result
 
     step("plan", lambda: make_plan(suite).calls())
-    with patch.object(runner, "run_calls", _calls):
-        step("store and records", lambda: runner.run_suite(suite, folder, folder / "records", plain=True))
+    step("store and records", lambda: runner.run_suite(suite, folder, folder / "records", _Stub(), plain=True))
     step("the same run once more", lambda: runner.run_suite(suite, folder, folder / "records"))
     records = step("records read", lambda: load_records(folder / "records"))
     step("board", lambda: build_board(records))
     return rows
 
 
-def _calls(
-    store: Store,
-    calls: list[StageCall],
-    workers: int,
-    threads: int,
-    on_progress: Callable[..., None],
-    on_done: Callable[[StageCall], None],
-    on_start: Callable[[StageCall, str], None],
-) -> None:
-    """In place of the executor's: every stage by its stub, in this process."""
-    from benchmark.core.environment import environment
+class _Stub:
+    """An executor that writes the stub of each stage, in this process."""
 
-    made_on = environment("cpu", threads).model_dump(mode="json")
-    for call in calls:
-        store.make(call, lambda out, call=call: _write(call, out), made_on)  # type: ignore[misc]
-        on_done(call)
+    def run(self, job: Job, events: Events) -> None:
+        """Write every artifact of a job."""
+        from benchmark.core.environment import environment
+
+        made_on = environment("cpu", job.threads).model_dump(mode="json")
+        for call in job.calls:
+            job.store.make(call, partial(_write, call), made_on)
+            events.stage_finished(call)
 
 
 def _write(call: StageCall, out: Path) -> Cost:

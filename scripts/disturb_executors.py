@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark.executors.containers import STAGE, STORE, Containers
+from benchmark.executors.containers import STAGE, STORE, ContainerSettings
 from benchmark.suite.schema import find_suite, load_suite
 from scripts.runs import artifacts, compare, finish, living, records, smaller, start
 
@@ -38,7 +38,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, help="how many of the suite's seeds")
     parser.add_argument("--train", nargs="+", help="trained models, in place of the suite's")
     parser.add_argument("--workers", type=int, default=4, help="containers at once, and nodes of the cluster")
-    parser.add_argument("--image", default=Containers().image)
+    parser.add_argument("--image", default=ContainerSettings().image)
     options = parser.parse_args(given)
     with tempfile.TemporaryDirectory(prefix="executors-") as scratch:
         folder = Path(scratch)
@@ -67,7 +67,7 @@ def by_containers(suite: str, results: Path, options: argparse.Namespace) -> Ite
 
     client = docker.from_env()
     volumes = {volume.name for volume in client.volumes.list()}
-    settings = Containers(image=options.image, workers=options.workers, cpus=CORES, memory=f"{MEMORY}g")
+    settings = ContainerSettings(image=options.image, workers=options.workers, cpus=CORES, memory=f"{MEMORY}g")
     (file := results.with_suffix(".yaml")).write_text(settings.model_dump_json())
     store = (results / "store").resolve()
     words = ("--plain", "--executor", "docker", "--containers", str(file))

@@ -4,13 +4,14 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmark.data.texts import AugmentedText, write_lines
-from benchmark.executors.local import _work
+from benchmark.executors.local import _work, note_restarts
+from benchmark.executors.protocol import Job
+from benchmark.progress.events import Events, Listener
 from benchmark.stages import do
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.schema import Suite
@@ -103,20 +104,43 @@ def biographies(count: int) -> list[AugmentedText]:
     return [AugmentedText(person["id"], 0, person["text"]) for person in biography.read_people()[:count]]
 
 
-def calls_here(
-    store: Store,
-    calls: list[StageCall],
-    workers: int,
-    threads: int,
-    on_progress: Callable[..., None],
-    on_done: Callable[[StageCall], None],
-    on_start: Callable[[StageCall, str], None],
-) -> None:
-    """What `run_calls` does, in this process: for tests of what stands around it."""
-    for call in calls:
-        on_start(call, "here")
-        do(store, call, partial(on_progress, call))
-        on_done(call)
+class InThisProcess:
+    """An executor that runs stages one after another in this process: for tests of what surrounds it."""
+
+    def run(self, job: Job, events: Events) -> None:
+        """Make every artifact of a job."""
+        note_restarts(job, events)
+        for call in job.calls:
+            events.stage_started(call, "here")
+            do(job.store, call, partial(events.stage_progressed, call))
+            events.stage_finished(call)
+
+
+class Heard(Listener):
+    """Keeps the events of a run, by kind and all in their order."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[StageCall, str]] = []
+        self.steps: list[tuple[StageCall, int, int]] = []
+        self.finished: list[StageCall] = []
+        self.notes: list[str] = []
+        self.all: list[tuple[Any, ...]] = []
+
+    def stage_started(self, call: StageCall, where: str) -> None:
+        self.started.append((call, where))
+        self.all.append((call.key, "started", where))
+
+    def stage_progressed(self, call: StageCall, done: int, total: int, tokens: int | None = None) -> None:
+        self.steps.append((call, done, total))
+        self.all.append((call.key, "progressed", done, total, tokens))
+
+    def stage_finished(self, call: StageCall) -> None:
+        self.finished.append(call)
+        self.all.append((call.key, "finished"))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.all.append((text,))
 
 
 class TwoWords(Exception):
@@ -156,4 +180,4 @@ def run_forever(root: str) -> None:
 
     local._work = faulty_work
     calls = [StageCall("corpus", 1, {"fault": "never end", "number": number}) for number in (1, 2)]
-    local.run_calls(Store(Path(root)), calls, 2, 1, lambda *steps: None, lambda call: None)
+    local.LocalExecutor(2).run(Job(Store(Path(root)), calls), Events())

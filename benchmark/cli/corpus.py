@@ -47,6 +47,7 @@ def corpus(
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on your own documents: write a suite for them, run it and print the board."""
+    from benchmark.executors.choice import make_executor
     from benchmark.suite.own_documents import content_for, write_suite
 
     listed = seeds.split(",")
@@ -64,4 +65,4 @@ def corpus(
     file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
     if not as_json:
         print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
-    run_and_print(suite, results, records, workers, plain, as_json)
+    run_and_print(suite, results, records, make_executor(workers=workers), plain, as_json)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,9 @@ from benchmark.cli.options import (
     SuiteArgument,
     WorkersOption,
 )
-from benchmark.core.errors import UserError, check_known
 
 if TYPE_CHECKING:
+    from benchmark.executors.protocol import Executor
     from benchmark.suite.schema import Suite
 
 
@@ -43,71 +43,20 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the stages of a suite that are missing, write its records and print the board."""
+    from benchmark.executors.choice import make_executor
     from benchmark.suite.schema import find_suite, load_suite
 
-    check_known("--executor", executor, ("local", "docker", "ray"))
-    for option, value, needs in (
-        ("containers", containers, "docker"),
-        ("cluster", cluster, "ray"),
-        ("remote", remote, "ray"),
-    ):
-        if value and executor != needs:
-            raise UserError(f"--{option}: is for --executor {needs} alone; leave it out, or add that")
-    where = None
-    if executor == "docker":
-        where = _docker(containers, workers)
-    elif executor == "ray":
-        where = _ray(cluster, workers, remote)
-    run_and_print(load_suite(find_suite(suite)), results, records, workers, plain, as_json, where, price)
-
-
-def _docker(file: Path | None, workers: int | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from benchmark.executors.containers import read_settings
-
-    settings = read_settings(file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.docker import run_in_containers
-
-        run_in_containers(store, calls, settings, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
-
-
-def _ray(file: Path | None, workers: int | None, remote: str | None) -> Any:
-    """An executor with the settings of a file; --workers goes before what it says."""
-    from importlib.util import find_spec
-
-    from benchmark.executors.cluster import Cluster
-    from benchmark.executors.settings import settings_from
-    from benchmark.store.remote import Remote
-
-    settings = settings_from(Cluster, file)
-    if workers:
-        settings = settings.model_copy(update={"workers": workers})
-    place = Remote(remote) if remote else None
-    if find_spec("ray") is None:
-        raise UserError("--executor ray: Ray is not installed; pip install -r requirements-ray.lock")
-
-    def execute(store: Any, calls: Any, threads: int, shown: Any, done: Any) -> None:
-        from benchmark.executors.ray import run_on_cluster
-
-        run_on_cluster(store, calls, settings, place, threads, shown.progress, done, shown.note, shown.start)
-
-    return execute
+    chosen = make_executor(executor, workers, containers, cluster, remote)
+    run_and_print(load_suite(find_suite(suite)), results, records, chosen, plain, as_json, price)
 
 
 def run_and_print(
     suite: "Suite",
     results: Path,
     records: Path | None,
-    workers: int | None,
+    executor: "Executor",
     plain: bool,
     as_json: bool,
-    executor: Any = None,
     price: float | None = None,
 ) -> None:
     """Run a suite and print its board, or a summary as JSON."""
@@ -115,7 +64,7 @@ def run_and_print(
     from benchmark.runs.runner import run_suite
 
     folder = records or results / "records"
-    outcome = run_suite(suite, results, folder, workers, plain or None, executor, price)
+    outcome = run_suite(suite, results, folder, executor, plain or None, price)
     if as_json:
         print(
             json.dumps(

@@ -12,7 +12,7 @@ from benchmark.cli.options import RESULTS, JsonOption, ResultsOption
 from benchmark.core.errors import clean
 
 if TYPE_CHECKING:
-    from benchmark.progress.presence import Run
+    from benchmark.progress.presence import ListedRun
 
 _SILENT = 60.0  # seconds without an update after which a live run is reported as silent
 _CLEAR = "\x1b[H\x1b[J"  # terminal codes: move to the upper left corner and clear the screen
@@ -24,11 +24,11 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Print the progress of the runs in a results folder: stages done and under way, time left, cost."""
-    from benchmark.progress.presence import EVERY, runs_on
+    from benchmark.progress.presence import EVERY, list_runs
     from benchmark.store.artifacts import Store
 
     while True:
-        runs, notes = runs_on(Store(results / "store"))
+        runs, notes = list_runs(Store(results / "store"))
         text = _as_json(runs, notes) if as_json else "\n".join(_lines(results, runs, notes))
         if watch and not as_json and sys.stdout.isatty():
             text = _CLEAR + text
@@ -38,20 +38,20 @@ def status(
         time.sleep(EVERY)
 
 
-def _as_json(runs: "list[Run]", notes: list[str]) -> str:
+def _as_json(runs: "list[ListedRun]", notes: list[str]) -> str:
     entries: list[dict[str, Any]] = [
         {"run": run.name, "alive": run.alive, **run.state.model_dump(mode="json")} for run in runs
     ]
     return json.dumps({"runs": entries, "notes": [clean(note) for note in notes]})
 
 
-def _lines(results: Path, runs: "list[Run]", notes: list[str]) -> list[str]:
+def _lines(results: Path, runs: "list[ListedRun]", notes: list[str]) -> list[str]:
     lines = [line for run in runs for line in _lines_of(run)] or [f"{results}: no run is under way"]
     return [clean(line) for line in [*lines, *(f"note: {note}" for note in notes)]]
 
 
-def _lines_of(run: "Run") -> list[str]:
-    from benchmark.progress.account import duration, stage_name, stage_words, summary
+def _lines_of(run: "ListedRun") -> list[str]:
+    from benchmark.progress.state import duration, stage_name, stage_words, summary
 
     state = run.state
     head = f"{state.suite} (run {run.name}, {state.host}, process {state.pid})"
@@ -59,7 +59,7 @@ def _lines_of(run: "Run") -> list[str]:
         return [f"{head}: killed, what is under way was lost; the same command goes on"]
     silent = time.time() - state.at
     lines = [
-        f"{head}: {state.stages_done} of {state.stages} stages, {summary(state)}; begun "
+        f"{head}: {state.stages_done} of {state.stages} stages, {summary(state)}; started "
         f"{duration(state.seconds + max(0.0, silent))} ago"
     ]
     lines += [f"  {stage_name(stage)} {stage_words(stage)}, for {duration(stage.seconds)}" for stage in state.under_way]

@@ -1,6 +1,6 @@
-"""Stages on a Ray cluster: the settings, how many it has room for, and what a stage's end means.
+"""A Ray cluster as the executor sees it: its settings, the room on its nodes, and what Ray's errors mean.
 
-Nothing here loads Ray but `end_of`, which only its users have errors for.
+Imports Ray only in `end_of`, where Ray is installed: its errors are the argument.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,19 +22,19 @@ def _share_or_whole(gpus: float) -> float:
     return gpus
 
 
-class Cluster(BaseModel):
-    """How stages run on a Ray cluster: what `--cluster FILE` holds, a YAML file; every field has a default.
+class ClusterSettings(BaseModel):
+    """How stages run on a Ray cluster: the content of `--cluster FILE`, in YAML. Each field has a default.
 
     Attributes:
-        address: "auto" (RAY_ADDRESS, or the cluster that this machine is part of), host:port, ray://host:port, or
-            "local", a cluster of this machine alone that lives as long as the run.
-        workers: stages at once; by default as many as the cluster has room for when the run starts.
-        num_cpus: cores of a stage; by default the suite's threads.
-        num_gpus: GPUs, or the share of one, of a stage that computes on CUDA.
-        memory: what a stage is given of a node's memory, as 8g. Ray counts by it and does not enforce it.
-        timeout: seconds of work after which a stage counts as hung.
-        retries: how often a stage is done again whose worker or node was lost.
-        cache: with --remote, a node's folder of artifacts. `~` and variables are those of the node.
+        address: "auto" (RAY_ADDRESS, or the cluster that this machine belongs to), host:port, ray://host:port, or
+            "local", a cluster of this machine only that lives as long as the run.
+        workers: Stages at once; by default as many as the cluster has room for when the run starts.
+        num_cpus: Cores of a stage; by default the suite's threads.
+        num_gpus: GPUs of a stage that computes on CUDA, or its share of one GPU.
+        memory: Memory of a node that a stage reserves, as 8g. Ray counts reservations and enforces no limit.
+        timeout: Seconds of work after which a stage counts as hung.
+        retries: How often a stage is tried again after its worker or node was lost.
+        cache: With --remote: each node's folder of artifacts. `~` and variables are expanded on the node.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -49,37 +49,36 @@ class Cluster(BaseModel):
     cache: Annotated[str, Field(min_length=1)] = "~/.cache/benchmark/store"
 
     def needs(self, call: StageCall, threads: int) -> dict[str, float]:
-        """What a stage takes of a node, by Ray's names of resources."""
-        found = {"CPU": self.num_cpus or float(threads)}
-        if call.params.get("device") == "cuda":
-            found["GPU"] = self.num_gpus
+        """What a stage takes of a node, by Ray's names of resources; memory in bytes."""
+        needs = {"CPU": self.num_cpus or float(threads)}
+        if call.uses_gpu:
+            needs["GPU"] = self.num_gpus
         if self.memory:
             number, unit = (self.memory[:-1], self.memory[-1]) if self.memory[-1] in UNITS else (self.memory, "b")
-            found["memory"] = float(int(number) * UNITS[unit])
-        return found
+            needs["memory"] = float(int(number) * UNITS[unit])
+        return needs
 
     def slots(self, calls: Iterable[StageCall], threads: int, nodes: Iterable[Mapping[str, Any]]) -> int:
-        """How many stages to have under way at once on these nodes, as `ray.nodes()` tells of them.
+        """How many stages run at once on some nodes, given as `ray.nodes()` describes them.
 
-        Raises UserError if no node has room for the largest, and the settings do not say that the cluster grows.
+        Raises UserError if no node has room for the largest stage and `workers` is not set.
         """
         if self.workers:
             return self.workers
         most: dict[str, float] = {}
         for call in calls:
             most |= {name: max(number, most.get(name, 0.0)) for name, number in self.needs(call, threads).items()}
-        found = room(most, nodes)
-        if not found:
-            told = ", ".join(f"{name} {number:g}" for name, number in most.items())
-            raise UserError(
-                f"--executor ray: no node of the cluster has what a stage takes ({told}); lower num_cpus, num_gpus or "
-                "memory, or give workers if the cluster grows by itself"
-            )
-        return found
+        if slots := room(most, nodes):
+            return slots
+        needs = ", ".join(f"{name} {number:g}" for name, number in most.items())
+        raise UserError(
+            f"--executor ray: no node of the cluster has room for a stage ({needs}); lower num_cpus, num_gpus or "
+            "memory, or set workers if the cluster grows on demand"
+        )
 
 
 def room(needs: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
-    """How many stages with these needs the living nodes have room for, each on one node."""
+    """How many stages with these needs fit on the living nodes, each stage on one node."""
     return sum(
         min(int(node["Resources"].get(name, 0.0) / number + 1e-9) for name, number in needs.items())
         for node in nodes
@@ -88,21 +87,21 @@ def room(needs: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
 
 
 def end_of(error: Exception, late: float | None = None) -> End:
-    """What an exception of Ray's about a stage means.
+    """What an exception of Ray's means for a stage.
 
     Args:
-        error: what `ray.get` raised.
-        late: the seconds after which the stage ended itself as hung, if it did.
+        error: The exception that `ray.get` raised.
+        late: The seconds after which the stage ended itself as hung, if it did.
     """
     from ray import exceptions
 
     reason = one_line(error)
     if isinstance(error, exceptions.OutOfMemoryError):
-        return End("memory", "Ray ended it, since its node was running out of memory")
+        return End("memory", "Ray ended it because its node was running out of memory")
     if isinstance(error, exceptions.RayTaskError):
         if isinstance(error.cause, ImportError) or "failed to import on the worker" in str(error):
             last = str(error).strip().splitlines()[-1]
-            return End("mistake", f"a node cannot load this project ({last}); install the same version of it on each")
+            return End("mistake", f"a node cannot load this project ({last}); install the same version on every node")
         return End("failure", str(error))
     if isinstance(error, (exceptions.TaskUnschedulableError, exceptions.RuntimeEnvSetupError)):
         return End("mistake", f"Ray cannot start it: {reason}")

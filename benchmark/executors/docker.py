@@ -1,7 +1,7 @@
-"""Run stages in containers of one Docker Engine, from the host, one container for each stage.
+"""Run stages in containers of a Docker Engine, each stage in a container of its own, started from the host.
 
-Every container carries labels that name its run and its store. A run holds a lock in the store as long as it lives, so
-that the next one can tell containers that a killed run left behind from those of a run that goes on beside it.
+The labels of a container name its run and its store. A run holds a lock in the store while it lives, by which the next
+run tells the containers of a killed run from those of a run that is still active.
 """
 
 import json
@@ -12,87 +12,71 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmark.core import signals as stop
 from benchmark.core.errors import StageFailed, UserError, one_line
-from benchmark.executors.containers import KEY, RUN, STAGE, STORE, Containers, arguments, default_user, end_of
+from benchmark.executors.containers import KEY, RUN, STAGE, STORE, ContainerSettings, arguments, default_user, end_of
 from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
+from benchmark.executors.protocol import Job
 from benchmark.executors.schedule import drive
-from benchmark.progress.presence import is_over, running
+from benchmark.progress.events import Events, Listener, Relay
+from benchmark.progress.presence import has_ended, run_lock
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import write_call
 
-LOOK = 0.3  # seconds between looks at a container
-_PAUSE = 1.0  # seconds before a stage is tried again, doubled each time
-_LINES = 60  # last lines of a log that are told
+LOOK = 0.3  # seconds between two looks at a container
+_PAUSE = 1.0  # seconds before the first retry of a stage, doubled for each further one
+_LINES = 60  # last lines of a log that an error quotes
 
 
-def run_in_containers(
-    store: Store,
-    calls: list[StageCall],
-    settings: Containers,
-    threads: int,
-    on_progress: Callable[..., None],
-    on_done: Callable[[StageCall], None],
-    say: Callable[[str], None],
-    on_start: Callable[[StageCall, str], None] = lambda call, where: None,
-) -> None:
-    """Make every artifact of `calls` (each listed once, sources first), each in a container of its own.
+@dataclass(frozen=True)
+class DockerExecutor:
+    """Runs each stage in a container of its own.
 
-    Args:
-        store: Its folder is what containers may write to, at the same place as here.
-        calls: The stages.
+    Attributes:
         settings: How containers are set up, and how many run at once.
-        threads: Threads of torch in each.
-        on_progress: Told of the steps done of a stage, of how many, and where it is known of the tokens read.
-        on_done: Called in this thread as each artifact becomes available.
-        say: Told of what is worth a line: containers of a killed run that were removed, stages that are tried again.
-        on_start: Told of every container that a stage is begun in, with its GPU.
-
-    Raises UserError if there is no engine or image, for a user's mistake found by a stage, and if a stage needs more
-    memory than its container may have; StageFailed for anything else. Containers under way are then removed.
     """
-    slots = settings.slots(threads)
-    with _engine() as client, running(store) as run:
-        if left := _remove(client, store, lambda name: name != run and is_over(store, name)):
-            say(f"removed {left} containers that a run which was killed had left behind")
-        image = _image(client, settings.image)
-        fetch_models(calls)
-        _hand_over(store, settings.user or default_user())
-        free: queue.Queue[tuple[str, ...]] = queue.Queue()
-        for slot in slots:
-            free.put(slot)
-        told: queue.Queue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.Queue()
-        over = threading.Event()
 
-        def attempt_all(call: StageCall) -> bool:
-            slot = free.get()
-            try:
-                one = _Stage(client, store, call, settings, image, run, slot, threads, over)
-                return one.make(
-                    lambda *steps: told.put((on_progress, (call, *steps))),
-                    lambda line: told.put((say, (line,))),
-                    lambda where: told.put((on_start, (call, where))),
-                )
-            finally:
+    settings: ContainerSettings
+
+    def run(self, job: Job, events: Events) -> None:
+        """Make every artifact of a job: see `Executor`. Needs a Docker Engine with the image."""
+        slots = self.settings.slots(job.threads)
+        store = job.store
+        with _engine() as client, run_lock(store) as run:
+            if left := _remove(client, store, lambda name: name != run and has_ended(store, name)):
+                events.note(f"removed {left} containers that a killed run had left")
+            image = _image_id(client, self.settings.image)
+            fetch_models(job.calls)
+            _hand_over(store, self.settings.user or default_user())
+            relay = Relay(events)
+            batch = _Batch(client, job, self.settings, image, run, relay)
+            free: queue.Queue[tuple[str, ...]] = queue.Queue()
+            for slot in slots:
                 free.put(slot)
 
-        def tell(running: Collection[StageCall], any_finished: bool) -> None:
-            while not told.empty():
-                what, words = told.get()
-                what(*words)
+            def make(call: StageCall) -> bool:
+                slot = free.get()
+                try:
+                    return _Stage(batch, call, slot).make()
+                finally:
+                    free.put(slot)
 
-        pool = ThreadPoolExecutor(len(slots), thread_name_prefix="container")
-        try:
-            drive(calls, len(slots), lambda call: pool.submit(attempt_all, call), on_done, tell)
-        finally:
-            over.set()
-            with stop.finishing():
-                _remove(client, store, lambda name: name == run)
-                pool.shutdown()
+            def deliver(running: Collection[StageCall], any_finished: bool) -> None:
+                relay.deliver()
+
+            pool = ThreadPoolExecutor(len(slots), thread_name_prefix="container")
+            try:
+                drive(job.calls, len(slots), lambda call: pool.submit(make, call), events.stage_finished, deliver)
+            finally:
+                batch.over.set()
+                with stop.finishing():
+                    _remove(client, store, lambda name: name == run)
+                    pool.shutdown()
 
 
 @contextmanager
@@ -112,77 +96,92 @@ def _engine() -> Iterator[Any]:
         yield client
 
 
-def _image(client: Any, name: str) -> str:
-    """The image's id, a digest, which all containers of a run are made from. Raises UserError if it is not here."""
+def _image_id(client: Any, name: str) -> str:
+    """The digest of an image, so that all containers of a run use the same one. Raises UserError if it is missing."""
     import docker
 
     try:
         return str(client.images.get(name).id)
     except docker.errors.ImageNotFound:
         raise UserError(
-            f"image {name!r}: not on this machine; make it with `docker compose build`, or pull it"
+            f"image {name!r}: not on this machine; build it with `docker compose build`, or pull it"
         ) from None
 
 
 def _hand_over(store: Store, user: str) -> None:
-    """Where root runs this, give the store to whom the containers run as, which is never root."""
+    """If root runs this command, give the store to the user that containers run as, which is never root."""
     if os.getuid() == 0:
         owner, group = (int(number) for number in user.split(":"))
         for path in (store.root, *store.root.rglob("*")):
-            with suppress(FileNotFoundError):  # another run's work in progress
+            with suppress(FileNotFoundError):  # another run's unfinished files
                 os.chown(path, owner, group, follow_symlinks=False)
 
 
-def _remove(client: Any, store: Store, which: Callable[[str], bool]) -> int:
-    """Remove the containers of the store's runs that `which` picks by name, with their volumes; returns how many."""
+def _remove(client: Any, store: Store, is_chosen: Callable[[str], bool]) -> int:
+    """Remove the containers, with their volumes, of the store's runs that `is_chosen` accepts; returns their number."""
     import docker
 
-    found = client.containers.list(all=True, filters={"label": f"{STORE}={store.root.absolute()}"})
-    picked = {run: which(run) for run in {container.labels.get(RUN, "") for container in found}}
+    containers = client.containers.list(all=True, filters={"label": f"{STORE}={store.root.absolute()}"})
+    runs = {container.labels.get(RUN, "") for container in containers}
+    chosen = {run for run in runs if is_chosen(run)}
     removed = 0
-    for container in found:
-        if picked[container.labels.get(RUN, "")]:
-            with suppress(docker.errors.APIError):  # it goes by itself, or is going
+    for container in containers:
+        if container.labels.get(RUN, "") in chosen:
+            with suppress(docker.errors.APIError):  # it is already gone, or being removed
                 container.remove(force=True, v=True)
                 removed += 1
     return removed
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What all containers of a run share.
+
+    Attributes:
+        client: The engine's client.
+        job: The stages, their store, and their threads.
+        settings: Of the containers.
+        image: Digest of the image.
+        run: Id of the run.
+        events: Receives what happens, from any thread.
+        over: Set when the run ends: containers are then no longer waited for.
+    """
+
+    client: Any
+    job: Job
+    settings: ContainerSettings
+    image: str
+    run: str
+    events: Listener
+    over: threading.Event = field(default_factory=threading.Event)
+
+
 class _Stage:
-    """One stage, and the containers it takes: more than one if the first was lost through no fault of its own."""
+    """One stage, and the containers that it takes: several if the first is lost through no fault of its own."""
 
-    def __init__(
-        self,
-        client: Any,
-        store: Store,
-        call: StageCall,
-        settings: Containers,
-        image: str,
-        run: str,
-        gpus: tuple[str, ...],
-        threads: int,
-        over: threading.Event,
-    ) -> None:
-        self._client, self._store, self._call, self._settings = client, store, call, settings
-        self._image, self._run, self._gpus, self._threads, self._over = image, run, gpus, threads, over
+    def __init__(self, batch: _Batch, call: StageCall, gpus: tuple[str, ...]) -> None:
+        self._batch, self._call, self._gpus = batch, call, gpus
+        self._store = batch.job.store
 
-    def make(self, progress: Callable[..., None], say: Callable[[str], None], begun: Callable[[str], None]) -> bool:
+    def make(self) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
-        call, most = self._call, self._settings.retries + 1
+        call, most = self._call, self._batch.settings.retries + 1
         file = self._store.root / ".calls" / f"{call.stage}-{call.key}.json"
-        write_call(_made(file), call)
+        write_call(_with_folder(file), call)
         pause = _PAUSE
         for attempt in range(1, most + 1):
-            end = self._attempt(file, attempt, progress, begun)
+            end = self._attempt(file, attempt)
             if end.kind == "done" and not self._store.has(call):
-                end = End("failure", "it ended well and left no artifact: is its image of another version?")
+                end = End("failure", "it ended without an error and made no artifact; is its image of another version?")
             if end.kind == "done":
                 file.unlink(missing_ok=True)
                 return True
             if end.kind != "infrastructure" or attempt == most:
                 break
-            say(f"stage {call.stage} {call.key[:8]}: {end.reason}; tried again ({attempt} of {most - 1})")
-            self._over.wait(pause)
+            self._batch.events.note(
+                f"stage {call.stage} {call.key[:8]}: {end.reason}; tried again ({attempt} of {most - 1})"
+            )
+            self._batch.over.wait(pause)
             pause *= 2
         raise self._error(end, attempt)
 
@@ -191,9 +190,10 @@ class _Stage:
         if end.kind == "mistake":
             return UserError(end.reason)
         if end.kind == "memory":
+            limit = self._batch.settings.memory
             return UserError(
-                f"{what}: its container may have {self._settings.memory or 'no more memory than there is'}, which was "
-                "too little; give it more (memory), or lower recipe.micro_batch, evaluation.batch_size or "
+                f"{what}: out of memory: its container may use {limit or 'all memory of this machine'}; raise memory "
+                "in the containers' settings, or lower recipe.micro_batch, evaluation.batch_size or "
                 "scoring.tokens_per_batch"
             )
         log = self._log(attempts)
@@ -203,33 +203,26 @@ class _Stage:
     def _log(self, attempt: int) -> Path:
         return self._store.root / ".logs" / f"{self._call.stage}-{self._call.key}.{attempt}.log"
 
-    def _attempt(self, file: Path, attempt: int, progress: Callable[..., None], begun: Callable[[str], None]) -> End:
-        """One container from its start to its removal."""
+    def _attempt(self, file: Path, attempt: int) -> End:
+        """Run one container from its start to its removal."""
         import docker
         import requests
 
-        container = None
-        given = arguments(
-            self._call, file, self._store.root.absolute(), self._settings, self._gpus, self._threads, _hub_cache()
-        )
+        batch, call, container = self._batch, self._call, None
         try:
-            container = self._client.containers.create(
-                self._image,
-                name=f"benchmark-{self._run}-{self._call.stage}-{self._call.key[:8]}-{attempt}",
-                labels={
-                    RUN: self._run,
-                    STORE: str(self._store.root.absolute()),
-                    STAGE: self._call.stage,
-                    KEY: self._call.key,
-                },
-                **given,
+            container = batch.client.containers.create(
+                batch.image,
+                name=f"benchmark-{batch.run}-{call.stage}-{call.key[:8]}-{attempt}",
+                labels={RUN: batch.run, STORE: str(self._store.root.absolute()), STAGE: call.stage, KEY: call.key},
+                **arguments(batch.job, call, file, batch.settings, self._gpus),
             )
             container.start()
-            begun(f"container {container.short_id}" + (f", GPU {', '.join(self._gpus)}" if self._gpus else ""))
-            return self._followed(container, attempt, progress)
+            gpus = f", GPU {', '.join(self._gpus)}" if self._gpus else ""
+            batch.events.stage_started(call, f"container {container.short_id}{gpus}")
+            return self._followed(container, attempt)
         except docker.errors.APIError as error:
             if error.is_client_error() and container is None:
-                return End("mistake", f"the engine does not make such a container: {error.explanation}")
+                return End("mistake", f"the engine refuses to create its container: {error.explanation}")
             return End("infrastructure", f"the engine lost it ({error.explanation or error})")
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             return End("infrastructure", f"the engine did not answer ({one_line(error)})")
@@ -238,38 +231,36 @@ class _Stage:
                 with suppress(docker.errors.DockerException, requests.RequestException, OSError):
                     container.remove(force=True, v=True)
 
-    def _followed(self, container: Any, attempt: int, progress: Callable[..., None]) -> End:
-        """Wait for a container's end, telling its progress on the way; keep its log."""
-        began, late = time.monotonic(), None
+    def _followed(self, container: Any, attempt: int) -> End:
+        """Report the progress of a container until it ends, and keep its log."""
+        started, timeout, late = time.monotonic(), self._batch.settings.timeout, None
         while True:
             container.reload()
             if container.status not in ("created", "running", "restarting"):
                 break
-            if self._over.is_set():
+            if self._batch.over.is_set():
                 return End("failure", "the run was stopped")
-            if time.monotonic() - began > self._settings.timeout:
-                late = self._settings.timeout
+            if time.monotonic() - started > timeout:
+                late = timeout
                 container.kill()
                 container.wait(timeout=30)
                 container.reload()
                 break
-            with suppress(ValueError, KeyError, TypeError):
-                last = json.loads(container.logs(stdout=True, stderr=False, tail=1))
-                progress(int(last["done"]), int(last["total"]), *([int(last["tokens"])] if "tokens" in last else []))
-            self._over.wait(LOOK)
+            self._report_progress(container)
+            self._batch.over.wait(LOOK)
         log = container.logs(stdout=False, stderr=True).decode("utf-8", "replace")
-        _made(self._log(attempt)).write_text(log, encoding="utf-8")
+        _with_folder(self._log(attempt)).write_text(log, encoding="utf-8")
         return end_of(container.attrs["State"], "\n".join(log.splitlines()[-_LINES:]), late)
 
+    def _report_progress(self, container: Any) -> None:
+        """Report the steps in the last line that the stage printed, if it has printed any."""
+        with suppress(ValueError, KeyError, TypeError):
+            last = json.loads(container.logs(stdout=True, stderr=False, tail=1))
+            tokens = int(last["tokens"]) if "tokens" in last else None
+            self._batch.events.stage_progressed(self._call, int(last["done"]), int(last["total"]), tokens)
 
-def _made(file: Path) -> Path:
-    """The file, whose folder is there now."""
+
+def _with_folder(file: Path) -> Path:
+    """The file, after its folder was created."""
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
-
-
-def _hub_cache() -> Path:
-    """Where Hugging Face keeps what was fetched, here."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME).absolute()

@@ -1,4 +1,4 @@
-"""How one attempt at a stage ended, wherever it ran."""
+"""How one attempt at a stage ended, in a container or on a cluster."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +8,11 @@ from typing import Literal
 class End:
     """How an attempt at a stage ended.
 
-    `kind` is "done"; "mistake", the user's, as the stage said itself; "memory", its limit was reached;
-    "infrastructure", which is tried again: it was killed, hung, or lost with what it ran on; "failure", a defect.
+    Attributes:
+        kind: "done"; "mistake": the stage found something that the user can mend; "memory": it reached its memory
+            limit; "infrastructure": it was killed, hung, or lost with its machine, and is tried again; "failure": a
+            defect.
+        reason: In words; empty if it is done.
     """
 
     kind: Literal["done", "mistake", "memory", "infrastructure", "failure"]

@@ -1,25 +1,26 @@
-"""What stages read of the Hugging Face hub: fetched here, once, before containers that have no network read it."""
+"""Fetch models from the Hugging Face hub once, before containers without a network read them."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError, one_line
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 
-# What a model is loaded from; no pickled weights, which are not read, and no copies in other formats in folders below.
+# The files that a model is loaded from: no pickled weights, which are never read, and no other formats in subfolders.
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 CODE = ["*.py"]
 
 
 def fetch_models(calls: Iterable[StageCall]) -> int:
-    """Have the hub models and adapters that the stages load in the local cache; returns how many there are.
+    """Fetch the hub models and adapters of some stages into the local cache; returns their number.
 
-    What is there already is not asked for again. Raises UserError if the hub does not give one.
+    Files in the cache are not fetched again. Raises UserError if the hub refuses a model or cannot be reached.
     """
     from huggingface_hub import snapshot_download
 
-    wanted = sorted({part for call in calls for spec in _specs(call.where) for part in _of_hub(spec)})
+    wanted = sorted({part for call in calls for spec in _specs(call.where) for part in _on_hub(spec)})
     for name, revision, has_code in wanted:
         try:
             snapshot_download(
@@ -31,18 +32,26 @@ def fetch_models(calls: Iterable[StageCall]) -> int:
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
             reason = one_line(error)
             raise UserError(
-                f"model {name!r}: the hub did not give it ({type(error).__name__}: {reason}); check the network and "
-                "the token, or give the path of a local folder instead"
+                f"model {name!r}: cannot be fetched from the hub ({type(error).__name__}: {reason}); check the network "
+                "and the token, or give the path of a local folder"
             ) from None
     return len(wanted)
 
 
 def reads_hub_data(call: StageCall) -> bool:
-    """Whether a stage reads held-out data that libraries fetch from the hub themselves, into caches they lock."""
+    """Whether a stage reads held-out data that libraries fetch from the hub themselves, into caches that they lock."""
     return any("dataset" in entry or "lm_eval" in entry for entry in call.where.get("entries", []))
 
 
-def _of_hub(spec: ModelSpec) -> Iterator[tuple[str, str, bool]]:
+def hub_cache() -> Path:
+    """Hugging Face's cache folder on this machine."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME).absolute()
+
+
+def _on_hub(spec: ModelSpec) -> Iterator[tuple[str, str, bool]]:
+    """The hub repositories of a model and its adapter: name, revision, and whether its code is trusted."""
     if spec.local is None:
         yield spec.model, spec.revision or "", spec.trust_remote_code
     if spec.adapter and spec.local_adapter is None:
@@ -50,7 +59,7 @@ def _of_hub(spec: ModelSpec) -> Iterator[tuple[str, str, bool]]:
 
 
 def _specs(where: Mapping[str, Any]) -> Iterator[ModelSpec]:
-    """The models that stand in a stage's `where`."""
+    """The models in a stage's `where`."""
     for content in [where.get("model"), *where.get("fit", [])]:
         if content is not None:
             yield ModelSpec.model_validate(content)

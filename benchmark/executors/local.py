@@ -1,4 +1,6 @@
-"""Run stages in worker processes on this machine, each as soon as what it reads is there."""
+"""Run stages in worker processes of this machine."""
+
+from __future__ import annotations
 
 import multiprocessing
 import os
@@ -6,92 +8,145 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.context import SpawnContext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from benchmark.core import signals as stop
+from benchmark.core.environment import usable_cores
 from benchmark.core.errors import StageFailed
+from benchmark.executors.protocol import Job
 from benchmark.executors.schedule import drive
 from benchmark.executors.worker import prepare, work
+from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
+from benchmark.training.interrupted import made_elsewhere
 
-_channel: Any = None  # in a worker: where its progress goes
-_PATIENCE = 5.0  # seconds that killed workers are waited for; one may hang in a file system that does not answer
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
+_PATIENCE = 5.0  # seconds that killed workers are waited for; a file system that does not answer may block one
 
 
-def _start_worker(channel: Any, threads: int, parent: int) -> None:
+class _Started(NamedTuple):
+    """A worker's message: it starts a stage."""
+
+    key: str
+    worker: int
+
+
+class _Progressed(NamedTuple):
+    """A worker's message: steps done, steps in all, and tokens read where the stage knows them."""
+
+    key: str
+    done: int
+    total: int
+    tokens: int | None = None
+
+
+_Channel: TypeAlias = "Queue[_Started | _Progressed]"
+_channel: _Channel | None = None  # in a worker process: where its messages go
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Runs stages in worker processes.
+
+    Attributes:
+        workers: Processes; by default as many as the usable cores hold of the job's threads, and one if stages compute
+            on a GPU.
+    """
+
+    workers: int | None = None
+
+    def run(self, job: Job, events: Events) -> None:
+        """Make every artifact of a job: see `Executor`."""
+        note_restarts(job, events)
+        by_key = {call.key: call for call in job.calls}
+        workers = self.workers or _default_workers(job)
+        context = multiprocessing.get_context("spawn")
+        with _signals_held():
+            channel: _Channel = context.Queue()
+        with _swept(job.store), _pool(workers, context, (channel, job.threads, os.getpid())) as pool:
+
+            def submit(call: StageCall) -> Future[bool]:
+                with _signals_held():
+                    return pool.submit(_work, job.store.root, call)
+
+            under_way: list[str] = []
+
+            def look(running: Collection[StageCall], any_finished: bool) -> None:
+                under_way[:] = [call.stage for call in running]
+                if not any_finished and _has_lost_worker(pool):
+                    raise _worker_died(under_way)
+                for message in _drain(channel):
+                    _report(message, by_key[message.key], events)
+
+            try:
+                drive(job.calls, workers, submit, events.stage_finished, look)
+            except BrokenProcessPool:
+                raise _worker_died(under_way) from None
+
+
+def note_restarts(job: Job, events: Events) -> None:
+    """Report which trainings restart although they have checkpoints, and why."""
+    if restarted := made_elsewhere(job.store, job.calls):
+        causes = ", ".join(sorted(set().union(*restarted.values())))
+        events.note(
+            f"note: {len(restarted)} interrupted trainings start over: their checkpoints were made with another "
+            f"{causes}, which may compute other bits"
+        )
+
+
+def _default_workers(job: Job) -> int:
+    return 1 if any(call.uses_gpu for call in job.calls) else max(1, usable_cores() // job.threads)
+
+
+def _report(message: _Started | _Progressed, call: StageCall, events: Events) -> None:
+    if isinstance(message, _Started):
+        events.stage_started(call, f"worker {message.worker}")
+    else:
+        events.stage_progressed(call, message.done, message.total, message.tokens)
+
+
+def _start_worker(channel: _Channel, threads: int, parent: int) -> None:
     global _channel
     _channel = channel
-    channel.cancel_join_thread()  # progress that nobody reads any more is no reason to stay
-    for number in stop.SIGNALS:  # sent to all processes by a terminal or a scheduler, and the parent's to handle
+    channel.cancel_join_thread()  # a worker does not wait until its last messages are read
+    for number in stop.SIGNALS:  # a terminal or scheduler sends them to all processes; the parent handles them
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # Linux: where memory runs out, a worker is to be killed, and not the run that can say so
+    with suppress(OSError):  # Linux: when memory runs out, kill a worker rather than the run, which can report it
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     prepare(threads)
 
 
 def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would go on unseen, holding locks: end it within a second."""
+    """End this worker within a second of its parent, which may have been killed: it holds locks."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def _work(root: Path, call: StageCall) -> bool:
-    """Do a stage in this worker. Raises UserError or StageFailed; exceptions of a library may not survive the way."""
-    _channel.put((call.key, f"worker {os.getpid()}"))
-    return work(root, call, lambda *steps: _channel.put((call.key, *steps)))
+    """Run a stage in this worker.
 
-
-def run_calls(
-    store: Store,
-    calls: list[StageCall],
-    workers: int,
-    threads: int,
-    on_progress: Callable[..., None],
-    on_done: Callable[[StageCall], None],
-    on_start: Callable[[StageCall, str], None] = lambda call, where: None,
-) -> None:
-    """Make every artifact of `calls` (each listed once, sources first) with `workers` processes.
-
-    `on_start` is told of the worker that begins a stage; `on_progress` of the steps done, of how many there are and,
-    where it is known, of the tokens read; `on_done` is called in this process as each becomes available. Raises
-    UserError for a user's mistake found by a stage and StageFailed for anything else; stages under way are then given
-    up, finished ones kept.
+    Raises UserError or StageFailed only: exceptions of libraries may not survive being sent to the parent.
     """
-    by_key = {call.key: call for call in calls}
-    context = multiprocessing.get_context("spawn")
-    with _out_of_reach():
-        channel = context.Queue()
-    with _swept(store), _pool(workers, context, (channel, threads, os.getpid())) as pool:
-
-        def submit(call: StageCall) -> Future[bool]:
-            with _out_of_reach():
-                return pool.submit(_work, store.root, call)
-
-        under_way: list[str] = []
-
-        def look(running: Collection[StageCall], any_finished: bool) -> None:
-            under_way[:] = [call.stage for call in running]
-            if not any_finished and _has_lost_worker(pool):
-                raise _worker_died(under_way)
-            for key, *told in _drain(channel):
-                (on_start if isinstance(told[0], str) else on_progress)(by_key[key], *told)
-
-        try:
-            drive(calls, workers, submit, on_done, look)
-        except BrokenProcessPool:
-            raise _worker_died(under_way) from None
+    channel = _channel
+    assert channel is not None, "set when the worker started"
+    channel.put(_Started(call.key, os.getpid()))
+    return work(root, call, lambda *steps: channel.put(_Progressed(call.key, *steps)))
 
 
 @contextmanager
-def _out_of_reach() -> Iterator[None]:
-    """Hold signals back for a moment. A process started meanwhile never gets them, not even before it can say so."""
+def _signals_held() -> Iterator[None]:
+    """Hold signals back for the block. A process that it starts inherits that, and so never receives them."""
     with stop.finishing():
         before = signal.pthread_sigmask(signal.SIG_BLOCK, stop.SIGNALS)
         try:
@@ -102,7 +157,7 @@ def _out_of_reach() -> Iterator[None]:
 
 @contextmanager
 def _swept(store: Store) -> Iterator[None]:
-    """Leave nothing half done in the store, where a disk may be full, when workers were given up."""
+    """Remove unfinished artifacts of killed workers when the block ends: the disk may be full."""
     try:
         yield
     finally:
@@ -111,7 +166,8 @@ def _swept(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(workers: int, context: Any, initargs: tuple[Any, ...]) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, context: SpawnContext, initargs: tuple[_Channel, int, int]) -> Iterator[ProcessPoolExecutor]:
+    """A pool of worker processes; an exception in the block kills them."""
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=initargs)
     try:
         yield pool
@@ -119,16 +175,17 @@ def _pool(workers: int, context: Any, initargs: tuple[Any, ...]) -> Iterator[Pro
         with stop.finishing():
             processes = list((pool._processes or {}).values())
             for process in processes:
-                process.kill()  # nothing is lost by it: what they write is not there before it is whole
+                process.kill()  # loses nothing: an artifact appears in the store only when it is whole
             deadline = time.monotonic() + _PATIENCE
-            for process in processes:  # until the system has their files closed, and so their locks free
+            for process in processes:  # the system then has closed their files, and so released their locks
                 process.join(max(0.0, deadline - time.monotonic()))
             pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 
 
-def _drain(channel: Any) -> Iterator[tuple[Any, ...]]:
+def _drain(channel: _Channel) -> Iterator[_Started | _Progressed]:
+    """The messages that have arrived."""
     while True:
         try:
             yield channel.get_nowait()
@@ -139,8 +196,8 @@ def _drain(channel: Any) -> Iterator[tuple[Any, ...]]:
 def _has_lost_worker(pool: ProcessPoolExecutor) -> bool:
     """Whether a worker has ended, which none does before the pool is shut down.
 
-    The pool looks after its workers too, but may miss the one it started last: `submit` wakes the thread that waits for
-    their ends before it starts the process, and that thread may then wait for the earlier ones alone, for ever.
+    The pool watches its workers too, but may miss the one that it started last: `submit` wakes the watching thread
+    before it starts the process, so that the thread may wait for the earlier workers only, without end.
     """
     return any(process.exitcode is not None for process in list((pool._processes or {}).values()))
 

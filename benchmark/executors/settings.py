@@ -1,4 +1,4 @@
-"""Settings of an executor from a YAML file, checked field by field."""
+"""Settings files of executors: YAML, checked field by field."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -13,13 +13,13 @@ Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 Retries = Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
 Bytes = Annotated[str, Field(pattern=r"^\d+[bkmg]?$")]
-Kind = TypeVar("Kind", bound=BaseModel)
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def settings_from(kind: type[Kind], file: Path | None) -> Kind:
-    """The settings of that kind that a YAML file holds; the defaults without one.
+def read_settings(kind: type[Settings], file: Path | None) -> Settings:
+    """Read settings of a kind from a YAML file; without a file, the defaults.
 
-    Raises UserError naming file and field if it cannot be read or a field is wrong.
+    Raises UserError naming the file and field if the file cannot be read or a field is wrong.
     """
     if file is None:
         return kind()

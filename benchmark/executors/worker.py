@@ -1,4 +1,4 @@
-"""What a process does that has one stage after another to do, and what it makes of their exceptions."""
+"""Run stages in this process: set it up, make an artifact, and explain the exceptions of a stage."""
 
 import os
 import re
@@ -14,31 +14,31 @@ from benchmark.store.artifacts import StageCall, Store
 
 
 def prepare(threads: int) -> None:
-    """Set this process up for stages; before torch is loaded, which reads the number of threads then."""
+    """Set this process up for stages. Call it before torch is imported, which reads the number of threads then."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["TQDM_DISABLE"] = "1"  # bars of several processes over one another; this project shows its own
+    os.environ["TQDM_DISABLE"] = "1"  # bars of several processes overwrite each other; this project shows its own
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore")
-    from tqdm import tqdm  # here, since it reads the environment when it is imported
+    from tqdm import tqdm  # imported here because it reads the environment on import
 
-    # Else the first bar takes a semaphore of the system, which a worker that is killed never gives back.
+    # Otherwise the first bar takes a semaphore of the system, which a killed worker never gives back.
     tqdm.set_lock(threading.RLock())
 
 
 def quiet() -> None:
-    """Leave transformers' log to its errors."""
+    """Limit transformers' log to errors."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
 
 
-def work(root: Path, call: StageCall, tell: Progress) -> bool:
-    """Make a stage's artifact in the store at `root`, telling how far it is a few times a second.
+def work(root: Path, call: StageCall, report: Progress) -> bool:
+    """Make a stage's artifact in the store at `root`, and report its progress a few times a second.
 
-    Returns whether there was anything to do. Raises UserError or StageFailed, and nothing else of an error: exceptions
-    of a library may not survive the way to another process.
+    Returns whether the artifact was missing. Raises UserError or StageFailed only: exceptions of libraries may not
+    survive being sent to another process.
     """
     import gc
 
@@ -51,7 +51,7 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
         nonlocal last
         if time.monotonic() - last > 0.25 or done == total:
             last = time.monotonic()
-            tell(done, total, *tokens)
+            report(done, total, *tokens)
 
     try:
         return do(Store(root), call, progress)
@@ -60,11 +60,11 @@ def work(root: Path, call: StageCall, tell: Progress) -> bool:
     except Exception as error:
         raise explained(error, call) from None
     finally:
-        gc.collect()  # a trainer and its model hold on to each other; the next stage needs their memory
+        gc.collect()  # a trainer and its model refer to each other; the next stage needs their memory
 
 
 def explained(error: Exception, call: StageCall) -> Exception:
-    """The user's mistake that an exception of a stage comes from, or the failure with its traceback."""
+    """The UserError that an exception of a stage amounts to, or StageFailed with its traceback."""
     from benchmark.training.out_of_memory import is_out_of_memory
 
     if number := _system_error(error):
@@ -72,10 +72,10 @@ def explained(error: Exception, call: StageCall) -> Exception:
         return UserError(
             f"stage {call.stage}: {where}: {os.strerror(number)}; free it or give another folder, then run again"
         )
-    if isinstance(error, IndexError) and "index out of range in self" in str(error):  # what torch says of embeddings
+    if isinstance(error, IndexError) and "index out of range in self" in str(error):  # torch's words for embeddings
         return UserError(
-            f"stage {call.stage}: the tokenizer gives tokens that the model has no embedding for; the two do not "
-            "belong together, or the embeddings were not resized"
+            f"stage {call.stage}: the tokenizer makes tokens that the model has no embedding for; use the model's own "
+            "tokenizer, or resize the embeddings"
         )
     if is_out_of_memory(error):
         return UserError(
@@ -86,10 +86,10 @@ def explained(error: Exception, call: StageCall) -> Exception:
 
 
 def _system_error(error: Exception) -> int | None:
-    """The number of the system's error that a folder or disk of the user's made; None if it was another.
+    """The number of a system error that the user can mend, as a full disk; None for other errors.
 
-    safetensors tells it in the text of an exception of its own alone.
+    safetensors raises exceptions of its own, which give the number in their text only.
     """
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(told[1]) if told else getattr(error, "errno", None)
+    quoted = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(quoted[1]) if quoted else getattr(error, "errno", None)
     return number if number in USER_ERRNOS else None

@@ -1,7 +1,6 @@
-"""How far a run is: what is done, what is under way and where, how fast, how long it may take, what it has cost.
+"""The account of a run: counts its cells and stages, and estimates its speed, time left and cost."""
 
-One account for all executors and all who look at it: bars at a terminal, lines of a log, and `benchmark status`.
-"""
+from __future__ import annotations
 
 import os
 import platform
@@ -10,275 +9,202 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from benchmark.progress.events import Listener
+from benchmark.progress.state import LONGEST_NAME, RunningStage, RunState
 
-from benchmark.store.artifacts import StageCall
-
-_AT_ONCE = 8  # stages under way that a line tells of
-_LONGEST = 500  # letters of a name
-
-# Bounds of what a state may say: it is read from a file that anybody may have written who can write the store.
-_Name = Annotated[str, Field(max_length=_LONGEST)]
-_Count = Annotated[int, Field(ge=0, le=2**53)]
-_Number = Annotated[float, Field(ge=0, le=1e15)]
+if TYPE_CHECKING:
+    from benchmark.records.record import Record
+    from benchmark.store.artifacts import StageCall
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+@dataclass(frozen=True)
+class _Reading:
+    """The steps and tokens of a stage at one moment of the monotonic clock."""
 
-
-class UnderWay(_Strict):
-    """A stage under way: where it runs, since how many seconds, its steps, and steps and tokens a second."""
-
-    stage: _Name
-    key: _Name
-    where: _Name
-    seconds: _Number
-    done: _Count
-    total: _Count
-    steps_per_second: _Number | None
-    tokens_per_second: _Number | None
-
-
-class State(_Strict):
-    """How far a run is, `at` a time (seconds of the epoch), so many `seconds` after it began.
-
-    `seconds_left` is None as long as nothing is known to go by. Worker seconds are those of all stages together, device
-    seconds those of stages on a GPU; two that share a GPU count each. `price` is that of an hour of one worker.
-    """
-
-    suite: _Name
-    host: _Name
-    pid: _Count
-    at: _Number
-    seconds: _Number
-    cells: _Count
-    cells_done: _Count
-    stages: _Count
-    stages_done: _Count
-    under_way: list[UnderWay]
-    seconds_left: _Number | None
-    worker_seconds: _Number
-    device_seconds: _Number
-    price: _Number | None
+    at: float
+    done: int
+    total: int
+    tokens: int | None
 
 
 @dataclass
 class _Stage:
+    """A running stage: its first and its latest reading, which its rates follow from."""
+
     call: StageCall
     where: str
-    began: float
-    done: int = 0
-    total: int = 0
-    tokens: int | None = None
-    at: float = 0.0
-    first: tuple[float, int, int | None] | None = None  # what the rates are counted from
+    started: float
+    first: _Reading | None = None
+    latest: _Reading | None = None
 
-    def told(self, now: float, done: int, total: int, tokens: int | None) -> None:
-        if self.first is None or total != self.total or done < self.done:
-            self.first = (now, done, tokens)  # another round begins: the next entry or kind of request
-        self.at, self.done, self.total, self.tokens = now, done, total, tokens
+    def read(self, reading: _Reading) -> None:
+        if self.first is None or self.latest is None:
+            self.first = reading
+        elif reading.total != self.latest.total or reading.done < self.latest.done:
+            self.first = reading  # another round of steps began: the next text to measure, or kind of request
+        self.latest = reading
+
+    @property
+    def done(self) -> int:
+        return self.latest.done if self.latest else 0
+
+    @property
+    def total(self) -> int:
+        return self.latest.total if self.latest else 0
 
     def steps_per_second(self) -> float | None:
-        if self.first is None or self.at <= self.first[0] or self.done <= self.first[1]:
+        first, latest = self.first, self.latest
+        if first is None or latest is None or latest.at <= first.at or latest.done <= first.done:
             return None
-        return (self.done - self.first[1]) / (self.at - self.first[0])
+        return (latest.done - first.done) / (latest.at - first.at)
 
     def tokens_per_second(self) -> float | None:
-        if self.first is None or self.at <= self.first[0] or self.tokens is None or self.first[2] is None:
+        first, latest = self.first, self.latest
+        if first is None or latest is None or latest.at <= first.at:
             return None
-        return max(0, self.tokens - self.first[2]) / (self.at - self.first[0])
+        if latest.tokens is None or first.tokens is None:
+            return None
+        return max(0, latest.tokens - first.tokens) / (latest.at - first.at)
+
+    def shown(self, now: float) -> RunningStage:
+        return RunningStage(
+            stage=self.call.stage,
+            key=self.call.key,
+            where=self.where,
+            seconds=now - self.started,
+            done=self.done,
+            total=self.total,
+            steps_per_second=self.steps_per_second(),
+            tokens_per_second=self.tokens_per_second(),
+        )
 
 
-class Overview:
-    """The account of a run, told by its runner and its executor; any thread may ask for its `state`.
+class Account(Listener):
+    """Listens to a run and keeps its account; any thread may ask for its `state`.
 
-    `stages` and `stages_done` count the stages that had to be done when the run began.
+    Attributes:
+        stages: Stages whose artifacts were missing when the run started.
+        stages_done: How many of these have finished.
     """
 
     def __init__(self, suite: str, price: float | None = None) -> None:
-        self._suite, self._price, self._began = suite, price, time.monotonic()
+        """Start the account of a suite's run; `price` is that of one worker for an hour."""
+        self._suite, self._price, self._started = suite, price, time.monotonic()
         self._cells = self._cells_done = self.stages = self.stages_done = self._most_at_once = 0
         self._worker_seconds = self._device_seconds = 0.0
-        self._waiting: dict[str, StageCall] = {}
-        self._under_way: dict[str, _Stage] = {}
-        self._costs: dict[tuple[str, ...], list[float]] = {}
+        self._pending: dict[str, StageCall] = {}
+        self._running: dict[str, _Stage] = {}
+        self._durations: dict[tuple[str, ...], list[float]] = {}
         self._lock = threading.RLock()
 
-    def expect(self, cells: int, cells_done: int, to_do: Iterable[StageCall]) -> None:
-        """There are so many cells more, some of them done, and these stages more to do."""
+    def add(self, cells: int, cells_done: int, missing: Iterable[StageCall]) -> None:
+        """Add cells to the totals, and the stages whose artifacts are missing."""
         with self._lock:
             self._cells += cells
             self._cells_done += cells_done
-            more = {call.key: call for call in to_do}
-            self._waiting |= more
+            more = {call.key: call for call in missing}
+            self._pending |= more
             self.stages += len(more)
 
-    def took(self, call: StageCall, seconds: float) -> None:
-        """A finished stage took so many seconds, now or in an earlier run: those of its kind are expected to."""
+    def add_duration(self, call: StageCall, seconds: float) -> None:
+        """Note how long a finished stage took, in any run: similar stages are expected to take as long."""
         with self._lock:
-            self._costs.setdefault(_kind(call), []).append(seconds)
+            self._durations.setdefault(_kind(call), []).append(seconds)
 
-    def start(self, call: StageCall, where: str) -> None:
-        """A stage is begun, or begun again, somewhere."""
+    def stage_started(self, call: StageCall, where: str) -> None:
+        """Count it as running. A stage that has finished stays finished: this news is late."""
         with self._lock:
-            self._end(call)
-            if self._waiting.pop(call.key, None) is None and call.key not in self._under_way:
+            self._add_cost(call)
+            if self._pending.pop(call.key, None) is None and call.key not in self._running:
                 return
-            self._under_way[call.key] = _Stage(call, where[:_LONGEST], time.monotonic())
-            self._most_at_once = max(self._most_at_once, len(self._under_way))
+            self._running[call.key] = _Stage(call, where[:LONGEST_NAME], time.monotonic())
+            self._most_at_once = max(self._most_at_once, len(self._running))
 
-    def progress(self, call: StageCall, done: int, total: int, tokens: int | None = None) -> None:
-        """A stage has done so many of its steps, and read so many tokens; late news of a finished one is left aside."""
+    def stage_progressed(self, call: StageCall, done: int, total: int, tokens: int | None = None) -> None:
+        """Note its steps. News of a stage that has finished is ignored."""
         with self._lock:
-            if call.key in self._waiting:
-                self.start(call, "")
-            if one := self._under_way.get(call.key):
-                one.told(time.monotonic(), done, total, tokens)
+            if call.key in self._pending:
+                self.stage_started(call, "")
+            if stage := self._running.get(call.key):
+                stage.read(_Reading(time.monotonic(), done, total, tokens))
 
-    def done(self, call: StageCall) -> None:
-        """A stage's artifact is there."""
+    def stage_finished(self, call: StageCall) -> None:
+        """Count it as done."""
         with self._lock:
-            self._end(call)
-            self._under_way.pop(call.key, None)
-            self._waiting.pop(call.key, None)
+            self._add_cost(call)
+            self._running.pop(call.key, None)
+            self._pending.pop(call.key, None)
             self.stages_done += 1
 
-    def under_way(self, call: StageCall) -> UnderWay | None:
-        """A stage as it stands; None if it is not under way."""
-        with self._lock:
-            one = self._under_way.get(call.key)
-            return _told(one, time.monotonic()) if one else None
-
-    def cell_done(self) -> None:
-        """A cell's record is there."""
+    def cell_recorded(self, record: Record) -> None:
+        """Count the cell as done."""
         with self._lock:
             self._cells_done += 1
 
-    def state(self) -> State:
-        """How far it is now."""
+    def running_stage(self, call: StageCall) -> RunningStage | None:
+        """The state of a stage; None if it is not running."""
+        with self._lock:
+            stage = self._running.get(call.key)
+            return stage.shown(time.monotonic()) if stage else None
+
+    def state(self) -> RunState:
+        """The state of the run now."""
         with self._lock:
             now = time.monotonic()
-            running = list(self._under_way.values())
-            on_device = [one for one in running if _on_gpu(one.call)]
-            return State(
+            running = list(self._running.values())
+            return RunState(
                 suite=self._suite,
                 host=platform.node(),
                 pid=os.getpid(),
                 at=time.time(),
-                seconds=now - self._began,
+                seconds=now - self._started,
                 cells=self._cells,
                 cells_done=self._cells_done,
                 stages=self.stages,
                 stages_done=self.stages_done,
-                under_way=[_told(one, now) for one in running],
+                under_way=[stage.shown(now) for stage in running],
                 seconds_left=self._seconds_left(now),
-                worker_seconds=self._worker_seconds + sum(now - one.began for one in running),
-                device_seconds=self._device_seconds + sum(now - one.began for one in on_device),
+                worker_seconds=self._worker_seconds + sum(now - stage.started for stage in running),
+                device_seconds=self._device_seconds
+                + sum(now - stage.started for stage in running if stage.call.uses_gpu),
                 price=self._price,
             )
 
-    def _end(self, call: StageCall) -> None:
-        """Count what a stage has cost so far, if it is under way."""
-        if one := self._under_way.get(call.key):
-            seconds = time.monotonic() - one.began
+    def _add_cost(self, call: StageCall) -> None:
+        """Add the time that a stage has run so far to the run's cost, if it is running."""
+        if stage := self._running.get(call.key):
+            seconds = time.monotonic() - stage.started
             self._worker_seconds += seconds
-            self._device_seconds += seconds if _on_gpu(call) else 0.0
+            self._device_seconds += seconds if call.uses_gpu else 0.0
 
     def _seconds_left(self, now: float) -> float | None:
-        """What is left for all workers, divided by as many as were seen at work at once; at least the longest stage."""
-        running = [self._remaining(one, now) for one in self._under_way.values()]
-        kinds = Counter(_kind(call) for call in self._waiting.values())
-        waiting = [(count, self._expected(kind)) for kind, count in kinds.items()]
+        """The work left, shared by the largest number of stages seen at once; at least what the longest one needs."""
+        running = [self._remaining(stage, now) for stage in self._running.values()]
+        kinds = Counter(_kind(call) for call in self._pending.values())
+        pending = [(count, self._expected(kind)) for kind, count in kinds.items()]
         known = [seconds for seconds in running if seconds is not None]
-        known_waiting = [count * seconds for count, seconds in waiting if seconds is not None]
-        if len(known) < len(running) or len(known_waiting) < len(waiting):
+        known_pending = [count * seconds for count, seconds in pending if seconds is not None]
+        if len(known) < len(running) or len(known_pending) < len(pending):
             return None
-        return max([(sum(known) + sum(known_waiting)) / max(1, self._most_at_once), *known])
+        return max([(sum(known) + sum(known_pending)) / max(1, self._most_at_once), *known])
 
-    def _remaining(self, one: _Stage, now: float) -> float | None:
-        expected = self._expected(_kind(one.call))
-        by_kind = None if expected is None else max(0.0, expected - (now - one.began))
-        if rate := one.steps_per_second():
-            by_rate = max(0.0, (one.total - one.done) / rate - (now - one.at))
-            # A training has one round of steps; others may have more to come, of which the rate says nothing.
-            return by_rate if one.call.stage == "train" else max(by_rate, by_kind or 0.0)
-        return by_kind
+    def _remaining(self, stage: _Stage, now: float) -> float | None:
+        expected = self._expected(_kind(stage.call))
+        by_duration = None if expected is None else max(0.0, expected - (now - stage.started))
+        rate = stage.steps_per_second()
+        if rate is None or stage.latest is None:
+            return by_duration
+        by_rate = max(0.0, (stage.total - stage.done) / rate - (now - stage.latest.at))
+        # A training has one round of steps. Other stages may have further rounds, which the rate says nothing about.
+        return by_rate if stage.call.stage == "train" else max(by_rate, by_duration or 0.0)
 
     def _expected(self, kind: tuple[str, ...]) -> float | None:
-        costs = self._costs.get(kind)
-        return sum(costs) / len(costs) if costs else None
+        durations = self._durations.get(kind)
+        return sum(durations) / len(durations) if durations else None
 
 
 def _kind(call: StageCall) -> tuple[str, ...]:
-    """What stages have in common that take about the same time."""
+    """Equal for stages that take about the same time."""
     return call.stage, str(call.params.get("model")), str(call.params.get("budget"))
-
-
-def _on_gpu(call: StageCall) -> bool:
-    return call.params.get("device") == "cuda"
-
-
-def _told(one: _Stage, now: float) -> UnderWay:
-    return UnderWay(
-        stage=one.call.stage,
-        key=one.call.key,
-        where=one.where,
-        seconds=now - one.began,
-        done=one.done,
-        total=one.total,
-        steps_per_second=one.steps_per_second(),
-        tokens_per_second=one.tokens_per_second(),
-    )
-
-
-def line(state: State) -> str:
-    """All of it in one line, for a log that counts the stages itself."""
-    shown = [f"{stage_name(one)} {stage_words(one)}" for one in state.under_way[:_AT_ONCE]]
-    if len(state.under_way) > _AT_ONCE:
-        shown.append(f"{len(state.under_way) - _AT_ONCE} more")
-    return "; ".join([*shown, summary(state)])
-
-
-def summary(state: State) -> str:
-    """Cells, time left and cost, as "3 of 10 cells, about 12 min left, 640 worker seconds"."""
-    left = "not known" if state.seconds_left is None else f"about {duration(state.seconds_left)}"
-    cost = f"{state.worker_seconds:,.0f} worker seconds"
-    if state.device_seconds:
-        cost += f" ({state.device_seconds:,.0f} on a GPU)"
-    if state.price is not None:
-        cost += f", cost {state.worker_seconds / 3600 * state.price:,.2f}"
-    return f"{state.cells_done} of {state.cells} cells, time left {left}, {cost}"
-
-
-def stage_name(one: UnderWay) -> str:
-    """The stage and the beginning of its key, by which its files and logs are found."""
-    return f"{one.stage} {one.key[:8]}"
-
-
-def stage_words(one: UnderWay) -> str:
-    """Its steps, where it runs, and how fast."""
-    words = [f"{one.done}/{one.total}"] if one.total else ["begun"]
-    words += [one.where] if one.where else []
-    words += rates(one)
-    return ", ".join(words)
-
-
-def rates(one: UnderWay) -> list[str]:
-    """Steps and tokens a second, where known."""
-    words = [] if one.steps_per_second is None else [f"{_short(one.steps_per_second)} steps/s"]
-    return words if one.tokens_per_second is None else [*words, f"{_short(one.tokens_per_second)} tokens/s"]
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them: s, min, h or days."""
-    for unit, length, most in (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 48 * 3600)):
-        if seconds < most:
-            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86400:,.1f} days"
-
-
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

@@ -1,29 +1,39 @@
-"""Progress: bars for people at a terminal, plain lines for logs."""
+"""The display of a run on stderr: bars at a terminal, plain lines in a log.
+
+Lines are printed here and not by `logging`: a full disk has to end the run, and logging's handlers hide such errors.
+"""
 
 import errno
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from benchmark.progress.account import Overview, line, rates, stage_name, summary
+from benchmark.progress.account import Account
+from benchmark.progress.events import Listener
+from benchmark.progress.state import line, rates, stage_name, summary
 from benchmark.store.artifacts import StageCall
 
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
-class _Lasting:
-    """A stream that is no error when its terminal is gone: a run that was started to outlive it (setsid) goes on."""
+_EVERY = 30.0  # seconds of a log without a line, after which one about the running stages follows
+
+
+class _LastingStream:
+    """A stream that ignores the loss of its terminal: a run that was started to outlive it (setsid) continues."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with _unless_gone():
+        with _terminal_may_be_gone():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with _unless_gone():
+        with _terminal_may_be_gone():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -31,7 +41,7 @@ class _Lasting:
 
 
 @contextmanager
-def _unless_gone() -> Iterator[None]:
+def _terminal_may_be_gone() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -40,64 +50,41 @@ def _unless_gone() -> Iterator[None]:
 
 
 def _stderr() -> IO[str]:
-    return cast("IO[str]", _Lasting(sys.stderr))
+    return cast("IO[str]", _LastingStream(sys.stderr))
 
 
-class Display(Protocol):
-    """What a run tells about itself."""
+class PlainDisplay(Listener):
+    """Prints a line for each finished stage, and one about all running stages after half a minute without a line."""
 
-    def start(self, call: StageCall, where: str) -> None:
-        """A stage is begun somewhere: in a worker, a container, on a node."""
+    def __init__(self, account: Account) -> None:
+        """Show a run by its account, which has to hear of each event first."""
+        self._account, self._started, self._last = account, time.monotonic(), time.monotonic()
+        self._stream = _stderr()
 
-    def progress(self, call: StageCall, done: int, total: int, *tokens: int) -> None:
-        """A stage has come so far, and read so many tokens where that is known."""
+    def stage_progressed(self, call: StageCall, done: int, total: int, tokens: int | None = None) -> None:
+        """Print the state of the run if the last line is old."""
+        if time.monotonic() - self._last > _EVERY and done < total:
+            self._print(line(self._account.state()))
 
-    def done(self, call: StageCall) -> None:
-        """A stage's artifact is there."""
+    def stage_finished(self, call: StageCall) -> None:
+        """Print that it is done."""
+        self._print(f"{call.stage} {call.key[:8]} done")
 
-    def note(self, line: str) -> None:
-        """Something that happened to the run."""
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._print(text)
 
-
-class PlainDisplay:
-    """A line per finished stage and one about every half minute while a stage goes on, with all there is to say."""
-
-    def __init__(self, overview: Overview) -> None:
-        self.overview, self.began, self.last = overview, time.monotonic(), time.monotonic()
-        self.stream = _stderr()
-
-    def start(self, call: StageCall, where: str) -> None:
-        """Take note of it."""
-        self.overview.start(call, where)
-
-    def progress(self, call: StageCall, done: int, total: int, *tokens: int) -> None:
-        """Say how far the run is, now and then."""
-        self.overview.progress(call, done, total, *tokens)
-        if time.monotonic() - self.last > 30 and done < total:
-            self._say(line(self.overview.state()))
-
-    def done(self, call: StageCall) -> None:
-        """Count a finished stage."""
-        self.overview.done(call)
-        self._say(f"{call.stage} {call.key[:8]} done")
-
-    def note(self, line: str) -> None:
-        """Say what happened."""
-        self._say(line)
-
-    def _say(self, what: str) -> None:
-        self.last = time.monotonic()
-        print(
-            f"[{self.overview.stages_done}/{self.overview.stages}] {time.monotonic() - self.began:6.0f} s  {what}",
-            file=self.stream,
-            flush=True,
-        )
+    def _print(self, text: str) -> None:
+        self._last = time.monotonic()
+        count = f"[{self._account.stages_done}/{self._account.stages}]"
+        print(f"{count} {self._last - self._started:6.0f} s  {text}", file=self._stream, flush=True)
 
 
-class RichDisplay:
-    """One bar for the run, one for every stage under way, and a line for what concerns all of it."""
+class RichDisplay(Listener):
+    """Shows a bar for the run, one for each running stage, and a line with cells, time left and cost."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, account: Account) -> None:
+        """Show a run by its account, which has to hear of each event first."""
         from rich.console import Console, RenderableType
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.table import Column
@@ -106,7 +93,7 @@ class RichDisplay:
         class Bars(Progress):
             def get_renderables(self) -> Iterable[RenderableType]:
                 yield self.make_tasks_table(self.tasks)
-                yield Text(summary(overview.state()))
+                yield Text(summary(account.state()))
 
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -115,48 +102,45 @@ class RichDisplay:
             TimeElapsedColumn(),
             TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=False)),
         )
-        self.overview = overview
-        self.bars: Any = Bars(*columns, console=Console(file=_stderr()), transient=True)
-        self.whole = self.bars.add_task("stages", total=overview.stages, words="")
-        self.tasks: dict[str, int] = {}
+        self._account = account
+        self.bars: Progress = Bars(*columns, console=Console(file=_stderr()), transient=True)
+        self._whole = self.bars.add_task("stages", total=account.stages, words="")
+        self._bar_of: dict[str, TaskID] = {}
 
-    def start(self, call: StageCall, where: str) -> None:
+    def stage_started(self, call: StageCall, where: str) -> None:
         """Show a bar for it."""
-        self.overview.start(call, where)
-        self._show(call)
+        self._update(call)
 
-    def progress(self, call: StageCall, done: int, total: int, *tokens: int) -> None:
-        """Move the stage's bar; what comes in late, when the stage is finished, is left aside."""
-        self.overview.progress(call, done, total, *tokens)
-        self._show(call)
+    def stage_progressed(self, call: StageCall, done: int, total: int, tokens: int | None = None) -> None:
+        """Move its bar. News of a stage that has finished is ignored."""
+        self._update(call)
 
-    def done(self, call: StageCall) -> None:
-        """Take the stage's bar away and move that of the run."""
-        self.overview.done(call)
-        if call.key in self.tasks:
-            self.bars.remove_task(self.tasks.pop(call.key))
-        self.bars.update(self.whole, completed=self.overview.stages_done)
+    def stage_finished(self, call: StageCall) -> None:
+        """Remove its bar, and move that of the run."""
+        if call.key in self._bar_of:
+            self.bars.remove_task(self._bar_of.pop(call.key))
+        self.bars.update(self._whole, completed=self._account.stages_done)
 
-    def note(self, line: str) -> None:
-        """Say what happened, above the bars."""
-        self.bars.console.print(line, markup=False, highlight=False)
+    def note(self, text: str) -> None:
+        """Print it above the bars."""
+        self.bars.console.print(text, markup=False, highlight=False)
 
-    def _show(self, call: StageCall) -> None:
-        one = self.overview.under_way(call)
-        if one is None:
+    def _update(self, call: StageCall) -> None:
+        stage = self._account.running_stage(call)
+        if stage is None:
             return
-        if call.key not in self.tasks:
-            self.tasks[call.key] = self.bars.add_task(f"  {stage_name(one)}", total=None, words="")
-        words = ", ".join([*([one.where] if one.where else []), *rates(one)])
-        self.bars.update(self.tasks[call.key], completed=one.done, total=one.total or None, words=words)
+        if call.key not in self._bar_of:
+            self._bar_of[call.key] = self.bars.add_task(f"  {stage_name(stage)}", total=None, words="")
+        words = ", ".join([*([stage.where] if stage.where else []), *rates(stage)])
+        self.bars.update(self._bar_of[call.key], completed=stage.done, total=stage.total or None, words=words)
 
 
 @contextmanager
-def display(overview: Overview, plain: bool | None = None) -> Iterator[Display]:
-    """Choose by what stderr is; `plain` overrides."""
+def display(account: Account, plain: bool | None = None) -> Iterator[Listener]:
+    """Show a run while the block lasts: by bars if stderr is a terminal, else by lines; `plain` overrides that."""
     if plain or (plain is None and not sys.stderr.isatty()):
-        yield PlainDisplay(overview)
+        yield PlainDisplay(account)
         return
-    shown = RichDisplay(overview)
+    shown = RichDisplay(account)
     with shown.bars:
         yield shown

@@ -1,7 +1,7 @@
-"""The runs on a store: each holds a lock as long as it lives, and leaves word of how far it is.
+"""The presence of runs in a store: a lock that each run holds, and a file with its state for `benchmark status`.
 
-STORE/.locks/run-ID         held by the run; that of a killed run is free
-STORE/.runs/ID.json         its state (see account.py), written anew every few seconds, gone when the run is over
+STORE/.locks/run-ID         locked while the run lives; a killed run leaves it unlocked
+STORE/.runs/ID.json         its state (progress/state.py), written every few seconds, removed when the run ends
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,173 +21,179 @@ from benchmark.core import signals as stop
 from benchmark.core.errors import UserError
 from benchmark.core.files import is_locked
 from benchmark.core.inputs import read_text
-from benchmark.progress.account import State
+from benchmark.progress.account import Account
+from benchmark.progress.events import Listener
+from benchmark.progress.state import RunState
 from benchmark.store.artifacts import Store
 
 EVERY = 2.0  # seconds between two writes of a state
-_PATIENCE = 3.0  # seconds that a write under way is waited for at the end
-_MOST_BYTES = 2**20  # of a state
-_MOST_FILES = 1000  # that are looked at
-_NAME = re.compile(r"[0-9a-f]{12}")
+_PATIENCE = 3.0  # seconds that the end of a run waits for a write
+_MOST_BYTES = 2**20  # of a state's file
+_MOST_FILES = 1000  # that a store's runs are looked for among
+_RUN_ID = re.compile(r"[0-9a-f]{12}")
 
 
 @contextmanager
-def running(store: Store) -> Iterator[str]:
-    """The name of a run, whose lock is held meanwhile."""
+def run_lock(store: Store) -> Iterator[str]:
+    """Hold the lock of a new run while the block lasts; yields the run's id."""
     run = uuid.uuid4().hex[:12]
-    with store.locked(_lock(run)):
+    with store.locked(_lock_name(run)):
         try:
             yield run
         finally:
             with suppress(OSError):
-                (store.root / ".locks" / _lock(run)).unlink()
+                _lock_file(store, run).unlink()
 
 
-def is_over(store: Store, run: str) -> bool:
-    """Whether no process holds a run's lock any more; its file is then removed."""
-    with store.locked(_lock(run), wait=False) as free:
+def has_ended(store: Store, run: str) -> bool:
+    """Whether no process holds the lock of a run; the lock's file is then removed."""
+    with store.locked(_lock_name(run), wait=False) as free:
         if free:
             with suppress(OSError):
-                (store.root / ".locks" / _lock(run)).unlink()
+                _lock_file(store, run).unlink()
         return free
 
 
-def any_under_way(store: Store) -> bool:
-    """Whether a run is under way on a store, going by the locks that runs hold, be there word of them or not yet."""
-    return any(is_locked(lock) for lock in (store.root / ".locks").glob(_lock("*")))
-
-
-def _lock(run: str) -> str:
-    return f"run-{run}"
+def any_running(store: Store) -> bool:
+    """Whether a run holds its lock on a store, also before it has written its state."""
+    return any(is_locked(lock) for lock in (store.root / ".locks").glob(_lock_name("*")))
 
 
 @contextmanager
-def reported(store: Store, state: Callable[[], State], note: Callable[[str], None]) -> Iterator[None]:
-    """Leave word of a run in its store, for `benchmark status`, while the block lasts.
+def published(store: Store, account: Account, events: Listener) -> Iterator[None]:
+    """Write the state of a run to its store, for `benchmark status`, while the block lasts.
 
-    A run goes on where that cannot be written; `note` is told so, once.
+    A store that refuses the file does not stop the run: `events` receives one note.
     """
     try:
-        held = running(store)
-        run = held.__enter__()
+        lock = run_lock(store)
+        run = lock.__enter__()
     except (OSError, UserError) as error:
-        note(_untold(error))
+        events.note(_refused(error))
         yield
         return
-    reporter = _Reporter(_file(store, run), state, note)
-    reporter.start()
+    publisher = _Publisher(_state_file(store, run), account, events)
+    publisher.start()
     try:
         yield
     finally:
         with stop.finishing():
-            reporter.end()
-            held.__exit__(None, None, None)
+            publisher.end()
+            lock.__exit__(None, None, None)
 
 
-class _Reporter(threading.Thread):
-    """Writes a state again and again, beside the run, which a slow disk must not hold up."""
+class _Publisher(threading.Thread):
+    """Writes the state of a run again and again, in a thread of its own, so that a slow disk does not delay the run."""
 
-    def __init__(self, file: Path, state: Callable[[], State], note: Callable[[str], None]) -> None:
+    def __init__(self, file: Path, account: Account, events: Listener) -> None:
         super().__init__(daemon=True, name="state")
-        self._file, self._state, self._note = file, state, note
-        self._aside = file.with_name(f".{file.name}.new")
+        self._file, self._account, self._events = file, account, events
+        self._temporary = file.with_name(f".{file.name}.new")
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Until the end."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, stop.SIGNALS)  # they are the main thread's
-        told = False
+        """Write until `end`."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop.SIGNALS)  # the main thread handles them
+        noted = False
         while True:
             try:
                 self._write()
             except OSError as error:
                 with suppress(OSError):
-                    if not told:
-                        self._note(_untold(error))
-                told = True
+                    if not noted:
+                        self._events.note(_refused(error))
+                noted = True
             if self._over.wait(EVERY):
                 return
 
     def end(self) -> None:
-        """Write no more, and leave nothing."""
+        """Stop writing and remove the file."""
         self._over.set()
         self.join(_PATIENCE)
-        for file in (self._file, self._aside):
+        for file in (self._file, self._temporary):
             with suppress(OSError):
                 file.unlink()
 
     def _write(self) -> None:
-        """Whole or not at all; not flushed to the disk, since of no use after a power cut."""
+        """Write the file whole or not at all. It is not flushed to the disk: after a power cut it is of no use."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._aside.write_text(self._state().model_dump_json(), encoding="utf-8")
-        os.replace(self._aside, self._file)
+        self._temporary.write_text(self._account.state().model_dump_json(), encoding="utf-8")
+        os.replace(self._temporary, self._file)
 
 
-def _untold(error: Exception) -> str:
+def _refused(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or error
-    return f"benchmark status will not tell of this run: its state cannot be written ({reason})"
+    return f"benchmark status will not show this run: its state cannot be written ({reason})"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run that left word: its name, whether it lives, and its last state."""
+class ListedRun:
+    """A run as `benchmark status` lists it: its id, whether its process lives, and its last state."""
 
     name: str
     alive: bool
-    state: State
+    state: RunState
 
 
-def runs_on(store: Store) -> tuple[list[Run], list[str]]:
-    """The runs that left word on a store, the oldest first, and a line for every file that holds no state.
+def list_runs(store: Store) -> tuple[list[ListedRun], list[str]]:
+    """The runs that have a state in a store, the oldest first, and a line for each file that holds no state.
 
-    Nothing is written. What is read may be from anybody: names are to be shown by `benchmark.core.errors.clean`.
+    Writes nothing. Anyone may have written the files: pass names through `benchmark.core.errors.clean` to show them.
     """
-    found: list[Run] = []
-    strange: list[str] = []
-    for file in _files(store):
+    runs: list[ListedRun] = []
+    problems: list[str] = []
+    for file in _state_files(store):
         try:
             state = _read(file)
-            found.append(Run(file.stem, is_locked(store.root / ".locks" / _lock(file.stem)), state))
-        except FileNotFoundError:  # the run came to its end meanwhile
+            runs.append(ListedRun(file.stem, is_locked(_lock_file(store, file.stem)), state))
+        except FileNotFoundError:  # the run has ended meanwhile
             continue
         except (UserError, OSError) as error:
-            strange.append(str(error))
-    return sorted(found, key=lambda run: run.state.at - run.state.seconds), strange
+            problems.append(str(error))
+    return sorted(runs, key=lambda run: run.state.at - run.state.seconds), problems
 
 
-def forget_killed(store: Store, suite: str) -> None:
-    """Remove what killed runs of a suite left word of, since another goes on in their place; never an error."""
-    for file in _files(store):
+def remove_killed(store: Store, suite: str) -> None:
+    """Remove the states of a suite's killed runs, since a new run replaces them. Never fails."""
+    for file in _state_files(store):
         with suppress(OSError, UserError):
             try:
-                gone = _read(file).suite == suite
+                replaced = _read(file).suite == suite
             except UserError:
-                gone = True  # cut off or made up: of no use to anybody
-            if gone and is_over(store, file.stem):
+                replaced = True  # a file that holds no state is useless to every suite
+            if replaced and has_ended(store, file.stem):
                 file.unlink(missing_ok=True)
                 file.with_name(f".{file.name}.new").unlink(missing_ok=True)
 
 
-def _file(store: Store, run: str) -> Path:
+def _lock_name(run: str) -> str:
+    return f"run-{run}"
+
+
+def _lock_file(store: Store, run: str) -> Path:
+    return store.root / ".locks" / _lock_name(run)
+
+
+def _state_file(store: Store, run: str) -> Path:
     return store.root / ".runs" / f"{run}.json"
 
 
-def _files(store: Store) -> list[Path]:
-    """The files of states, as far as they are named like one."""
+def _state_files(store: Store) -> list[Path]:
+    """The files in a store that are named as states are."""
     try:
         with os.scandir(store.root / ".runs") as entries:
             paths = [Path(entry.path) for entry in islice(entries, _MOST_FILES)]
     except OSError:
         return []
-    return sorted(path for path in paths if path.suffix == ".json" and _NAME.fullmatch(path.stem))
+    return sorted(path for path in paths if path.suffix == ".json" and _RUN_ID.fullmatch(path.stem))
 
 
-def _read(file: Path) -> State:
-    """Raises UserError naming the file if it holds no state, FileNotFoundError if it is not there any more."""
+def _read(file: Path) -> RunState:
+    """Read a state. Raises UserError naming a file that holds none, FileNotFoundError if the file is gone."""
     if not os.path.lexists(file):
         raise FileNotFoundError(file)
     try:
-        return State.model_validate_json(read_text(file, _MOST_BYTES, "remove it"), strict=True)
+        return RunState.model_validate_json(read_text(file, _MOST_BYTES, "remove it"), strict=True)
     except ValidationError:
         raise UserError(f"{file}: holds no state of a run; remove it") from None
     except UserError:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmark.core.errors import UserError
-from benchmark.progress.presence import any_under_way
+from benchmark.progress.presence import any_running
 from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan
@@ -23,7 +23,7 @@ def prune(plan: Plan, store: Store, records: Path) -> tuple[int, int]:
 
     Raises UserError if a run is under way on the store, which may read them, or if they cannot be removed.
     """
-    if any_under_way(store):
+    if any_running(store):
         raise UserError(f"{store.root}: a run is under way there (`benchmark status`); prune when it is over")
     removed = [store.remove(call) for call in to_prune(plan, store, records)]
     gone = [size for size in removed if size is not None]

@@ -1,36 +1,34 @@
-"""Run a suite: plan it, do what is missing, write the records."""
+"""Run a suite: plan it, make the artifacts that are missing, and write a record for each cell."""
 
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.core.environment import usable_cores
 from benchmark.core.errors import UserError
-from benchmark.executors.local import run_calls
-from benchmark.progress.account import Overview
-from benchmark.progress.display import Display, display
-from benchmark.progress.presence import forget_killed, reported
+from benchmark.executors.local import LocalExecutor
+from benchmark.executors.protocol import Executor, Job
+from benchmark.progress.account import Account
+from benchmark.progress.display import display
+from benchmark.progress.events import Events, Listener
+from benchmark.progress.presence import published, remove_killed
 from benchmark.records.record import Record
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.recording import by_place, good_record, record_path, settle, write_record
 from benchmark.store.artifacts import StageCall, Store
-from benchmark.suite.choice import is_searched
+from benchmark.suite.choice import is_searched, searches
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite
-from benchmark.training.interrupted import made_elsewhere
-
-# Makes artifacts elsewhere than in processes here: of the calls, sources first, with so many threads each. It tells the
-# display of progress, and the function of each call that is done.
-Executor = Callable[[Store, list[StageCall], int, Display, Callable[[StageCall], None]], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: the records of all its cells, how many of them and of the stages were made now.
+    """The result of a run.
 
-    Where a suite asks for successive halving, the plan holds only the cells that came to be run.
+    Attributes:
+        plan: The suite's plan. With successive halving it holds the cells that were selected to run.
+        records: The records of all cells, by cell key.
+        made: Cells whose record this run wrote.
+        stages: Stages whose artifacts this run made.
     """
 
     plan: Plan
@@ -39,8 +37,31 @@ class Outcome:
     stages: int
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where a run works: `results` is the folder of the store, `records` has a folder of records for each suite."""
+
+    results: Path
+    records: Path
+
+    @property
+    def store(self) -> Store:
+        """The store in the results folder."""
+        return Store(self.results / "store")
+
+    def create(self, suite: str) -> None:
+        """Create the folders of the store and of a suite's records. Raises UserError if one cannot be created."""
+        for folder in (self.store.root, self.records / suite):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
+                ) from None
+
+
 def missing(plan: Plan, records: Path, cells: list[Cell] | None = None) -> tuple[dict[str, Record], list[Cell]]:
-    """Good records by cell key, and the cells that have none; of all cells of the plan, or of `cells`."""
+    """Good records by cell key, and the cells without one; of some cells, or of all cells of the plan."""
     good: dict[str, Record] = {}
     todo: list[Cell] = []
     for cell in plan.cells if cells is None else cells:
@@ -56,156 +77,150 @@ def run_suite(
     suite: Suite,
     results: Path,
     records: Path,
-    workers: int | None = None,
-    plain: bool | None = None,
     executor: Executor | None = None,
+    plain: bool | None = None,
     price: float | None = None,
 ) -> Outcome:
-    """Do what is missing of a suite and write its records.
+    """Make what a suite lacks, and write its records.
 
     Args:
-        suite: what to run.
-        results: folder of the store.
-        records: folder of the records, one folder per suite in it.
-        workers: processes; by default as many as the CPU has cores for the suite's threads, one on a GPU.
-        plain: progress as lines even at a terminal.
-        executor: where stages run; by default in `workers` processes here.
-        price: of an hour of one worker, to tell what the run costs.
+        suite: The suite.
+        results: Folder of the store.
+        records: Folder of the records; each suite has a folder in it.
+        executor: Runs the stages; by default in processes of this machine.
+        plain: Show progress as lines even at a terminal.
+        price: Price of one worker for an hour, to show what the run costs.
 
     Raises:
-        UserError: something in the suite, its models or data is wrong, or the folders cannot be written.
+        UserError: The suite, its models or its data are wrong, or a folder cannot be written.
+        StageFailed: A stage failed for another reason.
     """
     plan = make_plan(suite)
-    overview = Overview(suite.name, price)
+    run = SuiteRun(plan, Folders(results, records), executor or LocalExecutor(), Account(suite.name, price), plain)
     if not is_searched(suite):
-        return _run_cells(plan, plan.cells, results, records, workers, plain, executor, overview)
-    from benchmark.suite.choice import searches
-
+        return run.make(plan.cells)
     whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
-    under_way = [(search, next(search)) for search in searches(plan)]
-    while under_way:
-        wanted = [cell for _, cells in under_way for cell in cells]
-        part = _run_cells(plan, wanted, results, records, workers, plain, executor, overview)
+    active = [(search, next(search)) for search in searches(plan)]
+    while active:
+        wanted = [cell for _, cells in active for cell in cells]
+        part = run.make(wanted)
         whole = Outcome(
             replace(plan, cells=[*whole.plan.cells, *wanted]),
             {**whole.records, **part.records},
             whole.made + part.made,
             whole.stages + part.stages,
         )
-        going_on = []
-        for search, _ in under_way:
+        unfinished = []
+        for search, _ in active:
             with suppress(StopIteration):
-                going_on.append((search, search.send(whole.records)))
-        under_way = going_on
+                unfinished.append((search, search.send(whole.records)))
+        active = unfinished
     return whole
 
 
-def _run_cells(
-    plan: Plan,
-    cells: list[Cell],
-    results: Path,
-    records: Path,
-    workers: int | None,
-    plain: bool | None,
-    executor: Executor | None,
-    overview: Overview,
-) -> Outcome:
-    """Do what is missing of some of a plan's cells."""
-    suite = plan.suite
-    good, todo = missing(plan, records, cells)
-    store = Store(results / "store")
-    there = {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good}
-    settle(store, records / suite.name, there)
-    forget_killed(store, suite.name)
-    if not todo:
-        return Outcome(plan, good, 0, 0)
-    for folder in (store.root, records / suite.name):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
-            ) from None
-    store.sweep()
-    older = by_place(records / suite.name)
+@dataclass(frozen=True)
+class SuiteRun:
+    """A run of a suite.
 
-    calls = Plan(suite, plan.fingerprints, plan.device, todo).calls()
-    needed = [call for call in calls if not store.verified(call)]
-    to_do = {call.key for call in needed}
-    overview.expect(len(cells), len(good), needed)
-    lacks = {cell.key: to_do & {call.key for call in cell.stages.values()} for cell in todo}
-    lacked_by: dict[str, list[Cell]] = {}
-    for cell in todo:
-        for key in lacks[cell.key]:
-            lacked_by.setdefault(key, []).append(cell)
+    Attributes:
+        plan: The suite's plan.
+        folders: Where its artifacts and records go.
+        executor: Runs the stages.
+        account: Counts cells and stages.
+        plain: Show progress as lines even at a terminal; None decides by what stderr is.
+    """
 
-    def finish(cells: list[Cell]) -> None:
-        """Write the record of every one of these cells whose stages are all there."""
+    plan: Plan
+    folders: Folders
+    executor: Executor
+    account: Account
+    plain: bool | None = None
+
+    def make(self, cells: list[Cell]) -> Outcome:
+        """Make the artifacts and records that some cells lack; with successive halving, the cells of one round."""
+        plan, store, records = self.plan, self.folders.store, self.folders.records
+        good, todo = missing(plan, records, cells)
+        settle(
+            store,
+            records / plan.suite.name,
+            {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good},
+        )
+        remove_killed(store, plan.suite.name)
+        if not todo:
+            return Outcome(plan, good, 0, 0)
+        self.folders.create(plan.suite.name)
+        store.sweep()
+        calls = replace(plan, cells=todo).calls()
+        needed = [call for call in calls if not store.verified(call)]
+        self.account.add(len(cells), len(good), needed)
+        events = Events(self.account)
+        recorder = _Recorder(self, todo, needed, events)
+        recorder.write(todo)
+        if needed:
+            check_cells(plan, todo, self.folders.results, remember=True)
+            keys = {call.key for call in needed}
+            for call in calls:
+                if call.key not in keys:
+                    self.account.add_duration(call, store.cost(call).seconds)
+            self._execute(needed, events, recorder)
+        return Outcome(plan, {**good, **recorder.records}, len(todo), len(needed))
+
+    def _execute(self, needed: list[StageCall], events: Events, recorder: "_Recorder") -> None:
+        """Run stages, while the display, the state's file and the recorder listen."""
+        store, threads = self.folders.store, self.plan.suite.threads
+        with display(self.account, self.plain) as shown, events.heard_by(shown):
+            if note := slow_precision(self.plan):
+                events.note(note)
+            with published(store, self.account, events), events.heard_by(recorder):
+                self.executor.run(Job(store, needed, threads), events)
+
+
+class _Recorder(Listener):
+    """Writes the record of each cell when the last of its stages has finished."""
+
+    def __init__(self, run: SuiteRun, cells: list[Cell], needed: list[StageCall], events: Events) -> None:
+        self._folders, self._plan, self._account, self._events = run.folders, run.plan, run.account, events
+        self._older = by_place(run.folders.records / run.plan.suite.name)
+        keys = {call.key for call in needed}
+        self._lacks = {cell.key: keys & {call.key for call in cell.stages.values()} for cell in cells}
+        self._lacked_by: dict[str, list[Cell]] = {}
         for cell in cells:
-            if not lacks[cell.key]:
-                good[cell.key] = write_record(store, plan, cell, records, older)
-                overview.cell_done()
+            for key in self._lacks[cell.key]:
+                self._lacked_by.setdefault(key, []).append(cell)
+        self.records: dict[str, Record] = {}
 
-    finish(todo)
-    if needed:
-        check_cells(plan, todo, results, remember=True)
-        _tell_if_slow(plan)
-        for call in calls:
-            if call.key not in to_do:
-                overview.took(call, store.cost(call).seconds)
-        with display(overview, plain) as shown, reported(store, overview.state, shown.note):
+    def stage_finished(self, call: StageCall) -> None:
+        """Note how long it took, and write the records of the cells that lacked only this stage."""
+        self._account.add_duration(call, self._folders.store.cost(call).seconds)
+        cells = self._lacked_by.pop(call.key, [])
+        for cell in cells:
+            self._lacks[cell.key].discard(call.key)
+        self.write(cells)
 
-            def done(call: StageCall) -> None:
-                shown.done(call)
-                overview.took(call, store.cost(call).seconds)
-                cells = lacked_by.pop(call.key, [])
-                for cell in cells:
-                    lacks[cell.key].discard(call.key)
-                finish(cells)
-
-            if executor is not None:
-                executor(store, needed, suite.threads, shown, done)
-            else:
-                if note := _begun_on_something_else(store, needed):
-                    shown.note(note)
-                at_once = workers or default_workers(plan)
-                run_calls(store, needed, at_once, suite.threads, shown.progress, done, shown.start)
-    return Outcome(plan, good, len(todo), len(needed))
+    def write(self, cells: list[Cell]) -> None:
+        """Write the records of those of some cells whose stages have all finished."""
+        for cell in cells:
+            if not self._lacks[cell.key]:
+                record = write_record(self._folders.store, self._plan, cell, self._folders.records, self._older)
+                self.records[cell.key] = record
+                self._events.cell_recorded(record)
 
 
-def _tell_if_slow(plan: Plan) -> None:
-    """Say it where a suite on a CPU computes in bfloat16, and this CPU has no instructions for that.
+def slow_precision(plan: Plan) -> str:
+    """A note if a suite computes in bfloat16 on a CPU that has no instructions for it; else empty.
 
-    Another precision would be another experiment, so nothing is changed.
+    The precision stays as the suite says: another one would be another experiment.
     """
     suite = plan.suite
     low = [f"models.{name}.dtype" for name in plan.fingerprints if suite.models[name].dtype != "float32"]
     low += ["recipe.autocast"] if any(recipe.autocast != "none" for recipe in suite.recipes) else []
     if plan.device != "cpu" or not low:
-        return
+        return ""
     from benchmark.doctor import SLOW, bfloat16_slowdown
 
-    if (ratio := bfloat16_slowdown()) >= SLOW:
-        print(
-            f"note: {', '.join(low)}: this CPU computes in bfloat16 {ratio:.0f} times as slowly as in float32; "
-            "dtype: float32 and autocast: none make another, faster comparison",
-            file=sys.stderr,
-        )
-
-
-def _begun_on_something_else(store: Store, needed: list[StageCall]) -> str:
-    """Which trainings begin anew although they have checkpoints, and why; empty if none does."""
-    if not (found := made_elsewhere(store, needed)):
+    if (ratio := bfloat16_slowdown()) < SLOW:
         return ""
-    what = ", ".join(sorted(set().union(*found.values())))
     return (
-        f"note: {len(found)} of the trainings that were cut off begin anew, since their checkpoints were made with "
-        f"another {what}, which may compute other bits"
+        f"note: {', '.join(low)}: this CPU computes in bfloat16 {ratio:.0f} times as slowly as in float32; "
+        "dtype: float32 and autocast: none make another, faster comparison"
     )
-
-
-def default_workers(plan: Plan) -> int:
-    """One process on a GPU; on a CPU as many as its usable cores hold of the suite's threads."""
-    if plan.device == "cuda":
-        return 1
-    return max(1, usable_cores() // plan.suite.threads)

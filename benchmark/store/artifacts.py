@@ -48,6 +48,11 @@ class StageCall:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether the stage computes on a GPU."""
+        return self.params.get("device") == "cuda"
+
 
 class Store:
     """A folder of artifacts that any number of processes may use at once."""

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from benchmark.data.texts import (
     write_scores,
 )
 from benchmark.evaluation.shipped import SHIPPED
-from benchmark.executors.containers import read_settings
+from benchmark.executors.containers import ContainerSettings
+from benchmark.executors.settings import read_settings
 from benchmark.methods import METHODS, make_method
 from benchmark.records.record import read_record
 from benchmark.store.calls import as_dict, read_call
@@ -146,7 +148,12 @@ READERS = (
     Reader("suite", ".yaml", load_suite, valid=SUITE),
     Reader("suite as JSON", ".yaml", load_suite, rows=SMALL_SUITE),
     Reader("stage", ".json", read_call, rows=_stage()),
-    Reader("containers", ".yaml", read_settings, valid=b"image: benchmark:cpu\nworkers: 2\ncpus: 1.5\nmemory: 4g\n"),
+    Reader(
+        "containers",
+        ".yaml",
+        partial(read_settings, ContainerSettings),
+        valid=b"image: benchmark:cpu\nworkers: 2\ncpus: 1.5\nmemory: 4g\n",
+    ),
     Reader("people", ".jsonl", lambda path: Biography(path=path).load(), rows=PEOPLE, lines=True),
     Reader("people in a folder", ".csv", _tagged, valid=TAGGED),
     Reader("prompts", ".csv", _prompts, valid=b"field,prompt\nname,{name} is\ndate,{name} was born\ncity,{name}\n"),

@@ -14,14 +14,13 @@ from benchmark.corpora.wikipedia import WikipediaMini, WikipediaPwqa, WikipediaS
 from benchmark.evaluation import asking
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.stages import corpus as corpus_stage
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from tasks.wikipedia import wikipedia
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -225,14 +224,11 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
         check([long])
 
 
-def test_a_run_on_paragraphs_makes_a_board_without_fields(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_paragraphs_makes_a_board_without_fields(tiny: Path, tmp_path: Path) -> None:
     from leaderboard.board.assemble import build_board, load_records
 
-    monkeypatch.setattr(runner, "run_calls", calls_here)
     outcome = run_suite(
-        suite(tiny, name="wikipedia_mini", paragraphs=2), tmp_path, tmp_path / "records", workers=1, plain=True
+        suite(tiny, name="wikipedia_mini", paragraphs=2), tmp_path, tmp_path / "records", InThisProcess(), plain=True
     )
     (record,) = outcome.records.values()
     paragraphs = wikipedia.read_mini(2)

@@ -1,4 +1,4 @@
-"""Containers: their settings, what a stage's container may see and do, and what its end means."""
+"""Containers: their settings, what the container of a stage may see and do, and how its end is classified."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,24 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.executors.containers import Containers, arguments, end_of, local_paths, read_settings
-from benchmark.store.artifacts import StageCall
+from benchmark.executors.containers import ContainerSettings, arguments, end_of, local_paths
+from benchmark.executors.protocol import Job
+from benchmark.executors.settings import read_settings
+from benchmark.store.artifacts import StageCall, Store
+
+
+@pytest.fixture(autouse=True)
+def _no_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.executors.containers.hub_cache", lambda: tmp_path / "no cache")
+
+
+def arguments_of(call: StageCall, store: Path, settings: ContainerSettings, *gpus: str) -> dict[str, Any]:
+    """The arguments for a stage's container, with two threads."""
+    return arguments(Job(Store(store), [call], threads=2), call, store / "call.json", settings, gpus)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("workers: 0", r"c\.yaml: workers: .*greater than or equal to 1"),
         ("worker: 2", r"c\.yaml: worker: .*fields: image, workers, gpus"),
@@ -25,25 +37,25 @@ from benchmark.store.artifacts import StageCall
         ("a: [", r"c\.yaml: not a readable YAML file"),
     ],
 )
-def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+def test_wrong_settings_are_one_line_that_names_the_field(tmp_path: Path, content: str, message: str) -> None:
     (file := tmp_path / "c.yaml").write_text(content)
-    with pytest.raises(UserError, match=told) as caught:
-        read_settings(file)
+    with pytest.raises(UserError, match=message) as caught:
+        read_settings(ContainerSettings, file)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_may_be_empty_and_must_be_there(tmp_path: Path) -> None:
+def test_an_empty_file_gives_the_defaults_and_a_missing_one_an_error(tmp_path: Path) -> None:
     (file := tmp_path / "c.yaml").write_text("")
-    assert read_settings(file) == read_settings(None) == Containers()
+    assert read_settings(ContainerSettings, file) == read_settings(ContainerSettings, None) == ContainerSettings()
     with pytest.raises(UserError, match=r"d\.yaml: No such file"):
-        read_settings(tmp_path / "d.yaml")
+        read_settings(ContainerSettings, tmp_path / "d.yaml")
 
 
-def test_every_gpu_has_as_many_containers_as_are_asked_for_and_none_waits_for_another() -> None:
-    assert Containers(gpus=["0", "3"], per_gpu=2).slots(threads=1) == [("0",), ("3",), ("0",), ("3",)]
-    assert Containers(workers=3).slots(threads=1) == [()] * 3
+def test_each_gpu_has_per_gpu_containers_at_once() -> None:
+    assert ContainerSettings(gpus=["0", "3"], per_gpu=2).slots(threads=1) == [("0",), ("3",), ("0",), ("3",)]
+    assert ContainerSettings(workers=3).slots(threads=1) == [()] * 3
     cores = len(os.sched_getaffinity(0))
-    assert Containers().slots(threads=cores) == [()] and len(Containers().slots(threads=1)) == cores
+    assert ContainerSettings().slots(threads=cores) == [()] and len(ContainerSettings().slots(threads=1)) == cores
 
 
 @pytest.mark.parametrize(
@@ -51,8 +63,8 @@ def test_every_gpu_has_as_many_containers_as_are_asked_for_and_none_waits_for_an
     [
         ({"ExitCode": 0}, "", None, "done", ""),
         ({"ExitCode": 2}, "note: x\nerror: task biography: people: 5\n", None, "mistake", "task biography: people: 5"),
-        ({"ExitCode": 137, "OOMKilled": True}, "", None, "memory", "memory"),
-        ({"ExitCode": 1, "OOMKilled": True}, "", None, "memory", "memory"),
+        ({"ExitCode": 137, "OOMKilled": True}, "", None, "memory", "memory limit"),
+        ({"ExitCode": 1, "OOMKilled": True}, "", None, "memory", "memory limit"),
         ({"ExitCode": 137, "OOMKilled": False}, "", None, "infrastructure", "killed from outside"),
         ({"ExitCode": 143}, "", None, "infrastructure", "killed from outside"),
         ({"ExitCode": 137}, "", 5.0, "infrastructure", "still running after 5 seconds"),
@@ -61,14 +73,14 @@ def test_every_gpu_has_as_many_containers_as_are_asked_for_and_none_waits_for_an
         ({"ExitCode": 139}, "", None, "failure", "exit code 139"),
     ],
 )
-def test_what_the_end_of_a_container_means(
+def test_how_the_end_of_a_container_is_classified(
     state: dict[str, Any], log: str, late: float | None, kind: str, reason: str
 ) -> None:
     end = end_of(state, log, late)
     assert end.kind == kind and reason in end.reason
 
 
-def test_a_container_sees_the_store_to_write_and_what_the_stage_reads_and_nothing_else(tmp_path: Path) -> None:
+def test_a_container_can_write_the_store_and_read_the_inputs_of_its_stage_only(tmp_path: Path) -> None:
     for name in ("model.gguf", "data", "beside"):
         (tmp_path / name).mkdir()
     corpus = StageCall("corpus", 1, {}, {}, {"entry": {"name": "biography", "path": str(tmp_path / "data")}})
@@ -77,7 +89,7 @@ def test_a_container_sees_the_store_to_write_and_what_the_stage_reads_and_nothin
     )
     assert local_paths(call) == [tmp_path / "data", tmp_path / "model.gguf"]
     store = tmp_path / "store"
-    given = arguments(call, store / "call.json", store, Containers(memory="2g"), (), 2, tmp_path / "no cache")
+    given = arguments_of(call, store, ContainerSettings(memory="2g"))
     assert given["volumes"] == {
         str(store): {"bind": str(store), "mode": "rw"},
         str(tmp_path / "data"): {"bind": str(tmp_path / "data"), "mode": "ro"},
@@ -89,29 +101,27 @@ def test_a_container_sees_the_store_to_write_and_what_the_stage_reads_and_nothin
     assert not given["user"].startswith("0:") and given["device_requests"] is None
 
 
-def test_a_container_may_have_several_gpus_which_no_other_group_has() -> None:
-    settings = Containers(gpus=["0", "1", "2", "3"], gpus_per_stage=2)
+def test_groups_of_gpus_do_not_overlap() -> None:
+    settings = ContainerSettings(gpus=["0", "1", "2", "3"], gpus_per_stage=2)
     assert settings.slots(threads=1) == [("0", "1"), ("2", "3")]
     assert settings.model_copy(update={"per_gpu": 2}).slots(threads=1) == [("0", "1"), ("2", "3")] * 2
 
 
 @pytest.mark.parametrize("gpus", [[], ["0"], ["0", "1", "2"]])
-def test_gpus_that_make_no_whole_groups_are_refused(gpus: list[str]) -> None:
-    with pytest.raises(UserError, match=f"gpus_per_stage: 2 does not divide the {len(gpus)} of gpus; list"):
-        Containers(gpus=gpus, gpus_per_stage=2).slots(threads=1)
+def test_gpus_that_do_not_divide_into_groups_are_refused(gpus: list[str]) -> None:
+    with pytest.raises(UserError, match=f"gpus_per_stage: 2 does not divide the number of gpus, {len(gpus)}; list"):
+        ContainerSettings(gpus=gpus, gpus_per_stage=2).slots(threads=1)
 
 
-def test_a_container_with_a_group_of_gpus_is_given_all_of_them(tmp_path: Path) -> None:
-    settings = Containers(gpus=["2", "3"], gpus_per_stage=2)
-    given = arguments(StageCall("score", 1, {}), tmp_path, tmp_path, settings, ("2", "3"), 2, tmp_path / "none")
+def test_a_container_sees_all_gpus_of_its_group(tmp_path: Path) -> None:
+    settings = ContainerSettings(gpus=["2", "3"], gpus_per_stage=2)
+    given = arguments_of(StageCall("score", 1, {}), tmp_path, settings, "2", "3")
     (request,) = given["device_requests"]
     assert request["DeviceIDs"] == ["2", "3"] and given["nano_cpus"] == 3_000_000_000
 
 
-def test_a_container_on_a_gpu_has_that_one_alone_and_a_core_more(tmp_path: Path) -> None:
-    given = arguments(
-        StageCall("score", 1, {}), tmp_path, tmp_path, Containers(gpus=["3"]), ("3",), 2, tmp_path / "none"
-    )
+def test_a_container_on_a_gpu_sees_that_gpu_only_and_has_one_more_core(tmp_path: Path) -> None:
+    given = arguments_of(StageCall("score", 1, {}), tmp_path, ContainerSettings(gpus=["3"]), "3")
     (request,) = given["device_requests"]
     assert request["DeviceIDs"] == ["3"] and request["Capabilities"] == [["gpu"]]
     assert given["nano_cpus"] == 3_000_000_000
@@ -120,15 +130,18 @@ def test_a_container_on_a_gpu_has_that_one_alone_and_a_core_more(tmp_path: Path)
 @pytest.mark.parametrize(
     ("entry", "network"), [({"text": "a.txt"}, "none"), ({"dataset": "a/b"}, "bridge"), ({"lm_eval": "piqa"}, "bridge")]
 )
-def test_held_out_data_of_the_hub_alone_need_a_network(tmp_path: Path, entry: dict[str, str], network: str) -> None:
+def test_only_held_out_data_from_the_hub_needs_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, str], network: str
+) -> None:
     call = StageCall("retain", 1, {}, {}, {"model": {"model": "zoo:large"}, "entries": [entry]})
-    given = arguments(call, tmp_path, tmp_path, Containers(), (), 1, tmp_path)
+    monkeypatch.setattr("benchmark.executors.containers.hub_cache", lambda: tmp_path)
+    given = arguments_of(call, tmp_path, ContainerSettings())
     assert given["network_mode"] == network
     assert given["environment"] == ({} if network == "bridge" else {"HF_HUB_OFFLINE": "1"})
     assert ("/cache/huggingface" in {volume["bind"] for volume in given["volumes"].values()}) == (network == "none")
 
 
-def test_names_of_the_zoo_and_of_the_hub_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_zoo_and_hub_models_are_not_read_as_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for model in ("zoo:large", "owner/name"):
         assert local_paths(StageCall("score", 1, {}, {}, {"model": {"model": model}})) == []

@@ -1,4 +1,4 @@
-"""What is fetched from the hub before containers start: each model once, without what is not read."""
+"""Fetching from the hub before containers start: each model once, without the files that are not read."""
 
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,30 @@ def calls() -> list[StageCall]:
     return [corpus, score, other]
 
 
-def test_every_model_of_the_hub_is_fetched_once_and_none_of_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, ...]] = []
+def test_each_hub_model_is_fetched_once_and_without_files_that_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
         huggingface_hub,
         "snapshot_download",
-        lambda name, revision, allow_patterns, ignore_patterns: asked.append((name, revision, allow_patterns)),
+        lambda name, revision, allow_patterns, ignore_patterns: fetched.append((name, revision, allow_patterns)),
     )
     assert fetch_models(calls()) == 2
-    assert [(name, revision) for name, revision, _ in asked] == [("a/large", "f" * 40), ("c/adapter", None)]
-    assert not any(pattern.endswith((".bin", ".pt", ".py")) for _, _, patterns in asked for pattern in patterns)
+    assert [(name, revision) for name, revision, _ in fetched] == [("a/large", "f" * 40), ("c/adapter", None)]
+    assert not any(pattern.endswith((".bin", ".pt", ".py")) for _, _, patterns in fetched for pattern in patterns)
 
 
-def test_a_hub_that_does_not_give_it_is_one_line_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_hub_is_one_line_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, **options: Any) -> None:
         raise OSError("401 for\nhf_abcdefghijklmnopqrstuvwxyzABCDEFGH")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(UserError, match=r"^model 'a/large': the hub did not give it \(OSError: 401 for ") as caught:
+    with pytest.raises(
+        UserError, match=r"^model 'a/large': cannot be fetched from the hub \(OSError: 401 for "
+    ) as caught:
         fetch_models(calls())
     assert "hf_abc" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_local_folder_is_not_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **more: pytest.fail("asked"))
+def test_a_local_folder_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **more: pytest.fail("fetched"))
     assert fetch_models([StageCall("score", 1, {}, {}, {"model": {"model": str(tmp_path)}})]) == 0

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ import pytest
 from benchmark import ROOT
 from benchmark.core.errors import StageFailed, UserError
 from benchmark.executors import ray as executor
-from benchmark.executors.cluster import Cluster, end_of, room
-from benchmark.executors.ray import Board, run_on_cluster
-from benchmark.executors.settings import settings_from
+from benchmark.executors.cluster import ClusterSettings, end_of, room
+from benchmark.executors.protocol import Job
+from benchmark.executors.ray import ProgressBoard, RayExecutor
+from benchmark.executors.settings import read_settings
+from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.remote import Remote
 from scripts.runs import finish, held_locks, records, start, write_small_suite
+from tests.tiny import Heard
 
 CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"device": "cuda"})
 
@@ -47,22 +50,22 @@ CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"de
 def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
     (file := tmp_path / "c.yaml").write_text(content)
     with pytest.raises(UserError, match=told) as caught:
-        settings_from(Cluster, file)
+        read_settings(ClusterSettings, file)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "head:6379", "ray://10.0.0.1:10001", "[::1]:6379"])
 def test_a_cluster_is_found_by_itself_by_address_or_made_here(tmp_path: Path, address: str) -> None:
     (file := tmp_path / "c.yaml").write_text(f"address: '{address}'")
-    assert settings_from(Cluster, file).address == address
+    assert read_settings(ClusterSettings, file).address == address
 
 
 def test_a_stage_takes_the_suites_threads_and_a_gpu_where_it_computes_on_one() -> None:
-    assert Cluster().needs(CPU, threads=3) == {"CPU": 3.0}
-    assert Cluster().needs(CUDA, threads=3) == {"CPU": 3.0, "GPU": 1.0}
-    given = Cluster(num_cpus=0.5, num_gpus=0.25, memory="3g")
+    assert ClusterSettings().needs(CPU, threads=3) == {"CPU": 3.0}
+    assert ClusterSettings().needs(CUDA, threads=3) == {"CPU": 3.0, "GPU": 1.0}
+    given = ClusterSettings(num_cpus=0.5, num_gpus=0.25, memory="3g")
     assert given.needs(CUDA, threads=3) == {"CPU": 0.5, "GPU": 0.25, "memory": float(3 << 30)}
-    assert Cluster(memory="100").needs(CPU, threads=1)["memory"] == 100
+    assert ClusterSettings(memory="100").needs(CPU, threads=1)["memory"] == 100
 
 
 def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
@@ -79,13 +82,11 @@ def test_room_is_counted_node_by_node_and_lost_ones_have_none() -> None:
 
 def test_as_many_stages_are_under_way_as_there_is_room_for_unless_workers_says_otherwise() -> None:
     there = nodes({"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1})
-    assert Cluster().slots([CPU], 1, there) == 8
-    assert Cluster().slots([CPU, CUDA], 1, there) == 2
-    assert Cluster(workers=100).slots([CPU, CUDA], 1, there) == 100, "the cluster may grow"
-    with pytest.raises(
-        UserError, match=r"no node of the cluster has what a stage takes \(CPU 8\); lower num_cpus.*wor"
-    ):
-        Cluster(num_cpus=8).slots([CPU], 1, there)
+    assert ClusterSettings().slots([CPU], 1, there) == 8
+    assert ClusterSettings().slots([CPU, CUDA], 1, there) == 2
+    assert ClusterSettings(workers=100).slots([CPU, CUDA], 1, there) == 100, "the cluster may grow"
+    with pytest.raises(UserError, match=r"no node of the cluster has room for a stage \(CPU 8\); lower num_cpus.*wor"):
+        ClusterSettings(num_cpus=8).slots([CPU], 1, there)
 
 
 def ends() -> list[tuple[Exception, float | None, str, str]]:
@@ -119,9 +120,9 @@ def test_what_each_of_rays_errors_means() -> None:
 
 
 def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
-    board = Board()
-    board.tell("a", "10.0.0.1")
-    board.tell("a", "10.0.0.1", 2, 9)
+    board = ProgressBoard()
+    board.put("a", "10.0.0.1")
+    board.put("a", "10.0.0.1", 2, 9)
     assert json.loads(board.take()) == {"a": ["10.0.0.1", [2, 9]]} and json.loads(board.take()) == {}
 
 
@@ -138,14 +139,14 @@ def test_where_ray_is_not_installed_one_line_says_what_to_install(tmp_path: Path
     hidden += "importlib.util.find_spec = lambda name, *more: None if name == 'ray' else find(name, *more)"
     done = benchmark("run", "smoke", "--executor", "ray", "--results", str(tmp_path), code=hidden)
     assert done.returncode == 2
-    assert done.stderr == "error: --executor ray: Ray is not installed; pip install -r requirements-ray.lock\n"
+    assert done.stderr == "error: --executor ray: Ray is not installed; run pip install -r requirements-ray.lock\n"
 
 
 @pytest.mark.parametrize(("option", "value"), [("--cluster", "c.yaml"), ("--remote", "file:///x")])
 def test_options_of_ray_are_for_ray_alone(option: str, value: str) -> None:
     done = benchmark("run", "smoke", option, value)
     assert done.returncode == 2 and done.stdout == "False\n"
-    assert done.stderr == f"error: {option}: is for --executor ray alone; leave it out, or add that\n"
+    assert done.stderr == f"error: {option}: only --executor ray reads it; add that, or leave {option} out\n"
 
 
 def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +159,8 @@ def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, mo
     before = signal.signal(signal.SIGTERM, handler := lambda number, frame: None)
     try:
         monkeypatch.setattr(ray, "init", refuse)
-        with pytest.raises(UserError, match=r"^--executor ray: no cluster can be joined at address 'auto' \(Could not"):
-            run_on_cluster(Store(tmp_path), [CPU], Cluster(), None, 1, print, print, print)
+        with pytest.raises(UserError, match=r"^--executor ray: no cluster answers at address 'auto' \(Could not"):
+            RayExecutor(ClusterSettings()).run(Job(Store(tmp_path), [CPU]), Events())
         assert signal.getsignal(signal.SIGTERM) is handler, "signals are heard as before"
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -184,8 +185,8 @@ class Nodes:
     def kill(self, name: str) -> None:
         self.cluster.remove_node(self.by_name.pop(name), allow_graceful=False)
 
-    def settings(self, **more: Any) -> Cluster:
-        return Cluster.model_validate({"address": self.cluster.address, "cache": "$NODE/store", **more})
+    def settings(self, **more: Any) -> ClusterSettings:
+        return ClusterSettings.model_validate({"address": self.cluster.address, "cache": "$NODE/store", **more})
 
     def file(self, **more: Any) -> str:
         (file := self.folder / f"{uuid.uuid4().hex}.yaml").write_text(self.settings(**more).model_dump_json())
@@ -297,18 +298,14 @@ def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
 
 @pytest.mark.slow
 def test_a_worker_that_was_killed_is_reported_when_no_try_is_left(three: Nodes, tmp_path: Path) -> None:
-    store, notes = Store(tmp_path / "store"), list[str]()
+    store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
     (train,) = slow_calls(1)
     watching = when_at("train", lambda worker: os.kill(worker, signal.SIGKILL))
     with pytest.raises(StageFailed, match=r"its worker process died, or the node that it was on; Ray's logs"):
-        run_on_cluster(store, [train], three.settings(retries=0), None, 1, ignore, ignore, notes.append)
+        RayExecutor(three.settings(retries=0)).run(Job(store, [train]), Events(heard))
     watching.join()
-    assert notes == [] and list((store.root / ".tmp").glob("*")) == []
-
-
-def ignore(*given: object) -> None:
-    """Hear nothing."""
+    assert heard.notes == [] and list((store.root / ".tmp").glob("*")) == []
 
 
 def slow_calls(count: int) -> list[StageCall]:
@@ -323,13 +320,11 @@ def slow_calls(count: int) -> list[StageCall]:
 
 @pytest.mark.slow
 def test_a_stage_that_hangs_ends_itself_and_is_tried_again(three: Nodes, tmp_path: Path) -> None:
-    store, notes = Store(tmp_path / "store"), list[str]()
+    store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
     with pytest.raises(StageFailed, match=r"it was still running after 20 seconds, and was ended, 2 times; Ray's logs"):
-        run_on_cluster(
-            store, slow_calls(1), three.settings(timeout=20, retries=1), None, 1, ignore, ignore, notes.append
-        )
-    (note,) = notes
+        RayExecutor(three.settings(timeout=20, retries=1)).run(Job(store, slow_calls(1)), Events(heard))
+    (note,) = heard.notes
     assert "still running after 20 seconds, and was ended; tried again (1 of 1)" in note and " on " in note
 
 
@@ -340,44 +335,45 @@ def test_losing_the_progress_loses_nothing_else(
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import load_suite
 
-    store, done, steps, nodes = Store(tmp_path / "store"), list[str](), list[str](), list[str]()
+    store = Store(tmp_path / "store")
     store.root.mkdir()
     calls = [call for call in make_plan(load_suite(Path(small[0]))).calls() if call.stage in ("corpus", "score")]
 
-    def progress(call: StageCall, at: int, of: int, *tokens: int) -> None:
-        steps.append(call.stage)
+    class KillsBoard(Heard):
+        """Kills the actor when the first stage has finished."""
 
-    def kill_board(call: StageCall) -> None:
-        import ray
+        def stage_finished(self, call: StageCall) -> None:
+            import ray
 
-        done.append(call.stage)
-        if len(done) == 1:
-            for board in boards:
-                ray.kill(board, no_restart=True)
+            super().stage_finished(call)
+            if len(self.finished) == 1:
+                for board in boards:
+                    ray.kill(board, no_restart=True)
 
     boards: list[Any] = []
-    begin = executor._Progress._start
+    start = executor._ProgressReader._start
 
     def remember(self: Any) -> None:
-        begin(self)
+        start(self)
         boards.append(self.board)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor._Progress, "_start", remember)
-        told = (progress, kill_board, pytest.fail, lambda call, where: nodes.append(where))
-        run_on_cluster(store, calls, three.settings(workers=1), None, 1, *told)
-    assert len(done) == len(calls) and all(store.verified(call) for call in calls)
-    assert len(boards) == 2 and "score" in steps, "another has taken its place"
-    assert nodes and all(where.startswith("node ") for where in nodes)
+        patch.setattr(executor._ProgressReader, "_start", remember)
+        RayExecutor(three.settings(workers=1)).run(Job(store, calls), Events(heard := KillsBoard()))
+    assert len(heard.finished) == len(calls) and all(store.verified(call) for call in calls)
+    assert len(boards) == 2 and "score" in {call.stage for call, _, _ in heard.steps}, "a new actor replaced it"
+    assert heard.notes == []
+    assert heard.started and all(where.startswith("node ") for _, where in heard.started)
 
 
 @pytest.mark.slow
 def test_a_mistake_of_the_user_ends_the_run_in_its_own_words(three: Nodes, tmp_path: Path) -> None:
     call = StageCall("corpus", 1, {"people": 5000}, {}, {"entry": {"name": "biography", "people": 5000}})
-    store = Store(tmp_path / "store")
+    store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
     with pytest.raises(UserError, match=r"^task biography: people: 5000 asked for, but the data has 100"):
-        run_on_cluster(store, [call], three.settings(), None, 1, ignore, ignore, pytest.fail)
+        RayExecutor(three.settings()).run(Job(store, [call]), Events(heard))
+    assert heard.notes == []
 
 
 @pytest.mark.slow
@@ -402,29 +398,30 @@ def test_nodes_with_stores_of_their_own_exchange_artifacts_and_the_records_are_t
 def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_made(
     three: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path / "store")
+    store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
     call = StageCall("corpus", 1, {"people": 3}, {}, {"entry": {"name": "biography", "people": 3}})
-    begin = executor._Run.__init__
+    initialise = executor._Tasks.__init__
 
     def elsewhere(self: Any, *given: Any) -> None:
-        begin(self, *given)
-        self._given["store"] = str(tmp_path / "of another machine")
+        initialise(self, *given)
+        self._task = replace(self._task, store=str(tmp_path / "of another machine"))
 
-    monkeypatch.setattr(executor._Run, "__init__", elsewhere)
-    with pytest.raises(UserError, match=r"does not see this run's store there; give a folder .* with --remote$"):
-        run_on_cluster(store, [call], three.settings(), None, 1, ignore, ignore, pytest.fail)
+    monkeypatch.setattr(executor._Tasks, "__init__", elsewhere)
+    with pytest.raises(
+        UserError, match=r"does not see this run's store there; give --results a folder .* exchange artifacts$"
+    ):
+        RayExecutor(three.settings()).run(Job(store, [call]), Events(heard))
+    assert heard.notes == []
     assert not (tmp_path / "of another machine").exists()
 
 
 @pytest.mark.slow
 def test_a_cache_that_is_no_folder_on_a_node_is_told(three: Nodes, tmp_path: Path) -> None:
     call = StageCall("corpus", 1, {"people": 3}, {}, {"entry": {"name": "biography", "people": 3}})
-    place = Remote(f"file://{tmp_path}/place")
-    with pytest.raises(UserError, match=r"^cache: \$UNSET_HERE/store names no folder on node "):
-        run_on_cluster(
-            Store(tmp_path), [call], three.settings(cache="$UNSET_HERE/store"), place, 1, ignore, ignore, pytest.fail
-        )
+    remote = Remote(f"file://{tmp_path}/place")
+    with pytest.raises(UserError, match=r"^cache: \$UNSET_HERE/store is not an absolute path on node "):
+        RayExecutor(three.settings(cache="$UNSET_HERE/store"), remote).run(Job(Store(tmp_path), [call]), Events())
 
 
 @pytest.mark.slow

@@ -10,12 +10,11 @@ from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, write_lines
 from benchmark.methods import augment, make_method
 from benchmark.records.record import read_record
-from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.stages.augment import run as run_augment
 from benchmark.suite.plan import Cell, make_plan
 from leaderboard.board.assemble import build_board, load_records
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 CORPUS = [Text("a", "Ada ran."), Text("b", "Ben sat.")]
 LINES = '{"id": "b", "text": "B one"}\n{"id": "a", "text": "A one"}\n\n{"id": "b", "text": "B two"}\n' * 2
@@ -119,12 +118,9 @@ def test_a_file_that_changed_after_planning_is_not_taken_for_what_it_was(tmp_pat
 
 
 @pytest.mark.slow
-def test_record_and_board_name_the_file_and_no_path(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "run_calls", calls_here)
+def test_record_and_board_name_the_file_and_no_path(tmp_path: Path, tiny: Path) -> None:
     suite = tiny_suite(tiny, methods=[{"name": "texts", "path": str(_told(tmp_path / "mine"))}], budgets=[{"steps": 1}])
-    run_suite(suite, tmp_path, tmp_path / "records", plain=True)
+    run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
     (path,) = (tmp_path / "records").rglob("*.json")
     record = read_record(path)
     assert set(record.method.parameters) == {"label", "sha256"}

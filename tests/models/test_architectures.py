@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.core.errors import UserError
 from benchmark.runs.runner import run_suite
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 pytestmark = pytest.mark.slow
 
@@ -61,9 +61,8 @@ def _save(kind: str, sizes: dict[str, Any], tokenizer: Path, folder: Path) -> Pa
     return folder
 
 
-def _run(model: Path, adaptation: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _run(model: Path, adaptation: str, folder: Path) -> Any:
     """Two steps of contrastive dropout, the model without its second layer being the small one."""
-    monkeypatch.setattr("benchmark.runs.runner.run_calls", calls_here)
     suite = tiny_suite(
         model,
         models={"tiny": str(model), "thin": {"model": str(model), "skip_layers": [1]}},
@@ -72,7 +71,7 @@ def _run(model: Path, adaptation: str, folder: Path, monkeypatch: pytest.MonkeyP
         recipe={"adaptation": adaptation, "learning_rate": 0.01, "batch_size": 4},
         budgets=[{"steps": 2}],
     )
-    (record,) = run_suite(suite, folder, folder / "records", plain=True).records.values()
+    (record,) = run_suite(suite, folder, folder / "records", InThisProcess(), plain=True).records.values()
     return record
 
 
@@ -82,7 +81,7 @@ def test_an_architecture_goes_from_scores_to_a_record(
     name: str, adaptation: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, sizes = WORK[name]
-    record = _run(_save(kind, sizes, tiny, tmp_path / "model"), adaptation, tmp_path, monkeypatch)
+    record = _run(_save(kind, sizes, tiny, tmp_path / "model"), adaptation, tmp_path)
     assert record.training.steps == 2
     whole = record.training.trainable_parameters == record.model.parameters
     assert whole == (adaptation == "full")
@@ -96,5 +95,5 @@ def test_an_architecture_whose_attention_cannot_be_read_is_one_line(
     kind, sizes = CANNOT[name]
     model = _save(kind, sizes, tiny, tmp_path / "model")
     with pytest.raises(UserError, match="attention code of its own, which cannot be read") as error:
-        _run(model, "full", tmp_path, monkeypatch)
+        _run(model, "full", tmp_path)
     assert "\n" not in str(error.value)

@@ -10,13 +10,12 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.corpora.corpus import OwnDocuments
 from benchmark.models.spec import ModelSpec
-from benchmark.runs import runner
 from benchmark.runs.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts.strangers.models import change, rename_adapter_weights, write_adapter
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def refusal(suite: Suite, results: Path) -> str:
     with pytest.raises(UserError) as error:
         check_cells(plan, plan.cells, results, remember=False)
     with pytest.raises(UserError) as again:
-        run_suite(suite, results, results / "records", workers=1, plain=True)
+        run_suite(suite, results, results / "records", InThisProcess(), plain=True)
     assert str(again.value) == str(error.value)
     assert not list((results / "store").glob("*/*/manifest.json"))
     return str(error.value)
@@ -123,13 +122,12 @@ def test_shots_that_leave_no_room_are_told_with_a_remedy_that_the_task_takes(tin
         check_questions(ModelSpec(model=str(tiny)), task, task.load(), ["corpus"], task.default_fewshot)
 
 
-def test_a_corrected_question_trains_nothing_anew(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "run_calls", calls_here)
+def test_a_corrected_question_trains_nothing_anew(tiny: Path, tmp_path: Path) -> None:
     task = corpus_of(tmp_path / "x.jsonl", *PLAIN)
 
     def stages() -> dict[str, str]:
         suite = tiny_suite(tiny, tasks=[task.model_dump(mode="json")], methods=["plain_matched"])
-        (record,) = run_suite(suite, tmp_path, tmp_path / "records", workers=1, plain=True).records.values()
+        (record,) = run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True).records.values()
         return record.stages
 
     first = stages()

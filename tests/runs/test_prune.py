@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.progress.presence import running
-from benchmark.runs import runner
+from benchmark.progress.presence import run_lock
 from benchmark.runs.prune import prune, to_prune
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
-from tests.tiny import calls_here, make_tiny_model, tiny_suite
+from tests.tiny import InThisProcess, make_tiny_model, tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +19,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def finished(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, Store, Path]:
+def finished(tiny: Path, tmp_path: Path) -> tuple[Plan, Store, Path]:
     """A finished suite of two cells, done in this process."""
-    monkeypatch.setattr(runner, "run_calls", calls_here)
     suite = tiny_suite(tiny)
-    run_suite(suite, tmp_path, tmp_path / "records", workers=1, plain=True)
+    run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
     return make_plan(suite), Store(tmp_path / "store"), tmp_path / "records"
 
 
@@ -35,7 +33,7 @@ def test_the_weights_of_finished_cells_go_and_the_suite_stays_finished(finished:
     assert size > 10_000 and prune(plan, store, records) == (2, size)
     assert not any(folder.exists() for folder in folders)
     assert all(store.verified(call) for call in plan.calls() if call.stage != "train")
-    again = run_suite(plan.suite, store.root.parent, records, workers=1, plain=True)
+    again = run_suite(plan.suite, store.root.parent, records, InThisProcess(), plain=True)
     assert (again.made, again.stages, len(again.records)) == (0, 0, 2)
     assert prune(plan, store, records) == (0, 0)
 
@@ -56,7 +54,7 @@ def test_nothing_goes_while_a_run_is_under_way_or_somebody_is_at_it(finished: tu
         assert prune(plan, store, records)[0] == 1
     assert store.verified(train)
     with (
-        running(store),
+        run_lock(store),
         pytest.raises(UserError, match=r"store: a run is under way there \("),
     ):
         prune(plan, store, records)

@@ -24,13 +24,12 @@ from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import Record, read_record
 from benchmark.runs import recording as results
-from benchmark.runs import runner
 from benchmark.runs.recording import by_place, distances, good_record, record_path, write_record
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +42,7 @@ def suite(tiny: Path) -> Suite:
 def folder(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of one cell."""
     made = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_calls", calls_here)
-        run_suite(suite, made, made / "records", plain=True)
+    run_suite(suite, made, made / "records", InThisProcess(), plain=True)
     return made
 
 

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,21 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.signals import Stopped, listening
 from benchmark.executors import local
-from benchmark.progress import presence as runs
-from benchmark.progress.account import State
-from benchmark.progress.presence import runs_on
+from benchmark.executors.local import LocalExecutor
+from benchmark.executors.protocol import Job
+from benchmark.progress import presence
+from benchmark.progress.events import Events
+from benchmark.progress.presence import list_runs
+from benchmark.progress.state import RunState
 from benchmark.records.record import Record, read_record
-from benchmark.runs import runner
 from benchmark.runs.runner import Outcome, run_suite
-from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.artifacts import Store
 from benchmark.store.versions import VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts import kill_and_resume
 from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +48,7 @@ ROOT = Path(__file__).parents[2]
 def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of the tiny suite, made by worker processes."""
     results = tmp_path_factory.mktemp("results")
-    outcome = run_suite(tiny_suite(tiny), results, results / "records", workers=1, plain=True)
+    outcome = run_suite(tiny_suite(tiny), results, results / "records", LocalExecutor(1), plain=True)
     assert (len(outcome.records), outcome.made, outcome.stages) == (
         2,
         2,
@@ -63,18 +66,18 @@ def results(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Stages are done in this process; counts those that a run asks for."""
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
 
-    def count(store: Store, calls: list[StageCall], *rest: Any) -> None:
-        asked.update(call.stage for call in calls)
-        calls_here(store, calls, *rest)
+    def run(executor: LocalExecutor, job: Job, events: Events) -> None:
+        counts.update(call.stage for call in job.calls)
+        InThisProcess().run(job, events)
 
-    monkeypatch.setattr(runner, "run_calls", count)
-    return asked
+    monkeypatch.setattr(LocalExecutor, "run", run)
+    return counts
 
 
 def again(tiny: Path, results: Path, **changes: Any) -> Outcome:
-    return run_suite(tiny_suite(tiny, **changes), results, results / "records", workers=1, plain=True)
+    return run_suite(tiny_suite(tiny, **changes), results, results / "records", plain=True)
 
 
 def what(records: dict[str, Record]) -> dict[str, Any]:
@@ -122,8 +125,8 @@ def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_co
     checkpoint.mkdir(parents=True)
     (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if "anew" in line)
-    assert "1 of the trainings that were cut off begin anew" in line and "code_hash" in line
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "start over" in line)
+    assert "1 interrupted trainings start over" in line and "code_hash" in line
     assert stages["train"] == 2
 
 
@@ -206,12 +209,12 @@ def test_two_folders_get_the_same_records(tiny: Path, finished: Path, tmp_path: 
 def test_a_record_is_written_as_soon_as_its_cell_is_done(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop_before_the_second_training(store: Store, calls: list[StageCall], *rest: Any) -> None:
-        trains = [call for call in calls if call.stage == "train"]
-        calls_here(store, calls[: calls.index(trains[1])], *rest)
+    def stop_before_the_second_training(executor: LocalExecutor, job: Job, events: Events) -> None:
+        trains = [call for call in job.calls if call.stage == "train"]
+        InThisProcess().run(replace(job, calls=job.calls[: job.calls.index(trains[1])]), events)
         raise UserError("the power is off")
 
-    monkeypatch.setattr(runner, "run_calls", stop_before_the_second_training)
+    monkeypatch.setattr(LocalExecutor, "run", stop_before_the_second_training)
     with pytest.raises(UserError, match="the power is off"):
         again(tiny, tmp_path)
     assert len(record_files(tmp_path)) == 1
@@ -403,16 +406,16 @@ def test_a_record_waits_for_all_that_is_measured(
     def with_retention() -> int:
         return sum(bool(read_record(file).retention) for file in record_files(results))
 
-    def stop_early(store: Store, calls: list[StageCall], *rest: Any) -> None:
-        untouched, first, second = calls
+    def stop_early(executor: LocalExecutor, job: Job, events: Events) -> None:
+        untouched, first, second = job.calls
         assert not untouched.inputs and first.inputs and second.inputs
-        calls_here(store, [untouched], *rest)
+        InThisProcess().run(replace(job, calls=[untouched]), events)
         assert with_retention() == 0
-        calls_here(store, [second], *rest)
+        InThisProcess().run(replace(job, calls=[second]), events)
         assert with_retention() == 1
         raise UserError("the power is off")
 
-    monkeypatch.setattr(runner, "run_calls", stop_early)
+    monkeypatch.setattr(LocalExecutor, "run", stop_early)
     with pytest.raises(UserError, match="the power is off"):
         again(tiny, results, retention=[text])
 
@@ -548,18 +551,18 @@ def test_a_run_in_bfloat16_on_a_cpu_that_has_none_says_so_and_changes_nothing(
 def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "EVERY", 0.01)
-    store, seen = Store(tmp_path / "store"), list[State]()
+    monkeypatch.setattr(presence, "EVERY", 0.01)
+    store, seen = Store(tmp_path / "store"), list[RunState]()
 
-    def look(store: Store, calls: list[StageCall], *rest: Any) -> None:
-        first = next(number for number, call in enumerate(calls) if call.stage == "evaluate") + 1
-        calls_here(store, calls[:first], *rest)
-        seen.append(runs_on(store)[0][0].state)
-        wait_for(lambda: runs_on(store)[0][0].state.cells_done)
-        seen.append(runs_on(store)[0][0].state)
-        calls_here(store, calls[first:], *rest)
+    def look(executor: LocalExecutor, job: Job, events: Events) -> None:
+        first = next(number for number, call in enumerate(job.calls) if call.stage == "evaluate") + 1
+        InThisProcess().run(replace(job, calls=job.calls[:first]), events)
+        seen.append(list_runs(store)[0][0].state)
+        wait_for(lambda: list_runs(store)[0][0].state.cells_done)
+        seen.append(list_runs(store)[0][0].state)
+        InThisProcess().run(replace(job, calls=job.calls[first:]), events)
 
-    monkeypatch.setattr(runner, "run_calls", look)
+    monkeypatch.setattr(LocalExecutor, "run", look)
     suite = tiny_suite(tiny, methods=[{"name": "random_dropout", "alpha": 0.3}, "plain_matched"])
     outcome = run_suite(suite, tmp_path, tmp_path / "records", plain=True, price=3600.0)
     assert len(outcome.records) == 2
@@ -568,4 +571,4 @@ def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
     assert 0 < state.stages_done < state.stages and state.under_way == [] and state.price == 3600.0
     assert state.worker_seconds > 0 and state.device_seconds == 0
     assert state.seconds_left is not None and state.seconds_left > 0, "one of each kind has been done"
-    assert runs_on(store) == ([], []) and list((tmp_path / "store/.runs").iterdir()) == []
+    assert list_runs(store) == ([], []) and list((tmp_path / "store/.runs").iterdir()) == []

@@ -11,7 +11,7 @@ from benchmark.records.record import read_record
 from benchmark.runs.recording import record_path
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
-from tests.tiny import biographies, calls_here, tiny_suite, train, train_call
+from tests.tiny import InThisProcess, biographies, tiny_suite, train, train_call
 
 STEADY = {"schedule": "constant", "warmup_ratio": 0.0}
 
@@ -40,14 +40,13 @@ def test_a_checkpoint_is_what_a_shorter_run_ends_with_and_changes_nothing_after_
     assert adaptation == "lora" or json.loads(config.read_text())["use_cache"]
 
 
-def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path) -> None:
     """Against runs that end where the checkpoint stands."""
-    monkeypatch.setattr("benchmark.runs.runner.run_calls", calls_here)
 
     def record(name: str, steps: int, **more: object) -> Path:
         recipe = {**STEADY, "adaptation": "full", "learning_rate": 0.01, "batch_size": 4}
         suite = tiny_suite(tiny, methods=["plain_matched"], recipe=recipe, budgets=[{"steps": steps}], **more)
-        run_suite(suite, tmp_path / name, tmp_path / name / "records", plain=True)
+        run_suite(suite, tmp_path / name, tmp_path / name / "records", InThisProcess(), plain=True)
         plan = make_plan(suite)
         return record_path(tmp_path / name / "records", plan, plan.cells[0])
 

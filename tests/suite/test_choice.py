@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from benchmark.progress.account import Overview
+from benchmark.progress.account import Account
 from benchmark.records.record import Record
 from benchmark.runs import runner
-from benchmark.runs.runner import Outcome, run_suite
+from benchmark.runs.runner import Folders, Outcome, SuiteRun, run_suite
 from benchmark.suite.choice import searches
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite
-from tests.tiny import tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 ALPHAS = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6]
 
@@ -106,11 +106,11 @@ def test_a_run_does_what_the_searches_ask_for_all_methods_at_once(
 ) -> None:
     rounds: list[list[Cell]] = []
 
-    def done(plan: Plan, cells: list[Cell], *rest: Any) -> Outcome:
+    def make(run: SuiteRun, cells: list[Cell]) -> Outcome:
         rounds.append(cells)
-        return Outcome(plan, dict(_records(cells)), len(cells), 0)
+        return Outcome(run.plan, dict(_records(cells)), len(cells), 0)
 
-    monkeypatch.setattr(runner, "_run_cells", done)
+    monkeypatch.setattr(SuiteRun, "make", make)
     outcome = run_suite(suite, tmp_path, tmp_path / "records")
     assert {cell.key for cells in rounds for cell in cells} == _naive(make_plan(suite))
     assert {cell.key for cell in outcome.plan.cells} == outcome.records.keys()
@@ -130,7 +130,8 @@ def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
     monkeypatch.setattr(runner, "good_record", counted)
     assert runner.missing(plan, tmp_path, few)[1] == []
     monkeypatch.setattr(runner, "settle", lambda *_: None)
-    assert runner._run_cells(plan, few, tmp_path, tmp_path, 1, True, None, Overview(suite.name)).made == 0
+    run = SuiteRun(plan, Folders(tmp_path, tmp_path), InThisProcess(), Account(suite.name))
+    assert run.make(few).made == 0
 
 
 # --- seeds that confirm

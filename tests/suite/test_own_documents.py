@@ -12,12 +12,11 @@ import yaml
 from benchmark.cli import app as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import read_texts
-from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.own_documents import content_for, write_suite
 from benchmark.suite.schema import Suite, load_suite
-from tests.tiny import calls_here
+from tests.tiny import InThisProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = "The pier was built by Ada Moss. " + "Gulls sit on it all day long, and nobody minds them. " * 22
@@ -43,14 +42,14 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
-    tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, file: Path, tmp_path: Path
 ) -> None:
     from leaderboard.board.assemble import build_board
 
-    monkeypatch.setattr(runner, "run_calls", calls_here)
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)
     content |= {"device": "cpu", "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4}}
-    outcome = run_suite(Suite.model_validate(content), tmp_path / "r", tmp_path / "records", workers=1, plain=True)
+    suite = Suite.model_validate(content)
+    outcome = run_suite(suite, tmp_path / "r", tmp_path / "records", InThisProcess(), plain=True)
     (record,) = (one for one in outcome.records.values() if one.training)
     assert {one.method.name for one in outcome.records.values() if not one.training} == {"untouched", "open_book"}
 

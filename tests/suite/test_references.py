@@ -8,12 +8,11 @@ import pytest
 from benchmark.evaluation import asking
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.runs import runner
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from leaderboard.board.assemble import build_board, load_records
 from tasks.biography import biography
-from tests.tiny import calls_here, tiny_suite
+from tests.tiny import InThisProcess, tiny_suite
 
 
 def test_there_are_two_for_every_model_and_task_whatever_else_is_compared(tiny: Path) -> None:
@@ -27,12 +26,9 @@ def test_there_are_two_for_every_model_and_task_whatever_else_is_compared(tiny: 
     assert len(cells) == 2 + 2 * 2 * 2
 
 
-def test_their_records_stand_beside_the_rows_and_not_among_them(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "run_calls", calls_here)
+def test_their_records_stand_beside_the_rows_and_not_among_them(tiny: Path, tmp_path: Path) -> None:
     suite = tiny_suite(tiny, references=True, methods=["plain_matched"])
-    outcome = run_suite(suite, tmp_path, tmp_path / "records", workers=1, plain=True)
+    outcome = run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
     assert {one.method.name: (one.seed, one.is_reference) for one in outcome.records.values()} == {
         "plain_matched": (1, False),
         "untouched": (0, True),
