@@ -89,7 +89,7 @@ def attention_row(one: Scored) -> Row:
 
 def difference_row(large: Scored, small: Scored) -> Row:
     """What is left of large minus small under the released formula, beside the contrast that the paper describes."""
-    from benchmark.scoring.scores import contrast
+    from benchmark.scoring.contrast import contrast
 
     noise = [one.score for one in contrast(large.released, small.released)]
     true = [one.score for one in contrast(large.received, small.received)]
@@ -218,7 +218,7 @@ def prompts_of(people: Sequence[Any], path: Path | None, count: int) -> list[str
 def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, list[Row]]:
     """All that can be shown on the model, as tables by title."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring.scores import tokens_of
+    from benchmark.scoring.encoding import tokens_of
     from benchmark.suite.plan import find_device
 
     try:
@@ -252,7 +252,7 @@ def _contrast(
 ) -> tuple[dict[str, list[Row]], dict[str, list[TokenScores]]]:
     """The tables on scores, and by method the large minus the small model's scores in the last precision, if any."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring.scores import contrast
+    from benchmark.scoring.contrast import contrast
 
     found: dict[str, list[Row]] = {"attention": [], "difference": []}
     small = given.small or (given.model if given.small_without else None)

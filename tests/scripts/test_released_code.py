@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from benchmark.data.texts import Text, TokenScores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import tokens_of
+from benchmark.scoring.encoding import tokens_of
 from scripts import released_code
 from tasks.biography import biography
 
