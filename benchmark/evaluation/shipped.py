@@ -25,7 +25,7 @@ class Shipped:
     """The questions of the corpora that ship with the project; implements `benchmark.records.questions.Questions`."""
 
     def definitions(self, record: Record) -> Set[str] | None:
-        """Definitions of the record's task by which its answers can be checked; None if the project has no such task."""
+        """Definitions of the record's task that its answers can be checked by; None if there is no such task."""
         name = record.task.name
         definition = TASK_KINDS[name].definition() if name in TASK_KINDS else None
         if definition is None:
