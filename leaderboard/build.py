@@ -7,8 +7,10 @@ from benchmark.core.errors import UserError, clean
 from benchmark.core.files import write_all
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import Board
-from leaderboard.views.markdown import page, relative, table_csv
-from leaderboard.views.readme import compact
+from leaderboard.views.csv_file import board_csv
+from leaderboard.views.markdown import markdown_page
+from leaderboard.views.readme import readme_table
+from leaderboard.views.text import relative
 from leaderboard.web.html import html_page
 
 BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
@@ -47,12 +49,12 @@ def check(records_folder: Path, out_folder: Path, readme: Path | None = None) ->
 def _render(records_folder: Path, out_folder: Path, readme: Path | None) -> tuple[Board, dict[Path, str]]:
     board = build_board(load_records(records_folder))
     files = {
-        out_folder / "README.md": page(board, out_folder),
-        out_folder / "board.csv": table_csv(board, out_folder),
+        out_folder / "README.md": markdown_page(board, out_folder),
+        out_folder / "board.csv": board_csv(board, out_folder),
         out_folder / "index.html": html_page(board, out_folder),
     }
     if readme is not None:
-        files[readme] = _between_marks(readme, compact(board, relative(out_folder / "README.md", readme.parent)))
+        files[readme] = _between_marks(readme, readme_table(board, relative(out_folder / "README.md", readme.parent)))
     return board, files
 
 

@@ -322,7 +322,9 @@ HOSTILE = (
     _content("a field of one's own", "Extra inputs are not permitted", "script", "<script>alert(1)</script>"),
     _content("a number as text", "seed: Input should be a valid integer", "seed", "1"),
     _content("a seed out of range", "seed: -1 is not from 0", "seed", -1),
-    _content("an endless loss", "not the JSON of a record: Infinity is no number", "training.loss_last", float("inf")),
+    _content(
+        "an endless loss", "not the JSON of a record: Infinity is not a JSON number", "training.loss_last", float("inf")
+    ),
     _text(
         "a number too large for a double",
         "cost.corpus.seconds: inf is not a finite",

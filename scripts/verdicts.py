@@ -22,7 +22,7 @@ from leaderboard.board.model import BoardTable, Row
 from leaderboard.stats.intervals import Estimate, paired_difference
 from leaderboard.stats.significance import LEVEL, holm, paired_p
 from leaderboard.stats.variance import effects
-from leaderboard.views.markdown import MARKS, with_interval
+from leaderboard.views.text import MARKS, with_interval
 
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "leaderboard" / "results"

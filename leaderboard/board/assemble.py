@@ -24,7 +24,7 @@ from benchmark.records.record import (
 from leaderboard.board.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.board.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.board.labels import row_label, tell_apart
-from leaderboard.board.model import Board, BoardTable, Forgetting, HeldOut, MethodFacts, Reference, Row
+from leaderboard.board.model import Board, BoardTable, HeldOut, MethodFacts, Reference, RetentionChange, Row, with_shots
 from leaderboard.stats.comparisons import Contender, Difference, among_first, ranks, to_baseline, to_random
 from leaderboard.stats.intervals import Estimate, mean_interval
 
@@ -169,7 +169,7 @@ def _measured(info: RetentionInfo) -> str:
     return canonical([info.measured, info.metric, info.higher_is_better])
 
 
-def _forgetting(records: list[Record], key: str) -> Forgetting | None:
+def _retention(records: list[Record], key: str) -> RetentionChange | None:
     """The mean over the seeds that measured it, with the bootstrap interval over seeds where there are several."""
     values = {
         record.seed: info.forgetting
@@ -180,7 +180,7 @@ def _forgetting(records: list[Record], key: str) -> Forgetting | None:
     if not values:
         return None
     interval, several = mean_interval([[value] for value in values.values()], bounds=None), len(values) > 1
-    return Forgetting(
+    return RetentionChange(
         mean=interval.mean,
         low=interval.low if several else None,
         high=interval.high if several else None,
@@ -253,7 +253,7 @@ def _row(
     mine = [answers[path].with_shots(shots) for path, _ in members]
     scores = {metric: _estimate(tally(mine, metric)) for metric in METRICS}
     of_fields = {field: _estimate(tally(mine, "exact_match", task)) for field, task in fields.items()}
-    forgetting = {one.label: _forgetting(records, key) for key, one in held_out.items()}
+    retention = {one.label: _retention(records, key) for key, one in held_out.items()}
     seconds = [record.cost["train"].seconds for record in records if "train" in record.cost]
     return Row(
         label=label,
@@ -276,7 +276,7 @@ def _row(
         loss_tokens=_mean(one.loss_tokens for one in trained),
         seconds=_mean(seconds),
         facts=_facts(records),
-        forgetting={label: change for label, change in forgetting.items() if change},
+        retention={label: change for label, change in retention.items() if change},
         curve=_curve(records, shots),
         by_distance=by_distance(mine, *distances),
     )
@@ -359,7 +359,7 @@ def _other_ways(
     found: list[dict[str, Difference]] = [{} for _ in members]
     every = [[answers[path] for path, _ in some] for some in members]
     numbers = np.unique(every[0][0].shots[every[0][0].measured("exact_match")]).tolist()
-    ways = [(f"exact_match, {shots} shots", "exact_match", shots) for shots in numbers]
+    ways = [(with_shots(shots), "exact_match", shots) for shots in numbers]
     ways += [(metric, metric, None) for metric in ("answered", "acc", "cloze")]
     for name, metric, shots in ways:
         given = asked if shots is None else [[one.with_shots(shots) for one in some] for some in every]

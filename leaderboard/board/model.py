@@ -21,11 +21,16 @@ def _amount(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
+def with_shots(shots: int) -> str:
+    """The name of a way of asking, a key of `Row.also`: the exact match with so many examples."""
+    return f"exact_match, {shots} shots"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Forgetting(_Frozen):
+class RetentionChange(_Frozen):
     """What training cost on one held-out text or task: the change for the worse, by the metric named at the table.
 
     `low` and `high` are the ends of the 95% interval over the seeds that measured it, None where that is one seed.
@@ -84,7 +89,7 @@ class Row(_Frozen):
     `steps` and `texts` are the least and the most over the seeds; `tokens` and `seconds` are the means of what training
     read and took.
     `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
-    the results of the best, and `chosen` says what it was. `forgetting` is by the label of the table's `held_out`.
+    the results of the best, and `chosen` says what it was. `retention` is by the label of the table's `held_out`.
     `loss_tokens` is how many of the tokens the loss was taken of, `facts` what the copies keep. With `confirmed` the
     seeds are others than those that the point was chosen with. `curve` maps steps to the exact match of that
     checkpoint, the mean over seeds and lm-eval tasks; the last step is among them. `by_distance` is the exact match by
@@ -120,7 +125,7 @@ class Row(_Frozen):
     among_first: bool = True
     tried: int = 1
     chosen: Facts = {}
-    forgetting: dict[str, Forgetting] = {}
+    retention: dict[str, RetentionChange] = {}
     curve: dict[int, float] = {}
     by_distance: tuple[DistanceBin, ...] = ()
     development: float = 0.0

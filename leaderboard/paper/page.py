@@ -27,7 +27,8 @@ from leaderboard.paper.reproduction import (
 )
 from leaderboard.stats.comparisons import BASELINE, PAPER_METHODS
 from leaderboard.stats.intervals import DRAWS, Estimate
-from leaderboard.views.markdown import field_name, markdown_grid, markdown_text, record_url, with_interval
+from leaderboard.views.markdown import markdown_grid, markdown_text
+from leaderboard.views.text import field_name, record_url, with_interval
 
 HEAD = "Made from the records by `benchmark reproduce --out`; do not edit by hand."
 STYLES = {"agrees": "green", "holds": "green", "disagrees": "red", "does not hold": "red"}

@@ -5,26 +5,27 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import replacing, write_atomically
 from benchmark.records.comparable import canonical
 from benchmark.records.record import Record
 from leaderboard.board.assemble import load_records
+from leaderboard.views.export_tables import ROW_MODELS, Export, export_tables
+from leaderboard.views.formats import Interval
 from leaderboard.views.lm_eval_layout import write_lm_eval
-from leaderboard.views.markdown import csv_cell
-from leaderboard.views.tables import Export, Interval, make_export
+from leaderboard.views.text import csv_cell
 
 FORMATS = ("csv", "parquet", "json", "lm-eval")
 SCHEMAS: dict[str, type[BaseModel]] = {"record.schema.json": Record, "export.schema.json": Export}
-TABLES = {
-    name: get_args(field.annotation)[0] for name, field in Export.model_fields.items() if name != "schema_version"
-}
+
+ENDS = {"": "mean", "_low": "low", "_high": "high"}  # the columns of an interval, and what they hold
 
 TYPES: dict[Any, pa.DataType] = {
     int: pa.int64(),
@@ -39,57 +40,53 @@ TYPES: dict[Any, pa.DataType] = {
 def export(records: Path, out: Path, as_format: str) -> list[Path]:
     """Write the records of a folder to `out` in one of FORMATS; returns the files.
 
-    Raises UserError if the format is unknown, the records make no board, or a file cannot be written.
+    Raises:
+        UserError: if the format is unknown, the records do not make a board, or a file cannot be written.
     """
     if as_format not in FORMATS:
         raise UserError(f"--format {as_format}: unknown; {nearest(as_format, FORMATS)}")
-    found = load_records(records)
+    loaded = load_records(records)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if as_format == "lm-eval":
-            return write_lm_eval(found, out)
+            return write_lm_eval(loaded, out)
         writers = {"csv": write_csv, "parquet": write_parquet, "json": write_json}
-        return writers[as_format](make_export(found, records), out)
+        return writers[as_format](export_tables(loaded, records), out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror}); make room or give another folder") from None
 
 
-def write_csv(tables: Export, out: Path) -> list[Path]:
+def write_csv(tables: BaseModel, out: Path) -> list[Path]:
     """Write a file per table: objects and lists as JSON text, a quote before text that a spreadsheet would run."""
     paths = []
-    for name, model in TABLES.items():
+    for name, model in ROW_MODELS.items():
         file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column for column, _ in _columns(model)])
-        for row in _flat_rows(tables, name):
-            writer.writerow(["" if value is None else _in_csv(value) for value in row])
+        writer = csv.DictWriter(file, list(_columns(model)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _in_csv(value) for key, value in row.items()} for row in _flat_rows(tables, name))
         write_atomically(out / f"{name}.csv", file.getvalue())
         paths.append(out / f"{name}.csv")
     return paths
 
 
-def write_parquet(tables: Export, out: Path) -> list[Path]:
+def write_parquet(tables: BaseModel, out: Path) -> list[Path]:
     """Write a file per table, with the columns of the CSV files in their types; text is as it is in the records."""
     paths = []
-    for name, model in TABLES.items():
-        schema = pa.schema(_columns(model))
-        columns = list(zip(*_flat_rows(tables, name), strict=True)) or [()] * len(schema)
-        table = pa.table(
-            [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema
-        )
+    for name, model in ROW_MODELS.items():
+        table = pa.Table.from_pylist(list(_flat_rows(tables, name)), pa.schema(_columns(model).items()))
         with replacing(out / f"{name}.parquet") as temporary:
             pq.write_table(table, temporary, compression="zstd")
         paths.append(out / f"{name}.parquet")
     return paths
 
 
-def write_json(tables: Export, out: Path) -> list[Path]:
+def write_json(tables: BaseModel, out: Path) -> list[Path]:
     """Write all tables as one file, export.json, which fits the published schema."""
     try:
         text = json.dumps(tables.model_dump(mode="json"), indent=1, allow_nan=False)
     except ValueError:
         raise UserError(
-            f"{out}: a record has a number that is none; find it with benchmark leaderboard check"
+            f"{out}: a record holds a number that is not finite; find it with benchmark leaderboard check"
         ) from None
     write_atomically(out / "export.json", f"{text}\n")
     return [out / "export.json"]
@@ -112,30 +109,34 @@ def schemas() -> dict[str, str]:
     }
 
 
-def _columns(model: type[BaseModel]) -> list[tuple[str, pa.DataType]]:
+def _columns(model: type[BaseModel]) -> dict[str, pa.DataType]:
     """Names and types of a table's columns; an interval has three, objects and lists are JSON text."""
-    columns: list[tuple[str, pa.DataType]] = []
+    columns: dict[str, pa.DataType] = {}
     for name, field in model.model_fields.items():
-        if field.annotation in (Interval, Interval | None):
-            columns += [(f"{name}{end}", pa.float64()) for end in ("", "_low", "_high")]
+        if _is_interval(field):
+            columns |= {f"{name}{end}": pa.float64() for end in ENDS}
         else:
-            columns.append((name, TYPES.get(field.annotation, pa.string())))
+            columns[name] = TYPES.get(field.annotation, pa.string())
     return columns
 
 
-def _flat_rows(tables: Export, name: str) -> Iterator[list[Any]]:
-    """A table's rows with the values of its columns."""
+def _flat_rows(tables: BaseModel, name: str) -> Iterator[dict[str, Any]]:
+    """A table's rows, each with the values of its columns."""
     for row in getattr(tables, name):
-        flat: list[Any] = []
+        flat: dict[str, Any] = {}
         for column, field in type(row).model_fields.items():
             value = getattr(row, column)
-            if field.annotation in (Interval, Interval | None):
-                flat += [None] * 3 if value is None else [value.mean, value.low, value.high]
+            if _is_interval(field):
+                flat |= {f"{column}{end}": getattr(value, part, None) for end, part in ENDS.items()}
             elif isinstance(value, dict | list | BaseModel):
-                flat.append(canonical(row.model_dump(mode="json", include={column})[column]))
+                flat[column] = canonical(row.model_dump(mode="json", include={column})[column])
             else:
-                flat.append(value)
+                flat[column] = value
         yield flat
+
+
+def _is_interval(field: FieldInfo) -> bool:
+    return field.annotation in (Interval, Interval | None)
 
 
 def _in_csv(value: Any) -> Any:

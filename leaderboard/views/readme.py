@@ -2,10 +2,11 @@
 
 from leaderboard.board.model import Board, BoardTable, Row
 from leaderboard.stats.comparisons import BASELINE, PAPER_METHODS
-from leaderboard.views.markdown import MARKS, markdown_grid, markdown_text, url, with_interval
+from leaderboard.views.markdown import markdown_grid, markdown_text
+from leaderboard.views.text import MARKS, url, with_interval
 
 
-def compact(board: Board, link: str) -> str:
+def readme_table(board: Board, link: str) -> str:
     """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page.
 
     Tables in which no method recalled anything are named below, since a line of zeros compares nothing.

@@ -11,10 +11,10 @@ from typing import Any
 from benchmark.core.errors import clean
 from benchmark.data.token_views import QUANTITIES, TokenView, strongest
 from benchmark.records.comparable import fact_text
-from leaderboard.board.model import Board, BoardTable, Forgetting, Row
+from leaderboard.board.model import Board, BoardTable, RetentionChange, Row
 from leaderboard.stats.comparisons import BASELINE, RANDOM, Difference
 from leaderboard.stats.intervals import Estimate
-from leaderboard.views.markdown import field_name, record_url
+from leaderboard.views.text import field_name, record_url
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
@@ -119,8 +119,8 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         line["confirmed"] = True
     if row.tried > 1:
         line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
-    if row.forgetting:
-        line["forgetting"] = [_ends(row.forgetting.get(one.label)) for one in table.held_out]
+    if row.retention:
+        line["forgetting"] = [_ends(row.retention.get(one.label)) for one in table.held_out]
     if row.curve:
         line["curve"] = [[step, _number(value)] for step, value in row.curve.items()]
     if row.by_distance:
@@ -153,7 +153,7 @@ def _front(rows: Sequence[Row], cost: str) -> list[bool]:
     return front
 
 
-def _ends(score: Estimate | Forgetting | None) -> list[float | None] | None:
+def _ends(score: Estimate | RetentionChange | None) -> list[float | None] | None:
     """A mean and the ends of its interval; None where there is none."""
     if score is None:
         return None

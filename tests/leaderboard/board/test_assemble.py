@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from leaderboard.board.assemble import load_records
-from leaderboard.views.markdown import page
+from leaderboard.views.markdown import markdown_page
 from tests.leaderboard.factory import board_of, even_chance, only_table, retention, right, write_record, wrong
 
 ALPHA = {"alpha": 0.6, "beta": 0.05}
@@ -93,7 +93,7 @@ def test_a_curve_is_the_mean_over_seeds_and_ends_with_the_last_step(tmp_path: Pa
     table = only_table(tmp_path)
     assert table.rows[0].curve == pytest.approx({100: 0.2, 200: 0.45, 400: 1.0})
     assert table.rows[1].curve == {}
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert re.search(r"Method +\| +100 \| +200 \| +400", text) and re.search(r"\| +\.200 \| +\.450 \| +1\.000", text)
 
 
@@ -240,7 +240,7 @@ def test_the_alpha_of_released_random_is_that_of_keeping(tmp_path: Path) -> None
 def test_what_was_forgotten_by_another_metric_is_kept_apart(tmp_path: Path) -> None:
     write_record(tmp_path, "plain", retention={"words": retention(0.1)})
     write_record(tmp_path, "plain_matched", retention={"words": {**retention(0.2), "metric": "bits_per_byte"}})
-    assert {row.method: [one.mean for one in row.forgetting.values()] for row in only_table(tmp_path).rows} == {
+    assert {row.method: [one.mean for one in row.retention.values()] for row in only_table(tmp_path).rows} == {
         "plain": [0.1],
         "plain_matched": [0.2],
     }

@@ -11,7 +11,7 @@ import pytest
 from benchmark.records.record import Record, read_record
 from leaderboard.board.answers import read_answers
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.views.markdown import page
+from leaderboard.views.markdown import markdown_page
 from tests.leaderboard.factory import Grade, board_of, only_table, right, write_record, wrong
 
 ROOT = Path(__file__).parents[3]
@@ -103,13 +103,13 @@ def test_a_reference_stands_beside_the_tables_of_its_model_and_questions_alone(t
             "open_book": 7 / 8,
         }
         assert [row.method for row in table.rows] == ["plain_matched"]
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert "open_book" in text and "untouched" in text
 
 
 def test_a_page_names_the_number_of_examples_and_shows_the_others(tmp_path: Path) -> None:
     write_record(tmp_path, shots={0: first_people(3, 3), 1: first_people(5, 2), 5: wrong})
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert re.search(r"\|\s+Shots \|", text)
     assert all(f"{shots} shots" in text for shots in (0, 1, 5))
 

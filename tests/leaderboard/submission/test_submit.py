@@ -34,7 +34,7 @@ from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import build
 from leaderboard.submission.content import examine
 from leaderboard.submission.submit import check_folder, submit
-from leaderboard.views.markdown import page
+from leaderboard.views.markdown import markdown_page
 from leaderboard.views.terminal import print_board
 from scripts.hostile_submissions import HOSTILE, Draft, Hostile
 from tasks.biography import biography
@@ -207,7 +207,7 @@ def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path
     records = tmp_path / "results"
     assert submit([draft.write()], records, SHIPPED).refused == []
     board = build_board(load_records(records))
-    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(page(board, tmp_path))
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown_page(board, tmp_path))
     assert "<script" not in shown and "<img" not in shown and "<!--" not in shown
     assert "alert(1)" in shown, "the label is shown"
     output = io.StringIO()

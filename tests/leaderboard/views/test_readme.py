@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.views.readme import compact
+from leaderboard.views.readme import readme_table
 from tests.leaderboard.factory import Grade, write_record, wrong
 
 
@@ -18,7 +18,9 @@ def halves(development: float, test: float) -> Grade:
 
 def lines_of(folder: Path) -> list[list[str]]:
     """The cells of the table, heading first."""
-    table = [line for line in compact(build_board(load_records(folder)), "there.md").split("\n") if line[:1] == "|"]
+    table = [
+        line for line in readme_table(build_board(load_records(folder)), "there.md").split("\n") if line[:1] == "|"
+    ]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in [table[0], *table[2:]]]
 
 
@@ -70,7 +72,7 @@ def test_a_table_where_nothing_was_recalled_is_named_and_has_no_line(tmp_path: P
     write_record(tmp_path, "eda", grade=wrong, training__budget="9 steps")
     _, *lines = lines_of(tmp_path)
     assert [line[0] for line in lines] == ["biography, tiny-large, 400 steps"]
-    assert compact(build_board(load_records(tmp_path)), "there.md").endswith(
+    assert readme_table(build_board(load_records(tmp_path)), "there.md").endswith(
         "Left out, since no method recalled anything there: biography, tiny-large, 9 steps.\n"
     )
 
@@ -79,4 +81,4 @@ def test_where_nothing_was_recalled_at_all_the_zeros_are_shown(tmp_path: Path) -
     write_record(tmp_path, "plain_matched", grade=wrong)
     _, line = lines_of(tmp_path)
     assert line[1].startswith("**.000 [")
-    assert "Left out" not in compact(build_board(load_records(tmp_path)), "there.md")
+    assert "Left out" not in readme_table(build_board(load_records(tmp_path)), "there.md")

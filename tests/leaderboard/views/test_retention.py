@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from leaderboard.views.markdown import page, table_csv
+from leaderboard.views.csv_file import board_csv
+from leaderboard.views.markdown import markdown_page
 from leaderboard.views.terminal import print_board
 from tests.leaderboard.factory import board_of, only_table, retention, write_record
 
@@ -20,20 +21,20 @@ def in_terminal(folder: Path) -> str:
 
 
 def lines_of(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table_csv(board_of(folder), folder))))
+    return list(csv.DictReader(io.StringIO(board_csv(board_of(folder), folder))))
 
 
 def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> None:
     for seed, change in ((1, 1.0), (2, 2.0), (3, 6.0)):
         write_record(tmp_path, seed=seed, retention={"words": retention(change)})
     table = only_table(tmp_path)
-    (change_of,) = (row.forgetting["words"] for row in table.rows)
+    (change_of,) = (row.retention["words"] for row in table.rows)
     assert (change_of.mean, change_of.seeds) == (3.0, (1, 2, 3))
     # Student's interval: a standard error of √(7 / 3), and the 97.5% quantile of two degrees of freedom, 4.303.
     assert (change_of.low, change_of.high) == pytest.approx((3 - 6.572, 3 + 6.572), abs=0.15)
     low, high = float(change_of.low or 0), float(change_of.high or 0)
     assert [(one.label, one.metric, one.before) for one in table.held_out] == [("words", "perplexity", 20.0)]
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert "words (perplexity, untouched 20.000)" in text
     assert f"| **plain_matched** | +3.000 [{low:+.3f}, {high:+.3f}] |" in text
     assert f"+3.000 [{low:+.3f}, {high:+.3f}]" in in_terminal(tmp_path)
@@ -50,8 +51,8 @@ def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> No
 def test_one_seed_is_a_bare_number(tmp_path: Path) -> None:
     write_record(tmp_path, retention={"words": retention(-0.25)})
     (row,) = only_table(tmp_path).rows
-    assert (row.forgetting["words"].low, row.forgetting["words"].high) == (None, None)
-    assert "| **plain_matched** |   -.250 |" in page(board_of(tmp_path), tmp_path)
+    assert (row.retention["words"].low, row.retention["words"].high) == (None, None)
+    assert "| **plain_matched** |   -.250 |" in markdown_page(board_of(tmp_path), tmp_path)
     (line,) = lines_of(tmp_path)
     assert (line["forgetting_words_perplexity"], line["forgetting_words_perplexity_low"]) == ("-0.25", "")
 
@@ -60,11 +61,11 @@ def test_seeds_and_rows_that_did_not_measure_it_are_told(tmp_path: Path) -> None
     write_record(tmp_path, seed=1, retention={"words": retention(0.5)})
     write_record(tmp_path, seed=2)
     write_record(tmp_path, "plain", seed=1)
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert "+.500 (1 of 2 seeds) |" in text
     assert "+.500 (1 of 2 seeds)" in in_terminal(tmp_path)
     table = only_table(tmp_path)
-    assert {row.method: bool(row.forgetting) for row in table.rows} == {"plain_matched": True, "plain": False}
+    assert {row.method: bool(row.retention) for row in table.rows} == {"plain_matched": True, "plain": False}
 
 
 def test_unlike_measurements_under_one_name_are_not_put_together(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_unlike_measurements_under_one_name_are_not_put_together(tmp_path: Path)
     write_record(tmp_path, seed=2, retention={"words": retention(3.0, tokens=900)})
     table = only_table(tmp_path)
     (row,) = table.rows
-    assert {label: change.mean for label, change in row.forgetting.items()} == {
+    assert {label: change.mean for label, change in row.retention.items()} == {
         "words tokens=100": 1.0,
         "words tokens=900": 3.0,
     }
@@ -84,18 +85,18 @@ def test_two_measurements_stand_side_by_side_each_with_its_metric(tmp_path: Path
     shown = in_terminal(tmp_path)
     assert "words (perplexity, untouched 20.000), quiz (acc_norm, untouched .500)" in " ".join(shown.split())
     (row,) = only_table(tmp_path).rows
-    assert row.forgetting["quiz"].mean == 0.02
+    assert row.retention["quiz"].mean == 0.02
     (line,) = lines_of(tmp_path)
     assert line["forgetting_quiz_acc_norm"] == "0.02"
 
 
-@pytest.mark.parametrize("show", [page, table_csv])
-def test_a_table_without_it_is_as_it_was(tmp_path: Path, show: Callable[..., str]) -> None:
+@pytest.mark.parametrize(("show", "word"), [(markdown_page, "Retention"), (board_csv, "forgetting")])
+def test_retention_is_shown_only_where_it_was_measured(tmp_path: Path, show: Callable[..., str], word: str) -> None:
     write_record(tmp_path / "with", retention={"words": retention(1.0)}, name="a")
     write_record(tmp_path / "without", name="a")
     shown, plain = (show(board_of(tmp_path / part), tmp_path / part) for part in ("with", "without"))
-    assert "orgetting" in shown
-    assert "orgetting" not in plain and "orgetting" not in in_terminal(tmp_path / "without")
+    assert word in shown
+    assert word not in plain and "Retention" not in in_terminal(tmp_path / "without")
 
 
 def test_what_was_forgotten_makes_neither_tables_nor_rows_of_its_own(tmp_path: Path) -> None:
@@ -108,5 +109,5 @@ def test_what_was_forgotten_makes_neither_tables_nor_rows_of_its_own(tmp_path: P
 def test_names_from_records_are_not_obeyed(tmp_path: Path) -> None:
     evil = "a|b <img> [x](y) \x1b[31m"
     write_record(tmp_path, retention={evil: retention(1.0, evil)})
-    text = page(board_of(tmp_path), tmp_path)
+    text = markdown_page(board_of(tmp_path), tmp_path)
     assert "<img>" not in text and "[x](y)" not in text and "\x1b" not in text + in_terminal(tmp_path)
