@@ -48,8 +48,8 @@ def augment(
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import named_spec
+    from benchmark.scoring.encoding import tokens_of
     from benchmark.scoring.requests import combined, score_requests
-    from benchmark.scoring.scores import tokens_of
 
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
     check_writable(out)

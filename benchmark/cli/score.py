@@ -25,7 +25,7 @@ def score(
     from benchmark.core.files import replacing
     from benchmark.data.attention import REDUCTIONS
     from benchmark.data.texts import read_texts, write_scores
-    from benchmark.scoring.scores import contrast
+    from benchmark.scoring.contrast import contrast
 
     check_known("reduction", reduction, REDUCTIONS)
     check_writable(out)

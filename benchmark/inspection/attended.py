@@ -11,7 +11,8 @@ from benchmark.data.people import FIELDS
 from benchmark.data.texts import Text
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.methods.function_words import FUNCTION_WORDS
-from benchmark.scoring.scores import Look, contrast, looks_before
+from benchmark.scoring.contrast import contrast
+from benchmark.scoring.scores import QueryAttention, attention_before
 from benchmark.suite.schema import Suite
 
 RANKS = 10
@@ -127,29 +128,29 @@ def attended(
     return second, third
 
 
-def _looks(people: Sequence[Told], pair: ScoredPair, spec: Any) -> list[list[Look | None]]:
+def _looks(people: Sequence[Told], pair: ScoredPair, spec: Any) -> list[list[QueryAttention | None]]:
     from benchmark.models.loading import load_model, tokenizer_of
 
     places = [[told.facts[field][0] for field in told.facts] for told in people]
     model = load_model(spec, pair.device)
-    return looks_before(model, tokenizer_of(spec), [told.text for told in people], places, pair.prefix)
+    return attention_before(model, tokenizer_of(spec), [told.text for told in people], places, pair.prefix)
 
 
-def _between(large: list[Look | None], small: list[Look | None]) -> list[Look | None]:
+def _between(large: list[QueryAttention | None], small: list[QueryAttention | None]) -> list[QueryAttention | None]:
     """The large model's looks with the small one's taken off, on the large one's tokens."""
     return [
-        Look(contrast([one.tokens], [other.tokens])[0], one.query, one.first) if one and other else None
+        QueryAttention(contrast([one.tokens], [other.tokens])[0], one.query, one.first) if one and other else None
         for one, other in zip(large, small, strict=True)
     ]
 
 
-def ranked(look: Look) -> list[int]:
+def ranked(look: QueryAttention) -> list[int]:
     """Numbers of the tokens up to the query, the one attended to most first, without the model's first position."""
     there = range(1 if look.first else 0, look.query + 1)
     return sorted(there, key=lambda number: -look.tokens.score[number])
 
 
-def _kinds(people: Sequence[Told], looks: Iterable[list[Look | None]]) -> dict[tuple[str, int], list[str]]:
+def _kinds(people: Sequence[Told], looks: Iterable[list[QueryAttention | None]]) -> dict[tuple[str, int], list[str]]:
     kinds: dict[tuple[str, int], list[str]] = {}
     for told, some in zip(people, looks, strict=True):
         for field, look in zip(told.facts, some, strict=True):

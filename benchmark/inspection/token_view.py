@@ -11,8 +11,10 @@ from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout, Unit, taken_out
 from benchmark.models.spec import ModelSpec
+from benchmark.scoring.contrast import contrast, shared_characters
+from benchmark.scoring.encoding import tokens_of
 from benchmark.scoring.requests import ScoreRequest, combined, score_requests
-from benchmark.scoring.scores import contrast, score_texts, shared_characters, tokens_of
+from benchmark.scoring.scores import score_texts
 from benchmark.suite.schema import Suite
 
 DIGITS = 6  # significant ones that a view keeps of a score

@@ -15,8 +15,8 @@ from benchmark.memory.shape import Shape, shape_of
 from benchmark.methods.base import Training
 from benchmark.models.loading import load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.scoring.encoding import batches, prefix_for
 from benchmark.scoring.perplexity import BATCH
-from benchmark.scoring.scores import batches, prefix_for
 from benchmark.stages.retain import CONTEXT
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry

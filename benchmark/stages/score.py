@@ -8,7 +8,8 @@ from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import read_texts, write_scores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import prefix_for, score_texts
+from benchmark.scoring.encoding import prefix_for
+from benchmark.scoring.scores import score_texts
 from benchmark.store.artifacts import StageCall
 
 SCORES, TOLD = "scores.parquet", "told.json"
