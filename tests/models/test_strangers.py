@@ -140,7 +140,7 @@ def test_a_merged_adapter_has_the_logits_of_the_unmerged_adapter(tmp_path: Path,
 def test_an_adapter_of_embeddings_tied_to_the_head_is_refused(tmp_path: Path) -> None:
     adapter = write_adapter(LARGE, tmp_path / "adapter", scale=0.2, target_modules=["embed_tokens", "q_proj"])
     message = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
-    assert "merged into model" in message and "it computes something else than beside it" in message
+    assert "merged into model" in message and "it computes something else than unmerged" in message
 
 
 def test_an_adapter_that_changes_its_base_at_random_is_refused(tmp_path: Path) -> None:
