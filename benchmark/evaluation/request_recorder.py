@@ -1,4 +1,4 @@
-"""A stand-in for a model that records lm-eval's requests and answers none: to know prompts before a model is loaded."""
+"""A stand-in for a model that records lm-eval's requests, so that prompts are known before a model is loaded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

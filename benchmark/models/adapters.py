@@ -19,7 +19,7 @@ def with_adapter(model: "PreTrainedModel", spec: ModelSpec) -> "PreTrainedModel"
 
     Raises:
         UserError: If the adapter cannot be loaded, its file has weights that the model has no use for or lacks weights
-            that it needs, or the merged model computes something else than model and adapter side by side.
+            that it needs, or the merged model computes something else than the unmerged adapter.
     """
     from huggingface_hub import snapshot_download
     from peft import PeftModel
@@ -45,9 +45,9 @@ def with_adapter(model: "PreTrainedModel", spec: ModelSpec) -> "PreTrainedModel"
         raise _does_not_fit(spec, error) from None
     if not logits_agree(logits_of(merged, [TOKENS]), expected):
         raise UserError(
-            f"adapter {spec.adapter!r}: merged into model {spec.model!r} it computes something else than beside it, as "
-            "happens to an adapter of embeddings that the head shares; merge it yourself and give the merged folder as "
-            "model"
+            f"adapter {spec.adapter!r}: merged into model {spec.model!r} it computes something else than unmerged, as "
+            "happens to an adapter of embeddings that are tied to the head; merge it yourself and give the merged "
+            "folder as model"
         )
     return merged
 

@@ -47,7 +47,7 @@ def load_tokenizer(
     It appends no token to a text, whatever its files say: see `benchmark.models.special_tokens`.
 
     Raises:
-        UserError: If it cannot be loaded, gives no offsets, or splits text otherwise than its tokenizer.json.
+        UserError: If it cannot be loaded, gives no offsets, or splits text differently from its tokenizer.json.
     """
     from transformers import AutoTokenizer
 
@@ -74,7 +74,7 @@ _SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
 
 
 def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> None:
-    """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text otherwise than its tokenizer.json.
+    """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text differently from its tokenizer.json.
 
     transformers 5 rebuilds the pre-tokenizer of some classes and ignores that of the file.
     """
@@ -94,7 +94,7 @@ def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> 
     if tokenizer.encode(_SPLIT_PROBE, add_special_tokens=False) != ids:
         raise UserError(
             f"model {model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, splits "
-            "text otherwise than its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
+            "text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
         )
 
 

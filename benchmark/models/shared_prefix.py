@@ -1,8 +1,8 @@
 """Read token rows that share a prefix, with the prefix computed once.
 
 The keys and values of the shared prefix are computed once, and every row continues from them. Several continuations of
-a context can also be packed into a row, where each sees the context and itself. In both cases every token has the
-position and sees the tokens that it would have and see in a row of its own, so logits differ by rounding alone.
+a context can also be packed into a row, where each sees the context and itself. In both cases, every token has the same
+position and sees the same tokens as in a separate row, so logits differ by rounding alone.
 
 transformers can continue a batch from a cache too (`generate(past_key_values=…)`), but it keeps computing rows that
 have ended, and it packs no continuations.

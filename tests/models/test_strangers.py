@@ -91,7 +91,7 @@ def test_a_tokenizer_class_that_splits_text_differently_from_its_file_is_refused
     change(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
     plain, other = AutoTokenizer.from_pretrained(LARGE), AutoTokenizer.from_pretrained(folder)
     assert other(" 1871")["input_ids"] != plain(" 1871")["input_ids"], "the two must differ"
-    with pytest.raises(UserError, match="Qwen2Tokenizer, the tokenizer_class of its .* splits text otherwise"):
+    with pytest.raises(UserError, match="Qwen2Tokenizer, the tokenizer_class of its .* splits text differently from"):
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
@@ -140,7 +140,7 @@ def test_a_merged_adapter_has_the_logits_of_the_unmerged_adapter(tmp_path: Path,
 def test_an_adapter_of_embeddings_tied_to_the_head_is_refused(tmp_path: Path) -> None:
     adapter = write_adapter(LARGE, tmp_path / "adapter", scale=0.2, target_modules=["embed_tokens", "q_proj"])
     message = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
-    assert "merged into model" in message and "it computes something else than beside it" in message
+    assert "merged into model" in message and "it computes something else than unmerged" in message
 
 
 def test_an_adapter_that_changes_its_base_at_random_is_refused(tmp_path: Path) -> None:
