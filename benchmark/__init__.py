@@ -2,5 +2,6 @@
 
 from pathlib import Path
 
+NAME = "CramBench"
 __version__ = "0.1.0"
-ROOT = Path(__file__).resolve().parent.parent  # suites/, tasks/ and leaderboard/ lie there
+ROOT = Path(__file__).resolve().parent.parent  # of a checkout; site-packages where this is installed from a wheel

@@ -1,4 +1,4 @@
-"""Write the board's files from the records, and check that they still are what the records give."""
+"""Write the board's files from the records, and compare the tracked files with the records."""
 
 import itertools
 from pathlib import Path
@@ -19,10 +19,17 @@ BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 def build(records_folder: Path, out_folder: Path, readme: Path | None = None) -> Board:
     """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
 
-    Nothing is written unless all of it can be. Returns the board. Raises UserError if a record is not valid or may
-    not stand beside another, if the marks are not in `readme`, or if a file cannot be written.
+    Either all files are written or none.
+
+    Returns:
+        The board.
+
+    Raises:
+        UserError: A record is not valid or cannot be compared with another, the marks are not in `readme`, or a file
+            cannot be written.
     """
     board, files = _render(records_folder, out_folder, readme)
+    files = {out_folder / "index.html": html_page(board, out_folder), **files}
     try:
         write_all(files)
     except OSError as error:
@@ -32,9 +39,13 @@ def build(records_folder: Path, out_folder: Path, readme: Path | None = None) ->
 
 
 def check(records_folder: Path, out_folder: Path, readme: Path | None = None) -> list[str]:
-    """Make the files of `build` anew in memory and say how those on disk differ: a line per file, none if all is well.
+    """Compare the files that git tracks (all files of `build` but the page) with what the records give.
 
-    Raises UserError as `build` does, so a record changed by hand is refused by name.
+    Returns:
+        A line for each file that differs.
+
+    Raises:
+        UserError: As `build` does, so a record that was edited by hand is refused by name.
     """
     _, files = _render(records_folder, out_folder, readme)
     problems = []
@@ -51,7 +62,6 @@ def _render(records_folder: Path, out_folder: Path, readme: Path | None) -> tupl
     files = {
         out_folder / "README.md": markdown_page(board, out_folder),
         out_folder / "board.csv": board_csv(board, out_folder),
-        out_folder / "index.html": html_page(board, out_folder),
     }
     if readme is not None:
         files[readme] = _between_marks(readme, readme_table(board, relative(out_folder / "README.md", readme.parent)))

@@ -1,4 +1,4 @@
-"""Debian's Chromium through Playwright, for what looks at the board's page."""
+"""The installed Chromium through Playwright, for pictures and measurements of the board's page."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from playwright.sync_api import Browser, sync_playwright
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The machine's own Chromium, without a window. Exits with what to do where there is none."""
-    found = shutil.which("chromium")
-    if not found:
-        raise SystemExit("chromium: not found; install it, as with apt-get install chromium")
+    """The installed Chromium, without a window. Exits with an error that says what to do if there is none."""
+    path = shutil.which("chromium")
+    if not path:
+        raise SystemExit("chromium: not found; install it, for example with apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found)
+        browser = playwright.chromium.launch(executable_path=path)
         yield browser
         browser.close()

@@ -1,9 +1,9 @@
-"""Submissions that must not get onto the board, and the line with which each is refused.
+"""Hostile submissions, each of which must be refused, and the error that refuses it.
 
     python -m scripts.hostile_submissions      (in the folder of the project)
 
-Each is an honest record, which is accepted itself, with the change that its name tells. Where a change can be covered
-up it is: counts, means and hashes are made anew. Exit code 1: one was not refused. The tests hand in the same ones.
+Each is a valid record with the change that its name describes. Changes are covered up where that is possible: counts,
+means and hashes are computed again. Exit code 1 if a submission was accepted. The tests use the same submissions.
 """
 
 import hashlib
@@ -32,19 +32,19 @@ ESCAPE, OVERRIDE = "\x1b]0;owned\x07\x1b[31m", "\u202e"
 
 
 class Draft:
-    """An honest record and the rows of its answers, to be changed and then written to `folder` as `stem`.json."""
+    """A valid record and the rows of its answers, to change and then write to `folder` as `stem`.json."""
 
     def __init__(self, folder: Path) -> None:
-        honest = min(RESULTS.glob("*-plain_matched-400_steps-seed1-*.json"))
-        self.folder, self.stem = folder, honest.stem
-        self.content: dict[str, Any] = json.loads(honest.read_text(encoding="utf-8"))
-        table = pq.read_table(honest.with_name(self.content["answers"]["file"]))
+        valid = min(RESULTS.glob("*-plain_matched-400_steps-seed1-*.json"))
+        self.folder, self.stem = folder, valid.stem
+        self.content: dict[str, Any] = json.loads(valid.read_text(encoding="utf-8"))
+        table = pq.read_table(valid.with_name(self.content["answers"]["file"]))
         self.rows: list[dict[str, Any]] = table.to_pylist()
         self.schema = table.schema
 
-    def put(self, place: str, value: Any) -> "Draft":
-        """Set a value of the record by its dotted place."""
-        *path, last = place.split(".")
+    def put(self, field: str, value: Any) -> "Draft":
+        """Set a field of the record by its dotted path."""
+        *path, last = field.split(".")
         inner = self.content
         for part in path:
             inner = inner[part]
@@ -52,26 +52,26 @@ class Draft:
         return self
 
     def new_cell(self, cell: str) -> "Draft":
-        """Give the record another key, and the file name that goes with it."""
+        """Give the record another key, and the file name that belongs to it."""
         self.stem = f"{self.stem[:-8]}{cell[:8]}"
         return self.put("cell", cell)
 
     def rescore(self) -> "Draft":
-        """Make counts and means anew from the rows."""
+        """Compute counts and means again from the rows."""
         values: dict[tuple[str, str, str, str], list[float]] = {}
         for row in self.rows:
             for metric in METRICS:
                 if row[metric] is not None and row[metric] == row[metric]:
                     values.setdefault((row["task"], str(row["shots"]), row["half"], metric), []).append(row[metric])
         scores: dict[str, Any] = {}
-        for (task, shots, half, metric), some in values.items():
+        for (task, shots, half, metric), of_metric in values.items():
             means = scores.setdefault(task, {}).setdefault(shots, {}).setdefault(half, {})
-            means[metric] = round(sum(some) / len(some), 6)
+            means[metric] = round(sum(of_metric) / len(of_metric), 6)
         self.put("scores", scores).put("answers.rows", len(self.rows)).put("task.questions", len(self.rows))
         return self.put("task.clusters", len({row["cluster"] for row in self.rows}))
 
     def write(self, table: pa.Table | None = None, **options: Any) -> Path:
-        """Write the answers (the rows, or another table) and the record, with hashes that fit; returns its path."""
+        """Write the answers (the rows, or another table) and the record, with matching hashes; returns its path."""
         path, answers = self.folder / f"{self.stem}.json", self.folder / f"{self.stem}.answers.parquet"
         table = pa.Table.from_pylist(self.rows, schema=self.schema) if table is None else table
         pq.write_table(table, answers, compression="zstd", **options)
@@ -86,66 +86,66 @@ class Draft:
 
 @dataclass(frozen=True)
 class Hostile:
-    """A submission: `make` writes it and returns what is handed in; the refusal holds `told`."""
+    """A submission: `make` writes it and returns the paths to submit; the error contains `message`."""
 
     name: str
-    told: str
+    message: str
     make: Callable[[Draft], list[Path]]
 
 
-def _content(name: str, told: str, place: str, value: Any) -> Hostile:
-    """A value of the record is another, and the hash is made anew."""
-    return Hostile(name, told, lambda draft: [draft.put(place, value).write()])
+def _content(name: str, message: str, field: str, value: Any) -> Hostile:
+    """A field of the record has another value, and the hash is computed again."""
+    return Hostile(name, message, lambda draft: [draft.put(field, value).write()])
 
 
-def _rows(name: str, told: str, change: Callable[[list[dict[str, Any]]], None]) -> Hostile:
-    """The answers are others, and counts, means and hashes are made anew."""
+def _rows(name: str, message: str, change: Callable[[list[dict[str, Any]]], None]) -> Hostile:
+    """The answers are changed, and counts, means and hashes are computed again."""
 
     def make(draft: Draft) -> list[Path]:
         change(draft.rows)
         return [draft.rescore().write()]
 
-    return Hostile(name, told, make)
+    return Hostile(name, message, make)
 
 
-def _text(name: str, told: str, change: Callable[[str], str]) -> Hostile:
-    """The record's file is changed after its hash was made."""
+def _text(name: str, message: str, change: Callable[[str], str]) -> Hostile:
+    """The record's file is changed after its hash was computed."""
 
     def make(draft: Draft) -> list[Path]:
         path = draft.write()
         path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
         return [path]
 
-    return Hostile(name, told, make)
+    return Hostile(name, message, make)
 
 
-def _file(name: str, told: str, change: Callable[[Path, Path], list[Path]]) -> Hostile:
-    """`change` gets the paths of an honest record and its answers, and returns what is handed in."""
+def _file(name: str, message: str, change: Callable[[Path, Path], list[Path]]) -> Hostile:
+    """`change` gets the paths of a valid record and its answers, and returns the paths to submit."""
 
     def make(draft: Draft) -> list[Path]:
         path = draft.write()
         return change(path, path.with_name(draft.content["answers"]["file"]))
 
-    return Hostile(name, told, make)
+    return Hostile(name, message, make)
 
 
-def _written(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of wrong answers in words, those of the test half."""
+def _wrong(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the test half with a wrong written answer."""
     return [row for row in rows if row["exact_match"] == 0 and row["half"] == "test"]
 
 
-def _be_right(rows: list[dict[str, Any]]) -> None:
-    for row in _written(rows):
+def _call_right(rows: list[dict[str, Any]]) -> None:
+    for row in _wrong(rows):
         row.update(exact_match=1.0, f1=1.0)
 
 
 def _leave_out(rows: list[dict[str, Any]]) -> None:
-    wrong = {id(row) for row in _written(rows)[:40]}
+    wrong = {id(row) for row in _wrong(rows)[:40]}
     rows[:] = [row for row in rows if id(row) not in wrong]
 
 
 def _move_half(rows: list[dict[str, Any]]) -> None:
-    subject = _written(rows)[0]["cluster"]
+    subject = _wrong(rows)[0]["cluster"]
     for row in rows:
         if row["cluster"] == subject:
             row["half"] = "development"
@@ -170,7 +170,7 @@ def _ask_with_seven(rows: list[dict[str, Any]]) -> None:
 
 
 def _set(**values: Any) -> Callable[[list[dict[str, Any]]], None]:
-    return lambda rows: _written(rows)[0].update(values)
+    return lambda rows: _wrong(rows)[0].update(values)
 
 
 def _edited_answers(path: Path, answers: Path) -> list[Path]:
@@ -222,7 +222,7 @@ def _many_rows(draft: Draft) -> list[Path]:
 
 
 def _bomb(draft: Draft) -> list[Path]:
-    """A megabyte that stands once in the file and 4,000 times in the table; the footer tells of one."""
+    """A text of a megabyte that is stored once and used 4,000 times; the footer counts one."""
     megabyte = pa.DictionaryArray.from_arrays(pa.array([0] * 4_000, pa.int32()), ["x" * 2**20])
     columns = [
         megabyte if name == "answer" else pa.nulls(4_000, draft.schema.field(name).type) for name in draft.schema.names
@@ -253,8 +253,8 @@ def _same_seed_twice(draft: Draft) -> list[Path]:
     return [draft.write(), draft.new_cell("f" * 24).write()]
 
 
-def _one_place_twice(draft: Draft) -> list[Path]:
-    """Two cells that begin alike, from two folders: their files would have one name on the board."""
+def _same_file_twice(draft: Draft) -> list[Path]:
+    """Two cells whose keys start alike, from two folders: their files would have the same name on the board."""
     first = draft.write()
     draft.folder = draft.folder / "other"
     draft.folder.mkdir()
@@ -262,7 +262,7 @@ def _one_place_twice(draft: Draft) -> list[Path]:
 
 
 def _paper_hash(draft: Draft) -> list[Path]:
-    """A corpus that nobody has: questions cannot be held against it, but its answers may not be published either."""
+    """An unknown corpus: its questions cannot be checked, and its answers may not be published either."""
     return [draft.put("task.corpus_hash", "0" * 64).write()]
 
 
@@ -272,12 +272,12 @@ def _withheld(draft: Draft) -> list[Path]:
 
 HOSTILE = (
     _text(
-        "a score edited, its hash left",
+        "a score edited, its hash kept",
         "was changed after it was written",
         lambda text: text.replace('"f1": 0.', '"f1": 0.9'),
     ),
     _content(
-        "a score edited, its hash made anew",
+        "a score edited, its hash computed again",
         "but the answers give",
         "scores.biography_company.0.test.exact_match",
         0.99,
@@ -285,26 +285,27 @@ HOSTILE = (
     _content(
         "a score of the development half edited", "development.f1", "scores.biography_major.0.development.f1", 0.99
     ),
-    _content(
-        "a score that no answer stands for", "but the answers give nothing", "scores.biography_major.0.test.acc", 1.0
-    ),
-    _file("answers edited, their hash left", "does not have the hash", _edited_answers),
-    _rows("wrong answers called right", "earns 0.000000", _be_right),
+    _content("a score without answers", "but the answers give nothing", "scores.biography_major.0.test.acc", 1.0),
+    _file("answers edited, their hash kept", "does not have the hash", _edited_answers),
+    _rows("wrong answers called right", "earns 0.000000", _call_right),
     _rows("an F1 raised a little", "f1: ", _set(f1=0.5)),
-    _rows("what is no answer called one", "answered: ", _answer_all),
-    _rows("right answers with more examples than were asked", "is none of the task's", _ask_with_seven),
+    _rows("an empty answer counted as answered", "answered: ", _answer_all),
+    _rows("right answers with another number of examples", "is none of the task's", _ask_with_seven),
     _rows("half an exact match", "exact_match: 0.5 is not 0 or 1", _set(exact_match=0.5)),
     _rows("an F1 of seven", "f1: 7.0 is not from 0 to 1", _set(f1=7.0)),
     _rows("a score that is not a number", "f1: nan is not from 0 to 1", _set(f1=float("nan"))),
     _rows("forty wrong answers left out", "39 others of the task are not answered", _leave_out),
-    _rows("a right answer counted twice", "stands there twice", _ask_twice),
+    _rows("a right answer counted twice", "is answered twice", _ask_twice),
     _rows("a question that the task does not ask", "is none of the task's", _ask_another),
     _rows("a hard person moved to the development half", "cluster, half:", _move_half),
-    _rows("a half of one's own", "half: 'train' is none of", _set(half="train")),
+    _rows("an unknown half", "half: 'train' is none of", _set(half="train")),
     _content(
-        "the suite names a place above the board", "suite: '../../../etc' is not of the form", "suite", "../../../etc"
+        "a suite name that leads out of the board's folder",
+        "suite: '../../../etc' is not of the form",
+        "suite",
+        "../../../etc",
     ),
-    _content("the answers lie elsewhere", "answers.file:", "answers.file", "../../../etc/passwd"),
+    _content("answers in another folder", "answers.file:", "answers.file", "../../../etc/passwd"),
     Hostile("a hidden file name", "expected lower-case letters", _named(".hidden-CELL")),
     Hostile("a file name with a line break and an escape", "expected lower-case letters", _named("a\n\x1b[2J-CELL")),
     Hostile("a file name that Windows cannot hold", "expected lower-case letters", _named("con.x-CELL")),
@@ -317,53 +318,54 @@ HOSTILE = (
     _content("HTML in the method's name", "method.name:", "method.name", "<img src=x onerror=alert(1)>"),
     _content("Markdown in the model's name", "model.name:", "model.name", "[best](javascript:alert(1))"),
     _content("terminal escapes in a note", "training.notes[0]: '\\x1b", "training.notes", [f"{ESCAPE}best of all"]),
-    _content("writing that runs backwards", "has control characters", "task.options.evaluate", [f"a{OVERRIDE}b"]),
-    _content("half of a character", "has control characters", "environment.platform", "\ud800"),
-    _content("a field of one's own", "Extra inputs are not permitted", "script", "<script>alert(1)</script>"),
+    _content("text that runs backwards", "has control characters", "task.options.evaluate", [f"a{OVERRIDE}b"]),
+    _content("a lone surrogate", "has control characters", "environment.platform", "\ud800"),
+    _content("an unknown field", "Extra inputs are not permitted", "script", "<script>alert(1)</script>"),
     _content("a number as text", "seed: Input should be a valid integer", "seed", "1"),
     _content("a seed out of range", "seed: -1 is not from 0", "seed", -1),
     _content(
-        "an endless loss", "not the JSON of a record: Infinity is not a JSON number", "training.loss_last", float("inf")
+        "an infinite loss",
+        "not the JSON of a record: Infinity is not a JSON number",
+        "training.loss_last",
+        float("inf"),
     ),
     _text(
         "a number too large for a double",
         "cost.corpus.seconds: inf is not a finite",
         lambda text: text.replace('"seconds": ', '"seconds": 1e999, "x": ', 1).replace('"x": ', '"y": '),
     ),
-    _content(
-        "a training that took less than no time", "cost.train.seconds: -5.0 is less than 0", "cost.train.seconds", -5
-    ),
+    _content("a training of negative duration", "cost.train.seconds: -5.0 is less than 0", "cost.train.seconds", -5),
     _content("a number larger than a table can hold", "training.tokens: 1000", "training.tokens", 10**30),
-    _content("made next century", "has not come yet", "created", "2126-01-01T00:00:00+00:00"),
-    _content("made from code that was never committed", "environment.dirty", "environment.dirty", True),
+    _content("a date in the next century", "is in the future", "created", "2126-01-01T00:00:00+00:00"),
+    _content("code that was never committed", "environment.dirty", "environment.dirty", True),
     _content("another version of the questions", "task.definition_hash:", "task.definition_hash", "0" * 64),
-    Hostile("texts of a corpus that is private", "task.may_redistribute:", _paper_hash),
+    Hostile("texts of a private corpus", "task.may_redistribute:", _paper_hash),
     Hostile("texts that may not be published", "answer: has text where none may be", _withheld),
     _text("one key twice", "duplicate key 'cell'", lambda text: text.replace("{", '{"cell": "0", ', 1)),
-    _text("JSON a hundred thousand deep", "nested deeper than 32", lambda text: "[" * 100_000),
+    _text("JSON nested a hundred thousand deep", "nested deeper than 32", lambda text: "[" * 100_000),
     _text("three megabytes of JSON", "is larger than", lambda text: text + " " * 3 * 2**20),
     Hostile("more than a million rows", "unpacks to 1,000,001 rows", _many_rows),
     Hostile("four gigabytes in a small Parquet file", "unpacks to more than", _bomb),
-    Hostile("a column of one's own", "are not those of a record's answers", _another_column),
-    Hostile("one cell under two names", "is also that of", _same_cell_twice),
+    Hostile("an unknown column", "are not those of a record's answers", _another_column),
+    Hostile("one cell under two names", "is also the cell of", _same_cell_twice),
     Hostile("one seed under two keys", "the same cell and seed twice", _same_seed_twice),
-    Hostile("two cells whose files would have one name", "would have the same place", _one_place_twice),
+    Hostile("two cells whose files would have the same name", "has the same name and suite", _same_file_twice),
 )
 
 
 def main() -> int:
-    """Hand in every one to an empty board; print its name and refusal."""
-    missed = 0
+    """Submit each to an empty board; print its name and the error."""
+    accepted = 0
     for hostile in HOSTILE:
         with tempfile.TemporaryDirectory() as temporary:
-            given, board = Path(temporary) / "given", Path(temporary) / "board"
-            given.mkdir()
-            refused = submit(hostile.make(Draft(given)), board, SHIPPED).refused
+            folder, board = Path(temporary) / "given", Path(temporary) / "board"
+            folder.mkdir()
+            refused = submit(hostile.make(Draft(folder)), board, SHIPPED).refused
             line = refused[0] if refused else "ACCEPTED"
-            missed += not refused or hostile.told not in line or board.exists()
-            print(f"- {hostile.name}\n  {clean(line.replace(f'{given}/', ''))}")
-    print(f"{len(HOSTILE)} submissions, {len(HOSTILE) - missed} refused as they should be")
-    return int(missed > 0)
+            accepted += not refused or hostile.message not in line or board.exists()
+            print(f"- {hostile.name}\n  {clean(line.replace(f'{folder}/', ''))}")
+    print(f"{len(HOSTILE)} submissions, {len(HOSTILE) - accepted} refused with the expected error")
+    return int(accepted > 0)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Measure how long sets of made-up people take to write and to read, and in how much memory.
+"""Measure the time and memory that writing and reading sets of made-up people take.
 
     python -m scripts.measure_generator --counts 1000 10000 100000      (in the folder of the project)
 
-Every step is done in a process of its own, so that the peaks are its own, and Python's start and imports are in them.
-Needs a system with wait4: Linux or macOS.
+Each step runs in a separate process, so that its peak memory can be measured. Times and peaks include Python's start
+and imports. Needs a system with wait4: Linux or macOS.
 """
 
 import argparse
@@ -20,15 +20,15 @@ STEPS = {
     "write": "import sys; from benchmark.cli.app import app; app(sys.argv[1:])",
     "read": "import sys, pathlib; from benchmark.corpora.biography import Biography; "
     "Biography(path=pathlib.Path(sys.argv[1])).load()",
-    "questions": "import sys; from tasks.biography import biography; biography.load('all', sys.argv[1])",
-    "choices": "import sys; from tasks.biography import biography; "
+    "questions": "import sys; from benchmark.tasks.biography import biography; biography.load('all', sys.argv[1])",
+    "choices": "import sys; from benchmark.tasks.biography import biography; "
     "biography.load('all', sys.argv[1], field='birth_date', choices=True)",
 }
 
 
 def measure(code: str, *arguments: str) -> tuple[float, float]:
-    """Run Python code in a process of its own; returns seconds and peak MiB. Exits with its error if it fails."""
-    began = time.monotonic()
+    """Run Python code in a separate process; return seconds and peak MiB. Exit with its exit code if it fails."""
+    started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -38,12 +38,12 @@ def measure(code: str, *arguments: str) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(process.returncode)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
-    return time.monotonic() - began, usage.ru_maxrss / unit
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes on macOS, in KiB elsewhere
+    return time.monotonic() - started, usage.ru_maxrss / unit
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print a row per step and count; returns the exit code."""
+    """Measure, and print a row per step and count; return the exit code."""
     from tabulate import tabulate
 
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
@@ -56,16 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="write: `benchmark people`; read: the harness's corpus; questions: the lm-eval data of all fields; "
         "choices: that of biography_birth_date_choice",
     )
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="the rest goes to `benchmark people`")
-    given = parser.parse_args(arguments)
+    parser.add_argument(
+        "--options", nargs=argparse.REMAINDER, default=[], help="all following arguments go to `benchmark people`"
+    )
+    options = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for count in given.counts:
+        for count in options.counts:
             file = str(Path(folder) / f"{count}.jsonl")
-            writing = ["people", "--count", str(count), "--out", file, *given.options]
-            for step in ["write", *(step for step in given.steps if step != "write")]:
+            writing = ["people", "--count", str(count), "--out", file, *options.options]
+            for step in ["write", *(step for step in options.steps if step != "write")]:
                 seconds, peak = measure(STEPS[step], *(writing if step == "write" else [file]))
-                if step in given.steps:
+                if step in options.steps:
                     rows.append([step, count, f"{seconds:.1f}", f"{count / seconds:.0f}", f"{peak:.0f}"])
     print(tabulate(rows, headers=["step", "people", "seconds", "people per second", "peak MiB"]))
     return 0

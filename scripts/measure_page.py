@@ -1,9 +1,9 @@
-"""Measure the board's page: time to build it from made-up records, its size, and how fast Chromium sorts its table.
+"""Measure the board's page: time to build it from synthetic records, its size, and the time to sort it in Chromium.
 
     python -m scripts.measure_page --records 10 10000      (in the folder of the project)
 
-Every record is a row of its own, in one table. Building is measured in seconds of the processor, Chromium by the clock.
-Needs Chromium (apt-get install chromium) and the extra "dev".
+Every record is one row; all rows are in one table. Building is measured in processor time, Chromium in wall time. Needs
+Chromium (apt-get install chromium) and the extra "dev".
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.leaderboard.factory import write_record
 
 METHODS = ("random_dropout", "attention_dropout", "contrastive_dropout", "neftune", "eda", "texts")
 
-# From the click to the frame that shows its result; the clicks in turn sort by each column, down and up.
+# Time from a click to the frame that shows its result. The clicks sort by each column, in both directions.
 SORTING = """async () => {
   const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
   const ids = [...document.querySelectorAll('#head button')].map(button => button.id);
@@ -38,7 +38,7 @@ SORTING = """async () => {
 
 
 def make_records(folder: Path, number: int) -> None:
-    """Write records of one table, each with a treatment of its own."""
+    """Write records of one table, each with other parameters."""
     for i in range(number):
         method = METHODS[i % len(METHODS)] if i else "plain_matched"
         skill = 5 + zlib.crc32(str(i).encode()) % 90
@@ -59,7 +59,7 @@ def make_records(folder: Path, number: int) -> None:
 
 
 def measure(number: int) -> str:
-    """Make so many records, the board and the page, and sort it in Chromium; returns what was found as a line."""
+    """Make records, the board and the page, and sort the page in Chromium; returns the measurements as one line."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_records(folder / "results", number)
@@ -89,7 +89,7 @@ def measure(number: int) -> str:
 
 
 def main() -> None:
-    """Measure each number of records in turn."""
+    """Measure each number of records and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, nargs="+", default=[10, 10_000])
     for number in parser.parse_args().records:

@@ -26,7 +26,7 @@ from benchmark.data.texts import Text, TokenScores, read_texts
 from benchmark.methods import augment, make_method
 from benchmark.methods.dropout import PUNCTUATION, units
 from benchmark.models.spec import ModelSpec
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

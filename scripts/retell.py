@@ -1,10 +1,10 @@
-"""Tell the biographies anew: ready texts for the method `texts`, as a language model's paraphrases would be.
+"""Paraphrase the biographies by templates, as copies for the method `texts`.
 
     python -m scripts.retell --out results/retold.jsonl
 
-Each line of a person has the facts in another order and in wordings that the biographies do not use. That is what is
-best known to make facts stick (Allen-Zhu and Li, Physics of Language Models 3.1), and a bar for methods that only know
-the text they are given.
+Each copy of a person states the facts in another order and in wordings that the biographies do not use. Such copies are
+known to help a model remember facts most (Allen-Zhu and Li, Physics of Language Models 3.1). They are an upper bound
+rather than a competing method, since the templates know the facts and not only the text.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import replacing
 from benchmark.data.people import FIELDS, WORDINGS, Person, tell
 from benchmark.data.texts import AugmentedText, json_lines, write_lines
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 
-def retold(people: Path, copies: int) -> list[AugmentedText]:
-    """So many tellings of everyone in a file laid out like the biography task's `people.jsonl`."""
+def paraphrases(people: Path, copies: int) -> list[AugmentedText]:
+    """Make `copies` paraphrases of each person in a file with the layout of the biography task's `people.jsonl`."""
     rows = []
     for _, line in json_lines(people):
         person = Person(line["id"], line["name"], line["pronoun"], line["facts"])
@@ -36,12 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines to write")
     parser.add_argument(
-        "--people", type=Path, default=biography.PEOPLE, help="whom to tell about (default: the shipped)"
+        "--people", type=Path, default=biography.PEOPLE, help="file of people (default: the shipped people)"
     )
-    parser.add_argument("--copies", type=int, default=10, help="tellings of everyone")
+    parser.add_argument("--copies", type=int, default=10, help="paraphrases of each person")
     given = parser.parse_args()
     try:
-        rows = retold(given.people, given.copies)
+        rows = paraphrases(given.people, given.copies)
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(given.out) as temporary:
             write_lines(temporary, rows)

@@ -1,8 +1,8 @@
-"""Take the pictures of the board's page that docs/board.md shows: light, dark, and on a phone.
+"""Take the pictures of the board's page in docs/board.md: light, dark, and on a phone.
 
     python -m scripts.screenshots [--page leaderboard/index.html] [--out docs/images]
 
-Needs Chromium (apt-get install chromium) and the packages of the extra "dev".
+Needs the page (make page), Chromium (apt-get install chromium) and the extra "dev".
 """
 
 import argparse
@@ -19,7 +19,16 @@ PICTURES: dict[str, dict[str, Any]] = {
 
 
 def take(page: Path, out: Path, view: str = "") -> list[Path]:
-    """Write the pictures of a page, at what its address says after the #; returns their paths."""
+    """Write the pictures of a page.
+
+    Args:
+        page: The page.
+        out: Folder for the pictures.
+        view: The view to show, the part of the page's address after the #.
+
+    Returns:
+        The paths of the pictures.
+    """
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     with chromium() as browser:
@@ -34,13 +43,13 @@ def take(page: Path, out: Path, view: str = "") -> list[Path]:
 
 
 def main() -> None:
-    """Take them and say how large they are."""
+    """Take the pictures and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, default=Path("leaderboard/index.html"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    parser.add_argument("--view", default="", help="what stands after the # of the page's address")
-    given = parser.parse_args()
-    for path in take(given.page, given.out, given.view):
+    parser.add_argument("--view", default="", help="part of the page's address after the #")
+    options = parser.parse_args()
+    for path in take(options.page, options.out, options.view):
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -64,14 +66,24 @@ def test_torch_is_pinned_without_naming_a_build() -> None:
 
 
 @pytest.mark.parametrize(("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2]), ("ray", LOCKS[3])])
-def test_every_declared_dependency_is_locked_at_a_version_it_allows(extra: str | None, lock: str) -> None:
+def test_every_dependency_is_locked_at_an_allowed_version(extra: str | None, lock: str) -> None:
     declared = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
-    # A development tool may be something that the benchmark itself also uses.
+    # A development tool can also be a dependency of the benchmark itself.
     pinned = pins("requirements.lock", lock)
     for requirement in map(Requirement, declared):
         version = pinned.get(str(canonicalize_name(requirement.name)))
         assert version, f"{requirement.name} is not in {lock}; make lock"
         assert version in requirement.specifier, f"{requirement} does not allow the {version} of {lock}"
+
+
+def test_the_hosted_workflow_and_ci_call_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    called = re.findall(r"\bmake ([a-z-]+)", "\n".join(commands))
+    assert {"test", "check", "image", "page"} <= set(called) <= targets
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert {"test", "check", "image"} <= set(re.findall(r"^ *make ([a-z-]+)", script, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -86,7 +98,7 @@ def test_every_service_runs_with_no_privilege_and_a_read_only_root(service: str)
     assert "/var/run/docker.sock" not in str(settings)
 
 
-def test_the_gpu_overlay_builds_an_image_of_its_own() -> None:
+def test_the_gpu_overlay_builds_its_own_image() -> None:
     cpu, gpu = (compose(name)["services"]["benchmark"] for name in ("compose.yaml", "compose.gpu.yaml"))
     assert gpu["image"] != cpu["image"]
     assert gpu["build"]["args"] == {"TORCH_VARIANT": "cuda"}
@@ -97,6 +109,53 @@ def test_the_gpu_overlay_builds_an_image_of_its_own() -> None:
 def test_the_image_label_and_the_package_agree_on_the_version() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f'org.opencontainers.image.version="{__version__}"' in dockerfile
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the content of the wheel, which setuptools builds from a copy of the code."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    ignored = shutil.ignore_patterns("__pycache__", "results")
+    for folder in ("benchmark", "leaderboard", "suites", "tasks"):
+        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=ignored)
+    for file in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = source.glob("crambench-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def test_a_wheel_holds_tasks_and_suites_inside_the_package(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"benchmark", "leaderboard"}
+    for folder in ("tasks", "suites"):
+        files = {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        assert files
+        for file in files:
+            assert (installed / "benchmark" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+
+
+def test_a_wheel_says_that_its_packages_are_typed(installed: Path) -> None:
+    assert all((installed / package / "py.typed").is_file() for package in ("benchmark", "leaderboard"))
+
+
+def test_a_wheel_plans_a_suite_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
+    where = subprocess.run(
+        [sys.executable, "-c", "import benchmark; print(benchmark.__file__)"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(installed)
+    command = [sys.executable, "-m", "benchmark", "plan", "smoke", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cells"]
 
 
 @pytest.fixture
@@ -110,8 +169,8 @@ def install() -> ModuleType:
     return module
 
 
-class Pip:
-    """Stands in for pip: notes its calls, and fails those that name an index."""
+class FakePip:
+    """A fake pip that records its calls and fails those with an index."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
@@ -124,8 +183,8 @@ class Pip:
 def run_install(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, system: str, *arguments: str
 ) -> list[tuple[str, ...]]:
-    """Run main() for an operating system; return the calls of pip after checking that the installation succeeded."""
-    pip = Pip()
+    """Run main() for an operating system, check that it succeeds, and return the calls of pip."""
+    pip = FakePip()
     monkeypatch.setattr(module, "pip_install", pip)
     monkeypatch.setattr(module.platform, "system", lambda: system)
     monkeypatch.setattr(module.sys, "argv", ["install.py", *arguments, str(ROOT / "requirements.lock")])
@@ -135,7 +194,7 @@ def run_install(
     return pip.calls
 
 
-def test_an_index_that_does_not_answer_leaves_torch_to_the_lock_file_and_says_so(
+def test_without_an_answer_of_the_index_torch_comes_from_the_lock_file_with_a_note(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCH_INDEX", "https://index.invalid/cpu")
@@ -145,22 +204,22 @@ def test_an_index_that_does_not_answer_leaves_torch_to_the_lock_file_and_says_so
     assert "https://index.invalid/cpu gave no torch==2.13.0+cpu" in capsys.readouterr().out
 
 
-def test_the_cpu_index_is_asked_by_default(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_index_is_used_by_default(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH_INDEX", raising=False)
     first, _ = run_install(install, monkeypatch, "Linux")
     assert first[-2].endswith("/cpu")
 
 
-def test_an_empty_index_name_means_that_none_is_asked(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_index_name_means_no_index(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_INDEX", "")
     assert run_install(install, monkeypatch, "Linux") == [("-r", str(ROOT / "requirements.lock"))]
 
 
-def test_only_linux_has_a_cpu_build_to_choose(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_on_linux_the_cpu_build_is_chosen(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_install(install, monkeypatch, "Darwin") == [("-r", str(ROOT / "requirements.lock"))]
 
 
-def test_the_cuda_variant_takes_no_cpu_build_and_adds_the_gpu_packages(
+def test_the_cuda_variant_installs_no_cpu_build_and_adds_the_gpu_packages(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (call,) = run_install(install, monkeypatch, "Linux", "--torch", "cuda")
@@ -172,7 +231,7 @@ def test_the_cuda_variant_takes_no_cpu_build_and_adds_the_gpu_packages(
 def image() -> Iterator[str]:
     """The benchmark image, built from this working tree and untagged at the end."""
     if not shutil.which("docker"):
-        pytest.fail("these tests need the docker command; leave them out with -m 'not docker'")
+        pytest.fail("these tests need the docker command; skip them with -m 'not docker'")
     tag = "benchmark:packaging-test"
     subprocess.run(["docker", "build", "--quiet", "--target", "benchmark", "--tag", tag, str(ROOT)], check=True)
     yield tag
@@ -180,7 +239,7 @@ def image() -> Iterator[str]:
 
 
 def in_container(image: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the image as a user it has never heard of, with nothing but its volumes and /tmp to write to."""
+    """Run a program of the image as an unknown user who can write to its volumes and /tmp alone."""
     limits = ["--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL"]
     program, *arguments = command
     return subprocess.run(
@@ -192,7 +251,7 @@ def in_container(image: str, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.docker
-def test_the_command_answers_for_any_user_on_a_read_only_root(image: str) -> None:
+def test_the_command_runs_for_any_user_on_a_read_only_root(image: str) -> None:
     done = in_container(image, "benchmark", "--help")
     assert done.returncode == 0, done.stderr
     assert "leaderboard" in done.stdout
@@ -213,7 +272,7 @@ def test_the_trimmed_packages_still_import(image: str) -> None:
 
 
 @pytest.mark.docker
-def test_any_user_may_write_results_and_cache_but_not_code(image: str) -> None:
+def test_any_user_can_write_results_and_cache_but_not_code(image: str) -> None:
     done = in_container(image, "sh", "-c", 'touch results/a "$HOME/b" && mkdir -p "$HF_HOME/c" && touch benchmark/d')
     assert done.returncode != 0
     assert "benchmark/d" in done.stderr
@@ -222,7 +281,7 @@ def test_any_user_may_write_results_and_cache_but_not_code(image: str) -> None:
 
 
 @pytest.mark.docker
-def test_the_image_names_an_ordinary_user(image: str) -> None:
+def test_the_image_runs_as_an_ordinary_user(image: str) -> None:
     user = subprocess.run(
         ["docker", "image", "inspect", "--format", "{{.Config.User}}", image],
         check=True,
@@ -237,7 +296,7 @@ SENTINEL = "hf_SentinelOfTheImage0123"
 
 @pytest.fixture
 def composed(image: str, tmp_path: Path) -> Iterator[list[str]]:
-    """The compose command, on the image built here, in a project of its own that leaves nothing behind."""
+    """The compose command with the image built here, in its own compose project, which is removed at the end."""
     override = tmp_path / "compose.test.yaml"
     override.write_text(yaml.safe_dump({"services": {name: {"image": image} for name in ("benchmark", "leaderboard")}}))
     project = ["--project-name", "benchmark-packaging-test", "--project-directory", str(ROOT)]
@@ -246,18 +305,18 @@ def composed(image: str, tmp_path: Path) -> Iterator[list[str]]:
     subprocess.run([*command, "down", "--volumes"], check=False, capture_output=True)
 
 
-def told(command: list[str], **environment: str) -> str:
-    """What a command prints; it has to succeed."""
+def output_of(command: list[str], **environment: str) -> str:
+    """Standard output of a command, which must succeed."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.docker
-def test_a_service_s_container_has_no_privilege_no_network_and_a_read_only_root(composed: list[str]) -> None:
-    told([*composed, "create", "--no-build", "benchmark"], NETWORK="none")
-    name = told([*composed, "ps", "--all", "--quiet", "benchmark"]).strip()
-    (container,) = json.loads(told(["docker", "inspect", name]))
+def test_a_service_has_no_privilege_no_network_and_a_read_only_root(composed: list[str]) -> None:
+    output_of([*composed, "create", "--no-build", "benchmark"], NETWORK="none")
+    name = output_of([*composed, "ps", "--all", "--quiet", "benchmark"]).strip()
+    (container,) = json.loads(output_of(["docker", "inspect", name]))
     settings = container["HostConfig"]
     assert settings["ReadonlyRootfs"] is True
     assert settings["CapDrop"] == ["ALL"] and not settings["CapAdd"]
@@ -271,14 +330,14 @@ def test_a_service_s_container_has_no_privilege_no_network_and_a_read_only_root(
 
 @pytest.mark.docker
 @pytest.mark.parametrize("user", ["1000:1000", "12345:54321"])
-def test_what_runs_in_a_service_can_write_its_volumes_and_nothing_else(composed: list[str], user: str) -> None:
+def test_a_service_can_write_to_its_volumes_and_nothing_else(composed: list[str], user: str) -> None:
     script = (
         "grep -E '^(CapEff|CapBnd|NoNewPrivs|Uid)' /proc/self/status; ls /sys/class/net;"
-        "for place in / /app /opt/venv /etc /usr; do touch $place/x 2>/dev/null && echo wrote $place; done;"
+        "for folder in / /app /opt/venv /etc /usr; do touch $folder/x 2>/dev/null && echo wrote $folder; done;"
         "touch /tmp/x /cache/x-$(id -u) results/x-$(id -u) && echo volumes"
     )
     options = ["--rm", "--no-deps", "-T", "--user", user, "--entrypoint", "sh", "benchmark", "-c", script]
-    lines = told([*composed, "run", *options], NETWORK="none").split("\n")
+    lines = output_of([*composed, "run", *options], NETWORK="none").split("\n")
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, 0, "1")
     assert status["Uid"].split()[0] == user.split(":")[0]
@@ -287,19 +346,19 @@ def test_what_runs_in_a_service_can_write_its_volumes_and_nothing_else(composed:
 
 
 @pytest.mark.docker
-def test_a_token_is_passed_to_the_container_and_kept_in_no_image_and_no_file(composed: list[str], image: str) -> None:
+def test_a_token_reaches_the_container_and_is_stored_in_no_image(composed: list[str], image: str) -> None:
     build = ["docker", "build", "--quiet", "--target", "benchmark", "--tag", image, str(ROOT)]
-    told(build, HF_TOKEN=SENTINEL, HUGGING_FACE_HUB_TOKEN=SENTINEL)
-    kept = told(["docker", "history", "--no-trunc", image]) + told(["docker", "image", "inspect", image])
-    assert "BENCHMARK_COMMIT" in kept  # a variable that the image does keep
-    assert SENTINEL not in kept and "HF_TOKEN" not in kept
+    output_of(build, HF_TOKEN=SENTINEL, HUGGING_FACE_HUB_TOKEN=SENTINEL)
+    stored = output_of(["docker", "history", "--no-trunc", image]) + output_of(["docker", "image", "inspect", image])
+    assert "BENCHMARK_COMMIT" in stored  # a variable that the image stores
+    assert SENTINEL not in stored and "HF_TOKEN" not in stored
     options = ["run", "--rm", "--no-deps", "-T", "--entrypoint", "sh", "benchmark", "-c", "echo token=$HF_TOKEN"]
-    assert f"token={SENTINEL}" in told([*composed, *options], HF_TOKEN=SENTINEL)
-    assert "token=\n" in told([*composed, *options], HF_TOKEN="")
+    assert f"token={SENTINEL}" in output_of([*composed, *options], HF_TOKEN=SENTINEL)
+    assert "token=\n" in output_of([*composed, *options], HF_TOKEN="")
 
 
 @pytest.mark.parametrize("file", ["compose.yaml", "compose.gpu.yaml", "Dockerfile", "Makefile", ".ci/run"])
-def test_no_file_of_the_set_up_gives_a_token_a_value(file: str) -> None:
+def test_no_configuration_file_contains_a_token(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
     assert not re.search(r"(TOKEN|PASSWORD|SECRET)\w*\s*[=:]\s*\S|hf_[A-Za-z0-9]{16}", text)
     assert not re.search(r"^\s*(ARG|ENV)\s.*TOKEN", text, re.MULTILINE)

@@ -15,7 +15,7 @@ from benchmark.progress.events import Events, Listener
 from benchmark.stages import do
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.schema import Suite
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 
 def make_tiny_model(folder: Path, seed: int = 0) -> Path:

@@ -22,7 +22,7 @@ def zoo_train(
     import torch
 
     from benchmark.models.zoo.recipe import SHAPES, train
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     check_known("model of the pair", name, tuple(SHAPES))
     torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark import ROOT, __version__
+from benchmark import NAME, ROOT, __version__
 from benchmark.core.files import file_hash
 
 PACKAGES = (
@@ -41,6 +41,7 @@ class Environment(_Strict):
     """Code, packages and device that a stage ran with.
 
     Attributes:
+        code: Name of the program; None in records from before it had a name.
         benchmark_version: Version of this project.
         code_hash: See `code_hash`.
         commit: The git commit; None outside a git checkout.
@@ -52,6 +53,7 @@ class Environment(_Strict):
         threads: Threads of torch on the CPU.
     """
 
+    code: str | None = None
     benchmark_version: str
     code_hash: str
     commit: str | None
@@ -74,6 +76,7 @@ def environment(device: str, threads: int) -> Environment:
     """The environment of this process, on the device "cpu" or "cuda"."""
     commit, dirty = _commit()
     return Environment(
+        code=NAME,
         benchmark_version=__version__,
         code_hash=code_hash(),
         commit=commit,
@@ -90,7 +93,9 @@ def environment(device: str, threads: int) -> Environment:
 def code_hash() -> str:
     """SHA-256 over the Python files of benchmark/ and tasks/."""
     digest = hashlib.sha256()
-    for file in sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
+    package = ROOT / "benchmark"
+    # In a checkout benchmark/tasks is a link, which rglob does not follow; in a wheel it is a folder, which it does.
+    for file in sorted({*package.rglob("*.py"), *(package / "tasks").rglob("*.py")}):
         digest.update(f"{file.relative_to(ROOT)}:{file_hash(file)};".encode())
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ from benchmark.data.texts import Text
 SHOTS = (0, 1, 5)
 CHOICE, CLOZE = "_choice", "_cloze"  # how the names of lm-eval tasks without examples end
 
-TASKS = ROOT / "tasks"
+TASKS = ROOT / "benchmark" / "tasks"
 UNCHANGED = TASKS / "unchanged.json"  # changes of code that left every question as it was
 FORMULAS = TASKS / "biography" / "biography.py"  # exact match and F1, which the files of the other tasks load
 FREE_ANSWERS = TASKS / "wikipedia" / "wikipedia.py"  # whether a free question was answered

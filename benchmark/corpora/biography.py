@@ -12,7 +12,7 @@ from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, 
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
 
 class Biography(Task):
@@ -32,7 +32,7 @@ class Biography(Task):
     @property
     def examples(self) -> int:
         """The real people of the task's folder, or of the paper's."""
-        from tasks.biography import biography
+        from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
             return len(biography.read_shots(path))
@@ -49,7 +49,7 @@ class Biography(Task):
 
         A fact's gap begins at the last mention before it, or at the marked one where there is none.
         """
-        from tasks.biography import biography
+        from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
             people = biography.read_people(path)

@@ -13,7 +13,7 @@ from benchmark.corpora.base import FORMULAS, FREE_ANSWERS, SHOTS, TASKS, Corpus,
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
-    from tasks.corpus.corpus import Document
+    from benchmark.tasks.corpus.corpus import Document
 
 
 class OwnDocuments(Task):
@@ -39,7 +39,7 @@ class OwnDocuments(Task):
     @field_validator("columns")
     @classmethod
     def _columns_are_known(cls, columns: dict[str, str]) -> dict[str, str]:
-        from tasks.corpus import corpus
+        from benchmark.tasks.corpus import corpus
 
         corpus.check_columns(columns)
         return columns
@@ -58,7 +58,7 @@ class OwnDocuments(Task):
     @property
     def examples(self) -> int:
         """The rows of the file of shots."""
-        from tasks.corpus import corpus, tables
+        from benchmark.tasks.corpus import corpus, tables
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             file = corpus.find_files(path, questions, shots).shots
@@ -71,7 +71,7 @@ class OwnDocuments(Task):
 
     def load(self) -> Corpus:
         """Read the documents; those nobody asks about are trained on as well."""
-        from tasks.corpus import corpus
+        from benchmark.tasks.corpus import corpus
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
             files = corpus.find_files(path, questions, shots)

@@ -36,7 +36,7 @@ def write_people(file: Path, count: int, seed: int, telling: Telling) -> None:
     Raises:
         UserError: There are not that many different names.
     """
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     shots = {person["name"] for person in biography.read_shots()}
     shipped = {person["name"] for person in biography.read_people()}

@@ -15,7 +15,7 @@ from benchmark.data.texts import Text
 from benchmark.models.spec import Revision
 
 if TYPE_CHECKING:
-    from tasks.wikipedia.wikipedia import Paragraph
+    from benchmark.tasks.wikipedia.wikipedia import Paragraph
 
 Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # one for each half
 
@@ -26,7 +26,7 @@ class _Wikipedia(Task):
     @classmethod
     def definition(cls) -> str:
         """Hash of code, formulas, few-shot examples, and the YAML files of this one of the tasks."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         name = cls.model_fields["name"].default
         shared = ("wikipedia.py", "shots.jsonl", "_wikipedia.yaml", "_wikipedia_cloze.yaml")
@@ -36,7 +36,7 @@ class _Wikipedia(Task):
     @property
     def examples(self) -> int:
         """The questions of general knowledge in the task's folder."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         return len(wikipedia.read_shots())
 
@@ -57,7 +57,7 @@ class _FromHub(_Wikipedia):
 
     def load(self) -> Corpus:
         """Read the paragraphs; a hub's commit goes to lm-eval, so that it asks about those very ones."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         source = self.name.removeprefix("wikipedia_")
         with reading(f"task {self.name}", self.path) as (where,):
@@ -103,7 +103,7 @@ class WikipediaMini(_Wikipedia):
 
     def load(self) -> Corpus:
         """Read the shipped paragraphs."""
-        from tasks.wikipedia import wikipedia
+        from benchmark.tasks.wikipedia import wikipedia
 
         with reading(f"task {self.name}"):
             paragraphs = wikipedia.read_mini(self.paragraphs)
@@ -113,7 +113,7 @@ class WikipediaMini(_Wikipedia):
 def _corpus(
     task: _Wikipedia, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
 ) -> Corpus:
-    from tasks.wikipedia import wikipedia
+    from benchmark.tasks.wikipedia import wikipedia
 
     halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
     for half in wikipedia.HALVES:

@@ -5,7 +5,7 @@ from functools import cache
 from benchmark import ROOT
 from benchmark.core.yaml_files import read_yaml
 
-TASKS = ROOT / "tasks"
+TASKS = ROOT / "benchmark" / "tasks"
 
 
 @cache

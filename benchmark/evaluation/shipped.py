@@ -15,8 +15,8 @@ from benchmark.corpora.base import CHOICE, CLOZE, earlier_definitions
 from benchmark.records.comparable import canonical
 from benchmark.records.questions import Expected, Gold
 from benchmark.records.record import Record
-from tasks.biography import biography
-from tasks.wikipedia import wikipedia
+from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 
 HARBOUR = ROOT / "docs" / "harbour.jsonl"  # the example corpus of own documents, which only a checkout has
 
@@ -122,8 +122,8 @@ def _kind(name: str) -> tuple[Literal["written", "chosen", "clozed"], str]:
 
 def _of_paragraphs(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
     """Questions about documents; cloze tasks have only those whose answer is in the text."""
-    from tasks.corpus import corpus
-    from tasks.wikipedia import wikipedia
+    from benchmark.tasks.corpus import corpus
+    from benchmark.tasks.wikipedia import wikipedia
 
     kind, ending = _kind(name)
     if name.removesuffix(ending) == "corpus":

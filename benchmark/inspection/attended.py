@@ -70,7 +70,7 @@ def biographies(suite: Suite | None) -> list[Told]:
     """
     from benchmark.corpora import make_task
     from benchmark.corpora.biography import Biography, mentions_of
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     task = make_task({"name": "biography"})
     if suite is not None:

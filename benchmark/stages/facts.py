@@ -46,7 +46,7 @@ def count_facts(
         (None where no text has a subject); and `tokens`, by how much copies are longer than their originals, as a
         share of the originals' tokens. Shares are None where there is nothing to count.
     """
-    from tasks.biography.biography import normalise
+    from benchmark.tasks.biography.biography import normalise
 
     there = {
         text.id: _in_text(text.text, facts.get(text.id) or facts.get(text.id.rpartition("/")[0])) for text in originals
@@ -76,7 +76,7 @@ def count_facts(
 
 def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
     """The normalised name of the subject, and the normalised golds of the facts that stand in a text."""
-    from tasks.biography.biography import normalise
+    from benchmark.tasks.biography.biography import normalise
 
     if facts is None:
         return "", []
@@ -86,7 +86,7 @@ def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
 
 
 def _holds(golds: Iterable[str], words: str) -> bool:
-    from tasks.corpus.wording import longer_word
+    from benchmark.tasks.corpus.wording import longer_word
 
     return any(gold in words and not longer_word(gold, words) for gold in golds)
 

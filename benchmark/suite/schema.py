@@ -28,7 +28,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.suite.retention import KINDS, Retention
 from benchmark.training.recipe import Budget, Recipe
 
-SUITES = ROOT / "suites"
+SUITES = ROOT / "benchmark" / "suites"
 
 # No suite comes near these; what does would take all memory, or all day, before anything is said.
 MOST_POINTS = 10_000  # of one grid

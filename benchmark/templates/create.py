@@ -46,6 +46,8 @@ def create(kind: str, name: str, model: str | None = None, root: Path | None = N
     taken = {"method": list(METHODS), "task": list(TASK_KINDS), "model": []}[kind]
     if name in taken:
         raise UserError(f"{kind} {name!r}: there is one already; give another name")
+    if root is None and kind != "model" and not (ROOT / "tasks").is_dir():
+        raise UserError(f"{kind} {name!r}: {ROOT} is no checkout of the project; clone it and run this command there")
     folder = root or (Path() if kind == "model" else ROOT)
     words = {
         "{name}": name,

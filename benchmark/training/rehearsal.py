@@ -46,7 +46,7 @@ def rehearsal_turns(needed: int, share: float) -> list[bool]:
 
 def _about_people(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
     """Texts about a few people, then texts of one to six questions about a field with their answers, as in a prompt."""
-    from tasks.biography import biography
+    from benchmark.tasks.biography import biography
 
     known = {person["name"] for person in [*biography.read_people(), *biography.read_shots()]}
     trained_on = "\n".join(text.text for text in texts if text.copy == 0) or "\n".join(text.text for text in texts)

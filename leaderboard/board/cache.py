@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from benchmark import __version__
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.inputs import read_text
@@ -48,5 +49,5 @@ def _hash(records: Sequence[tuple[Path, Record]]) -> str:
     code = sorted(Path(__file__).parent.glob("*.py"))
     parts = [[str(path), record.sha256] for path, record in records]
     parts += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in code]
-    parts += [[name, version(name)] for name in ("benchmark", "numpy", "scipy")]
+    parts += [["benchmark", __version__], *([name, version(name)] for name in ("numpy", "scipy"))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Figure 1: how well facts are remembered by where they stand, from records."""
+"""The numbers of Figure 1: exact match by field and by distance from name to fact, from records."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,54 +20,56 @@ DistancesOf = Callable[[Record], Mapping[str, int] | None]
 
 
 def accuracy_lines(folder: Path, suite: str, distances: DistancesOf) -> list[Line]:
-    """A line per row of the board and field, and per row and bin of distances: exact match of the test half.
+    """Exact match of the test half as lines of a CSV file: for each row of the board, by field and by distance.
 
-    `by` is "field" or "distance". A field's `tokens` are its mean distance from the name, a bin's the middle of `low`
-    and `high`; they are empty where nobody knows the distances. `shown` says whether the row is in the chart.
+    `by` is "field" or "distance". `tokens` is the distance from name to fact: the mean of a field, or the middle of a
+    bin from `low` to `high`; it is empty where distances are unknown. `shown` says whether the chart has the row.
+    `distances` says where the distances come from: "records", or "task" for those of `distances`.
 
     Args:
-        folder: Of the records.
+        folder: Folder of the records.
         suite: Name of the suite whose records count.
-        distances: Gives the distances in tokens by question of a record from before distances were recorded, None
-            where they cannot be had; a line's `distances` then says "task".
+        distances: Gives the distance in tokens of each question, for records from before distances were recorded; None
+            if it is unknown.
 
     Raises:
-        UserError: There are no records of that suite.
+        UserError: The folder has no record of that suite.
     """
-    found = [(path, record) for path, record in load_records(folder) if record.suite == suite]
-    if not found:
-        raise UserError(f"{folder}: holds no record of suite {suite!r}; run it first: benchmark run {suite}")
-    records = dict(found)
-    return [line for table in build_board(found).tables for line in _of_table(table, records, distances)]
+    of_suite = [(path, record) for path, record in load_records(folder) if record.suite == suite]
+    if not of_suite:
+        raise UserError(f"{folder}: no record of suite {suite!r}; run it first: benchmark run {suite}")
+    records = dict(of_suite)
+    return [line for table in build_board(of_suite).tables for line in _table_lines(table, records, distances)]
 
 
-def _of_table(table: BoardTable, records: dict[Path, Record], distances: DistancesOf) -> list[Line]:
+def _table_lines(table: BoardTable, records: dict[Path, Record], distances: DistancesOf) -> list[Line]:
     answers = {
         path: read_answers(path, records[path]).with_shots(row.shots) for row in table.rows for path in row.files
     }
     first = next(iter(answers))
     known, source = shared_distances(list(answers.values())), "records"
     if np.isnan(known).all():
-        known, source = _in_order(answers[first], distances(records[first])), "task"
+        known, source = _in_question_order(answers[first], distances(records[first])), "task"
     edges = bin_edges(known[answers[first].measured("exact_match")])
     lines: list[Line] = []
     shown = {row.label for method, row in table.best_of_methods().items() if method in PAPER_METHODS}
     for row in table.rows:
-        told = {"shown": row.label in shown, "distances": "" if np.isnan(known).all() else source}
-        about = _about(table, row) | told
+        about = _about(table, row)
+        about |= {"shown": row.label in shown, "distances": "" if np.isnan(known).all() else source}
         for field, score in row.fields.items():
-            there = known[answers[first].task.astype(str) == f"{table.task}_{field}"]
-            tokens = round(float(np.nanmean(there)), 3) if not np.isnan(there).all() else None
-            place = {"by": "field", "field": field, "low": None, "high": None, "tokens": tokens}
-            lines.append({**about, **place, "questions": len(there), **_numbers(score)})
-        for one in by_distance([answers[path] for path in row.files], known, edges):
-            middle = (one.low + one.high) / 2
-            place = {"by": "distance", "field": "", "low": one.low, "high": one.high, "tokens": middle}
-            lines.append({**about, **place, "questions": one.questions, **_numbers(one.score)})
+            of_field = known[answers[first].task.astype(str) == f"{table.task}_{field}"]
+            tokens = round(float(np.nanmean(of_field)), 3) if not np.isnan(of_field).all() else None
+            position = {"by": "field", "field": field, "low": None, "high": None, "tokens": tokens}
+            lines.append({**about, **position, "questions": len(of_field), **_numbers(score)})
+        for distance in by_distance([answers[path] for path in row.files], known, edges):
+            low, high = distance.low, distance.high
+            position = {"by": "distance", "field": "", "low": low, "high": high, "tokens": (low + high) / 2}
+            lines.append({**about, **position, "questions": distance.questions, **_numbers(distance.score)})
     return lines
 
 
-def _in_order(answers: Answers, tokens: Mapping[str, int] | None) -> Distances:
+def _in_question_order(answers: Answers, tokens: Mapping[str, int] | None) -> Distances:
+    """Distances in the order of the answers; NaN where they are unknown."""
     if tokens is None:
         return np.full(len(answers.question), np.nan)
     return np.array([tokens.get(question, np.nan) for question in answers.question], dtype=float)

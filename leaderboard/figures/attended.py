@@ -1,4 +1,4 @@
-"""Figures 2 and 3: shares of the kinds of token that models attend to at the word before a fact."""
+"""The numbers of Figures 2 and 3: kinds of the tokens that models attend to from the last word before a fact."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,22 +11,22 @@ Line = dict[str, Any]
 def attended_lines(
     pair: str, of: str, kinds: Mapping[tuple[str, int], Sequence[str]], order: Sequence[str]
 ) -> list[Line]:
-    """A line per fact, rank and kind of token.
+    """Shares of the kinds of token as lines of a CSV file: one for each fact, rank and kind.
 
-    It has the share of people at whom the token of that rank is of that kind, with its 95% interval over people, and
-    the number of people with a token of that rank.
+    `share` is the share of people whose token of that rank is of that kind, `ci_low` and `ci_high` its 95% interval
+    over people, `people` the number of people with a token of that rank.
 
     Args:
-        pair: The pair's name.
-        of: The model, or the difference of two.
-        kinds: By fact and rank, the kind of token at each person.
+        pair: Name of the pair.
+        of: Name of the model, or of the difference of two models.
+        kinds: The kind of token for each person, by fact and rank.
         order: The kinds in the order of the lines.
     """
     lines = []
-    for (field, rank), found in kinds.items():
+    for (field, rank), people_kinds in kinds.items():
         for kind in order:
-            if kind in found:
-                share = mean_interval([[float(one == kind) for one in found]])
-                numbers = {"share": share.mean, "ci_low": share.low, "ci_high": share.high, "people": len(found)}
+            if kind in people_kinds:
+                share = mean_interval([[float(other == kind) for other in people_kinds]])
+                numbers = {"share": share.mean, "ci_low": share.low, "ci_high": share.high, "people": len(people_kinds)}
                 lines.append({"pair": pair, "of": of, "fact": field, "rank": rank, "kind": kind, **numbers})
     return lines

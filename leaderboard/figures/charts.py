@@ -1,4 +1,4 @@
-"""The charts of Figures 1 to 3 as Vega-Lite. They hold their data; vl-convert draws them without browser or network."""
+"""The charts of Figures 1 to 3 as Vega-Lite, with their data. vl-convert draws them without browser or network."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ import altair as alt
 
 Line = dict[str, Any]
 
-FONT = "Liberation Sans"  # vl-convert has it with it, so that letters are as wide on every machine
-METHODS = {  # of Figure 1, in its order
+FONT = "Liberation Sans"  # part of vl-convert, so text has the same width on every machine
+METHODS = {  # colour of each method of Figure 1, in order
     "plain": "#8a939c",
     "plain_matched": "#1a1d21",
     "random_dropout": "#a84800",
     "attention_dropout": "#a0338a",
     "contrastive_dropout": "#0b5cad",
 }
-KIND_COLOURS = {  # the name and what says the relation stand out; facts are one family, the rest is grey
+KIND_COLOURS = {  # name and relation words stand out; facts are shades of green, other tokens grey
     "name": "#0b5cad",
     "relation word": "#d1495b",
     "earlier relation word": "#edaeb6",
@@ -30,18 +30,18 @@ KIND_COLOURS = {  # the name and what says the relation stand out; facts are one
 
 
 def words(name: str) -> str:
-    """A name of the code as words."""
+    """An identifier as words."""
     return name.replace("_", " ")
 
 
 def accuracy_chart(lines: Sequence[Line], suite: str) -> alt.VConcatChart:
-    """Figure 1: a row per table, by field on the left and by distance on the right."""
+    """Figure 1: a row of charts for each table, by field on the left and by distance on the right."""
     methods = [name for name in METHODS if any(line["method"] == name for line in lines)]
     top = math.ceil(5 * max(line["ci_high"] for line in lines)) / 5 or 1.0
     rows = []
     for table in dict.fromkeys(line["table"] for line in lines):
-        mine = [line for line in lines if line["table"] == table]
-        parts = [_accuracy_part(mine, by, methods, top) for by in ("field", "distance")]
+        table_lines = [line for line in lines if line["table"] == table]
+        parts = [_accuracy_part(table_lines, by, methods, top) for by in ("field", "distance")]
         rows.append(alt.hconcat(*[part for part in parts if part]).properties(title=alt.Title(table, anchor="start")))
     seeds = sorted({line["seeds"] for line in lines})
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -58,7 +58,7 @@ def accuracy_chart(lines: Sequence[Line], suite: str) -> alt.VConcatChart:
 
 
 def _accuracy_part(lines: Sequence[Line], by: str, methods: list[str], top: float) -> alt.LayerChart | None:
-    values = [{**line, "place": _place(line)} for line in lines if line["by"] == by]
+    values = [{**line, "place": _position(line)} for line in lines if line["by"] == by]
     if not values:
         return None
     places = list(dict.fromkeys(line["place"] for line in sorted(values, key=lambda line: line["low"] or 0)))
@@ -84,18 +84,18 @@ def _accuracy_part(lines: Sequence[Line], by: str, methods: list[str], top: floa
         shape=alt.Shape("method:N", sort=methods, title=None, scale=alt.Scale(domain=methods)),
     )
     bars = base.mark_rule(strokeWidth=1.4).encode(y=alt.Y("ci_low:Q", scale=y_scale), y2="ci_high:Q")
-    both: alt.LayerChart = (bars + points).properties(width=440, height=170)
-    return both
+    chart: alt.LayerChart = (bars + points).properties(width=440, height=170)
+    return chart
 
 
-def _place(line: Line) -> str:
+def _position(line: Line) -> str:
     if line["by"] == "distance":
         return str(line["low"]) if line["low"] == line["high"] else f"{line['low']}–{line['high']}"
     return words(line["field"]) + ("" if line["tokens"] is None else f"|{line['tokens']:.0f}")
 
 
 def attended_chart(lines: Sequence[Line], title: str, people: int) -> alt.VConcatChart:
-    """Figures 2 and 3: a row per model, a column per fact; for every rank the kinds of its tokens."""
+    """Figures 2 and 3: a row for each model, a column for each fact; bars show the kinds of tokens of each rank."""
     kinds = [kind for kind in KIND_COLOURS if any(line["kind"] == kind for line in lines)]
     facts = list(dict.fromkeys(line["fact"] for line in lines))
     rows = []
@@ -119,7 +119,7 @@ def attended_chart(lines: Sequence[Line], title: str, people: int) -> alt.VConca
 
 
 def _attended_cell(values: list[Line], fact: str, kinds: list[str], leftmost: bool) -> alt.Chart:
-    # Labels that nobody sees keep the titles of all cells at one height.
+    # Invisible labels take room, which keeps the titles of all cells at the same height.
     axis = alt.Axis(format="%", labelOpacity=float(leftmost), tickOpacity=float(leftmost), tickCount=4)
     colours = alt.Scale(domain=kinds, range=[KIND_COLOURS[kind] for kind in kinds])
     cell: alt.Chart = (

@@ -1,7 +1,7 @@
-"""The paper's claims, tried on every model that there are records of.
+"""The paper's claims, tested on every model with records.
 
-The paper's numbers need its models; what it says of them, that one method beats another and that facts far from the
-name are learned less, can be tried on any. A claim is an exact match minus another that should lie above 0; the verdict
+The paper's numbers need the paper's models. Its claims (one method beats another; facts far from the name are learned
+less well) can be tested on any model. A claim is a difference in exact match that should be above 0. Its verdict
 follows from the 95% interval of that difference, paired by seed and subject.
 """
 
@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 
 from leaderboard.board.answers import Answers, Tally, tally
 from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
-from leaderboard.paper.reproduction import Member, data_of
+from leaderboard.paper.reproduction import BoardRow, data_of
 from leaderboard.stats.comparisons import BASELINE, best_on_development, with_alpha
 from leaderboard.stats.intervals import Estimate, mean_interval, paired_difference
 
-Verdict = Literal["holds", "does not hold", "cannot be told"]
+Verdict = Literal["holds", "does not hold", "undecided"]
 COMPARISONS = (
     ("contrastive_dropout", "plain"),
     ("contrastive_dropout", BASELINE),
@@ -29,19 +29,18 @@ COMPARISONS = (
     ("random_dropout", "plain"),
 )
 CLAIM_RULE = """\
-A claim is a difference in exact match that should be above 0, paired by seed and subject. It holds where the whole \
-95% interval lies above 0, does not hold where the whole interval lies below 0, and else cannot be told. Each \
-interval is one of its own, not adjusted for how many there are, and with one seed it is over subjects alone and says \
-nothing of other seeds. A method is set against the row of the other one with the same α, or else against its best on \
-the development half."""
+A claim is a difference in exact match that should be above 0, paired by seed and subject. It holds if the whole 95% \
+interval lies above 0, does not hold if the whole interval lies below 0, and is undecided otherwise. Intervals are not \
+adjusted for the number of tests. With one seed the interval covers subjects alone and says nothing about other seeds. \
+A method is compared with the other method's row of the same α, or else with its best row on the development half."""
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Backing(_Frozen):
-    """What the paper's own numbers say: how many of its cells have a difference above 0, and the mean of all."""
+class PaperEvidence(_Frozen):
+    """The claim in the paper's own numbers: cells with a difference above 0, all cells, and the mean difference."""
 
     holds: int
     cells: int
@@ -49,7 +48,10 @@ class Backing(_Frozen):
 
 
 class Trial(_Frozen):
-    """A claim on the records of one board table; `parts` are the differences by field, `whole` that of the verdict."""
+    """A test of a claim on one table of the board.
+
+    `parts` has the difference by field, `whole` the difference over all fields, which decides the verdict.
+    """
 
     table: str
     data: str
@@ -62,150 +64,151 @@ class Trial(_Frozen):
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval of the whole difference says."""
+        """The verdict of the interval of the whole difference, as CLAIM_RULE defines it."""
         if self.whole.low > 0:
             return "holds"
-        return "does not hold" if self.whole.high < 0 else "cannot be told"
+        return "does not hold" if self.whole.high < 0 else "undecided"
 
 
 class Claim(_Frozen):
-    """A claim, what the paper's numbers say of it (None where it has none), and every trial of it."""
+    """A claim, its evidence in the paper's numbers (None if the paper has none), and its trials on our records."""
 
     text: str
-    backing: Backing | None
+    backing: PaperEvidence | None
     trials: tuple[Trial, ...]
 
     def count(self, verdict: Verdict) -> int:
-        """How many trials ended so."""
+        """Number of trials with this verdict."""
         return sum(trial.verdict == verdict for trial in self.trials)
 
 
-def comparisons(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Claim]:
-    """One method against another, on every board table of the tasks that speak to the paper's table."""
-    here = [one for one in ours if one.records[0].task.name in table.tasks]
+def comparisons(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> list[Claim]:
+    """The claims that one method beats another, tested on every board table of the paper table's tasks."""
+    of_tasks = [row for row in ours if row.records[0].task.name in table.tasks]
     claims = []
     for method, other in COMPARISONS:
         trials = []
-        for one in here:
-            opponents = [two for two in here if two.table is one.table and two.row.method == other]
-            if one.row.method == method and opponents:
-                trials += _trial(paper, table, one, _nearest(one, opponents))
-        claims.append(
-            Claim(text=f"{method} above {other}", backing=_backing(table, method, other), trials=tuple(trials))
-        )
+        for row in of_tasks:
+            others = [opponent for opponent in of_tasks if opponent.table is row.table and opponent.row.method == other]
+            if row.row.method == method and others:
+                trials += _trial(paper, table, row, _opponent(row, others))
+        evidence = _paper_evidence(table, method, other)
+        claims.append(Claim(text=f"{method} above {other}", backing=evidence, trials=tuple(trials)))
     return claims
 
 
-def distance(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> Claim:
-    """That plain fine-tuning learns less of a fact the farther from the name it stands: the fall per place.
+def distance(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> Claim:
+    """The claim that plain fine-tuning learns a fact less well the farther it stands from the name.
 
-    The fields stand in the text in the order of the table, at places 1, 2, …; a subject's fall is minus the slope of
-    the least-squares line through its exact matches.
+    The text states the fields in the order of the table, at positions 1, 2, …. The difference of this claim is the fall
+    per position: minus the slope of the least-squares line through a subject's exact matches.
     """
-    backing = [_fall(np.array([exact for exact, _ in row.scores.values()])) for row in table.rows]
+    paper_falls = [_fall(np.array([exact for exact, _ in row.scores.values()])) for row in table.rows]
     trials = []
-    for one in ours:
-        if one.records[0].task.name != table.task or one.row.method not in ("plain", BASELINE):
+    for row in ours:
+        if row.records[0].task.name != table.task or row.row.method not in ("plain", BASELINE):
             continue
         tasks = {field: lm_eval_task(table.task, field) for field in table.fields}
-        scores = {field: one.score("exact_match", task) for field, task in tasks.items()}
-        tallies = [counted for task in tasks.values() if (counted := tally(list(one.answers), "exact_match", task))]
-        # Every subject has to be asked about every field.
+        scores = {field: row.score("exact_match", task) for field, task in tasks.items()}
+        tallies = [counted for task in tasks.values() if (counted := tally(list(row.answers), "exact_match", task))]
+        # The slope needs an answer of every subject about every field.
         if len(tallies) < len(tasks) or len({counts.shape for _, counts in tallies}) > 1:
             continue
         falls = _fall(np.stack([totals / counts for totals, counts in tallies]))
         trials.append(
             Trial(
-                table=one.table.title,
-                data=data_of(paper, one.records[0]),
-                label=one.row.label,
+                table=row.table.title,
+                data=data_of(paper, row.records[0]),
+                label=row.row.label,
                 other="",
-                seeds=one.row.seeds,
-                files=one.row.files,
+                seeds=row.row.seeds,
+                files=row.row.files,
                 parts={field: score for field, score in scores.items() if score},
-                whole=mean_interval(falls, bounds=(-_most(len(tallies)), _most(len(tallies)))),
+                whole=mean_interval(falls, bounds=(-_greatest_fall(len(tallies)), _greatest_fall(len(tallies)))),
             )
         )
     return Claim(
-        text="plain fine-tuning learns less of a fact the farther from the name it stands",
-        backing=_count(backing),
+        text="plain fine-tuning learns a fact less well the farther it stands from the name",
+        backing=_evidence(paper_falls),
         trials=tuple(trials),
     )
 
 
-def _most(places: int) -> float:
-    """The greatest fall that there can be over so many places: all right before the middle and all wrong after it."""
-    return float(_fall(np.array([float(2 * place < places - 1) for place in range(places)])))
+def _greatest_fall(positions: int) -> float:
+    """The greatest possible fall: all answers right before the middle position and all wrong after it."""
+    return float(_fall(np.array([float(2 * position < positions - 1) for position in range(positions)])))
 
 
 def _fall(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Minus the slope of the least-squares line along the first axis, whose places are a step apart."""
-    places = np.arange(len(scores)) - (len(scores) - 1) / 2
-    fall: NDArray[np.float64] = -np.tensordot(places, scores, axes=1) / (places**2).sum()
+    """Minus the slope of the least-squares line along the first axis, in units of one position."""
+    positions = np.arange(len(scores)) - (len(scores) - 1) / 2
+    fall: NDArray[np.float64] = -np.tensordot(positions, scores, axes=1) / (positions**2).sum()
     return fall
 
 
-def _backing(table: PaperTable, method: str, other: str) -> Backing | None:
+def _paper_evidence(table: PaperTable, method: str, other: str) -> PaperEvidence | None:
     gaps = []
     for model in dict.fromkeys(row.model for row in table.rows):
         mine, theirs = table.exact_match(model, method), table.exact_match(model, other)
         gaps += [mine[field] - theirs[field] for field in mine.keys() & theirs.keys()]
-    return _count(gaps)
+    return _evidence(gaps)
 
 
-def _count(gaps: Sequence[float | NDArray[np.float64]]) -> Backing | None:
+def _evidence(gaps: Sequence[float | NDArray[np.float64]]) -> PaperEvidence | None:
     if not gaps:
         return None
     values = [round(float(gap), 9) for gap in gaps]
-    return Backing(holds=sum(gap > 0 for gap in values), cells=len(values), mean=round(sum(values) / len(values), 9))
+    return PaperEvidence(
+        holds=sum(gap > 0 for gap in values), cells=len(values), mean=round(sum(values) / len(values), 9)
+    )
 
 
-def _nearest(one: Member, others: Sequence[Member]) -> Member:
-    """The row to compare with, as the board does: the same α where there is one, else the best on the development half.
+def _opponent(row: BoardRow, others: Sequence[BoardRow]) -> BoardRow:
+    """The row to compare with, chosen as on the board: the same α, or else the best on the development half.
 
-    Of several, the one with most parameters in common, then the first by its label.
+    Of several, the row with most parameters in common, then the first by its label.
     """
 
-    def alike(other: Member) -> int:
-        return sum(other.row.parameters.get(key) == value for key, value in one.row.parameters.items())
+    def common_parameters(other: BoardRow) -> int:
+        return sum(other.row.parameters.get(key) == value for key, value in row.row.parameters.items())
 
-    found = with_alpha(one.alpha, others) or best_on_development(others)
-    return max(sorted(found, key=lambda other: other.row.label), key=alike)
+    candidates = with_alpha(row.alpha, others) or best_on_development(others)
+    return max(sorted(candidates, key=lambda other: other.row.label), key=common_parameters)
 
 
-def _trial(paper: Paper, table: PaperTable, one: Member, other: Member) -> list[Trial]:
-    """The difference over the seeds that both have; nothing where there are none, or none of the fields is asked."""
-    seeds = tuple(seed for seed in one.row.seeds if seed in other.row.seeds)
-    mine, theirs = _of_seeds(one, seeds), _of_seeds(other, seeds)
-    name = one.records[0].task.name
+def _trial(paper: Paper, table: PaperTable, row: BoardRow, other: BoardRow) -> list[Trial]:
+    """The trial over the seeds that both rows have; empty without common seeds or without answers about the fields."""
+    seeds = tuple(seed for seed in row.row.seeds if seed in other.row.seeds)
+    answers, other_answers = _of_seeds(row, seeds), _of_seeds(other, seeds)
+    name = row.records[0].task.name
     tasks = {field: lm_eval_task(name, field) for field in table.fields}
-    parts = {field: _difference(mine, theirs, [task]) for field, task in tasks.items()} if seeds else {}
-    whole = _difference(mine, theirs, list(tasks.values())) if seeds else None
+    parts = {field: _difference(answers, other_answers, [task]) for field, task in tasks.items()} if seeds else {}
+    whole = _difference(answers, other_answers, list(tasks.values())) if seeds else None
     if whole is None:
         return []
     return [
         Trial(
-            table=one.table.title,
-            data=data_of(paper, one.records[0]),
-            label=one.row.label,
+            table=row.table.title,
+            data=data_of(paper, row.records[0]),
+            label=row.row.label,
             other=other.row.label,
             seeds=seeds,
-            files=(*one.row.files, *other.row.files),
+            files=(*row.row.files, *other.row.files),
             parts={field: part for field, part in parts.items() if part},
             whole=whole,
         )
     ]
 
 
-def _of_seeds(one: Member, seeds: Sequence[int]) -> list[Answers]:
-    return [one.answers[one.row.seeds.index(seed)] for seed in seeds]
+def _of_seeds(row: BoardRow, seeds: Sequence[int]) -> list[Answers]:
+    return [row.answers[row.row.seeds.index(seed)] for seed in seeds]
 
 
-def _difference(mine: list[Answers], theirs: list[Answers], tasks: list[str]) -> Estimate | None:
-    a, b = _tally(mine, tasks), _tally(theirs, tasks)
-    return paired_difference(a[0], b[0], a[1]) if a and b else None
+def _difference(answers: list[Answers], other_answers: list[Answers], tasks: list[str]) -> Estimate | None:
+    ours, others = _tally(answers, tasks), _tally(other_answers, tasks)
+    return paired_difference(ours[0], others[0], ours[1]) if ours and others else None
 
 
 def _tally(answers: list[Answers], tasks: list[str]) -> Tally | None:
-    """As `tally`, of several lm-eval tasks together."""
+    """As `tally`, for several lm-eval tasks together."""
     return tally(answers, "exact_match", among=np.isin(answers[0].task.astype(str), tasks))

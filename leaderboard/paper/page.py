@@ -1,5 +1,6 @@
-"""The reproduction as Markdown, in a terminal and as JSON."""
+"""Shows the reproduction in a terminal, as Markdown (docs/reproduction.md) and as JSON."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
 from leaderboard.paper.reproduction import (
     PAPER_METRICS,
     RULE,
+    BoardRow,
     Finding,
-    Member,
+    board_rows,
     data_of,
     findings,
-    members,
     parameters_text,
 )
 from leaderboard.stats.comparisons import BASELINE, PAPER_METHODS
@@ -30,17 +31,17 @@ from leaderboard.stats.intervals import DRAWS, Estimate
 from leaderboard.views.markdown import markdown_grid, markdown_text
 from leaderboard.views.text import field_name, record_url, with_interval
 
-HEAD = "Made from the records by `benchmark reproduce --out`; do not edit by hand."
+HEAD = "Generated from the records by `benchmark reproduce --out`; do not edit by hand."
 STYLES = {"agrees": "green", "holds": "green", "disagrees": "red", "does not hold": "red"}
 
 
-class Shown(str):
-    """A cell of our own making, which Markdown takes as it is; every other cell may come from a record."""
+class Markdown(str):
+    """A cell that is Markdown already. All other cells may contain names from records and are escaped."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of plain text with notes of our own below; `files` has the records that each row is to lead to."""
+    """A table of plain text with notes below; `files` has the records that each row links to."""
 
     title: str
     headers: list[str]
@@ -51,7 +52,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """What is told of one of the paper's tables; `commands` run what is missing of it."""
+    """The part of the page on one of the paper's tables; `commands` run its missing rows."""
 
     title: str
     notes: tuple[str, ...]
@@ -60,32 +61,36 @@ class Section:
 
 
 def reproduce(paper: Paper, tables: Sequence[str], records: Sequence[Found]) -> tuple[list[Section], dict[str, Any]]:
-    """Set the named tables of the paper beside the records; for people and, as JSON, for machines."""
-    ours = members(records)
-    sections, told = [], {}
+    """Compare the named tables of the paper with the records.
+
+    Returns:
+        Sections for readers, and the same as JSON values.
+    """
+    ours = board_rows(records)
+    sections, tables_json = [], {}
     for name in tables:
         table = paper.tables[name]
-        found = findings(paper, table, ours)
+        of_table = findings(paper, table, ours)
         by_field = [distance(paper, table, ours)] if "birth_date" in table.fields else []
         claims = by_field or comparisons(paper, table, ours)
-        rows = [one for one in ours if one.records[0].task.name in table.tasks and _is_shown(one, bool(by_field))]
-        sections.append(_section(paper, name, found, rows, claims))
-        told[name] = {
-            "rows": [finding.model_dump(mode="json") for finding in found],
+        rows = [row for row in ours if row.records[0].task.name in table.tasks and _is_shown(row, bool(by_field))]
+        sections.append(_section(paper, name, of_table, rows, claims))
+        tables_json[name] = {
+            "rows": [finding.model_dump(mode="json") for finding in of_table],
             "claims": [
                 {
                     **claim.model_dump(mode="json", exclude={"trials"}),
-                    "trials": [{**t.model_dump(mode="json"), "verdict": t.verdict} for t in claim.trials],
+                    "trials": [{**trial.model_dump(mode="json"), "verdict": trial.verdict} for trial in claim.trials],
                 }
                 for claim in claims
             ],
         }
-    return sections, {"source": paper.source, "rule": RULE, "claim_rule": CLAIM_RULE, "tables": told}
+    return sections, {"source": paper.source, "rule": RULE, "claim_rule": CLAIM_RULE, "tables": tables_json}
 
 
 def markdown(sections: Sequence[Section], paper: Paper, folder: Path) -> str:
-    """The sections as a page that stands in `folder`; its links to records are relative to that."""
-    parts = [f"# The paper's tables, reproduced or not\n\n{HEAD}\n\n{markdown_text(paper.source)}\n\n{_rules()}"]
+    """The sections as a Markdown page. Links to records are relative to `folder`, which the page is written to."""
+    parts = [f"# Reproduction of the paper's tables\n\n{HEAD}\n\n{markdown_text(paper.source)}\n\n{_rules()}"]
     for section in sections:
         parts.append(f"## {markdown_text(section.title)}\n")
         parts += [f"{note}\n" for note in section.notes]
@@ -95,7 +100,7 @@ def markdown(sections: Sequence[Section], paper: Paper, folder: Path) -> str:
                 parts.append(_markdown_grid(grid, folder) + "\n")
             parts += [f"{note}\n" for note in grid.notes]
         if section.commands:
-            parts.append("What is not run, and then this page anew:\n")
+            parts.append("To run what is missing and update this page:\n")
             parts.append("```sh\n" + "\n".join(section.commands) + "\n```\n")
     return "\n".join(parts)
 
@@ -120,31 +125,35 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
 
 def _rules() -> str:
     return (
-        f"**Verdicts on numbers.** {RULE}\n\n**Verdicts on claims.** {CLAIM_RULE}\n\nOur numbers are of the test half, "
-        f"with 95% intervals of {DRAWS:,} bootstrap draws over seeds and subjects (people or paragraphs). "
-        "Written mean [low, high]; pairs are exact match / F1.\n"
+        f"**Verdicts on numbers.** {RULE}\n\n**Verdicts on claims.** {CLAIM_RULE}\n\nOur numbers are measured on "
+        f"the test half, with 95% intervals from {DRAWS:,} bootstrap draws over seeds and subjects (people or "
+        "paragraphs), written as mean [low, high]. Pairs are exact match / F1.\n"
     )
 
 
-def _is_shown(one: Member, plain_alone: bool) -> bool:
-    return one.row.method in (("plain", BASELINE) if plain_alone else PAPER_METHODS)
+def _is_shown(row: BoardRow, plain_alone: bool) -> bool:
+    return row.row.method in (("plain", BASELINE) if plain_alone else PAPER_METHODS)
 
 
-def _section(paper: Paper, name: str, found: list[Finding], rows: Sequence[Member], claims: Sequence[Claim]) -> Section:
+def _section(
+    paper: Paper, name: str, of_table: list[Finding], rows: Sequence[BoardRow], claims: Sequence[Claim]
+) -> Section:
     table = paper.tables[name]
-    counts = {verdict: sum(o.verdict == verdict for o in found) for verdict in ("agrees", "disagrees", "not run")}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    notes = [f"{len(found)} numbers: {told}."]
+    counts = Counter(finding.verdict for finding in of_table)
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("agrees", "disagrees", "not run"))
+    notes = [f"{len(of_table)} numbers: {verdicts}."]
     if table.note:
         notes.append(f"{table.note[0].upper()}{table.note[1:]}.")
-    notes += [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(o.note for o in found if o.note)]
-    notes += _told_twice(paper, name)
-    commands = list(dict.fromkeys(finding.command for finding in found if finding.verdict == "not run"))
+    notes += [
+        f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(finding.note for finding in of_table if finding.note)
+    ]
+    notes += _contradictions(paper, name)
+    commands = list(dict.fromkeys(finding.command for finding in of_table if finding.verdict == "not run"))
     return Section(
         title=f"{name.replace('table', 'Table ')}: {table.title}",
         notes=tuple(notes),
         grids=(
-            _numbers(found),
+            _numbers(of_table),
             _our_rows(paper, table, rows),
             _summary(claims),
             _trials(table, claims),
@@ -153,69 +162,73 @@ def _section(paper: Paper, name: str, found: list[Finding], rows: Sequence[Membe
     )
 
 
-def _told_twice(paper: Paper, name: str) -> list[str]:
-    """How far the paper's own two tables of plain fine-tuning lie apart: what its numbers can be trusted to."""
+def _contradictions(paper: Paper, name: str) -> list[str]:
+    """How far the paper's two tables with plain fine-tuning differ, which shows how exact its numbers are."""
     notes = []
     for other, table in paper.tables.items():
         gaps = []
         for model, info in paper.models.items():
-            here, there = (paper.tables[one].exact_match(model, "plain") for one in (name, other))
-            for field in sorted(here.keys() & there.keys()) if other != name else ():
-                gap = round(abs(here[field] - there[field]), 9)
-                gaps.append((gap, f"{info.title}, {field_name(field)}", here[field], there[field]))
+            scores, other_scores = (paper.tables[key].exact_match(model, "plain") for key in (name, other))
+            for field in sorted(scores.keys() & other_scores.keys()) if other != name else ():
+                gap = round(abs(scores[field] - other_scores[field]), 9)
+                gaps.append((gap, f"{info.title}, {field_name(field)}", scores[field], other_scores[field]))
         if gaps and table.task == paper.tables[name].task:
-            _, where, one, two = max(gaps)
+            _, where, value, other_value = max(gaps)
             notes.append(
                 f"The paper gives {len(gaps)} exact matches of plain fine-tuning both here and in "
                 f"{other.replace('table', 'Table ')}; {sum(gap > 0 for gap, *_ in gaps)} of them differ, "
                 f"most in {where}: "
-                f"{short_number(one, 2)} here, {short_number(two, 2)} there."
+                f"{short_number(value, 2)} here, {short_number(other_value, 2)} there."
             )
     return notes
 
 
-def _numbers(found: Sequence[Finding]) -> Grid:
+def _numbers(of_table: Sequence[Finding]) -> Grid:
     headers = ["Model", "Method", "α, β", "Field", "Paper", "Ours, exact match", "Ours, F1", "Verdict", "Why"]
     rows = []
-    for one in found:
-        scores = one.ours.scores if one.ours else {}
-        paper = " / ".join(short_number(one.paper[metric], 2 if one.field != "all" else 3) for metric in PAPER_METRICS)
+    for finding in of_table:
+        scores = finding.ours.scores if finding.ours else {}
+        digits = 2 if finding.field != "all" else 3
+        paper = " / ".join(short_number(finding.paper[metric], digits) for metric in PAPER_METRICS)
         rows.append(
             [
-                *(one.model, one.method, parameters_text(one.parameters), field_name(one.field), paper),
-                *(Shown(with_interval(scores.get(metric))) for metric in PAPER_METRICS),
-                *(one.verdict, one.why),
+                *(finding.model, finding.method, parameters_text(finding.parameters), field_name(finding.field), paper),
+                *(Markdown(with_interval(scores.get(metric))) for metric in PAPER_METRICS),
+                *(finding.verdict, finding.why),
             ]
         )
-    return Grid("The paper's numbers", headers, rows, [one.ours.files if one.ours else () for one in found])
+    files = [finding.ours.files if finding.ours else () for finding in of_table]
+    return Grid("The paper's numbers", headers, rows, files)
 
 
-def _our_rows(paper: Paper, table: PaperTable, rows: Sequence[Member]) -> Grid:
+def _our_rows(paper: Paper, table: PaperTable, rows: Sequence[BoardRow]) -> Grid:
     hubs = {model.hub.lower() for model in paper.models.values()}
     headers = ["Model and budget", "Method", "Data", *(field_name(field) for field in table.fields), "Seeds"]
     lines, files = [], []
-    for one in rows:
-        if str(one.records[0].model.spec.get("model", "")).lower() in hubs:
+    for row in rows:
+        if str(row.records[0].model.spec.get("model", "")).lower() in hubs:
             continue
         pairs = []
         for field in table.fields:
-            task = lm_eval_task(one.records[0].task.name, field)
-            pairs.append(Shown(" / ".join(with_interval(one.score(metric, task), 2) for metric in PAPER_METRICS)))
-        lines.append([one.table.title, one.row.label, data_of(paper, one.records[0]), *pairs, str(len(one.row.seeds))])
-        files.append(one.row.files)
+            task = lm_eval_task(row.records[0].task.name, field)
+            pairs.append(Markdown(" / ".join(with_interval(row.score(metric, task), 2) for metric in PAPER_METRICS)))
+        lines.append([row.table.title, row.row.label, data_of(paper, row.records[0]), *pairs, str(len(row.row.seeds))])
+        files.append(row.row.files)
     notes = () if lines else ("No record.",)
-    return Grid("Our rows: other models than the paper's", headers, lines, files, notes)
+    return Grid("Our rows with models that the paper does not use", headers, lines, files, notes)
 
 
 def _summary(claims: Sequence[Claim]) -> Grid:
-    headers = ["Claim", "In the paper's numbers", "Holds", "Does not hold", "Cannot be told"]
+    headers = ["Claim", "In the paper's numbers", "Holds", "Does not hold", "Undecided"]
     rows = []
     for claim in claims:
-        back = claim.backing
-        paper = f"{back.holds} of {back.cells}, mean {short_number(back.mean, 3, '+')}" if back else "not in the paper"
-        counts = [str(claim.count(verdict)) for verdict in ("holds", "does not hold", "cannot be told")]
+        evidence = claim.backing
+        paper = "not in the paper"
+        if evidence:
+            paper = f"{evidence.holds} of {evidence.cells}, mean {short_number(evidence.mean, 3, '+')}"
+        counts = [str(claim.count(verdict)) for verdict in ("holds", "does not hold", "undecided")]
         rows.append([claim.text, paper, *counts])
-    return Grid("Claims, and how many of our rows they hold for", headers, rows)
+    return Grid("Claims, and the number of our rows for which they hold", headers, rows)
 
 
 def _trials(table: PaperTable, claims: Sequence[Claim]) -> Grid:
@@ -224,32 +237,32 @@ def _trials(table: PaperTable, claims: Sequence[Claim]) -> Grid:
     fields = [field_name(field) for field in table.fields] if several else []
     headers = ["Model and budget", "Method", *([] if by_field else ["Against"])]
     headers += fields if by_field else [f"Δ {name}" for name in fields]
-    headers += ["Fall per place" if by_field else "Δ" if not several else "Δ together", "Seeds", "Verdict"]
+    headers += ["Fall per position" if by_field else "Δ" if not several else "Δ over all fields", "Seeds", "Verdict"]
     rows = []
     for claim in claims:
         for trial in claim.trials:
             parts = [_part(trial.parts.get(field), by_field) for field in table.fields] if several else []
             named = [trial.table, trial.label, *([] if by_field else [trial.other])]
             rows.append(
-                [*named, *parts, Shown(with_interval(trial.whole, 3, "+")), str(len(trial.seeds)), trial.verdict]
+                [*named, *parts, Markdown(with_interval(trial.whole, 3, "+")), str(len(trial.seeds)), trial.verdict]
             )
     notes = () if rows else ("No record.",)
     if by_field:
         notes = (
             *notes,
-            "The fields always stand in this order here, so place and kind of fact cannot be told apart: a fall may as "
-            "well be that universities are harder to learn than cities. The paper moves the fields around in its "
-            "Figure 1; `benchmark people --order shuffled` makes people whose facts stand in an order of their own.",
+            "These texts always state the fields in this order, so the position of a fact is confounded with its kind: "
+            "a fall can also mean that universities are harder to learn than cities. The paper permutes the fields in "
+            "its Figure 1; `benchmark people --order shuffled` makes people whose facts stand in random order.",
         )
     return Grid("Every trial of a claim", headers, rows, notes=notes)
 
 
 def _part(score: Estimate | None, by_field: bool) -> str:
-    return Shown(short_number(score.mean, 2) if by_field and score else with_interval(score, 2, "+"))
+    return Markdown(short_number(score.mean, 2) if by_field and score else with_interval(score, 2, "+"))
 
 
 def _markdown_grid(grid: Grid, folder: Path) -> str:
-    rows = [[cell if isinstance(cell, Shown) else markdown_text(cell) for cell in row] for row in grid.rows]
+    rows = [[cell if isinstance(cell, Markdown) else markdown_text(cell) for cell in row] for row in grid.rows]
     headers = [markdown_text(header) for header in grid.headers]
     if grid.files and any(grid.files):
         rows = [[*row, _links(files, folder)] for row, files in zip(rows, grid.files, strict=True)]
@@ -262,15 +275,15 @@ def _links(files: Sequence[Path], folder: Path) -> str:
 
 
 def _rich_grid(grid: Grid) -> Table:
-    """The table without columns that hold nothing, and without telling the first column's text again."""
-    told = [n for n in range(len(grid.headers)) if any(row[n] != "–" for row in grid.rows)]
+    """The table without empty columns; a text that repeats in the first column is shown once."""
+    filled = [n for n in range(len(grid.headers)) if any(row[n] != "–" for row in grid.rows)]
     view = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for n in told:
+    for n in filled:
         view.add_column(Text(clean(grid.headers[n])), overflow="fold")
-    last = None
+    previous = None
     for row in grid.rows:
-        cells = [clean(row[n]) for n in told]
-        shown = ["" if cells[0] == last else cells[0], *cells[1:]]
+        cells = [clean(row[n]) for n in filled]
+        shown = ["" if cells[0] == previous else cells[0], *cells[1:]]
         view.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in shown))
-        last = cells[0]
+        previous = cells[0]
     return view

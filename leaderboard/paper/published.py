@@ -1,4 +1,4 @@
-"""What the paper reports, read from paper.yaml."""
+"""The numbers that the paper reports, read from paper.yaml."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FILE = Path(__file__).with_name("paper.yaml")
-ALL = "all"  # the field of a task that has but one kind of question
+ALL = "all"  # field of a task with a single kind of question
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -18,7 +18,10 @@ class _Strict(BaseModel):
 
 
 class PaperModel(_Strict):
-    """A model that the paper trains. `also` has hub ids of copies or fingerprints that count as the same weights."""
+    """A model that the paper trains.
+
+    `also` lists hub ids of copies, and fingerprints, that count as the same weights.
+    """
 
     title: str
     hub: str
@@ -26,7 +29,7 @@ class PaperModel(_Strict):
 
 
 class PaperRow(_Strict):
-    """A method on a model; `scores` maps each field to exact match and F1."""
+    """The scores of a method on a model: exact match and F1 by field."""
 
     model: str
     method: str
@@ -38,8 +41,15 @@ class PaperRow(_Strict):
 class PaperTable(_Strict):
     """One of the paper's tables.
 
-    `suite` runs its rows. `questions` is how many the paper asked per field, None where it does not say. `kin` are
-    tasks of the same kind, whose records speak to the paper's claims though not to its numbers.
+    Attributes:
+        title: What the table shows.
+        suite: Suite that runs its rows.
+        task: Task of its rows.
+        kin: Tasks of the same kind. Their records count for the paper's claims but not for its numbers.
+        questions: Number of questions per field; None if the paper does not give it.
+        note: A remark on the table, for readers.
+        fields: The fields in the order of the table.
+        rows: The rows of the table.
     """
 
     title: str
@@ -53,17 +63,17 @@ class PaperTable(_Strict):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks whose records speak to the claims."""
+        """The tasks whose records count for the claims."""
         return self.task, *self.kin
 
     def exact_match(self, model: str, method: str) -> dict[str, float]:
-        """The exact match by field that the paper gives for a method on a model; empty where it has none."""
-        found = [row for row in self.rows if (row.model, row.method) == (model, method)]
-        return {field: exact for row in found for field, (exact, _) in row.scores.items()}
+        """The paper's exact match by field for a method on a model; empty if it gives none."""
+        matching = [row for row in self.rows if (row.model, row.method) == (model, method)]
+        return {field: exact for row in matching for field, (exact, _) in row.scores.items()}
 
 
 class Paper(_Strict):
-    """All that is in paper.yaml. `corpora` says which data a record's corpus hash stands for."""
+    """The content of paper.yaml. `corpora` names the data of known corpus hashes."""
 
     source: str
     models: dict[str, PaperModel]
@@ -71,7 +81,7 @@ class Paper(_Strict):
     tables: dict[str, PaperTable]
 
     @model_validator(mode="after")
-    def _rows_fit_their_table(self) -> "Paper":
+    def _check_rows(self) -> "Paper":
         for name, table in self.tables.items():
             seen = set()
             for row in table.rows:
@@ -79,9 +89,9 @@ class Paper(_Strict):
                 if row.model not in self.models:
                     raise ValueError(f"{where}: unknown model")
                 if tuple(row.scores) != table.fields:
-                    raise ValueError(f"{where}: scores are not those of the table's fields")
+                    raise ValueError(f"{where}: scores must have the fields of the table, in its order")
                 if (row.model, row.method) in seen:
-                    raise ValueError(f"{where}: stands there twice")
+                    raise ValueError(f"{where}: given twice; leave one")
                 seen.add((row.model, row.method))
         return self
 
@@ -94,5 +104,5 @@ def read_paper() -> Paper:
 
 
 def lm_eval_task(task: str, field: str) -> str:
-    """The lm-eval task that asks about a field of a task."""
+    """Name of the lm-eval task that asks about a field of a task."""
     return task if field == ALL else f"{task}_{field}"

@@ -1,6 +1,6 @@
-"""The paper's numbers beside ours: which records speak to a row of the paper, and whether they agree with it.
+"""The paper's numbers beside ours: which records match a row of the paper, and whether they agree with it.
 
-RULE says what "agrees" means; the claims that the paper makes of its numbers are in claims.py.
+RULE defines agreement. The paper's claims are in `leaderboard.paper.claims`.
 """
 
 import math
@@ -22,13 +22,13 @@ from leaderboard.stats.intervals import Estimate, mean_interval, normal_quantile
 PAPER_SHOTS = 5
 PAPER_METRICS = ("exact_match", "f1")
 RULE = """\
-A row agrees where 0 lies in the 95% interval of ours minus the paper's, for exact match and for F1; else it \
-disagrees. The ends of that interval are m − p − √((m − L)² + (h − p)²) and m − p + √((H − m)² + (p − l)²): m with [L, \
-H] is ours, over seeds and subjects as everywhere on the board (docs/statistics.md); p with [l, h] is the paper's \
-value with Wilson's binomial interval at the number of questions that the paper asked per field (as many as ours where \
-it does not say), since it gives no interval of its own. An F1 varies no more than a share of the same mean, so for F1 \
-the rule is on the safe side. What has no interval cannot be in it: the paper's one seed, and that its value is the \
-best of its grid on the very questions it reports."""
+A row agrees if 0 lies in the 95% interval of our value minus the paper's, for exact match and for F1; otherwise it \
+disagrees. The ends of that interval are m − p − √((m − L)² + (h − p)²) and m − p + √((H − m)² + (p − l)²). m with [L, \
+H] is our value, with its interval over seeds and subjects as everywhere on the board (docs/statistics.md). p with [l, \
+h] is the paper's value. The paper gives no intervals, so [l, h] is Wilson's binomial interval for the number of \
+questions that the paper asked per field, or our number of questions if the paper does not give it. An F1 varies no \
+more than a share with the same mean, so the rule is conservative for F1. The interval does not cover two sources of \
+error: the paper has one seed, and its value is the best of a grid on the same questions that it reports."""
 
 
 class _Frozen(BaseModel):
@@ -36,11 +36,11 @@ class _Frozen(BaseModel):
 
 
 @dataclass(frozen=True)
-class Member:
-    """A row of the board with its records, one per seed, and their answers in the same order.
+class BoardRow:
+    """A row of the board with its records, one for each seed, and their answers in the same order.
 
-    Answers are those with as many examples before the question as the paper gives, or where a record has none of them
-    those that the board shows.
+    The answers are those with the paper's number of examples in the prompt (PAPER_SHOTS), or the board's if the row has
+    none with that number.
     """
 
     table: BoardTable
@@ -50,7 +50,7 @@ class Member:
 
     @property
     def alpha(self) -> Any:
-        """The α of the row's method; None where it has none."""
+        """The α of the row's method; None if the method has none."""
         return self.row.parameters.get("alpha")
 
     @property
@@ -59,17 +59,17 @@ class Member:
         return self.row.development
 
     def score(self, metric: str, task: str) -> Estimate | None:
-        """A metric of one lm-eval task, with its interval over seeds and subjects; None if it is not measured."""
+        """A metric of one lm-eval task with its interval over seeds and subjects; None if it was not measured."""
         counted = tally(list(self.answers), metric, task)
         return mean_interval(*counted) if counted else None
 
     def questions(self, task: str) -> int:
-        """How many questions of one lm-eval task each seed answered."""
+        """Number of questions of one lm-eval task that each seed answered."""
         return int((self.answers[0].task == task).sum())
 
 
 class Ours(_Frozen):
-    """What a row of our board has for one field of a row of the paper; `difference` is ours minus the paper's."""
+    """Our scores for one field of a row of the paper; `difference` is our score minus the paper's, by metric."""
 
     label: str
     data: str
@@ -80,13 +80,16 @@ class Ours(_Frozen):
 
     @property
     def beyond(self) -> dict[str, float]:
-        """By how much the nearer end of a difference's interval misses 0, for the metrics where it does."""
-        missed = {metric: gap.low if gap.low > 0 else gap.high for metric, gap in self.difference.items()}
-        return {m: end for m, end in missed.items() if not self.difference[m].low <= 0 <= self.difference[m].high}
+        """Distance from 0 to the nearer end of each difference's interval, for metrics whose interval excludes 0."""
+        excluding = {metric: gap for metric, gap in self.difference.items() if not gap.low <= 0 <= gap.high}
+        return {metric: gap.low if gap.low > 0 else gap.high for metric, gap in excluding.items()}
 
 
 class Finding(_Frozen):
-    """One field of one row of the paper, what we have for it, the verdict and why; `command` runs what is missing."""
+    """One field of one row of the paper, our scores for it, and the verdict with its reason.
+
+    `command` runs the suite of the row.
+    """
 
     model: str
     hub: str
@@ -101,48 +104,52 @@ class Finding(_Frozen):
     command: str
 
 
-def members(records: Sequence[Found]) -> list[Member]:
-    """The rows of the board of these records, with records and answers; raises UserError as `build_board` does."""
+def board_rows(records: Sequence[Found]) -> list[BoardRow]:
+    """The rows of the board of these records, with records and answers.
+
+    Raises:
+        UserError: As `build_board` does.
+    """
     by_path = dict(records)
-    found = []
+    rows = []
     for table in build_board(records).tables:
         for row in table.rows:
-            some = tuple(by_path[path] for path in row.files)
+            of_row = tuple(by_path[path] for path in row.files)
             shots = PAPER_SHOTS if PAPER_SHOTS in row.by_shots else row.shots
             answers = tuple(
-                read_answers(path, record).with_shots(shots) for path, record in zip(row.files, some, strict=True)
+                read_answers(path, record).with_shots(shots) for path, record in zip(row.files, of_row, strict=True)
             )
-            found.append(Member(table, row, some, answers))
-    return found
+            rows.append(BoardRow(table, row, of_row, answers))
+    return rows
 
 
-def findings(paper: Paper, table: PaperTable, ours: Sequence[Member]) -> list[Finding]:
-    """Every row and field of one of the paper's tables with what our records say; a row of ours each if several do."""
+def findings(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> list[Finding]:
+    """A finding for every row and field of one of the paper's tables; several where several of our rows match."""
     result = []
     for row in table.rows:
         model = paper.models[row.model]
-        same_model = [one for one in ours if _is(one.records[0].model, model)]
-        same_task = [one for one in same_model if one.records[0].task.name == table.task]
-        matches = [one for one in same_task if _same_method(one, row)]
+        same_model = [board_row for board_row in ours if _is_model(board_row.records[0].model, model)]
+        same_task = [board_row for board_row in same_model if board_row.records[0].task.name == table.task]
+        matches = [board_row for board_row in same_task if _same_method(board_row, row)]
         for field in row.scores:
-            found = [_finding(paper, table, row, field, one) for one in matches]
-            result += found or [_finding(paper, table, row, field, None, _missing(table, row, same_model))]
+            of_field = [_finding(paper, table, row, field, match) for match in matches]
+            result += of_field or [_finding(paper, table, row, field, None, _missing(table, row, same_model))]
     return result
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95% score interval of a share seen in `count` questions (Wilson 1927, JASA 22, 209-212)."""
+    """The 95% score interval of a share observed in `count` questions (Wilson 1927, JASA 22, 209-212)."""
     z = normal_quantile()
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def against(ours: Estimate, paper: float, questions: int) -> Estimate:
-    """Ours minus the paper's, of so many questions, with an interval made of both: see RULE.
+def minus_paper(ours: Estimate, paper: float, questions: int) -> Estimate:
+    """Our value minus the paper's, measured on `questions` questions, with the interval that RULE describes.
 
-    The two intervals are put together by squaring and adding (Newcombe 1998, Statistics in Medicine 17, 873-890,
-    method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
+    The two intervals are combined by the square root of the sum of squares (Newcombe 1998, Statistics in Medicine 17,
+    873-890, method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
     """
     low, high = wilson(paper, questions)
     gap = ours.mean - paper
@@ -151,35 +158,35 @@ def against(ours: Estimate, paper: float, questions: int) -> Estimate:
 
 
 def parameters_text(parameters: dict[str, float]) -> str:
-    """The α and β of a method, as `α .6, β .05`; a dash where it has none."""
+    """The α and β of a method, as `α .6, β .05`; a dash if it has none."""
     return ", ".join(f"{GREEK[key]} {short_fact(value)}" for key, value in parameters.items()) or "–"
 
 
-def _is(model: ModelInfo, wanted: PaperModel) -> bool:
-    """Whether these are the weights that the paper trained: nothing left out, no adapter."""
-    names = {name.lower() for name in (wanted.hub, *wanted.also)}
+def _is_model(model: ModelInfo, paper_model: PaperModel) -> bool:
+    """Whether a record's model has the weights that the paper trained: all layers and no adapter."""
+    names = {name.lower() for name in (paper_model.hub, *paper_model.also)}
     changed = model.spec.get("skip_layers") or model.spec.get("adapter")
     return not changed and bool(names & {str(model.spec.get("model", "")).lower(), model.fingerprint.lower()})
 
 
-def _same_method(one: Member, row: PaperRow) -> bool:
-    given = one.row.parameters
-    return one.row.method == row.method and all(given.get(key) == value for key, value in row.parameters.items())
+def _same_method(ours: BoardRow, row: PaperRow) -> bool:
+    parameters = ours.row.parameters
+    return ours.row.method == row.method and all(parameters.get(key) == value for key, value in row.parameters.items())
 
 
-def _missing(table: PaperTable, row: PaperRow, same_model: Sequence[Member]) -> str:
+def _missing(table: PaperTable, row: PaperRow, same_model: Sequence[BoardRow]) -> str:
     if not same_model:
         return "no record of it"
-    if not any(one.records[0].task.name == table.task for one in same_model):
+    if not any(board_row.records[0].task.name == table.task for board_row in same_model):
         return f"no record of it on {table.task}"
     return "no record of it with this method" + (" and its parameters" if row.parameters else "")
 
 
 def _finding(
-    paper: Paper, table: PaperTable, row: PaperRow, field: str, one: Member | None, missing: str = ""
+    paper: Paper, table: PaperTable, row: PaperRow, field: str, match: BoardRow | None, missing: str = ""
 ) -> Finding:
     values = dict(zip(PAPER_METRICS, row.scores[field], strict=True))
-    ours = _ours(paper, table, field, values, one) if one else None
+    ours = _ours(paper, table, field, values, match) if match else None
     return Finding(
         model=paper.models[row.model].title,
         hub=paper.models[row.model].hub,
@@ -190,29 +197,29 @@ def _finding(
         note=row.note,
         ours=ours,
         verdict="not run" if ours is None else "disagrees" if ours.beyond else "agrees",
-        why=missing or "its questions are not in the record" if ours is None else _why(ours),
+        why=missing or "the record has no answers to its questions" if ours is None else _why(ours),
         command=f"benchmark run {table.suite} --records leaderboard/results",
     )
 
 
-def _ours(paper: Paper, table: PaperTable, field: str, values: dict[str, float], one: Member) -> Ours | None:
+def _ours(paper: Paper, table: PaperTable, field: str, values: dict[str, float], match: BoardRow) -> Ours | None:
     task = lm_eval_task(table.task, field)
-    scores = {metric: score for metric in PAPER_METRICS if (score := one.score(metric, task))}
+    scores = {metric: score for metric in PAPER_METRICS if (score := match.score(metric, task))}
     if not scores:
         return None
-    questions = table.questions or one.questions(task)
+    questions = table.questions or match.questions(task)
     return Ours(
-        label=f"{one.table.title}: {one.row.label}",
-        data=data_of(paper, one.records[0]),
-        seeds=one.row.seeds,
-        files=one.row.files,
+        label=f"{match.table.title}: {match.row.label}",
+        data=data_of(paper, match.records[0]),
+        seeds=match.row.seeds,
+        files=match.row.files,
         scores=scores,
-        difference={metric: against(score, values[metric], questions) for metric, score in scores.items()},
+        difference={metric: minus_paper(score, values[metric], questions) for metric, score in scores.items()},
     )
 
 
 def data_of(paper: Paper, record: Record) -> str:
-    """Whether a record is of the paper's own data, in words."""
+    """The data of a record, in words: the name that paper.yaml gives, or "other data"."""
     whole = not record.task.options.get("people") and not record.task.options.get("paragraphs")
     return paper.corpora.get(record.task.corpus_hash, "other data") if whole else "other data"
 
@@ -223,8 +230,8 @@ def _why(ours: Ours) -> str:
     if not ours.beyond:
         gaps = ", ".join(f"{names[metric]} {gap.mean:+.3f}" for metric, gap in ours.difference.items())
         return f"ours minus the paper's: {gaps}, 0 within the intervals ({where})"
-    told = ", ".join(
+    gaps = ", ".join(
         f"{names[metric]} {ours.difference[metric].mean:+.3f}, by {abs(end):.3f} beyond its interval"
         for metric, end in ours.beyond.items()
     )
-    return f"ours minus the paper's: {told} ({where})"
+    return f"ours minus the paper's: {gaps} ({where})"

@@ -1,8 +1,8 @@
-"""Whether a record holds what it says: its schema and hashes, every question answered, every mean recomputed.
+"""Checks on one record: schema, hashes, every question answered, every mean recomputed.
 
-`examine` is what `leaderboard submit` and `leaderboard check` ask of each record. It tells edited and broken records;
-of one that was forged whole, hashes and all, it tells no more than that its numbers agree with its answers, and its
-answers with the questions. What could not be looked at is said.
+`leaderboard submit` and `leaderboard check` call `examine` for each record. It detects records that were edited or
+damaged. It cannot detect a record that was forged completely, with matching hashes: it then only shows that the numbers
+fit the answers and the answers the questions. It lists what it could not check.
 """
 
 import re
@@ -27,7 +27,7 @@ from leaderboard.submission.answer_checks import TOLERANCE, check_gold, check_sc
 
 MAX_SEED = 2**32 - 1
 
-NAME = r"[\w][\w .,:;+=()/@%-]{0,119}"  # what names are made of: nothing that HTML, Markdown or a shell would obey
+NAME = r"[\w][\w .,:;+=()/@%-]{0,119}"  # no characters with a meaning in HTML, Markdown or a shell
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # part of a file name in lm-eval's layout
 AMOUNTS = (
     "steps",
@@ -46,15 +46,17 @@ AMOUNTS = (
 def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
     """Check a record and the answers beside it against the project's own questions.
 
-    Returns the record, and what could not be checked.
+    Returns:
+        The record, and a line for each property that could not be checked.
 
-    Raises UserError naming the file, the field, what is wrong with it and what to do.
+    Raises:
+        UserError: A check failed; the message names the file, the field, the problem and the remedy.
     """
     content = parse_json(read_bounded(path, MAX_JSON_BYTES), path)
     check_values(content, path)
     check_stem(path, path.stem)
     try:
-        # Nothing is made to fit: a "1" for a 1 would be another record than the one that is hashed.
+        # Strict: the hash is of the text as it is, so values may not be converted ("1" to 1).
         record = Record.model_validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
@@ -63,11 +65,11 @@ def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
     answers = path.with_name(f"{path.stem}.answers.parquet")
     if record.answers.file != answers.name:
         raise UserError(
-            f"{path}: answers.file: {record.answers.file!r} is not {answers.name!r}, the name beside this record; "
-            "give both files the names that the run gave them"
+            f"{path}: answers.file: is {record.answers.file!r}, not {answers.name!r}, the name of the file beside this "
+            "record; give both files the names that the run gave them"
         )
     table = read_table(answers)
-    read_record(path)  # the hashes
+    read_record(path)  # checks the hashes
     try:
         _check_fields(record, path.stem, questions)
         known = questions.gold(record)
@@ -87,7 +89,7 @@ def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
 
 
 def _check_fields(record: Record, stem: str, questions: Questions) -> None:
-    """What the schema does not say of single fields."""
+    """Check single fields for what the schema does not cover."""
     patterns = [
         ("cell", record.cell, r"[0-9a-f]{24}"),
         ("suite", record.suite, r"[a-z0-9_]{1,60}"),
@@ -103,40 +105,37 @@ def _check_fields(record: Record, stem: str, questions: Questions) -> None:
         if not re.fullmatch(pattern, value):
             raise ValueError(f"{where}: {value[:60]!a} is not of the form {pattern}")
     if not stem.endswith(f"-{record.cell[:8]}"):
-        raise ValueError(f"cell: the file name does not end in -{record.cell[:8]}, the beginning of this key")
+        raise ValueError(f"cell: the file name does not end in -{record.cell[:8]}, the start of this key")
     if not 0 <= record.seed <= MAX_SEED:
         raise ValueError(f"seed: {record.seed} is not from 0 to {MAX_SEED}")
     try:
         if datetime.fromisoformat(record.created).tzinfo is None:
             raise ValueError
     except ValueError:
-        raise ValueError(f"created: {record.created!r} is no ISO date and time with its zone") from None
+        raise ValueError(f"created: {record.created!r} is not an ISO date and time with a time zone") from None
     for where, number in _amounts(record):
         if number < 0:
             raise ValueError(f"{where}: {number} is less than 0")
     if record.environment.dirty:
         raise ValueError(
-            "environment.dirty: made from files that differ from the commit, so that nobody can make it again; commit "
-            "them first"
+            "environment.dirty: files differed from the commit, so the record cannot be reproduced; commit them first"
         )
-    here = questions.definitions(record)
-    if here is not None and record.task.definition_hash not in here:
+    definitions = questions.definitions(record)
+    if definitions is not None and record.task.definition_hash not in definitions:
         raise ValueError(
-            f"task.definition_hash: the task {record.task.name!r} of this checkout asks otherwise; take this version "
-            "of the project"
+            f"task.definition_hash: the task {record.task.name!r} of this checkout asks other questions; run the suite "
+            "with this version of the project"
         )
     if record.task.may_redistribute and not questions.may_be_published(record):
-        raise ValueError(
-            "task.may_redistribute: true, but answers may be published of corpora alone that come with the project"
-        )
+        raise ValueError("task.may_redistribute: true, but only answers to corpora of this project may be published")
     if missing := sorted(record.scores.keys() - record.task.versions.keys()):
-        raise ValueError(f"task.versions: none for {missing[0]!r}, which scores are of")
+        raise ValueError(f"task.versions: no version of {missing[0]!r}, which has scores")
     _check_kind(record)
     _check_retention(record)
 
 
 def _check_kind(record: Record) -> None:
-    """A reference was not trained, all else was; shares are shares."""
+    """Check that exactly the references have no training, and that shares lie between 0 and 1."""
     if (record.method.name in REFERENCES) != record.is_reference:
         raise ValueError(f"training: {record.method.name!r} and {'no' if record.is_reference else 'a'} training")
     if record.is_reference and (record.seed, record.pair, record.facts) != (0, None, None):
@@ -144,11 +143,11 @@ def _check_kind(record: Record) -> None:
     if record.facts:
         for name in ("answer", "answer_and_name"):
             if not 0 <= (getattr(record.facts, name) or 0) <= 1:
-                raise ValueError(f"facts.{name}: {getattr(record.facts, name)} is no share")
+                raise ValueError(f"facts.{name}: {getattr(record.facts, name)} is not from 0 to 1")
 
 
 def _amounts(record: Record) -> list[tuple[str, float]]:
-    """Numbers that cannot be less than 0, with their places."""
+    """Numbers that cannot be less than 0, with their fields."""
     training = record.training.model_dump(include=set(AMOUNTS), exclude_none=True) if record.training else {}
     models = [("model", record.model)]
     models += [("pair.large", record.pair.large), ("pair.small", record.pair.small)] if record.pair else []
@@ -158,7 +157,7 @@ def _amounts(record: Record) -> list[tuple[str, float]]:
         *((f"method.{name}", getattr(record.method, name)) for name in ("copies", "texts")),
         *((f"cost.{role}.seconds", cost.seconds) for role, cost in record.cost.items()),
         *((f"cost.{role}.peak_memory_bytes", cost.peak_memory_bytes) for role, cost in record.cost.items()),
-        *((f"{place}.parameters", model.parameters or 0) for place, model in models),
+        *((f"{field}.parameters", model.parameters or 0) for field, model in models),
         ("environment.threads", record.environment.threads),
     ]
 
@@ -170,30 +169,32 @@ def _check_retention(record: Record) -> None:
             raise ValueError(f"retention.{name}.forgetting: {info.forgetting}, but before and after give {change:.6f}")
     steps, last = [point.steps for point in record.curve], record.training.steps if record.training else 0
     if steps != sorted(set(steps)) or any(not 0 <= step < last for step in steps):
-        raise ValueError(f"curve: its steps {steps[:10]} do not rise to below training.steps, {last}")
+        raise ValueError(f"curve: the steps {steps[:10]} must increase and stay below training.steps, {last}")
     known = flat_scores(record.scores)
     for point in record.curve:
-        for place, value in flat_scores(point.scores).items():
-            if not 0 <= value <= 1 or place not in known:
-                raise ValueError(f"curve: {'.'.join(map(str, place))} at {point.steps} steps: {value} cannot be")
+        for key, value in flat_scores(point.scores).items():
+            name = ".".join(map(str, key))
+            if key not in known:
+                raise ValueError(f"curve: {name} at {point.steps} steps: the record has no such score")
+            if not 0 <= value <= 1:
+                raise ValueError(f"curve: {name} at {point.steps} steps: {value} is not from 0 to 1")
 
 
 def _unchecked(record: Record, known: Gold | None, questions: Questions) -> list[str]:
-    """What of a record nobody could look at here."""
+    """A line for each property of a record that could not be checked."""
     notes = []
     if known is None:
-        what = "whether all questions are there, and whether the answers earn their scores"
-        notes.append(
-            f"{what}: the corpus {record.task.corpus_hash[:8]} of {record.task.name!r} does not come with the project"
-        )
+        properties = "whether all questions are answered, and whether the scores of the answers are correct"
+        corpus = f"the corpus {record.task.corpus_hash[:8]} of {record.task.name!r}"
+        notes.append(f"{properties}: {corpus} does not come with the project")
     elif not record.task.may_redistribute:
-        notes.append("whether the answers earn their scores: their texts may not be published")
+        notes.append("whether the scores of the answers are correct: the texts of the answers may not be published")
     if questions.definitions(record) is None:
-        notes.append(f"what is asked: this checkout has no definition of the task {record.task.name!r}")
+        notes.append(f"the questions: this checkout has no definition of the task {record.task.name!r}")
     if any(metric in (*CHOSEN, *CLOZED) for _, _, _, metric in flat_scores(record.scores)):
-        notes.append("acc, acc_norm and cloze of single questions: likelihoods are not kept")
+        notes.append("acc, acc_norm and cloze of single questions: records do not contain likelihoods")
     if record.retention or record.curve:
-        notes.append("forgetting and the scores of checkpoints: their answers are not kept")
+        notes.append("retention and the scores of checkpoints: records do not contain their answers")
     if record.environment.commit is None:
-        notes.append("the code: made outside of a git checkout")
+        notes.append("the code: the record was made outside a git checkout")
     return notes

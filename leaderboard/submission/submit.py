@@ -1,6 +1,6 @@
-"""Records from strangers onto the board: all are checked before any is added, and then all are added or none.
+"""Adds submitted records to the board: all are checked first, then all are added or none.
 
-A record's place is made from names that have been checked: RECORDS/<suite>/<name>.json and its answers beside it.
+A record is written to RECORDS/<suite>/<name>.json, its answers beside it, after both names were checked.
 """
 
 import os
@@ -26,10 +26,12 @@ RECORD, ANSWERS = ".json", ".answers.parquet"
 
 @dataclass(frozen=True)
 class Submission:
-    """What became of a submission.
+    """Result of a submission.
 
-    `refused` has a line for each file that was refused, and then nothing was added; else `added` has the paths of the
-    records on the board. `unchecked` counts, for all that could not be checked, the records of which it could not.
+    Attributes:
+        refused: A line for each refused file. If there is one, nothing was added.
+        added: Paths of the added records on the board.
+        unchecked: Number of records for each property that could not be checked.
     """
 
     refused: list[str]
@@ -40,22 +42,24 @@ class Submission:
 def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submission:
     """Check records (files, or folders of them) and add them to the folder `records`, all or none.
 
-    What is checked is copied first, so that it is the very bytes that are added. Raises UserError if the records that
-    are there make no board.
+    The files are copied before they are checked, so the checked bytes are the ones that are added.
+
+    Raises:
+        UserError: The records that are on the board already are not valid.
     """
     with TemporaryDirectory(prefix="submit-") as temporary:
         refused: list[str] = []
         unchecked: Counter[str] = Counter()
         staged: dict[Path, Record] = {}
-        sources: dict[Path, Path] = {}  # where a copied folder came from, to name in errors
-        there = load_records(records) if any(records.rglob("*.json")) else []
+        sources: dict[Path, Path] = {}  # original folder of each copy, for error messages
+        on_board = load_records(records) if any(records.rglob("*.json")) else []
         for source in _records_in(files, refused):
             folder = Path(temporary) / str(len(sources))
             sources[folder] = source.parent
             try:
                 copy = _copy(source, folder)
                 record, notes = examine(copy, questions)
-                _check_place(copy, record, records, there)
+                _check_free(copy, record, records, on_board)
                 _check_among(copy, record, staged)
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
@@ -63,10 +67,12 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
             staged[copy] = record
             unchecked.update(notes)
         if not refused and not staged:
-            refused.append("nothing to submit: no record in what was given; name a record's .json or a folder of them")
+            refused.append(
+                "nothing to submit: the given files contain no record; give a record's .json or a folder of them"
+            )
         if not refused:
             try:
-                build_board([*there, *staged.items()])
+                build_board([*on_board, *staged.items()])
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
         added = [] if refused else _add(staged, records)
@@ -74,13 +80,15 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
 
 
 def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[Found], Counter[str]]:
-    """Check every record of a board's folder as `submit` does, where it lies.
+    """Check every record in a board's folder as `submit` does.
 
-    Returns a line for each that fails, the records that pass, and a count of what could not be checked.
+    Returns:
+        A line for each refused record, the valid records, and the number of records for each property that could not
+        be checked.
     """
     refused: list[str] = []
     unchecked: Counter[str] = Counter()
-    found: list[Found] = []
+    valid: list[Found] = []
     for path in _records_in_folder(records, refused):
         try:
             record, notes = examine(path, questions)
@@ -89,18 +97,18 @@ def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[F
         except UserError as error:
             refused.append(str(error))
             continue
-        found.append((path, record))
+        valid.append((path, record))
         unchecked.update(notes)
-    for cell, count in Counter(record.cell for _, record in found).items():
+    for cell, count in Counter(record.cell for _, record in valid).items():
         if count > 1:
-            names = " and ".join(str(path) for path, record in found if record.cell == cell)
-            refused.append(f"{names}: cell: {cell} stands there {count} times; leave one")
-    return refused, found, unchecked
+            names = " and ".join(str(path) for path, record in valid if record.cell == cell)
+            refused.append(f"{names}: cell: {cell} is there {count} times; leave one")
+    return refused, valid, unchecked
 
 
 def _records_in(files: Sequence[Path], refused: list[str]) -> list[Path]:
-    """The records among files and in folders; what is neither record nor answers is refused, as are links."""
-    found: list[Path] = []
+    """Paths of the records among files and folders; links and other files are refused."""
+    paths: list[Path] = []
     for file in files:
         try:
             file.lstat()
@@ -108,45 +116,45 @@ def _records_in(files: Sequence[Path], refused: list[str]) -> list[Path]:
             refused.append(f"{file}: {error.strerror}; give a record's .json, or a folder of them")
             continue
         if file.is_symlink():
-            refused.append(f"{file}: is a symbolic link; hand in the file or folder itself")
+            refused.append(f"{file}: is a symbolic link; give the file or folder itself")
         elif not file.is_dir():
             if file.suffix == RECORD:
-                found.append(file)
+                paths.append(file)
             else:
-                refused.append(f"{file}: is no record; hand in a record's .json, its answers come with it")
+                refused.append(f"{file}: is not a record; give a record's .json, its answers are read as well")
         else:
-            found += _records_in_folder(file, refused)
-    seen = Counter(path.resolve() for path in found)
-    refused += [f"{path}: is given {count} times; give it once" for path, count in seen.items() if count > 1]
-    return found
+            paths += _records_in_folder(file, refused)
+    seen = Counter(path.resolve() for path in paths)
+    refused += [f"{path}: given {count} times; give it once" for path, count in seen.items() if count > 1]
+    return paths
 
 
 def _records_in_folder(top: Path, refused: list[str]) -> list[Path]:
-    found: list[Path] = []
+    paths: list[Path] = []
     answers: set[Path] = set()
     count = 0
-    for place, folders, names in os.walk(top):
+    for parent, folders, names in os.walk(top):
         folders.sort()
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        for path in (Path(place) / name for name in sorted([*names, *links])):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for path in (Path(parent) / name for name in sorted([*names, *links])):
             count += 1
             if path.is_symlink():
-                refused.append(f"{path}: is a symbolic link; hand in the file itself")
+                refused.append(f"{path}: is a symbolic link; give the file itself")
             elif path.suffix == RECORD and not path.name.startswith("."):
-                found.append(path)
+                paths.append(path)
             elif path.name.endswith(ANSWERS) and not path.name.startswith("."):
                 answers.add(path)
             else:
-                refused.append(f"{path}: is neither a record nor its answers; take it out of the folder")
+                refused.append(f"{path}: is neither a record nor its answers; remove it from the folder")
         if count > MAX_FILES:
-            refused.append(f"{top}: holds more than {MAX_FILES:,} files; hand in fewer at a time")
+            refused.append(f"{top}: more than {MAX_FILES:,} files; give fewer at a time")
             return []
-    of_records = {path.with_name(f"{path.stem}{ANSWERS}") for path in found}
+    of_records = {path.with_name(f"{path.stem}{ANSWERS}") for path in paths}
     refused += [
-        f"{path}: answers without their record; hand in the record's .json beside it"
+        f"{path}: answers without their record; add the record's .json beside them"
         for path in sorted(answers - of_records)
     ]
-    return found
+    return paths
 
 
 def _copy(source: Path, folder: Path) -> Path:
@@ -158,59 +166,61 @@ def _copy(source: Path, folder: Path) -> Path:
     return folder / source.name
 
 
-def _check_place(path: Path, record: Record, records: Path, there: Sequence[Found]) -> None:
-    """Refuse a record that the board has, that would take a place that is taken, or that is dated ahead."""
-    for other, known in there:
+def _check_free(path: Path, record: Record, records: Path, on_board: Sequence[Found]) -> None:
+    """Refuse a record that is on the board already, whose file exists, or whose date is in the future."""
+    for other, known in on_board:
         if known.cell == record.cell:
-            raise UserError(f"{path}: cell: {record.cell} is on the board, {other}; to replace it, remove that first")
+            raise UserError(
+                f"{path}: cell: {record.cell} is on the board already, {other}; to replace it, remove that first"
+            )
     folder = records / record.suite
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"{path}: suite: {folder} is a link or no folder; name the suite otherwise")
+        raise UserError(f"{path}: suite: {folder} is a link or not a folder; give the suite another name")
     taken = {other.name.casefold() for other in folder.iterdir()} if folder.is_dir() else set()
     for name in (path.name, record.answers.file):
         if name.casefold() in taken:
-            raise UserError(f"{path}: file name: {folder / name} is there already; remove that first")
+            raise UserError(f"{path}: file name: {folder / name} exists already; remove that first")
     if datetime.fromisoformat(record.created) > datetime.now(UTC) + timedelta(days=1):
         raise UserError(
-            f"{path}: created: {record.created} has not come yet; set the clock, remove the record and run the suite "
-            "again, which puts it together anew"
+            f"{path}: created: {record.created} is in the future; set the clock, remove the record and run the suite "
+            "again, which writes the record again"
         )
 
 
 def _check_among(path: Path, record: Record, staged: dict[Path, Record]) -> None:
     for other, known in staged.items():
         if known.cell == record.cell:
-            raise UserError(f"{path}: cell: {record.cell} is also that of {other}; hand in one of the two")
+            raise UserError(f"{path}: cell: {record.cell} is also the cell of {other}; give only one of the two")
         if (known.suite.casefold(), other.name.casefold()) == (record.suite.casefold(), path.name.casefold()):
-            raise UserError(f"{path}: file name: {other} would have the same place; hand in one of the two")
+            raise UserError(f"{path}: file name: {other} has the same name and suite; give only one of the two")
 
 
 def _as_given(message: str, sources: dict[Path, Path]) -> str:
-    """An error with the places that files were handed in from, in place of those they were copied to."""
+    """An error message with the original paths instead of those of the copies."""
     for folder, source in sources.items():
         message = message.replace(f"{folder}{os.sep}", f"{source}{os.sep}")
     return message
 
 
 def _add(staged: dict[Path, Record], records: Path) -> list[Path]:
-    """Copy answers, then records, into their places; if one cannot be written, none stays."""
+    """Copy answers, then records, to the board; if a file cannot be written, all are removed again."""
     added: list[Path] = []
-    made: list[Path] = []
+    new_folders: list[Path] = []
     try:
         for path, record in staged.items():
             folder = records / record.suite
             if not folder.is_dir():
                 folder.mkdir(parents=True)
-                made.append(folder)
+                new_folders.append(folder)
             for name in (record.answers.file, path.name):
                 added.append(folder / name)
                 with replacing(folder / name) as temporary:
                     temporary.write_bytes((path.parent / name).read_bytes())
-    except BaseException as error:  # a full disk, or somebody's Ctrl-C
+    except BaseException as error:  # also a termination signal
         with finishing():
             for path in added:
                 path.unlink(missing_ok=True)
-            for folder in made:
+            for folder in new_folders:
                 folder.rmdir()
         if isinstance(error, OSError):
             raise UserError(f"{records}: cannot be written ({error.strerror}); make room, then submit again") from None

@@ -46,7 +46,7 @@ RECORD_PATHS = {
     **{f"facts_{name}": f"facts.{name}" for name in ("answer", "answer_and_name", "tokens")},
     **{name: f"training.{name}" for name in TrainingInfo.model_fields},
     **{name: name for name in ("evaluation", "scoring", "stages", "choice", "points")},
-    **{name: f"environment.{name}" for name in Environment.model_fields},
+    **{name: f"environment.{name}" for name in Environment.model_fields if name != "code"},
     "sha256": "sha256",
     "answers_sha256": "answers.sha256",
 }

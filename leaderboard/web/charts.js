@@ -1,7 +1,7 @@
-// The charts, drawn by Vega-Lite from the rows that are shown, each with a sentence and a table that say the same.
+// The charts. Vega-Lite draws them from the rows that are shown; each has a sentence and a table with the same content.
 
-const LINES = 6;
-const LABELS = 40;
+const LINES = 6; // at most so many lines in a chart
+const LABELS = 40; // at most so many rows in a retention chart
 const views = new Map();
 
 function colour(variable) {
@@ -27,7 +27,7 @@ function chartConfig(palette, width) {
   };
 }
 
-function tip(_, event, __, value) {
+function showTooltip(_, event, __, value) {
   const box = byId("tip");
   box.hidden = !value;
   if (!value) return;
@@ -36,31 +36,31 @@ function tip(_, event, __, value) {
   box.style.top = `${Math.max(8, event.clientY - box.offsetHeight - 10)}px`;
 }
 
-const told = (row, more) => [row.label, `exact match ${interval(row.headline)}`, ...more].join("\n");
+const tooltipText = (row, more) => [row.label, `exact match ${interval(row.headline)}`, ...more].join("\n");
 
-function costChart(some) {
+function costChart(visibleRows) {
   const cost = Object.hasOwn(COSTS, state.cost) ? state.cost : "tokens";
-  const known = some.filter((row) => row[cost] !== null);
+  const known = visibleRows.filter((row) => row[cost] !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
   const most = known.reduce((a, row) => Math.max(a, row[cost]), 0);
-  const lines = known.length ? known[0].home.references : [];
+  const references = known.length ? known[0].home.references : [];
   const points = known.map((row) => {
-    const on = row.front.includes(cost);
+    const onFront = row.front.includes(cost);
     const baseline = row.method === data.baseline;
     return {
-      label: row.label, cost: row[cost], mean: row.headline[0], low: row.headline[1], high: row.headline[2], front: on, left: row[cost] > most / 2,
-      named: (on && front.length <= 8) || baseline, kind: baseline ? data.baseline : on ? "on the front" : "other",
-      text: told(row, [`${COSTS[cost].toLowerCase()}: ${count(row[cost])}`, on ? "on the Pareto front" : ""].filter(Boolean)),
+      label: row.label, cost: row[cost], mean: row.headline[0], low: row.headline[1], high: row.headline[2], front: onFront, left: row[cost] > most / 2,
+      named: (onFront && front.length <= 8) || baseline, kind: baseline ? data.baseline : onFront ? "on the front" : "other",
+      text: tooltipText(row, [`${COSTS[cost].toLowerCase()}: ${count(row[cost])}`, onFront ? "on the Pareto front" : ""].filter(Boolean)),
     };
   });
-  points.push(...lines.map((one) => ({
-    label: one.label, reference: true, mean: one.scores.exact_match[0], text: `${one.label}: exact match ${interval(one.scores.exact_match)}` })));
+  points.push(...references.map(({ label, scores }) => ({
+    label, reference: true, mean: scores.exact_match[0], text: `${label}: exact match ${interval(scores.exact_match)}` })));
   const choice = make("label", {}, "Cost", make("select", { id: "cost" },
     ...Object.entries(COSTS).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
   choice.lastChild.addEventListener("change", (event) => {
     state.cost = event.target.value;
     writeAddress();
-    drawCharts(some);
+    drawCharts(visibleRows);
     byId("cost").focus();
   });
   const names = front.map((row) => `${row.label} (${number(row.headline[0])} at ${short(row[cost])})`);
@@ -68,83 +68,82 @@ function costChart(some) {
     id: "cost", title: "Exact match against cost", control: choice, points, spec: "cost",
     palette: ["series-1", "series-2", "series-6"], xTitle: COSTS[cost],
     caption: `On the Pareto front, where no row is at least as good in both and better in one: ${names.join(", ") || "none"}.` +
-      lines.map((one) => ` ${one.label} (a line across): ${interval(one.scores.exact_match)}.`).join(""),
+      references.map(({ label, scores }) => ` ${label} (horizontal line): ${interval(scores.exact_match)}.`).join(""),
     table: ["Method", "Exact match", COSTS[cost], "On the front"],
     lines: known.map((row) => [row.label, interval(row.headline), count(row[cost]), row.front.includes(cost) ? "yes" : "no"]),
   };
 }
 
-// The rows that have lines: the first of those shown, and plain_matched.
-function lineRows(some) {
-  const first = some.slice(0, LINES);
-  return [...first, ...some.filter((row) => row.method === data.baseline && !first.includes(row)).slice(0, 1)];
+// The rows drawn as lines: the first ones and plain_matched.
+function lineRows(known) {
+  const first = known.slice(0, LINES);
+  return [...first, ...known.filter((row) => row.method === data.baseline && !first.includes(row)).slice(0, 1)];
 }
 
-function linesCaption(chosen, some) {
-  return chosen.length < some.length ? `The first ${plural(LINES, "row")} of ${some.length} and ${data.baseline}; filter the table for others.` : "";
+function linesCaption(chosen, known) {
+  return chosen.length < known.length ? `The first ${plural(LINES, "row")} of ${known.length} and ${data.baseline}; filter the table for others.` : "";
 }
 
-function distanceChart(some) {
-  const known = some.filter((row) => row.by_distance);
+function distanceChart(visibleRows) {
+  const known = visibleRows.filter((row) => row.by_distance);
   const chosen = lineRows(known);
-  const bin = ([low, high]) => (high < 0 ? "before it" : low === high ? String(low) : `${low}–${high}`);
-  const words = (one) => (one[1] < 0 ? "answer before the name" : `${bin(one)} tokens`);
+  const binLabel = ([low, high]) => (high < 0 ? "before it" : low === high ? String(low) : `${low}–${high}`);
+  const binWords = (bin) => (bin[1] < 0 ? "answer before the name" : `${binLabel(bin)} tokens`);
   return known.length && {
     id: "distance", series: chosen.map((row) => row.label), title: "Exact match by distance from name to fact", spec: "distance",
-    points: chosen.flatMap((row) => row.by_distance.map((one) => {
-      const [low, , score, questions] = one;
-      return { series: row.label, distance: bin(one), place: low, mean: score[0], low: score[1], high: score[2],
-        text: told(row, [`${words(one)}: ${interval(score)}`, plural(questions, "question")]) };
+    points: chosen.flatMap((row) => row.by_distance.map((bin) => {
+      const [low, , score, questions] = bin;
+      return { series: row.label, distance: binLabel(bin), place: low, mean: score[0], low: score[1], high: score[2],
+        text: tooltipText(row, [`${binWords(bin)}: ${interval(score)}`, plural(questions, "question")]) };
     })),
-    caption: `How far the answer stands from the last mention of the name before it, in tokens of the trained model. ${linesCaption(chosen, known)}`,
-    table: ["Method", ...known[0].by_distance.map((one) => `${words(one)} (${plural(one[3], "question")})`)],
-    lines: known.map((row) => [row.label, ...row.by_distance.map((one) => interval(one[2]))]),
+    caption: `Distance of the answer from the last mention of the name before it, in tokens of the trained model. ${linesCaption(chosen, known)}`,
+    table: ["Method", ...known[0].by_distance.map((bin) => `${binWords(bin)} (${plural(bin[3], "question")})`)],
+    lines: known.map((row) => [row.label, ...row.by_distance.map(([, , score]) => interval(score))]),
   };
 }
 
-function curveChart(some) {
-  const known = some.filter((row) => row.curve);
+function curveChart(visibleRows) {
+  const known = visibleRows.filter((row) => row.curve);
   const chosen = lineRows(known);
   const steps = [...new Set(known.flatMap((row) => row.curve.map(([step]) => step)))].sort((a, b) => a - b);
   return known.length && {
-    id: "curve", series: chosen.map((row) => row.label), title: "Exact match by steps of training", spec: "curve",
+    id: "curve", series: chosen.map((row) => row.label), title: "Exact match by training step", spec: "curve",
     points: chosen.flatMap((row) => row.curve.map(([step, mean]) => ({
-      series: row.label, step, mean, text: told(row, [`after ${count(step)} steps: ${number(mean)}`]) }))),
-    caption: `Checkpoints of the same run, whose schedule is set for the last step. ${linesCaption(chosen, known)}`,
+      series: row.label, step, mean, text: tooltipText(row, [`after ${count(step)} steps: ${number(mean)}`]) }))),
+    caption: `Checkpoints of one run, whose learning-rate schedule ends at the last step. ${linesCaption(chosen, known)}`,
     table: ["Method", ...steps.map(count)],
-    lines: known.map((row) => [row.label, ...steps.map((step) => number(row.curve.find(([at]) => at === step)?.[1]))]),
+    lines: known.map((row) => [row.label, ...steps.map((step) => number(row.curve.find(([other]) => other === step)?.[1]))]),
   };
 }
 
-function forgettingCharts(some) {
-  const heldOut = some.length ? some[0].home.held_out : [];
-  return heldOut.map((one, place) => {
-    const known = some.filter((row) => row.forgetting && row.forgetting[place]);
+function retentionCharts(visibleRows) {
+  const heldOut = visibleRows.length ? visibleRows[0].home.held_out : [];
+  return heldOut.map(({ label, metric, before }, index) => {
+    const known = visibleRows.filter((row) => row.forgetting && row.forgetting[index]);
     const chosen = known.slice(0, LABELS);
     return known.length && {
-      id: `forgetting-${place}`, title: `Forgetting: ${one.label}`, spec: "forgetting", height: 60 + 24 * chosen.length,
+      id: `retention-${index}`, title: `Retention: ${label}`, spec: "retention", height: 60 + 24 * chosen.length,
       points: chosen.map((row, order) => {
-        const [mean, low, high] = row.forgetting[place];
-        return { label: row.label, place: order, mean, low, high, text: told(row, [`change for the worse ${interval([mean, low, high], true)}`]) };
+        const [mean, low, high] = row.forgetting[index];
+        return { label: row.label, place: order, mean, low, high, text: tooltipText(row, [`change for the worse ${interval([mean, low, high], true)}`]) };
       }),
-      caption: `${one.metric}, ${number(one.before)} untouched; right of 0 is a loss.` +
+      caption: `${metric}, ${number(before)} before training; values right of 0 are a loss.` +
         (chosen.length < known.length ? ` The first ${LABELS} of ${known.length} rows; filter the table for others.` : ""),
-      table: ["Method", `Change of ${one.metric} for the worse`],
-      lines: known.map((row) => [row.label, interval(row.forgetting[place], true)]),
+      table: ["Method", `Change of ${metric} for the worse`],
+      lines: known.map((row) => [row.label, interval(row.forgetting[index], true)]),
     };
   });
 }
 
-function drawCharts(some) {
-  const one = shownTable();
-  const note = !some.length ? "No row fits these filters."
-    : state.table === ALL && !one ? "Choose one table to see its charts: rows of different tables cannot be compared." : "";
+function drawCharts(visibleRows) {
+  const note = !visibleRows.length ? "No row fits these filters."
+    : state.table === ALL && !shownTable() ? "Choose one table to see its charts: rows of different tables cannot be compared." : "";
   byId("charts-note").textContent = note;
   byId("charts-note").hidden = !note;
   for (const view of views.values()) view.finalize();
   views.clear();
-  const inOrder = [...some].sort((a, b) => a.id - b.id);
-  const charts = note ? [] : [costChart(inOrder), distanceChart(inOrder), ...forgettingCharts(inOrder), curveChart(inOrder)].filter(Boolean);
+  const inOrder = [...visibleRows].sort((a, b) => a.id - b.id);
+  const charts = note ? [] : [costChart(inOrder), distanceChart(inOrder), ...retentionCharts(inOrder), curveChart(inOrder)].filter(Boolean);
   byId("figures").replaceChildren(...charts.map(figure));
   for (const chart of charts) embed(chart);
 }
@@ -163,26 +162,26 @@ function figure(chart) {
     make("figcaption", {}, caption), details);
 }
 
-async function embed({ id, title, caption, spec, points, palette, height, xTitle, series }) {
-  const made = structuredClone(data.charts[spec]);
+async function embed({ id, title, caption, spec: specName, points, palette, height, xTitle, series }) {
+  const spec = structuredClone(data.charts[specName]);
   const names = palette || [1, 2, 3, 4, 5, 6, 7].map((n) => `series-${n}`);
-  made.description = `${title}. ${caption}`;
-  made.datasets = { points };
-  if (height) made.height = height;
-  for (const parameter of made.params || []) parameter.value = colour("accent");
-  if (xTitle) for (const layer of made.layer) if (layer.encoding.x) layer.encoding.x.title = xTitle;
-  // The same for every channel, so that one legend shows colour and shape, in the order of the rows.
-  for (const { encoding } of made.layer) {
+  spec.description = `${title}. ${caption}`;
+  spec.datasets = { points };
+  if (height) spec.height = height;
+  for (const parameter of spec.params || []) parameter.value = colour("accent");
+  if (xTitle) for (const layer of spec.layer) if (layer.encoding.x) layer.encoding.x.title = xTitle;
+  // One domain for all channels, so one legend shows colour and shape, in the order of the rows.
+  for (const { encoding } of spec.layer) {
     for (const channel of ["color", "shape", "strokeDash", "xOffset"]) {
       if (series && encoding[channel]) encoding[channel].scale = { domain: series };
     }
   }
-  const place = byId(`chart-${id}`);
-  const view = await window.vegaEmbed(place, made, {
-    mode: "vega-lite", renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), place.clientWidth),
-    ast: true, actions: false, defaultStyle: false, tooltip: tip,
-    logLevel: 1, // errors: that a layer has no points is no news
+  const container = byId(`chart-${id}`);
+  const view = await window.vegaEmbed(container, spec, {
+    mode: "vega-lite", renderer: points.length > 500 ? "canvas" : "svg", config: chartConfig(names.map(colour), container.clientWidth),
+    ast: true, actions: false, defaultStyle: false, tooltip: showTooltip,
+    logLevel: 1, // errors alone: a layer without points is normal
   });
-  if (place.isConnected) views.set(id, view);
+  if (container.isConnected) views.set(id, view);
   else view.finalize();
 }

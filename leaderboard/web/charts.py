@@ -1,7 +1,8 @@
-"""The charts of the page as Vega-Lite, without their data and colours: the page's script puts in both.
+"""The charts of the page as Vega-Lite specifications. The page's script adds data and colours.
 
-Values of a chart are the data set "points". Marks are told apart by shape and dashes as well as by colour, and carry no
-labels of their own for screen readers: the page describes each chart in words and has its numbers in a table.
+Each chart reads its values from the data set "points". Marks differ in shape and dashes as well as in colour. They have
+no labels for screen readers (aria=False), since the page describes each chart in a sentence and lists its numbers in a
+table.
 """
 
 from typing import Any
@@ -13,37 +14,38 @@ from leaderboard.stats.comparisons import BASELINE
 KINDS = ("on the front", BASELINE, "other")
 DATA = "points"
 
-Chart = alt.LayerChart | alt.FacetChart  # as altair types what it lays over each other
+Chart = alt.LayerChart | alt.FacetChart  # the types that altair declares for layered charts
 
 
 def chart_specs() -> dict[str, dict[str, Any]]:
-    """Each chart of the page by name, ready for JSON."""
+    """The specification of each chart by the name that the page's script uses, ready for JSON."""
     charts = {
         "cost": cost_chart(),
         "distance": distance_chart(),
         "curve": curve_chart(),
-        "forgetting": forgetting_chart(),
+        "retention": retention_chart(),
     }
     return {name: _spec(chart) for name, chart in charts.items()}
 
 
 def cost_chart() -> Chart:
-    """Exact match against cost: a point per row, the Pareto front as steps.
+    """Exact match against cost: a point for each row, the Pareto front as steps.
 
-    Points have `cost`, `mean`, `low`, `high`, `label`, `text`, `kind` (one of KINDS), and say whether they are on the
-    `front`, whether they are `named`, and whether to their `left`. Those that are a `reference`, the floor and the
-    ceiling, have no cost and are lines across.
+    Fields of a point: `cost`, `mean`, `low`, `high`, `label`, `text` (of the tooltip), `kind` (one of KINDS), `front`
+    (whether the row is on the Pareto front), `named` (whether its name is shown) and `left` (whether the name stands to
+    its left). Points with `reference` are the floor and the ceiling: they have no cost and are drawn as horizontal
+    lines.
     """
-    everything = alt.Chart(alt.NamedData(DATA))
-    across = (
-        everything.transform_filter(alt.datum.reference).mark_rule(strokeDash=[2, 4], aria=False).encode(y="mean:Q")
+    all_points = alt.Chart(alt.NamedData(DATA))
+    reference_lines = (
+        all_points.transform_filter(alt.datum.reference).mark_rule(strokeDash=[2, 4], aria=False).encode(y="mean:Q")
     )
-    across_names = (
-        everything.transform_filter(alt.datum.reference)
+    reference_names = (
+        all_points.transform_filter(alt.datum.reference)
         .mark_text(align="left", x=4, dy=-6, aria=False)
         .encode(y="mean:Q", text="label:N")
     )
-    base = everything.transform_filter(~alt.datum.reference).encode(
+    base = all_points.transform_filter(~alt.datum.reference).encode(
         x=alt.X("cost:Q", title=None, axis=alt.Axis(format="~s", tickCount=6), scale=alt.Scale(nice=True)),
     )
     kind = alt.Scale(domain=list(KINDS))
@@ -62,7 +64,7 @@ def cost_chart() -> Chart:
     named = (
         base.transform_filter(alt.datum.named)
         .mark_text(
-            align={"expr": "datum.left ? 'right' : 'left'"},  # so that names stay inside
+            align={"expr": "datum.left ? 'right' : 'left'"},  # keeps names inside the chart
             dx={"expr": "datum.left ? -9 : 9"},
             dy=-9,
             limit=220,
@@ -70,23 +72,26 @@ def cost_chart() -> Chart:
         )
         .encode(y="mean:Q", text="label:N")
     )
-    return alt.layer(whiskers, front, points, named, across, across_names).add_params(
+    return alt.layer(whiskers, front, points, named, reference_lines, reference_names).add_params(
         alt.param(name="accent", value="gray")
     )
 
 
 def distance_chart() -> Chart:
-    """Exact match by bin of distance, a line per `series`: `distance`, `place`, `mean`, `low`, `high`, `text`."""
+    """Exact match by distance from name to fact, a line for each `series`.
+
+    Fields of a point: `series`, `distance` (label of the bin), `place` (its order), `mean`, `low`, `high`, `text`.
+    """
     order = alt.EncodingSortField("place", op="min")
     lines = _lines(
         alt.X("distance:O", title="Tokens from the name to the fact", axis=alt.Axis(labelAngle=0), sort=order)
     )
-    # Side by side, so that no whisker hides another.
+    # Side by side: overlapping whiskers would hide one another.
     return lines.encode(xOffset="series:N")
 
 
 def curve_chart() -> Chart:
-    """Exact match by `step`, a line per `series`: `mean`, `text`."""
+    """Exact match by training step, a line for each `series`. Fields of a point: `series`, `step`, `mean`, `text`."""
     return _lines(alt.X("step:Q", title="Steps", axis=alt.Axis(format="~s", tickCount=6)), whiskers=False)
 
 
@@ -104,8 +109,11 @@ def _lines(x: alt.X, whiskers: bool = True) -> Chart:
     return alt.layer(rules, lines, points) if whiskers else alt.layer(lines, points)
 
 
-def forgetting_chart() -> Chart:
-    """The change for the worse on one held-out text or task, a line per `label`: `mean`, `low`, `high`, `place`."""
+def retention_chart() -> Chart:
+    """What training cost on one held-out text or task, a line of the chart for each row.
+
+    Fields of a point: `label`, `mean`, `low`, `high` (above 0 is a loss), `place` (order of the rows), `text`.
+    """
     base = alt.Chart(alt.NamedData(DATA)).encode(
         y=alt.Y("label:N", title=None, sort=alt.EncodingSortField("place", op="min"), axis=alt.Axis(labelLimit=230)),
     )

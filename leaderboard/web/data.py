@@ -1,7 +1,7 @@
-"""What the page shows, as plain values for its script: the tables, the rows of all of them, and token views.
+"""The data of the page as JSON values for its script: the tables, all their rows, and token views.
 
-Names come from records that anybody may hand in. Here they lose what steers a terminal or the direction of writing; the
-script then puts them into the page as text and never as markup.
+Names come from submitted records, which are not trusted. Control characters and characters that change the direction
+of writing are replaced here; the script inserts names as text, never as markup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ DIGITS = 6
 
 
 def page_data(board: Board, folder: Path) -> dict[str, Any]:
-    """Tables and rows of the board; links are relative to `folder`, where the page stands."""
-    rows = [line for number, table in enumerate(board.tables) for line in _rows(number, table, folder)]
+    """Tables and rows of the board. Links are relative to `folder`, which the page is written to."""
+    rows = [row for number, table in enumerate(board.tables) for row in _rows(number, table, folder)]
     data = {
         "baseline": BASELINE,
         "random": RANDOM,
@@ -35,9 +35,9 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
 
 
 def view_data(view: TokenView) -> dict[str, Any]:
-    """A token view, with `limits`: for each quantity that it has, the amount at which colours are at their strongest.
+    """A token view with `limits`: for each quantity of the view, the amount at which its colour is strongest.
 
-    What steers is replaced letter for letter, so that the tokens' offsets still hold.
+    Control characters are replaced one by one, so the offsets of tokens stay valid.
     """
     limits = {name: strongest(values, name) for name in QUANTITIES if (values := view.values(name)) is not None}
     cleaned: dict[str, Any] = _cleaned(view.model_dump(mode="json"))
@@ -55,20 +55,21 @@ def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
         "subjects": table.subjects,
         "fields": [field_name(field) for field in table.fields],
         "held_out": [
-            {"label": one.label, "metric": one.metric, "before": _number(one.before)} for one in table.held_out
+            {"label": held_out.label, "metric": held_out.metric, "before": _number(held_out.before)}
+            for held_out in table.held_out
         ],
         "conditions": [[key, fact_text(value)] for key, value in table.conditions.items() if value is not None],
         "summary": f"{table.summary()} {table.alike_in()}",
         "references": [
             {
-                "label": one.label,
-                "shots": one.shots,
-                "questions": one.questions,
-                "record": record_url(one.file, folder),
-                "scores": {metric: _ends(score) for metric, score in one.scores.items()},
-                "by_shots": _by_shots(one.by_shots),
+                "label": reference.label,
+                "shots": reference.shots,
+                "questions": reference.questions,
+                "record": record_url(reference.file, folder),
+                "scores": {metric: _interval(score) for metric, score in reference.scores.items()},
+                "by_shots": _by_shots(reference.by_shots),
             }
-            for one in table.references
+            for reference in table.references
         ],
     }
 
@@ -79,9 +80,9 @@ def _rows(number: int, table: BoardTable, folder: Path) -> list[dict[str, Any]]:
         {
             "table": number,
             **_row(table, row, folder),
-            "front": [cost for cost in COSTS if fronts[cost][place]],
+            "front": [cost for cost in COSTS if fronts[cost][index]],
         }
-        for place, row in enumerate(table.rows)
+        for index, row in enumerate(table.rows)
     ]
 
 
@@ -97,12 +98,12 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
         "seeds": row.seeds,
         "records": [record_url(path, folder) for path in row.files],
         "answers": [record_url(path, folder) for path in row.answers],
-        "scores": {metric: _ends(score) for metric, score in row.scores.items()},
-        "fields": [_ends(row.fields.get(field)) for field in table.fields],
+        "scores": {metric: _interval(score) for metric, score in row.scores.items()},
+        "fields": [_interval(row.fields.get(field)) for field in table.fields],
         "shots": row.shots,
         "by_shots": _by_shots(row.by_shots),
         "of_answered": _number(row.of_answered),
-        "also": {way: _difference(one) for way, one in row.also.items()},
+        "also": {way: _difference(difference) for way, difference in row.also.items()},
         "steps": row.steps,
         "epochs": _number(row.epochs),
         "loss_tokens": _number(row.loss_tokens),
@@ -120,23 +121,23 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     if row.tried > 1:
         line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.retention:
-        line["forgetting"] = [_ends(row.retention.get(one.label)) for one in table.held_out]
+        line["forgetting"] = [_interval(row.retention.get(held_out.label)) for held_out in table.held_out]
     if row.curve:
         line["curve"] = [[step, _number(value)] for step, value in row.curve.items()]
     if row.by_distance:
-        line["by_distance"] = [[one.low, one.high, _ends(one.score), one.questions] for one in row.by_distance]
+        line["by_distance"] = [[bin_.low, bin_.high, _interval(bin_.score), bin_.questions] for bin_ in row.by_distance]
     return line
 
 
 def _by_shots(scores: Mapping[int, Estimate]) -> list[list[Any]]:
-    """Pairs of a number of examples and the exact match with it."""
-    return [[shots, _ends(score)] for shots, score in scores.items()]
+    """Pairs (number of examples, exact match with its interval)."""
+    return [[shots, _interval(score)] for shots, score in scores.items()]
 
 
 def _difference(against: Difference) -> dict[str, Any]:
     return {
         "other": against.other,
-        "interval": _ends(against.interval),
+        "interval": _interval(against.interval),
         "seeds": against.seeds,
         "p_adjusted": _number(against.p_adjusted),
         "verdict": against.verdict,
@@ -144,17 +145,17 @@ def _difference(against: Difference) -> dict[str, Any]:
 
 
 def _front(rows: Sequence[Row], cost: str) -> list[bool]:
-    """The Pareto front of a table by exact match and one cost; a row of unknown cost is not on it."""
-    known = [(place, value) for place, row in enumerate(rows) if (value := getattr(row, cost)) is not None]
+    """Whether each row is on the Pareto front by exact match and one cost. Rows of unknown cost are not."""
+    known = [(index, value) for index, row in enumerate(rows) if (value := getattr(row, cost)) is not None]
     front = [False] * len(rows)
-    chosen = pareto_front([(value, rows[place].headline.mean) for place, value in known])
-    for (place, _), on_it in zip(known, chosen, strict=True):
-        front[place] = on_it
+    on_front = pareto_front([(value, rows[index].headline.mean) for index, value in known])
+    for (index, _), is_on_front in zip(known, on_front, strict=True):
+        front[index] = is_on_front
     return front
 
 
-def _ends(score: Estimate | RetentionChange | None) -> list[float | None] | None:
-    """A mean and the ends of its interval; None where there is none."""
+def _interval(score: Estimate | RetentionChange | None) -> list[float | None] | None:
+    """A mean and the ends of its interval; None if it was not measured."""
     if score is None:
         return None
     return [_number(value) for value in (score.mean, score.low, score.high)]
@@ -165,7 +166,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _cleaned(value: Any) -> Any:
-    """The same with every text cleaned of letters that steer, keys as well."""
+    """The value with control characters replaced in every text, also in keys."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):

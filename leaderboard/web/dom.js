@@ -1,4 +1,4 @@
-// Elements and numbers. Text only ever comes into the page as text: nothing here reads markup.
+// Makes elements and formats numbers. Text is inserted as text; no function here parses markup.
 
 const byId = (id) => document.getElementById(id);
 
@@ -14,27 +14,27 @@ function make(tag, properties, ...children) {
   return element;
 }
 
-function drawn(tag, attributes, ...children) {
+function makeSvg(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
 }
 
-// A name, which may be broken after each of its underscores.
+// A name that may wrap after each underscore.
 const name = (text, more = "") => make("span", { class: `name ${more}` },
-  ...text.split(/(?<=_)/).flatMap((part, place) => (place ? [make("wbr"), part] : [part])));
+  ...text.split(/(?<=_)/).flatMap((part, index) => (index ? [make("wbr"), part] : [part])));
 const hidden = (text) => make("span", { class: "hidden" }, text);
 
-// .392 and -.050, as the board's other pages write them.
+// Numbers as .392 and -.050, as in the Markdown board.
 function number(value, sign = false, digits = 3) {
   if (value === null || value === undefined) return "–";
   const text = (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits).replace(/^(-?)0\./, "$1.");
   return sign && !text.startsWith("-") ? `+${text}` : text;
 }
 
-const ends = (score, sign = false) => (score[1] === null ? "" : `[${number(score[1], sign)}, ${number(score[2], sign)}]`);
-const interval = (score, sign = false) => (score ? `${number(score[0], sign)} ${ends(score, sign)}`.trim() : "–");
+const bounds = (score, sign = false) => (score[1] === null ? "" : `[${number(score[1], sign)}, ${number(score[2], sign)}]`);
+const interval = (score, sign = false) => (score ? `${number(score[0], sign)} ${bounds(score, sign)}`.trim() : "–");
 const count = (value) => Math.round(value).toLocaleString("en-US");
 const range = ([low, high]) => (low === high ? count(low) : `${count(low)}–${count(high)}`);
 const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
@@ -56,17 +56,17 @@ function scoreCell(score, sign = false, verdict = null) {
   return [
     make("span", { class: tone }, number(score[0], sign)),
     " ",
-    make("span", { class: "ends" }, ends(score, sign)),
+    make("span", { class: "ends" }, bounds(score, sign)),
     mark && make("span", { class: tone, "aria-hidden": "true" }, mark),
     mark && hidden(` ${verdict}`),
   ];
 }
 
-// A mean and its interval on a scale from 0 to `most`; the numbers stand beside it, so readers of a screen skip it.
+// A mean and its interval on a scale from 0 to `most`. Screen readers skip it: the numbers are in the cell beside it.
 function whisker(score, most, base) {
   const [width, middle, edge] = [190, 9, 5];
   const at = (value) => (edge + (Math.min(Math.max(value, 0), most) / most) * (width - 2 * edge)).toFixed(1);
-  const path = (d, kind) => drawn("path", { d, class: kind });
+  const path = (d, kind) => makeSvg("path", { d, class: kind });
   const parts = [path(`M${edge} ${middle}H${width - edge}`, "rail")];
   if (base) parts.push(path(`M${at(base[0])} 0V18`, "base"));
   if (score[1] !== null) {
@@ -74,10 +74,10 @@ function whisker(score, most, base) {
     parts.push(path(`M${low} 5V13M${low} ${middle}H${high}M${high} 5V13`, "ends"));
   }
   parts.push(path(`M${at(score[0])} ${middle}h0`, "mean"));
-  return drawn("svg", { class: "whisker", viewBox: `0 0 ${width} 18`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
+  return makeSvg("svg", { class: "whisker", viewBox: `0 0 ${width} 18`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
 }
 
-// The least of 0.1, 0.2, 0.5, 1 and so on that no value exceeds.
+// The smallest of these ends of a scale that no value exceeds.
 function scaleEnd(values) {
   const most = values.reduce((a, b) => Math.max(a, b), 0.01);
   for (const end of [0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8]) if (most <= end) return end;

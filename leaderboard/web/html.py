@@ -1,7 +1,10 @@
-"""The page: template, style, scripts, the charts' library and the board's data in one file.
+"""The page of the board: template, style, scripts, chart library and data in one HTML file.
 
-Nothing is fetched and nothing is evaluated: the policy in the page's head allows the scripts and the style whose hashes
-it names, and forbids all else, so a name in a record could do nothing even if it came into the page as markup.
+The Content-Security-Policy in the page's head allows the scripts and the style whose hashes it lists and forbids
+everything else, so markup in a record's name could do nothing even if it reached the page as markup.
+
+There is no template engine: the parts of the template are this project's own text, which must not be escaped, and the
+data are JSON, for which `script_json` is stricter than HTML escaping.
 """
 
 import base64
@@ -16,21 +19,27 @@ from benchmark.data.token_views import read_folder
 from leaderboard.board.model import Board
 from leaderboard.web.data import page_data, view_data
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 STYLES = ("page.css", "tokens.css")
 SCRIPTS = ("dom.js", "state.js", "table.js", "charts.js", "tokens.js", "main.js")
 
 
 def html_page(board: Board, folder: Path) -> str:
-    """The whole board as an HTML page that stands in `folder`; its links to records are relative to that.
+    """The whole board as one HTML page.
 
-    The token views are those of the folder `tokens` there; none if it is absent. Raises UserError if one is not valid.
+    Args:
+        board: The board.
+        folder: Folder that the page will be written to. Links to records are relative to it, and token views are read
+            from its folder `tokens`, if that exists.
+
+    Raises:
+        UserError: A token view is not valid.
     """
     from leaderboard.web.charts import chart_specs
 
-    style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
-    script = _alone("".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS))
-    views = [view_data(view) for some in read_folder(folder / "tokens").values() for view in some]
+    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLES)
+    script = _in_own_scope("".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS))
+    views = [view_data(view) for file_views in read_folder(folder / "tokens").values() for view in file_views]
     parts = {
         "policy": _policy([script, _library()], style),
         "style": style,
@@ -38,14 +47,14 @@ def html_page(board: Board, folder: Path) -> str:
         "library": _library(),
         "data": script_json(page_data(board, folder) | {"views": views, "charts": chart_specs()}),
     }
-    template = (HERE / "template.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
+    template = (FOLDER / "template.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
 def script_json(value: dict[str, Any]) -> str:
-    """JSON that may stand in a <script> element: nothing in it can end the element or begin another.
+    """JSON for a <script> element: no text in it can close the element or open another.
 
-    The members of a list stand on lines of their own, so that a change of one row is a change of one line.
+    Each item of a list is written on its own line, so a changed row of the board is one changed line of the page.
     """
     members = (f"{_json(key)}:{_member(inner)}" for key, inner in value.items())
     text = "{\n" + ",\n".join(members) + "\n}"
@@ -62,16 +71,20 @@ def _json(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as text, with the interpreter that spares the page `unsafe-eval`."""
+    """Vega, Vega-Lite, Vega-Embed and the expression interpreter, with which charts need no `unsafe-eval`."""
     import vl_convert
 
-    return _alone(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
+    return _in_own_scope(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
 
 
-def _alone(script: str) -> str:
-    """A script whose names are its own. Raises ValueError if it could end the element it stands in."""
+def _in_own_scope(script: str) -> str:
+    """Wrap a script in a function, so it defines no global names.
+
+    Raises:
+        ValueError: The script contains text that would close its element.
+    """
     if re.search(r"</script|<!--", script, re.IGNORECASE):
-        raise ValueError("a script of the page holds what would end its element")
+        raise ValueError("a script of the page contains </script or <!--, which would close its element")
     return f'"use strict";(()=>{{\n{script}\n}})();'
 
 

@@ -1,10 +1,10 @@
-// What brings the page to life: the filters, the order, the colours.
+// Event handlers and drawing of the whole page: filters, order, pages of the table, colours.
 
-let charted = "";
+let drawnCharts = ""; // the table and rows of the charts on the page
 
-function options(select, values, chosen, words) {
-  const known = values.map((value) => [value, value]);
-  select.replaceChildren(...[...words, ...known].map(([value, text]) => make("option", { value }, text)));
+function setOptions(select, values, chosen, first) {
+  const others = values.map((value) => [value, value]);
+  select.replaceChildren(...[...first, ...others].map(([value, text]) => make("option", { value }, text)));
   select.value = chosen;
 }
 
@@ -16,58 +16,58 @@ function drawFilters() {
   };
   for (const key of CHOICES) {
     const known = [...new Set([...values[key], ...(state[key] ? [state[key]] : [])])].sort();
-    options(byId(key), known, state[key], [["", "all"]]);
+    setOptions(byId(key), known, state[key], [["", "all"]]);
   }
   const fitting = tables.filter(fits);
-  const one = state.table === ALL ? null : shownTable();
-  options(byId("table"), fitting.map((table) => table.title), one ? one.title : ALL, [[ALL, `all tables (${fitting.length})`]]);
+  const table = state.table === ALL ? null : shownTable();
+  setOptions(byId("table"), fitting.map(({ title }) => title), table ? table.title : ALL, [[ALL, `all tables (${fitting.length})`]]);
   byId("search").value = state.search;
   byId("columns").checked = Boolean(state.columns);
 }
 
 function order(columns) {
   const [id, direction] = state.sort.split(".");
-  const column = columns.find((one) => one.key && one.id === id);
+  const column = columns.find((candidate) => candidate.key && candidate.id === id);
   return column ? { column, descending: direction === "down" } : { column: null, descending: false };
 }
 
-// A first press sorts with the better or greater first, names and costs from the least; a second turns it round.
+// The first press puts the greatest value first, for names and costs the smallest; the second press reverses the order.
 function sortBy(column) {
-  const falling = !(column.rising || column.text);
+  const descendingFirst = !(column.rising || column.text);
   const [id, direction] = state.sort.split(".");
-  const down = id === column.id ? direction !== "down" : falling;
+  const down = id === column.id ? direction !== "down" : descendingFirst;
   change({ sort: `${column.id}.${down ? "down" : "up"}` });
   byId(`sort-${column.id}`).focus();
 }
 
-function change(what) {
-  state = { ...state, page: "1", ...what };
+function change(changes) {
+  state = { ...state, page: "1", ...changes };
   draw();
 }
 
 function draw() {
-  const some = shownRows();
-  const one = shownTable();
-  const all = state.table === ALL && !one;
-  const columns = columnsFor(some, all);
-  const how = order(columns);
-  const pages = Math.max(1, Math.ceil(some.length / PAGE));
+  const fittingRows = shownRows();
+  const table = shownTable();
+  const all = state.table === ALL && !table;
+  const columns = columnsFor(fittingRows, all);
+  const sorting = order(columns);
+  const pages = Math.max(1, Math.ceil(fittingRows.length / PAGE));
   const page = Math.min(Math.max(1, Number.parseInt(state.page, 10) || 1), pages);
   state.page = String(page);
-  const shown = sorted(some, how.column, how.descending).slice((page - 1) * PAGE, page * PAGE);
-  drawHead(columns, how);
+  const shown = sorted(fittingRows, sorting.column, sorting.descending).slice((page - 1) * PAGE, page * PAGE);
+  drawHead(columns, sorting);
   drawBody(columns, shown);
-  drawPager(some.length, page, pages);
-  byId("heading").textContent = all || !one ? "All tables" : one.title;
-  byId("summary").textContent = all || !one ? "Ranks and differences hold within a table; rows of different tables cannot be compared." : one.summary;
-  byId("status").textContent = `${plural(some.length, "row")}${how.column ? `, sorted by ${how.column.title}, ${how.descending ? "descending" : "ascending"}` : ""}`;
+  drawPager(fittingRows.length, page, pages);
+  byId("heading").textContent = all || !table ? "All tables" : table.title;
+  byId("summary").textContent = all || !table ? "Ranks and differences hold within a table; rows of different tables cannot be compared." : table.summary;
+  byId("status").textContent = `${plural(fittingRows.length, "row")}${sorting.column ? `, sorted by ${sorting.column.title}, ${sorting.descending ? "descending" : "ascending"}` : ""}`;
   writeAddress();
-  const chartable = `${one ? one.title : ""}\n${some.map((row) => row.id).join()}`;
-  if (chartable === charted) return;
-  charted = chartable;
+  const chartRows = `${table ? table.title : ""}\n${fittingRows.map((row) => row.id).join()}`;
+  if (chartRows === drawnCharts) return;
+  drawnCharts = chartRows;
   drawFilters();
-  drawAlike(all ? null : one);
-  if (window.vegaEmbed) drawCharts(some);
+  drawConditions(all ? null : table);
+  if (window.vegaEmbed) drawCharts(fittingRows);
 }
 
 function drawPager(total, page, pages) {
@@ -79,15 +79,15 @@ function drawPager(total, page, pages) {
     : `rows ${count(from)} to ${count(Math.min(total, page * PAGE))} of ${count(total)}, page ${page} of ${pages}`;
 }
 
-function drawAlike(one) {
-  byId("alike").hidden = !one;
-  if (!one) return;
-  byId("alike-note").textContent = `${plural(one.questions, "question")} about ${plural(one.subjects, "subject")} of the test half. ` +
-    `Suites: ${one.suites.join(", ")}.`;
-  facts(byId("conditions"), one.conditions);
+function drawConditions(table) {
+  byId("alike").hidden = !table;
+  if (!table) return;
+  byId("alike-note").textContent = `${plural(table.questions, "question")} about ${plural(table.subjects, "subject")} of the test half. ` +
+    `Suites: ${table.suites.join(", ")}.`;
+  facts(byId("conditions"), table.conditions);
 }
 
-function turn(by) {
+function turnPage(by) {
   state.page = String(Number(state.page) + by);
   draw();
   byId("scroll").scrollTop = 0;
@@ -98,12 +98,12 @@ function setTheme(theme) {
   else delete document.documentElement.dataset.theme;
 }
 
-// Where a browser gives a page from disk no storage, the choice lasts as long as the page.
-function stored(value) {
+// Reads or stores the chosen colours. Without storage (some browsers give none to a page from disk) the choice lasts as long as the page.
+function storedTheme(value) {
   try {
     if (value === undefined) return localStorage.getItem("board-theme") || "";
     localStorage.setItem("board-theme", value);
-  } catch { /* nothing to keep it in */ }
+  } catch { /* no storage */ }
   return "";
 }
 
@@ -112,10 +112,10 @@ const redrawCharts = () => window.vegaEmbed && drawCharts(shownRows());
 function start() {
   for (const table of tables) table.base = null;
   for (const row of rows) if (row.method === data.baseline && !row.home.base) row.home.base = row.headline;
-  byId("theme").value = stored();
+  byId("theme").value = storedTheme();
   setTheme(byId("theme").value);
   byId("theme").addEventListener("change", (event) => {
-    stored(event.target.value);
+    storedTheme(event.target.value);
     setTheme(event.target.value);
     redrawCharts();
   });
@@ -126,11 +126,11 @@ function start() {
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("reset", (event) => {
     event.preventDefault();
-    charted = "";
+    drawnCharts = "";
     change({ ...DEFAULTS });
   });
-  byId("previous").addEventListener("click", () => turn(-1));
-  byId("next").addEventListener("click", () => turn(1));
+  byId("previous").addEventListener("click", () => turnPage(-1));
+  byId("next").addEventListener("click", () => turnPage(1));
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
     byId("main").focus();

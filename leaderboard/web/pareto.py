@@ -1,12 +1,15 @@
-"""Which rows give most for their cost."""
+"""The Pareto front: rows that no other row beats in both cost and value."""
 
 from collections.abc import Sequence
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each (cost, value) whether no other point is at least as good in both and better in one.
+    """Whether each point is on the Pareto front: no other point is at least as good in both and better in one.
 
-    Cost is better where it is less, value where it is more. Points that are equal in both stand or fall together.
+    Points that are equal in both are on the front together or not at all.
+
+    Args:
+        points: Pairs (cost, value). Lower costs and higher values are better.
     """
     front = [False] * len(points)
     best, best_cost = float("-inf"), float("-inf")

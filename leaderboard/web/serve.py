@@ -1,4 +1,4 @@
-"""A board and its records over HTTP, to look at and never to change."""
+"""A read-only HTTP server for a board and its records."""
 
 import ipaddress
 import os
@@ -24,17 +24,19 @@ PAGE = "index.html"
 
 
 class BoardServer(ThreadingHTTPServer):
-    """Answers GET and HEAD for files of the kinds in TYPES inside `folder` and `records`, and for nothing else.
+    """Serves the files inside `folder` and `records` whose suffix is in TYPES; answers GET and HEAD alone.
 
-    Paths are those of the files below the folder that holds both, so that the page's links to records lead there.
-    Raises UserError if `folder` holds no page, or the address cannot be had.
+    URL paths are file paths below the common parent of both folders, so the page's relative links to records work.
+
+    Raises:
+        UserError: `folder` has no page, or the server cannot listen on the address.
     """
 
     daemon_threads = True
 
     def __init__(self, folder: Path, records: Path, host: str, port: int) -> None:
-        self.open = (folder.resolve(), records.resolve())
-        self.root = Path(os.path.commonpath(self.open))
+        self.served = (folder.resolve(), records.resolve())
+        self.root = Path(os.path.commonpath(self.served))
         self.host = host
         if not (folder / PAGE).is_file():
             raise UserError(f"{folder / PAGE}: is missing; benchmark leaderboard build makes it")
@@ -42,27 +44,30 @@ class BoardServer(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{host}:{port}: cannot be listened on ({reason}); give another --port or --host") from None
+            raise UserError(
+                f"{host}:{port}: cannot listen on this address ({reason}); give another --port or --host"
+            ) from None
 
     @property
     def home(self) -> str:
-        """The path of the page."""
-        return "/" + (self.open[0] / PAGE).relative_to(self.root).as_posix()
+        """URL path of the page."""
+        return "/" + (self.served[0] / PAGE).relative_to(self.root).as_posix()
 
     @property
     def address(self) -> str:
-        """Where a browser on this machine finds the page."""
+        """Address of the page for a browser on this machine."""
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
         return f"http://{host}:{self.server_port}/"
 
-    def knows(self, host: str) -> bool:
-        """Whether a Host header is this server's: an IP address, localhost or its own name.
+    def accepts_host(self, host: str) -> bool:
+        """Whether a Host header names this server: an IP address, localhost or the name it listens on.
 
-        Any other name is one that somebody's page made lead here, so as to read what only this machine should see.
+        Other names are refused: in a DNS rebinding attack, a foreign page resolves its own name to this server to read
+        files that only this machine should see.
         """
         try:
             name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:  # no host that there could be
+        except ValueError:  # not a valid host
             return False
         try:
             ipaddress.ip_address(name)
@@ -71,18 +76,19 @@ class BoardServer(ThreadingHTTPServer):
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over a browser that hung up; anything else is told as usual."""
+        """Ignore connections that the browser closed; report other errors as usual."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def find(self, path: str) -> Path | None:
-        """The file that the path of a request asks for; None if it is not one that may be read here."""
+        """The file at the path of a request; None if there is none or it may not be served."""
         try:
             file = (self.root / unquote(path, errors="surrogateescape").lstrip("/")).resolve()
-            ours = any(file.is_relative_to(folder) for folder in self.open)
-            hidden = any(part.startswith(".") for part in file.relative_to(self.root).parts) if ours else True
+            if not any(file.is_relative_to(folder) for folder in self.served):
+                return None
+            hidden = any(part.startswith(".") for part in file.relative_to(self.root).parts)
             return file if not hidden and file.suffix in TYPES and file.is_file() else None
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # not a valid file name
             return None
 
 
@@ -92,14 +98,14 @@ class _Handler(SimpleHTTPRequestHandler):
     timeout = 30
 
     def send_head(self) -> Any:
-        """Send status and headers; returns the open file, or None where there is nothing to send."""
-        if not self.server.knows(self.headers.get("Host", "")):
-            self.send_error(HTTPStatus.FORBIDDEN, "Not a name of this server")
+        """Send status and headers; returns the open file, or None if the answer has no body."""
+        if not self.server.accepts_host(self.headers.get("Host", "")):
+            self.send_error(HTTPStatus.FORBIDDEN, "Unknown host name")
             return None
         try:
             path = urlsplit(self.path).path
         except ValueError:
-            self.send_error(HTTPStatus.BAD_REQUEST, "Not an address")
+            self.send_error(HTTPStatus.BAD_REQUEST, "Invalid address")
             return None
         if path == "/" and self.server.home != f"/{PAGE}":
             self.send_response(HTTPStatus.FOUND)
@@ -109,41 +115,49 @@ class _Handler(SimpleHTTPRequestHandler):
             return None
         file = self.server.find(self.server.home if path == "/" else path)
         if file is None:
-            self.send_error(HTTPStatus.NOT_FOUND, "Not here")
+            self.send_error(HTTPStatus.NOT_FOUND, "Not found")
             return None
         try:
             content = file.open("rb")
         except OSError:
-            self.send_error(HTTPStatus.NOT_FOUND, "Not here")
+            self.send_error(HTTPStatus.NOT_FOUND, "Not found")
             return None
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", TYPES[file.suffix])
         self.send_header("Content-Length", str(os.fstat(content.fileno()).st_size))
-        # The page brings its own policy, by the hashes of its scripts; nothing else that is served has any.
+        # The page contains its own policy with the hashes of its scripts; other files may run no scripts at all.
         policy = "frame-ancestors 'none'" if file.suffix == ".html" else "default-src 'none'; sandbox"
         self.send_header("Content-Security-Policy", policy)
         self.end_headers()
         return content
 
     def end_headers(self) -> None:
-        """Add what every answer says."""
+        """Add the headers of every answer."""
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is http.server's)
-        """Say nothing: a page that is looked at is no news."""
+        """Requests are not logged."""
 
 
-def serve(folder: Path, records: Path, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serve the board in `folder` and its `records` until Ctrl-C or SIGTERM; `tell` is given the address."""
+def serve(folder: Path, records: Path, host: str, port: int, on_start: Callable[[str], None]) -> None:
+    """Serve the board in `folder` and its `records` until Ctrl-C or SIGTERM.
+
+    Args:
+        folder: Folder with the page.
+        records: Folder of the records that the page links to.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free port.
+        on_start: Called with the address of the page once the server listens.
+    """
     with BoardServer(folder, records, host, port) as server:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        tell(server.address)
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        on_start(server.address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             pass
         finally:
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, previous)

@@ -1,14 +1,14 @@
-// What is shown: filters, order and page, kept in the address after the # so that a view can be linked.
+// The state of the view: filters, order and page. It is stored in the address after the #, so a view can be linked.
 
 const data = JSON.parse(byId("data").textContent);
 const { tables, rows } = data;
 tables.forEach((table) => { table.records = 0; });
-rows.forEach((row, place) => {
-  row.id = place;
+rows.forEach((row, index) => {
+  row.id = index;
   row.home = tables[row.table];
   row.home.records += row.records.length;
   row.headline = row.scores.exact_match;
-  row.words = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
+  row.searchText = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
 });
 
 const PAGE = 50;
@@ -19,9 +19,9 @@ let state = { ...DEFAULTS };
 const opened = new Set();
 
 function readAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  const parameters = new URLSearchParams(location.hash.slice(1));
   state = { ...DEFAULTS };
-  for (const key of Object.keys(DEFAULTS)) if (given.has(key)) state[key] = given.get(key);
+  for (const key of Object.keys(DEFAULTS)) if (parameters.has(key)) state[key] = parameters.get(key);
 }
 
 function writeAddress() {
@@ -35,7 +35,7 @@ const fits = (table) =>
   (!state.model || table.model === state.model) &&
   (!state.suite || table.suites.includes(state.suite));
 
-// The one table that is shown (of no choice, that with most records), or null where all that fit the filters are.
+// The table that is shown: the chosen one, else the one with most records. Null if all tables are shown.
 function shownTable() {
   const fitting = tables.filter(fits);
   if (state.table === ALL) return fitting.length === 1 ? fitting[0] : null;
@@ -44,25 +44,25 @@ function shownTable() {
 }
 
 function shownRows() {
-  const one = shownTable();
+  const table = shownTable();
   const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
   const all = state.table === ALL;
   return rows.filter((row) =>
-    (all ? fits(row.home) : row.home === one) &&
+    (all ? fits(row.home) : row.home === table) &&
     (!state.method || row.method === state.method) &&
-    words.every((word) => row.words.includes(word)));
+    words.every((word) => row.searchText.includes(word)));
 }
 
-// Sorted copies: absent values stand last whichever the direction, equal ones keep the order of the board.
-function sorted(some, column, descending) {
-  if (!column) return some;
-  // Text is compared by its letters, with numbers in it by their size; a collator would take ten times as long.
+// The rows, sorted by a column. Missing values come last in both directions; equal values keep the order of the board.
+function sorted(unsorted, column, descending) {
+  if (!column) return unsorted;
+  // Digits are padded so that numbers in names compare by value; a collator would take ten times as long.
   const keyOf = column.text ? (row) => column.key(row).replace(/\d+/g, (digits) => digits.padStart(8, "0")) : column.key;
-  const keyed = some.map((row) => [keyOf(row), row]);
-  const lost = (value) => value === null || value === undefined;
+  const keyed = unsorted.map((row) => [keyOf(row), row]);
+  const isMissing = (value) => value === null || value === undefined;
   const compare = column.text ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => a - b;
   keyed.sort(([a, first], [b, second]) => {
-    if (lost(a) || lost(b)) return lost(a) - lost(b) || first.id - second.id;
+    if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b) || first.id - second.id;
     return (descending ? compare(b, a) : compare(a, b)) || first.id - second.id;
   });
   return keyed.map(([, row]) => row);

@@ -1,14 +1,14 @@
-// The token view: renderTokenViews(element, views) fills an element with what files of leaderboard/tokens hold.
+// The token view: renderTokenViews(element, views) shows the token views of leaderboard/tokens in an element.
 //
-// Offsets count characters as Python does (code points), so texts are cut as arrays of them. `limits` has, for every
-// quantity that a view shows, the amount at which the colour is at its strongest.
+// Offsets count code points, as in Python, so texts are split into arrays of code points. `limits` gives, for each
+// quantity of a view, the amount at which its colour is strongest.
 
 function renderTokenViews(element, views) {
   const QUANTITIES = {
     difference: "difference, large − small",
     large: "score in the large model",
     small: "score in the small model",
-    keep: "probability that a copy has it",
+    keep: "probability that a copy keeps it",
   };
   const threeDigits = (value) => value.toPrecision(3).replace("-", "−");
   const shown = (view) => Object.keys(QUANTITIES).filter((key) => Object.hasOwn(view.limits, key));
@@ -20,21 +20,21 @@ function renderTokenViews(element, views) {
     node.style.setProperty("--level", `${Math.round(Math.abs(strength) * 100)}%`);
   }
 
-  function words(view, place) {
-    return shown(view).map((key) => `${key} ${threeDigits(view.tokens[place][key])}`).join(", ");
+  function describe(view, index) {
+    return shown(view).map((key) => `${key} ${threeDigits(view.tokens[index][key])}`).join(", ");
   }
 
-  // The text with one element per token, and what lies between them as it is.
-  function laidOut(view, perToken) {
+  // The text as nodes: what `perToken` makes of each token, and the text between tokens.
+  function textNodes(view, perToken) {
     const letters = Array.from(view.text);
     const nodes = [];
-    let place = 0;
+    let end = 0;
     view.tokens.forEach((token, index) => {
-      if (token.start > place) nodes.push(letters.slice(place, token.start).join(""));
+      if (token.start > end) nodes.push(letters.slice(end, token.start).join(""));
       nodes.push(perToken(letters.slice(token.start, token.end).join(""), index));
-      place = token.end;
+      end = token.end;
     });
-    if (place < letters.length) nodes.push(letters.slice(place).join(""));
+    if (end < letters.length) nodes.push(letters.slice(end).join(""));
     return nodes;
   }
 
@@ -50,21 +50,21 @@ function renderTokenViews(element, views) {
     return node;
   }
 
-  function original(view, quantity, told) {
+  function original(view, quantity, description) {
     const strengths = shades(view, quantity);
     const spans = [];
     const text = make("p", { class: "tokens-text", role: "group", "aria-label": "the text, token by token" });
-    const tell = (index) => {
-      told.textContent = `“${spans[index].textContent}”: ${words(view, index)}`;
+    const showNumbers = (index) => {
+      description.textContent = `“${spans[index].textContent}”: ${describe(view, index)}`;
     };
-    const nodes = laidOut(view, (letters, index) => {
-      // One token is a stop of the Tab key, the arrow keys go on from there.
-      const span = make("span", { class: "tokens-token", tabindex: index ? "-1" : "0", title: words(view, index) }, letters);
-      span.setAttribute("aria-label", `${letters}: ${words(view, index)}`);
+    const nodes = textNodes(view, (letters, index) => {
+      // The Tab key reaches one token; the arrow keys move from there.
+      const span = make("span", { class: "tokens-token", tabindex: index ? "-1" : "0", title: describe(view, index) }, letters);
+      span.setAttribute("aria-label", `${letters}: ${describe(view, index)}`);
       span.setAttribute("role", "img");
       paint(span, strengths[index]);
-      span.addEventListener("focus", () => tell(index));
-      span.addEventListener("pointerenter", () => tell(index));
+      span.addEventListener("focus", () => showNumbers(index));
+      span.addEventListener("pointerenter", () => showNumbers(index));
       spans.push(span);
       return span;
     });
@@ -87,7 +87,7 @@ function renderTokenViews(element, views) {
     for (const copy of view.copies) {
       const kept = copy.kept;
       const nodes = kept
-        ? laidOut(view, (letters, index) => (kept[index] ? letters : make("del", {}, letters)))
+        ? textNodes(view, (letters, index) => (kept[index] ? letters : make("del", {}, letters)))
         : [copy.text];
       list.append(make("li", {}, ...nodes));
     }
@@ -101,7 +101,7 @@ function renderTokenViews(element, views) {
       [letters.slice(token.start, token.end).join(""), ...keys.map((key) => threeDigits(token[key]))]);
     const table = grid(["token", ...keys], lines);
     const region = make("div", { class: "tokens-numbers", role: "region", "aria-label": "numbers", tabindex: "0" }, table);
-    return make("details", {}, make("summary", {}, "The same in numbers"), region);
+    return make("details", {}, make("summary", {}, "The numbers"), region);
   }
 
   function field(label, options) {
@@ -112,27 +112,27 @@ function renderTokenViews(element, views) {
 
   element.replaceChildren();
   if (!views.length) return;
-  const [which, whichLabel] = field("Text", views.map((view, index) => [
+  const [textSelect, textLabel] = field("Text", views.map((view, index) => [
     String(index), `${view.pair}: ${view.source} ${view.id}`.replace(/ +/g, " ").trim(),
   ]));
-  const [what, whatLabel] = field("Colour", []);
+  const [quantitySelect, quantityLabel] = field("Colour", []);
   const about = make("p", { class: "tokens-about" });
-  const told = make("p", { class: "tokens-told", role: "status" });
+  const description = make("p", { class: "tokens-description", role: "status" });
   const body = make("div");
   const draw = () => {
-    const view = views[Number(which.value)];
-    const before = what.value;
-    what.replaceChildren(...shown(view).map((key) => make("option", { value: key }, QUANTITIES[key])));
-    if (shown(view).includes(before)) what.value = before;
+    const view = views[Number(textSelect.value)];
+    const previous = quantitySelect.value;
+    quantitySelect.replaceChildren(...shown(view).map((key) => make("option", { value: key }, QUANTITIES[key])));
+    if (shown(view).includes(previous)) quantitySelect.value = previous;
     const models = view.small === null ? view.large : `${view.large} − ${view.small}`;
     about.textContent = `${models}, ${view.method}, copies of seed ${view.seed}`;
-    told.textContent = "Point at a token, or move with Tab and the arrow keys, to read its numbers.";
-    body.replaceChildren(scale(view, what.value), original(view, what.value, told), told);
-    if (view.copies.length) body.append(make("h3", {}, "Copies, what they lack struck out"), copies(view));
+    description.textContent = "Point at a token, or move with Tab and the arrow keys, to read its numbers.";
+    body.replaceChildren(scale(view, quantitySelect.value), original(view, quantitySelect.value, description), description);
+    if (view.copies.length) body.append(make("h3", {}, "Copies, with removed tokens struck out"), copies(view));
     body.append(numbers(view));
   };
-  which.addEventListener("change", draw);
-  what.addEventListener("change", draw);
-  element.append(make("div", { class: "tokens-choice" }, whichLabel, whatLabel), about, body);
+  textSelect.addEventListener("change", draw);
+  quantitySelect.addEventListener("change", draw);
+  element.append(make("div", { class: "tokens-choice" }, textLabel, quantityLabel), about, body);
   draw();
 }

@@ -10,7 +10,7 @@ from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
 from benchmark.data.people import Telling, as_lines, make_people, tell
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))
 

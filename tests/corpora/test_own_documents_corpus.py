@@ -12,7 +12,7 @@ from benchmark.core.files import file_hash
 from benchmark.corpora import make_task
 from benchmark.corpora.corpus import OwnDocuments
 from benchmark.suite.plan import make_plan
-from tasks.corpus import corpus as task
+from benchmark.tasks.corpus import corpus as task
 from tests.tiny import tiny_suite
 
 ROWS: list[dict[str, Any]] = [

@@ -19,7 +19,7 @@ from benchmark.stages import corpus as corpus_stage
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
-from tasks.wikipedia import wikipedia
+from benchmark.tasks.wikipedia import wikipedia
 from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from benchmark.data.people import (
     tell,
 )
 from benchmark.data.people import universities as all_universities
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = list(make_people(300, 3))

@@ -1,4 +1,4 @@
-"""docs/your_own_documents.md: its example is a corpus, and its commands run as they stand there."""
+"""The example of docs/your_own_documents.md is a corpus, and the commands of the page run as written."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.corpus import corpus
+from benchmark.tasks.corpus import corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "your_own_documents.md").read_text(encoding="utf-8")
@@ -20,8 +20,8 @@ def blocks(kind: str) -> list[str]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
-    """A folder with the page's example in it, and with what a clone of the project has that the commands name."""
+def folder(tmp_path: Path) -> Path:
+    """A folder with the page's example, and with the folders of the project that the commands name."""
     (example,) = blocks("jsonl")
     (tmp_path / "harbour.jsonl").write_text(example, encoding="utf-8")
     for name in ("benchmark", "tasks"):
@@ -29,15 +29,15 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_example_is_a_corpus_with_questions_in_both_halves_and_a_document_without(here: Path) -> None:
+def test_the_example_is_a_corpus_with_questions_in_both_halves_and_a_document_without_questions(folder: Path) -> None:
     assert (ROOT / "docs" / "harbour.jsonl").read_text(encoding="utf-8") == blocks("jsonl")[0]
-    documents = corpus.read_corpus(here / "harbour.jsonl")
+    documents = corpus.read_corpus(folder / "harbour.jsonl")
     assert [len(document["questions"]) for document in documents] == [2, 2, 2, 1, 0]
     assert {document["half"] for document in documents if document["questions"]} == set(corpus.HALVES)
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_stand_there(here: Path) -> None:
+def test_the_commands_run_as_written(folder: Path) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -48,7 +48,7 @@ def test_the_commands_run_as_they_stand_there(here: Path) -> None:
     for line in "".join(blocks("sh")).splitlines():
         program, *arguments = shlex.split(line)
         command = [sys.executable, "-m", program, *arguments]
-        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         outputs[f"{program} {arguments[0]}"] = done.stdout
     assert list(outputs) == ["benchmark corpus", "benchmark plan", "benchmark run", "lm_eval --model"]

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.core.errors import UserError
 from benchmark.data.token_views import TokenView, read_folder, read_views, shades, strongest, views_json
 from benchmark.inspection.terminal import print_view
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 from tests.conftest import ROOT
 
 VIEW: dict[str, Any] = {

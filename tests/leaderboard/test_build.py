@@ -67,9 +67,7 @@ def test_the_board_is_the_same_wherever_the_house_stands(house: Path, monkeypatc
     assert contents(house) == first
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "leaderboard/README.md", "leaderboard/board.csv", "leaderboard/index.html"]
-)
+@pytest.mark.parametrize("name", ["README.md", "leaderboard/README.md", "leaderboard/board.csv"])
 def test_the_check_names_the_file_and_line_of_an_edited_number(house: Path, name: str) -> None:
     build_in(house)
     path = house / name
@@ -86,7 +84,13 @@ def test_the_check_notices_a_missing_file_and_a_new_record(house: Path) -> None:
     (house / "leaderboard" / "board.csv").unlink()
     assert len(check_in(house)) == 1
     write_record(house / "leaderboard" / "results", seed=3)
-    assert len(check_in(house)) == 4
+    assert len(check_in(house)) == 3
+
+
+def test_the_check_needs_no_page_since_git_does_not_track_it(house: Path) -> None:
+    build_in(house)
+    (house / "leaderboard" / "index.html").unlink()
+    assert check_in(house) == []
 
 
 def test_the_check_refuses_a_record_changed_by_hand(house: Path) -> None:

@@ -13,8 +13,8 @@ from benchmark.data.texts import Text, TokenScores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.encoding import tokens_of
+from benchmark.tasks.biography import biography
 from scripts import released_code
-from tasks.biography import biography
 
 PEOPLE = biography.read_people()[:3]
 TEXTS = [Text(person["id"], person["text"]) for person in PEOPLE]

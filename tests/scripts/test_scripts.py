@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmark import ROOT
 from benchmark.data.texts import Text
 from benchmark.methods import make_method
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 
 def test_people_told_anew_keep_their_facts_and_are_texts_that_the_method_takes(tmp_path: Path) -> None:

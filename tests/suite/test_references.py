@@ -10,8 +10,8 @@ from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
+from benchmark.tasks.biography import biography
 from leaderboard.board.assemble import build_board, load_records
-from tasks.biography import biography
 from tests.tiny import InThisProcess, tiny_suite
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.data import people as generator
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 ROOT = Path(__file__).parents[2]
 PAPER = Path(os.environ.get("BENCHMARK_SHARED", ROOT.parent / "shared")) / "data" / "paper_biographies"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.biography import biography
-from tasks.corpus import corpus, wording
+from benchmark.tasks.biography import biography
+from benchmark.tasks.corpus import corpus, wording
 
 ROOT = Path(__file__).parents[2]
 

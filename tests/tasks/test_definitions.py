@@ -9,7 +9,7 @@ import pytest
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, base
 from benchmark.corpora.base import definition_hash, earlier_definitions, tree_hash
-from tasks.biography import biography
+from benchmark.tasks.biography import biography
 
 # Of the questions as the code asked them that the first records were made with.
 QUESTIONS = "907c4f0e50a2052366a9e4daf6c4891a9d28ea3bb19f1c0a8b9280c72720f79e"

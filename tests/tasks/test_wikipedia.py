@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tasks.biography import biography
-from tasks.wikipedia import wikipedia
+from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "c0ffee" * 6 + "c0ff"

@@ -50,6 +50,8 @@ sys.path.append({str(ROOT)!r})
 import benchmark.corpora.base as base
 from pathlib import Path
 base.TASKS = Path({str(tmp_path / "tasks")!r})
+import benchmark.tasks
+benchmark.tasks.__path__ = [str(base.TASKS)]
 from lm_eval.tasks import TaskManager
 import importlib.util
 spec = importlib.util.spec_from_file_location("landmarks_corpus", {str(files[0])!r})

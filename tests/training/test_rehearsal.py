@@ -7,10 +7,10 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, QUESTIONS
 from benchmark.data.texts import AugmentedText
+from benchmark.tasks.biography import biography
 from benchmark.training.order import data_order, order_with_rehearsal
 from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsal_texts, rehearsal_turns
-from tasks.biography import biography
 from tests.tiny import biographies, train, train_call
 
 

@@ -1,4 +1,4 @@
-"""Figure 1's numbers from records, and distances for records from before they were recorded."""
+"""The numbers of Figure 1, also for records from before distances were recorded."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from benchmark.models.spec import ModelSpec
 from benchmark.records.record import read_record
 from benchmark.runs.distances import distances_of_record
 from benchmark.suite.schema import find_suite, load_suite
+from benchmark.tasks.biography import biography
 from leaderboard.figures.accuracy import accuracy_lines
-from tasks.biography import biography
 from tests.conftest import ROOT
 from tests.leaderboard.factory import write_record
 
@@ -23,7 +23,7 @@ def nearer_is_better(field: str, person: int, seed: int) -> float:
     return float(FIELDS.index(field) < 3)
 
 
-def test_a_line_tells_the_exact_match_of_every_field_and_of_every_bin(tmp_path: Path) -> None:
+def test_each_field_and_each_bin_of_distances_has_a_line_with_its_exact_match(tmp_path: Path) -> None:
     write_record(tmp_path, grade=nearer_is_better, distance=lambda field, person: 5 * FIELDS.index(field))
     lines = accuracy_lines(tmp_path, "tiny", lambda record: None)
     fields = [line for line in lines if line["by"] == "field"]
@@ -46,7 +46,7 @@ def test_a_line_tells_the_exact_match_of_every_field_and_of_every_bin(tmp_path: 
     assert {line["distances"] for line in lines} == {"records"}
 
 
-def test_records_that_know_no_distances_and_are_of_another_model_have_fields_alone(tmp_path: Path) -> None:
+def test_records_without_distances_of_another_model_have_lines_of_fields_alone(tmp_path: Path) -> None:
     write_record(tmp_path)
     lines = accuracy_lines(tmp_path, "tiny", lambda record: None)
     assert {line["by"] for line in lines} == {"field"}
@@ -54,11 +54,11 @@ def test_records_that_know_no_distances_and_are_of_another_model_have_fields_alo
     assert {line["distances"] for line in lines} == {""}
 
 
-def test_the_chart_has_the_row_that_is_best_on_the_development_half(tmp_path: Path) -> None:
+def test_the_chart_shows_the_row_that_is_best_on_the_development_half(tmp_path: Path) -> None:
     for alpha, development in ((0.2, 1), (0.6, 7)):
 
         def grade(field: str, person: int, seed: int, best: int = development) -> float:
-            """Of the development half (people 0 to 7) so many are right; what is better there is worse in the test."""
+            """`best` of the development half (people 0 to 7) are right, and 8 - `best` of the test half."""
             return float(person < best if person < 8 else person - 8 < 8 - best)
 
         write_record(tmp_path, "random_dropout", grade=grade, method__parameters={"alpha": alpha})
@@ -74,27 +74,27 @@ def test_a_suite_without_records_is_refused(tmp_path: Path) -> None:
         accuracy_lines(tmp_path, "tiny", lambda record: None)
 
 
-def test_distances_of_older_records_are_counted_in_the_suites_texts_with_the_suites_model() -> None:
+def test_distances_for_older_records_are_measured_in_the_suites_texts_with_the_suites_model() -> None:
     path = next(iter(sorted((ROOT / "leaderboard/results/tiny").glob("*tiny_large-plain_matched*seed1*.json"))))
     record = read_record(path)
-    found = distances_of_record(record, SUITE)
-    assert found is not None and len(found) == 100 * len(FIELDS)
+    distances = distances_of_record(record, SUITE)
+    assert distances is not None and len(distances) == 100 * len(FIELDS)
     tokenizer = tokenizer_of(ModelSpec(model="zoo:large"))
     people = {person["id"]: person for person in biography.read_people()}
-    for question in sorted(found)[::37]:
+    for question in sorted(distances)[::37]:
         name, field = question.split(":")
         text, spans = people[name]["text"], people[name]["spans"]
         between = tokenizer(text[spans["name"][1] : spans[field][0]].rstrip(), add_special_tokens=False)
-        assert found[question] == len(between["input_ids"]), question
+        assert distances[question] == len(between["input_ids"]), question
     other = record.model_copy(update={"model": record.model.model_copy(update={"fingerprint": "other"})})
     assert distances_of_record(other, SUITE) is None
 
 
-def test_distances_that_records_lack_are_asked_for(tmp_path: Path) -> None:
+def test_missing_distances_are_taken_from_the_task(tmp_path: Path) -> None:
     write_record(tmp_path)
-    asked = {f"p{person}-{field}": 3 * place for person in range(16) for place, field in enumerate(FIELDS)}
-    lines = accuracy_lines(tmp_path, "tiny", lambda record: asked)
+    distances = {f"p{person}-{field}": 3 * index for person in range(16) for index, field in enumerate(FIELDS)}
+    lines = accuracy_lines(tmp_path, "tiny", lambda record: distances)
     assert {(line["field"], line["tokens"]) for line in lines if line["by"] == "field"} == {
-        (field, 3 * place) for place, field in enumerate(FIELDS)
+        (field, 3 * index) for index, field in enumerate(FIELDS)
     }
     assert {line["distances"] for line in lines} == {"task"}

@@ -1,4 +1,4 @@
-"""Figures 2 and 3: what kind a token is, and shares by rank, against what is counted by hand."""
+"""The numbers of Figures 2 and 3: kinds of tokens, and shares by rank, against counts by hand."""
 
 from typing import Any
 
@@ -43,38 +43,40 @@ def tokens(scores: list[float]) -> TokenScores:
     return TokenScores("a", WORDS, [0, *ends[:-1]], ends, scores)
 
 
-def test_every_token_is_of_the_kind_that_a_reader_would_say() -> None:
+def test_every_token_has_the_kind_that_a_reader_would_give_it() -> None:
     shown = tokens([0.0] * len(WORDS))
     spans = list(zip(shown.start, shown.end, strict=True))
     assert [TOLD.kind(start, end, "birth_city") for start, end in spans] == KINDS_AT_CITY
-    # Before the birth date its own words are the relation; and the full stop of "St." ends no sentence.
+    # Words before the birth date are its relation words; the full stop of "St." ends no sentence.
     assert TOLD.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
     assert TOLD.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
     assert TOLD.kind(*spans[WORDS.index(" left")], "company") == "relation word"
-    # White space and punctuation are other inside of names and facts as well.
-    assert [TOLD.kind(place, place + 1, "company") for place in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
+    # White space and punctuation are "other" inside names and facts, too.
+    assert [TOLD.kind(offset, offset + 1, "company") for offset in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
 
 
-def test_in_the_shipped_wording_each_fact_has_the_words_that_say_it() -> None:
+def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
     (person,) = make_people(1, 3)
-    told = tell(person)
-    facts = {field: told.spans[field] for field in FIELDS}
-    whole = Told(Text("p", told.text), (told.spans["name"],), facts)
-    found = {}
+    biography = tell(person)
+    facts = {field: biography.spans[field] for field in FIELDS}
+    whole = Told(Text("p", biography.text), (biography.spans["name"],), facts)
+    relation_words = {}
     for field in FIELDS:
-        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in told.text]
-        spans = [(told.text.index(word), told.text.index(word) + len(word)) for word in words]
-        found[field] = [w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"]
-    assert found == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
+        words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in biography.text]
+        spans = [(biography.text.index(word), biography.text.index(word) + len(word)) for word in words]
+        relation_words[field] = [
+            w for w, at in zip(words, spans, strict=True) if whole.kind(*at, field) == "relation word"
+        ]
+    assert relation_words == dict(zip(FIELDS, [["born"], ["grew"], ["studied"], ["majored"], ["worked"]], strict=True))
 
 
-def test_ranks_go_up_to_the_query_and_leave_out_the_first_position() -> None:
+def test_tokens_are_ranked_up_to_the_query_without_the_first_position() -> None:
     shown = tokens([0.9, 0.1, 0.3, 0.3, 0.2, 5.0] + [0.0] * 19)
     assert ranked(QueryAttention(shown, query=4, first=False)) == [0, 2, 3, 4, 1]
     assert ranked(QueryAttention(shown, query=4, first=True)) == [2, 3, 4, 1]
 
 
-def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens(
+def test_shares_are_counted_over_people_and_the_difference_ranks_the_same_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def look(*scores: float) -> QueryAttention:
@@ -83,12 +85,13 @@ def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens
     # Four people, of whom three have looks for the birth date only; name, name, other, relation word, other.
     large = [look(5, 4, 3, 2, 1), look(1, 2, 3, 5, 4), look(5, 4, 1, 3, 2), None]
     small = [look(5, 0, 0, 0, 0), look(0, 0, 0, 9, 0), look(0, 0, 0, 0, 0), None]
-    looks = iter([[[one, None, None] for one in some] for some in (large, small)])
+    looks = iter([[[first, None, None] for first in model_looks] for model_looks in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
     pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
-    seen = attended_by([TOLD] * 4, pair, lambda line: None)
+    figures = attended_by([TOLD] * 4, pair, lambda line: None)
     second, third = (
-        [line for one in some for line in attended_lines(one.pair, one.of, one.kinds, KINDS)] for some in seen
+        [line for counts in figure for line in attended_lines(counts.pair, counts.of, counts.kinds, KINDS)]
+        for figure in figures
     )
 
     def share(lines: list[dict[str, Any]], of: str, rank: int) -> dict[str, Any]:
@@ -109,11 +112,11 @@ def test_shares_are_counted_over_people_and_the_difference_is_of_the_same_tokens
         assert line["ci_low"] <= line["share"] <= line["ci_high"]
 
 
-def test_the_suites_people_are_taken_and_a_suite_without_any_is_refused(tiny: Any) -> None:
+def test_the_people_of_the_suite_are_used_and_a_suite_without_people_is_refused(tiny: Any) -> None:
     suite = tiny_suite(tiny)
     people = biographies(suite)
     assert len(people) == 4
-    assert all(told.text.text[slice(*told.facts["major"])][0].isupper() for told in people)
+    assert all(person.text.text[slice(*person.facts["major"])][0].isupper() for person in people)
     other = Suite.model_validate(
         {
             "name": "other",

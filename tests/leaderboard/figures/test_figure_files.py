@@ -1,4 +1,4 @@
-"""The files of a figure, and the command."""
+"""The files of a figure, and the command `figures`."""
 
 import csv
 import struct
@@ -12,7 +12,7 @@ import vl_convert
 
 from benchmark.cli import app as cli
 from leaderboard.figures.charts import accuracy_chart, attended_chart
-from leaderboard.figures.write import packed, write_figure
+from leaderboard.figures.write import compressed, write_figure
 from tests.leaderboard.factory import write_record
 from tests.tiny import make_tiny_model
 
@@ -26,7 +26,7 @@ SHARES = [
 BAR = {"mark": "bar", "data": {"values": [{"a": 1}]}, "encoding": {"x": {"field": "a", "type": "quantitative"}}}
 
 
-def test_the_numbers_lie_beside_the_chart_and_the_same_ones_give_the_same_bytes(tmp_path: Path) -> None:
+def test_a_figure_is_written_with_its_numbers_and_equal_numbers_give_equal_bytes(tmp_path: Path) -> None:
     files = write_figure(tmp_path, "fig2-p", SHARES, attended_chart(SHARES, "What & why", 2))
     assert [file.name for file in files] == ["fig2-p.csv", "fig2-p.svg", "fig2-p.png"]
     with files[0].open(newline="", encoding="utf-8") as file:
@@ -41,27 +41,27 @@ def test_the_numbers_lie_beside_the_chart_and_the_same_ones_give_the_same_bytes(
 
 
 def pixels(png: bytes) -> tuple[list[bytes], bytes]:
-    """Every chunk's type with its checksum confirmed, and the pixels with their filter bytes."""
-    place, kinds, data = 8, [], b""
-    while place < len(png):
-        (length,) = struct.unpack(">I", png[place : place + 4])
-        kind, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length]) == (zlib.crc32(kind + body),)
+    """The types of a PNG's chunks, after a check of their checksums, and the pixels with their filter bytes."""
+    offset, kinds, data = 8, [], b""
+    while offset < len(png):
+        (length,) = struct.unpack(">I", png[offset : offset + 4])
+        kind, body = png[offset + 4 : offset + 8], png[offset + 8 : offset + 8 + length]
+        assert struct.unpack(">I", png[offset + 8 + length : offset + 12 + length]) == (zlib.crc32(kind + body),)
         kinds.append(kind)
         data += body if kind == b"IDAT" else b""
-        place += 12 + length
+        offset += 12 + length
     return list(dict.fromkeys(kinds)), zlib.decompress(data)
 
 
-def test_a_packed_picture_is_the_same_picture_in_fewer_bytes() -> None:
+def test_a_compressed_png_has_the_same_pixels_in_fewer_bytes() -> None:
     png = vl_convert.vegalite_to_png(BAR)
-    small = packed(png)
+    small = compressed(png)
     assert pixels(small) == pixels(png)
     assert len(small) < len(png)
     assert small[:8] == png[:8]
 
 
-def test_figure_1_of_two_tables_names_both_and_the_methods(tmp_path: Path) -> None:
+def test_figure_1_of_two_tables_names_both_tables_and_their_methods(tmp_path: Path) -> None:
     from leaderboard.figures.accuracy import accuracy_lines
 
     for steps in (400, 1600):
@@ -84,24 +84,24 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-def test_two_models_by_name_give_figures_2_and_3(
+def test_two_models_given_by_name_make_figures_2_and_3(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmark.inspection import attended
 
     monkeypatch.chdir(tmp_path)
-    some = attended.biographies(None)[:5]
-    monkeypatch.setattr(attended, "biographies", lambda suite: some)
+    people = attended.biographies(None)[:5]
+    monkeypatch.setattr(attended, "biographies", lambda suite: people)
     make_tiny_model(tmp_path / "other", seed=1)
     assert run(monkeypatch, "--large", str(tiny), "--small", "other", "--out", "figures") == 0
-    made = sorted(file.name[:4] + file.suffix for file in Path("figures").iterdir())
-    assert made == ["fig2.csv", "fig2.png", "fig2.svg", "fig3.csv", "fig3.png", "fig3.svg"]
+    written = sorted(file.name[:4] + file.suffix for file in Path("figures").iterdir())
+    assert written == ["fig2.csv", "fig2.png", "fig2.svg", "fig3.csv", "fig3.png", "fig3.svg"]
     for line in capsys.readouterr().out.strip().splitlines():
         assert all(Path(name).is_file() for name in line.split(", "))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["4"], "figure '4'"),
         (["--large", "zoo:large", "--suite", "tiny"], "--large"),
@@ -111,16 +111,16 @@ def test_two_models_by_name_give_figures_2_and_3(
         (["1", "--records", "nowhere"], "nowhere"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_wrong_arguments_give_an_error_of_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[Any],
     arguments: list[str],
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
-    assert told in error
+    assert message in error
     assert "\n" not in error

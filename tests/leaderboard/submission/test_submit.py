@@ -1,4 +1,4 @@
-"""What gets onto the board and what does not. The hostile submissions are those of scripts/hostile_submissions.py."""
+"""Which submissions are added to the board. The hostile ones are those of scripts/hostile_submissions.py."""
 
 import io
 import json
@@ -30,6 +30,8 @@ from benchmark.evaluation import shipped
 from benchmark.evaluation.shipped import SHIPPED
 from benchmark.records.questions import Expected
 from benchmark.records.record import read_record
+from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.build import build
 from leaderboard.submission.content import examine
@@ -37,15 +39,13 @@ from leaderboard.submission.submit import check_folder, submit
 from leaderboard.views.markdown import markdown_page
 from leaderboard.views.terminal import print_board
 from scripts.hostile_submissions import HOSTILE, Draft, Hostile
-from tasks.biography import biography
-from tasks.wikipedia import wikipedia
 
 NAMES = {path.stem for path in (ROOT / "leaderboard" / "results").rglob("*.json")}
 
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    """An empty folder to hand records in from."""
+    """An empty folder for records to submit."""
     folder = tmp_path / "given"
     folder.mkdir()
     return folder
@@ -53,7 +53,7 @@ def given(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def board(tmp_path: Path, given: Path) -> Path:
-    """A board with one record, that of another seed than the drafts'."""
+    """A board with one record, of another seed than the drafts."""
     records = tmp_path / "leaderboard" / "results"
     draft = Draft(given).put("seed", 9).new_cell("9" * 24)
     assert submit([draft.write()], records, SHIPPED).refused == []
@@ -66,7 +66,7 @@ def tree(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_honest_record_is_accepted_and_the_board_grows_by_it(given: Path, board: Path) -> None:
+def test_a_valid_record_is_accepted_and_added_to_the_board(given: Path, board: Path) -> None:
     path = Draft(given).write()
     before = build_board(load_records(board))
     outcome = submit([path], board, SHIPPED)
@@ -78,27 +78,27 @@ def test_an_honest_record_is_accepted_and_the_board_grows_by_it(given: Path, boa
     assert check_folder(board, SHIPPED)[0] == []
 
 
-def test_there_are_twenty_hostile_submissions_and_more() -> None:
+def test_there_are_at_least_twenty_hostile_submissions() -> None:
     assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) >= 20
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
-def test_a_hostile_submission_is_refused_with_one_clear_line_and_nothing_is_added(
+def test_a_hostile_submission_is_refused_with_one_line_and_nothing_is_added(
     hostile: Hostile, given: Path, board: Path
 ) -> None:
-    before, honest = tree(board), given.parent / "honest"
-    honest.mkdir()
-    other = Draft(honest).put("seed", 2).new_cell("2" * 24).write()
+    before, valid = tree(board), given.parent / "valid"
+    valid.mkdir()
+    other = Draft(valid).put("seed", 2).new_cell("2" * 24).write()
     outcome = submit([other, *hostile.make(Draft(given))], board, SHIPPED)
     assert outcome.added == []
-    assert tree(board) == before, "an honest record handed in beside it is not added either"
+    assert tree(board) == before, "a valid record submitted with it is not added either"
     (line,) = outcome.refused
-    assert hostile.told in line
-    assert str(given) in line, "the file is named by where it was handed in from"
+    assert hostile.message in line
+    assert str(given) in line, "the error names the submitted file"
     assert re.search(r"; [a-z ]+", line), "a remedy"
 
 
-def test_the_command_refuses_on_stderr_with_exit_code_2_and_nothing_that_steers_the_terminal(
+def test_the_command_reports_a_refusal_on_stderr_with_exit_code_2_and_without_control_characters(
     given: Path, board: Path
 ) -> None:
     draft = Draft(given).put("training.notes", ["\x1b[31m"])
@@ -110,7 +110,7 @@ def test_the_command_refuses_on_stderr_with_exit_code_2_and_nothing_that_steers_
     assert "\x1b" not in result.output and "\x07" not in result.output
 
 
-def test_an_error_of_any_command_does_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_an_error_of_any_command_has_no_control_characters(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"\x1b]0;owned\x07": 1}), encoding="utf-8")
     command = [sys.executable, "-m", "benchmark", "leaderboard", "build", "--records", str(tmp_path)]
     done = subprocess.run(
@@ -120,32 +120,34 @@ def test_an_error_of_any_command_does_not_steer_the_terminal(tmp_path: Path) -> 
     assert done.stderr.startswith("error: ") and "\x1b" not in done.stderr
 
 
-def test_what_could_not_be_checked_is_said(given: Path, board: Path) -> None:
+def test_properties_that_could_not_be_checked_are_reported(given: Path, board: Path) -> None:
     draft = Draft(given).put("task.corpus_hash", "0" * 64).put("task.may_redistribute", False)
     for row in draft.rows:
         row["answer"] = None
     outcome = submit([draft.write()], board, SHIPPED)
     assert outcome.refused == []
-    assert any("whether all questions are there" in note and "00000000" in note for note in outcome.unchecked)
+    assert any("whether all questions are answered" in note and "00000000" in note for note in outcome.unchecked)
 
 
-def test_every_problem_of_a_submission_is_told_at_once(given: Path, board: Path) -> None:
+def test_all_refused_files_of_a_submission_are_reported_at_once(given: Path, board: Path) -> None:
     first = Draft(given).put("seed", -1).write()
     second = Draft(given).put("environment.dirty", True).new_cell("d" * 24).write()
     lines = submit([first, second], board, SHIPPED).refused
     assert len(lines) == 2 and "seed" in lines[0] and "environment.dirty" in lines[1]
 
 
-def test_a_record_that_is_on_the_board_is_refused_with_what_to_do(given: Path, board: Path) -> None:
+def test_a_record_that_is_on_the_board_already_is_refused_and_the_error_says_what_to_do(
+    given: Path, board: Path
+) -> None:
     path = Draft(given).write()
     submit([path], board, SHIPPED)
     before = tree(board)
     (line,) = submit([path], board, SHIPPED).refused
-    assert "is on the board" in line and "remove that first" in line
+    assert "is on the board already" in line and "remove that first" in line
     assert tree(board) == before
 
 
-def test_a_folder_is_handed_in_whole_and_an_empty_one_is_told(given: Path, board: Path) -> None:
+def test_a_folder_is_submitted_as_a_whole_and_an_empty_folder_is_an_error(given: Path, board: Path) -> None:
     (line,) = submit([given], board, SHIPPED).refused
     assert line.startswith("nothing to submit")
     for seed in (1, 2):
@@ -153,7 +155,7 @@ def test_a_folder_is_handed_in_whole_and_an_empty_one_is_told(given: Path, board
     assert len(submit([given], board, SHIPPED).added) == 2
 
 
-def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
+def test_nothing_remains_of_a_submission_that_could_not_be_written_completely(
     given: Path, board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [Draft(given).put("seed", seed).new_cell(str(seed) * 24).write() for seed in (1, 2)]
@@ -172,26 +174,26 @@ def test_nothing_stays_of_a_submission_that_could_not_be_written_whole(
     assert tree(board) == before
 
 
-def test_nothing_stays_of_a_submission_that_somebody_stopped(
+def test_nothing_remains_of_a_submission_that_a_signal_interrupted(
     given: Path, board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [Draft(given).put("seed", seed).new_cell(str(seed) * 24).write() for seed in (1, 2)]
     before, written, original = tree(board), [], Path.write_bytes
 
-    def stop_in_the_midst(self: Path, data: bytes) -> int:
+    def stop_at_the_fourth_file(self: Path, data: bytes) -> int:
         if board in self.parents:
             written.append(self)
             if len(written) == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
         return original(self, data)
 
-    monkeypatch.setattr(Path, "write_bytes", stop_in_the_midst)
+    monkeypatch.setattr(Path, "write_bytes", stop_at_the_fourth_file)
     with listening(), pytest.raises(Stopped):
         submit(paths, board, SHIPPED)
     assert tree(board) == before
 
 
-def test_a_suite_folder_that_leads_elsewhere_is_not_followed(given: Path, board: Path, tmp_path: Path) -> None:
+def test_a_suite_folder_that_is_a_link_is_not_followed(given: Path, board: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (board / "other").symlink_to(elsewhere)
@@ -200,7 +202,7 @@ def test_a_suite_folder_that_leads_elsewhere_is_not_followed(given: Path, board:
     assert list(elsewhere.iterdir()) == []
 
 
-def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path, tmp_path: Path) -> None:
+def test_markup_in_free_text_of_a_record_is_harmless(given: Path, tmp_path: Path) -> None:
     evil = "|<script>alert(1)</script> ![i](http://e.x) [red]x[/red] `c` <!-- board:end -->"
     draft = Draft(given).put("method.name", "texts").put("method.parameters", {"label": evil, "x": "=cmd()"})
     draft.put("training.notes", [evil]).put("model.spec.model", evil).put("environment.platform", evil)
@@ -215,10 +217,10 @@ def test_text_that_names_may_not_hold_is_harmless_where_it_may_stand(given: Path
     assert "[red]x[/red]" in output.getvalue()
 
 
-# --- the committed records, and `check`
+# --- the committed records and `check`
 
 
-def test_a_committed_record_of_each_suite_passes_alone() -> None:
+def test_a_committed_record_of_each_suite_passes() -> None:
     for folder in (ROOT / "leaderboard" / "results").iterdir():
         record, _ = examine(min(folder.glob("*.json")), SHIPPED)
         assert record.suite == folder.name
@@ -226,8 +228,8 @@ def test_a_committed_record_of_each_suite_passes_alone() -> None:
 
 @pytest.mark.slow
 def test_all_committed_records_pass() -> None:
-    refused, found, _ = check_folder(ROOT / "leaderboard" / "results", SHIPPED)
-    assert refused == [] and len(found) == len(NAMES)
+    refused, valid, _ = check_folder(ROOT / "leaderboard" / "results", SHIPPED)
+    assert refused == [] and len(valid) == len(NAMES)
 
 
 def checked(board: Path) -> tuple[int, str]:
@@ -236,7 +238,7 @@ def checked(board: Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_check_passes_what_submit_added_once_the_board_is_built(given: Path, board: Path) -> None:
+def test_check_passes_after_submit_once_the_board_is_built(given: Path, board: Path) -> None:
     assert submit([Draft(given).write()], board, SHIPPED).refused == []
     assert checked(board)[0] == 1
     build(board, board.parent)
@@ -245,23 +247,23 @@ def test_check_passes_what_submit_added_once_the_board_is_built(given: Path, boa
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("of another suite", lambda path: path.parent.rename(path.parents[1] / "other"), "move it there"),
-        ("with a stray file", lambda path: (path.parent / "x.sh").write_text(""), "take it out"),
+        ("with a stray file", lambda path: (path.parent / "x.sh").write_text(""), "remove it from the folder"),
         ("without its answers", lambda path: next(path.parent.glob("*.parquet")).unlink(), "no such file"),
         ("linked", lambda path: (path.parent / "z.json").symlink_to(path), "symbolic link"),
-        ("under two names", lambda path: _again(path), "stands there 2 times"),
+        ("under two names", lambda path: _again(path), "is there 2 times"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_check_refuses_what_a_pull_request_put_there_by_hand(
-    board: Path, name: str, change: Callable[[Path], Any], told: str
+def test_check_refuses_files_that_a_pull_request_added_by_hand(
+    board: Path, name: str, change: Callable[[Path], Any], message: str
 ) -> None:
     build(board, board.parent)
     change(next(board.rglob("*.json")))
     code, output = checked(board)
-    assert code == 1 and told in output, name
+    assert code == 1 and message in output, name
 
 
 def _again(path: Path) -> None:
@@ -270,15 +272,15 @@ def _again(path: Path) -> None:
     draft.write()
 
 
-def test_check_of_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_check_of_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(leaderboard_app, ["check", "--records", str(tmp_path / "none")])
     assert isinstance(result.exception, UserError) and "no such folder" in str(result.exception)
 
 
-# --- what the checks rest on
+# --- the data that the checks compare with
 
 
-def test_the_definition_of_every_task_is_the_one_its_corpus_names(given: Path) -> None:
+def test_the_definition_of_every_task_is_that_of_its_corpus(given: Path) -> None:
     entries: list[dict[str, Any]] = [{"name": "biography"}, {"name": "wikipedia_mini"}]
     entries += [{"name": "corpus", "path": str(ROOT / "docs" / "harbour.jsonl")}]
     record = read_record(Draft(given).write())
@@ -293,7 +295,7 @@ def test_the_definition_of_every_task_is_the_one_its_corpus_names(given: Path) -
     assert definitions("a task of one's own") is None
 
 
-def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: Path) -> None:
+def test_the_questions_that_records_are_checked_against_are_those_of_lm_eval(given: Path) -> None:
     evaluate = ["biography", "biography_choice", "biography_cloze"]
     draft = Draft(given).put("evaluation.tasks", evaluate).put("task.options.evaluate", evaluate)
     known = SHIPPED.gold(read_record(draft.write()))
@@ -310,7 +312,7 @@ def test_the_questions_held_against_a_record_are_those_that_lm_eval_asks(given: 
 
 
 @pytest.mark.parametrize("paragraphs", [None, 4])
-def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragraphs: int | None) -> None:
+def test_the_questions_of_the_mini_paragraphs_are_those_of_lm_eval(paragraphs: int | None) -> None:
     entry = {"name": "wikipedia_mini", "evaluate": ["wikipedia_mini"], "paragraphs": paragraphs}
     _, known = shipped._shipped(json.dumps(entry))
     asked = wikipedia.load("mini", half="all", paragraphs=paragraphs)["questions"]
@@ -318,8 +320,8 @@ def test_the_questions_of_the_mini_paragraphs_are_those_that_lm_eval_asks(paragr
     assert all(list(known["wikipedia_mini", row["id"]].golds) == row["answers"] for row in asked)
 
 
-def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() -> None:
-    from tasks.corpus import corpus
+def test_the_questions_of_the_shipped_documents_are_those_of_lm_eval() -> None:
+    from benchmark.tasks.corpus import corpus
 
     path = str(shipped.HARBOUR)
     entry = {"name": "corpus", "evaluate": ["corpus"], "columns": {}, "path": path}
@@ -340,21 +342,19 @@ def test_the_questions_of_the_shipped_documents_are_those_that_lm_eval_asks() ->
         ("Lagos", ("Oslo", "Lagos")),
     ],
 )
-def test_what_an_answer_earns_is_what_the_task_gives_it(answer: str, golds: tuple[str, ...]) -> None:
+def test_the_score_of_an_answer_equals_the_tasks_own_score(answer: str, golds: tuple[str, ...]) -> None:
     doc = {"answers": list(golds), "field": "company", "source": ""}
-    told = biography.score_answer(doc, [answer])
+    expected = biography.score_answer(doc, [answer])
     earned = SHIPPED.earned(answer, Expected("", "test", "written", golds, ("company", "")))
-    assert earned == pytest.approx((told["exact_match"], told["f1"], told["answered"]))
+    assert earned == pytest.approx((expected["exact_match"], expected["f1"], expected["answered"]))
 
 
-def test_an_unclosed_string_in_json_is_looked_at_once_only() -> None:
+def test_an_unclosed_string_in_json_is_read_in_linear_time() -> None:
     with pytest.raises(UserError, match="not the JSON"):
         untrusted.parse_json(b'{"a": "' + b'\\"' * 500_000, Path("x.json"))
 
 
-def test_a_table_larger_than_the_bound_is_refused_by_what_its_footer_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_whose_footer_exceeds_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"x": ["y" * 10_000] * 100}), path, use_dictionary=False)
     assert untrusted.read_table(path).num_rows == 100
@@ -363,8 +363,8 @@ def test_a_table_larger_than_the_bound_is_refused_by_what_its_footer_says(
         untrusted.read_table(path)
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited where the system can say it")
-def test_memory_is_limited_while_a_table_is_read_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited only where /proc gives its size")
+def test_memory_is_limited_only_while_a_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_AS)

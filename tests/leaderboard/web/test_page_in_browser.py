@@ -1,4 +1,4 @@
-"""The board's page in Chromium, opened from disk: what a reader sees, hears and can do there."""
+"""The board's page in Chromium, opened from disk."""
 
 import itertools
 import re
@@ -26,21 +26,21 @@ def skill(method: int) -> Callable[[str, int, int], float]:
 
 @pytest.fixture(scope="session")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of two tables: one with everything measured and hostile names in it, one with many rows."""
+    """The page of two tables: one with all measurements and hostile names, one with many rows."""
     folder = tmp_path_factory.mktemp("board")
     results = folder / "results"
-    for place, method in enumerate(METHODS):
+    for index, method in enumerate(METHODS):
         for seed in (1, 2):
             write_record(
                 results,
                 method,
                 seed=seed,
-                grade=skill(place),
+                grade=skill(index),
                 distance=lambda field, person: 5 * person + len(field),
                 method__parameters={"alpha": 0.2} if method == "random_dropout" else {},
-                training__tokens=1000 * (10 - place),
-                retention={"words": retention(0.1 * place + 0.01 * seed)},
-                curve=[{"steps": 100, "scores": {"biography": {"test": {"exact_match": 0.1}}}}],
+                training__tokens=1000 * (10 - index),
+                retention={"words": retention(0.1 * index + 0.01 * seed)},
+                curve=[{"steps": 100, "scores": {"biography": {"5": {"test": {"exact_match": 0.1}}}}}],
             )
     write_record(results, "evil", name="javascript:window.hacked=4", method__parameters={"label": EVIL}, suite=EVIL)
     for i in range(MANY):
@@ -50,21 +50,21 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Visit:
-    """A page that was opened, with all it asked for and complained about."""
+    """An open page with its requests, and its messages and errors on the console."""
 
     def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
         self.page: Page = browser.new_page(**settings)
         self.page.set_default_timeout(15_000)
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.messages: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.goto(address)
         self.page.wait_for_selector("#body tr.row")
 
     def column(self, number: int) -> list[str]:
-        """The texts of a column of the table, the name of a row being one."""
+        """The texts of a column of the table, counted from 1 with the names of rows."""
         return self.page.locator(f"#body tr.row > :nth-child({number})").all_inner_texts()
 
     def names(self) -> list[str]:
@@ -73,7 +73,7 @@ class Visit:
 
 @pytest.fixture
 def visit(board: Path, chromium: Browser) -> Iterator[Callable[..., Visit]]:
-    """Opens the page, at what stands after the # of its address."""
+    """A function that opens the page with a view, the part of its address after the #."""
     opened: list[Visit] = []
 
     def open_page(view: str = "table=biography, tiny-large, 400 steps", **settings: Any) -> Visit:
@@ -81,22 +81,24 @@ def visit(board: Path, chromium: Browser) -> Iterator[Callable[..., Visit]]:
         return opened[-1]
 
     yield open_page
-    for one in opened:
-        one.page.close()
+    for open_visit in opened:
+        open_visit.page.close()
 
 
 def number(text: str) -> float:
     return float(text.split()[0])
 
 
-def test_hostile_names_are_shown_and_nothing_runs_leaves_or_complains(visit: Callable[..., Visit]) -> None:
+def test_hostile_names_are_shown_as_text_and_no_script_request_or_error_results(visit: Callable[..., Visit]) -> None:
     seen = visit(viewport={"width": 1280, "height": 3000})
     seen.page.wait_for_selector("#figures svg")
     assert any(EVIL in name for name in seen.names())
     for button in seen.page.locator("#body th button").all():
         button.click()
     for name in ("suite", "method", "table"):
-        for value in seen.page.locator(f"#{name} option").evaluate_all("some => some.map(one => one.value)"):
+        for value in seen.page.locator(f"#{name} option").evaluate_all(
+            "options => options.map(option => option.value)"
+        ):
             seen.page.select_option(f"#{name}", value)
         seen.page.click("#reset")
     seen.page.select_option("#table", label="biography, tiny-large, 400 steps")
@@ -109,10 +111,10 @@ def test_hostile_names_are_shown_and_nothing_runs_leaves_or_complains(visit: Cal
     assert set(hrefs) == {"file:"}
     assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []
     assert len(seen.requests) == 1
-    assert seen.complaints == []
+    assert seen.messages == []
 
 
-def test_markup_that_got_in_could_do_nothing(visit: Callable[..., Visit]) -> None:
+def test_injected_markup_and_scripts_are_blocked_by_the_policy(visit: Callable[..., Visit]) -> None:
     seen = visit()
     seen.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hacked=1>')")
     seen.page.evaluate("""() => {
@@ -120,33 +122,33 @@ def test_markup_that_got_in_could_do_nothing(visit: Callable[..., Visit]) -> Non
         script.textContent = 'window.hacked = 2';
         document.body.append(script);
     }""")
-    # Later, since the call by which a browser is driven may evaluate what the page may not.
+    # With a timer, since scripts that the test itself evaluates are exempt from the policy.
     seen.page.evaluate("() => { setTimeout(() => { eval('window.hacked = 3'); }); }")
     seen.page.wait_for_timeout(200)
     assert seen.page.evaluate("window.hacked") is None
-    assert seen.complaints, "the browser should have said what it forbade"
+    assert seen.messages, "the browser reports what it blocked"
 
 
-def test_a_heading_sorts_and_says_so(visit: Callable[..., Visit]) -> None:
+def test_a_column_heading_sorts_and_announces_the_order(visit: Callable[..., Visit]) -> None:
     seen = visit()
     page = seen.page
     heads = page.locator("#head th")
     assert set(heads.evaluate_all("all => all.map(th => th.ariaSort)")) == {"none"}
     texts = page.locator("#head td, #head th").all_inner_texts()
-    place = 1 + next(i for i, text in enumerate(texts) if text.startswith("Exact match"))
-    for press, way in ((1, "descending"), (2, "ascending")):
+    column = 1 + next(i for i, text in enumerate(texts) if text.startswith("Exact match"))
+    for press, direction in ((1, "descending"), (2, "ascending")):
         page.get_by_role("button", name="Exact match").click()
-        values = [number(text) for text in seen.column(place)]
+        values = [number(text) for text in seen.column(column)]
         assert values == sorted(values, reverse=press == 1) and len(set(values)) > 3
-        assert page.locator("th:has(#sort-exact_match)").get_attribute("aria-sort") == way
-        assert way in page.locator("#status").inner_text()
+        assert page.locator("th:has(#sort-exact_match)").get_attribute("aria-sort") == direction
+        assert direction in page.locator("#status").inner_text()
     page.click("#sort-label")
     assert seen.names() == sorted(seen.names())
     page.click("#sort-to_baseline")
     assert seen.column(1 + next(i for i, text in enumerate(texts) if text.startswith("Δ to plain")))[-1].strip() == "–"
 
 
-def test_filters_leave_what_fits_and_the_address_brings_the_view_back(visit: Callable[..., Visit]) -> None:
+def test_filters_narrow_the_rows_and_the_address_restores_the_view(visit: Callable[..., Visit]) -> None:
     seen = visit()
     page = seen.page
     page.select_option("#method", "eda")
@@ -155,9 +157,9 @@ def test_filters_leave_what_fits_and_the_address_brings_the_view_back(visit: Cal
     assert page.locator("#heading").inner_text() == "All tables"
     page.click("#sort-rank")
     page.click("#next")
-    there, shown = page.url, seen.names()
+    url, shown = page.url, seen.names()
     assert "page 2 of 3" in page.locator("#count").inner_text()
-    again = visit(there.partition("#")[2])
+    again = visit(url.partition("#")[2])
     assert again.names() == shown
     assert again.page.input_value("#method") == "eda"
     again.page.click("#reset")
@@ -169,7 +171,7 @@ def test_filters_leave_what_fits_and_the_address_brings_the_view_back(visit: Cal
     assert "No row fits" in again.page.locator("#charts-note").inner_text()
 
 
-def test_all_of_it_can_be_done_with_the_keyboard(visit: Callable[..., Visit]) -> None:
+def test_the_page_can_be_used_with_the_keyboard_alone(visit: Callable[..., Visit]) -> None:
     seen = visit()
     page = seen.page
 
@@ -188,7 +190,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(visit: Callable[..., Visit]) ->
             break
     assert order[:3] == ["table", "task", "model"] and "scroll" in order
     page.keyboard.press("Enter")
-    assert focused() == "sort-exact_match", "the focus stays where it was"
+    assert focused() == "sort-exact_match", "the focus stays on the heading"
     assert page.locator("th:has(#sort-exact_match)").get_attribute("aria-sort") == "descending"
     button = page.locator("#body th button").first
     button.focus()
@@ -201,7 +203,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(visit: Callable[..., Visit]) ->
     page.wait_for_url(re.compile(r"\.json$"))
 
 
-def test_a_row_leads_to_its_records_and_answers(visit: Callable[..., Visit], board: Path) -> None:
+def test_an_open_row_links_to_its_records_and_answers(visit: Callable[..., Visit], board: Path) -> None:
     seen = visit()
     seen.page.locator("#body th button").first.click()
     links = seen.page.locator("tr.details a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
@@ -210,15 +212,15 @@ def test_a_row_leads_to_its_records_and_answers(visit: Callable[..., Visit], boa
     assert sorted({Path(link).suffix for link in links}) == [".json", ".parquet"]
 
 
-def test_everything_has_a_name_and_ids_are_used_once(visit: Callable[..., Visit]) -> None:
+def test_all_controls_have_accessible_names_and_ids_are_unique(visit: Callable[..., Visit]) -> None:
     seen = visit("table=biography, tiny-large, 400 steps&columns=1")
     page = seen.page
     page.wait_for_selector("#figures svg")
     page.locator("#body th button").first.click()
     assert (
         page.evaluate("""() => {
-        const ids = [...document.querySelectorAll('[id]')].map(one => one.id);
-        return ids.filter((id, place) => ids.indexOf(id) !== place);
+        const ids = [...document.querySelectorAll('[id]')].map(element => element.id);
+        return ids.filter((id, index) => ids.indexOf(id) !== index);
     }""")
         == []
     )
@@ -227,8 +229,9 @@ def test_everything_has_a_name_and_ids_are_used_once(visit: Callable[..., Visit]
             snapshot = element.aria_snapshot().splitlines()[0]
             assert re.search(rf'{kind} "[^"]+"', snapshot), snapshot
     broken = page.evaluate("""() => [...document.querySelectorAll('[aria-controls], [aria-labelledby]')]
-        .flatMap(one => [
-            one.getAttribute('aria-labelledby'), one.ariaExpanded === 'true' && one.getAttribute('aria-controls')])
+        .flatMap(element => [
+            element.getAttribute('aria-labelledby'),
+            element.ariaExpanded === 'true' && element.getAttribute('aria-controls')])
         .filter(id => id && !document.getElementById(id))""")
     assert broken == []
     assert page.evaluate("document.documentElement.lang") == "en"
@@ -237,8 +240,8 @@ def test_everything_has_a_name_and_ids_are_used_once(visit: Callable[..., Visit]
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     described = page.locator("#figures [role=graphics-document]")
     charts = page.locator("#figures figure").count()
-    assert charts == 4, "cost, distance, forgetting and steps"
-    labels = described.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert charts == 4, "cost, distance, retention and steps"
+    labels = described.evaluate_all("charts => charts.map(chart => chart.getAttribute('aria-label'))")
     assert len(labels) == charts and all(len(label) > 40 for label in labels)
 
 
@@ -268,7 +271,7 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_dark(visit: Callable[..., Visit], scheme: str) -> None:
+def test_text_has_enough_contrast_in_light_and_dark_colours(visit: Callable[..., Visit], scheme: str) -> None:
     seen = visit(color_scheme=scheme)
     seen.page.locator("#body th button").first.click()
     ground = seen.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
@@ -276,13 +279,15 @@ def test_text_stands_out_in_light_and_dark(visit: Callable[..., Visit], scheme: 
     assert seen.page.evaluate(CONTRAST) == []
 
 
-def test_the_colours_can_be_chosen_against_the_system_and_charts_follow(visit: Callable[..., Visit]) -> None:
+def test_chosen_colours_override_the_system_and_apply_to_charts(visit: Callable[..., Visit]) -> None:
     seen = visit(color_scheme="light")
     page = seen.page
     page.wait_for_selector("#chart-cost svg text")
 
     def label() -> str:
-        return str(page.locator("#chart-cost .role-axis-label text").first.evaluate("one => one.getAttribute('fill')"))
+        return str(
+            page.locator("#chart-cost .role-axis-label text").first.evaluate("label => label.getAttribute('fill')")
+        )
 
     assert label() == "rgb(87, 96, 106)"
     page.select_option("#theme", "dark")
@@ -293,7 +298,9 @@ def test_the_colours_can_be_chosen_against_the_system_and_charts_follow(visit: C
 
 
 @pytest.mark.parametrize("width", [360, 390, 768])
-def test_on_a_small_screen_the_table_moves_and_the_page_does_not(visit: Callable[..., Visit], width: int) -> None:
+def test_on_a_small_screen_the_table_scrolls_sideways_and_the_page_does_not(
+    visit: Callable[..., Visit], width: int
+) -> None:
     seen = visit(viewport={"width": width, "height": 740}, is_mobile=True, has_touch=True)
     page = seen.page
     page.wait_for_selector("#figures svg")
@@ -304,18 +311,18 @@ def test_on_a_small_screen_the_table_moves_and_the_page_does_not(visit: Callable
     after = page.locator("#body tr.row th").first.bounding_box()
     assert before and after and 0 <= after["x"] <= before["x"], "the names stay in view"
     small = page.locator("#filters select, #filters input[type=search], #filters button").evaluate_all(
-        "all => all.map(one => one.getBoundingClientRect().height).filter(height => height < 24)"
+        "all => all.map(control => control.getBoundingClientRect().height).filter(height => height < 24)"
     )
     assert small == []
 
 
-def test_charts_are_of_one_table_and_their_numbers_can_be_read(visit: Callable[..., Visit]) -> None:
+def test_charts_show_a_single_table_and_list_their_numbers(visit: Callable[..., Visit]) -> None:
     seen = visit()
     page = seen.page
     page.wait_for_selector("#figures svg")
     page.locator("#figure-cost summary").click()
     lines = page.locator("#figure-cost tbody tr")
-    lines.first.wait_for()  # they come with an event after the click
+    lines.first.wait_for()  # an event after the click adds them
     assert lines.count() == len(METHODS) + 1
     page.locator("#cost").select_option("seconds")
     assert page.evaluate("document.activeElement.id") == "cost"
@@ -326,7 +333,7 @@ def test_charts_are_of_one_table_and_their_numbers_can_be_read(visit: Callable[.
     assert page.locator("figure").count() == 0
 
 
-def test_rows_beyond_a_page_are_on_the_next(visit: Callable[..., Visit]) -> None:
+def test_rows_beyond_the_first_page_are_on_the_next_pages(visit: Callable[..., Visit]) -> None:
     seen = visit("table=biography, tiny-large, 9 steps")
     page = seen.page
     assert seen.page.locator("#body tr.row").count() == 50

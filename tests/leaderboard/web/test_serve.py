@@ -1,4 +1,4 @@
-"""`benchmark leaderboard serve`: what it hands out, and what it does not."""
+"""`benchmark leaderboard serve`: which files it serves and which requests it refuses."""
 
 import http.client
 import os
@@ -22,7 +22,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A folder as compose.yaml has it: records and their board side by side, artifacts of stages beside them."""
+    """A results folder as compose.yaml uses it: records, their board, and artifacts of stages beside them."""
     folder = tmp_path / "results"
     write_record(folder / "records" / "tiny", name="one")
     build(folder / "records", folder / "board")
@@ -30,13 +30,13 @@ def results(tmp_path: Path) -> Path:
     (folder / "store" / "secret.json").write_text("{}", encoding="utf-8")
     (folder / "board" / "notes.py").write_text("", encoding="utf-8")
     (folder / "board" / ".hidden.json").write_text("{}", encoding="utf-8")
-    (folder / "board" / "way.json").symlink_to(folder / "store" / "secret.json")
+    (folder / "board" / "link.json").symlink_to(folder / "store" / "secret.json")
     return folder
 
 
 @pytest.fixture
 def server(results: Path) -> Iterator[BoardServer]:
-    """A server of it on a free port."""
+    """A server of that folder on a free port."""
     with BoardServer(results / "board", results / "records", "127.0.0.1", 0) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield running
@@ -52,7 +52,7 @@ def ask(server: BoardServer, path: str, method: str = "GET", host: str = "127.0.
     return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
 
 
-def test_the_page_its_records_and_answers_are_handed_out(server: BoardServer, results: Path) -> None:
+def test_the_page_its_records_and_answers_are_served(server: BoardServer, results: Path) -> None:
     status, headers, _ = ask(server, "/")
     assert (status, headers["location"]) == (302, "/board/index.html")
     status, headers, body = ask(server, "/board/index.html")
@@ -77,7 +77,7 @@ def test_the_page_its_records_and_answers_are_handed_out(server: BoardServer, re
         "/store/secret.json",
         "/board/../store/secret.json",
         "/board/%2e%2e/store/secret.json",
-        "/board/way.json",
+        "/board/link.json",
         "/board/notes.py",
         "/board/.hidden.json",
         "//etc/passwd",
@@ -85,17 +85,17 @@ def test_the_page_its_records_and_answers_are_handed_out(server: BoardServer, re
         "/board/" + "a" * 300 + ".json",
     ],
 )
-def test_nothing_else_is_handed_out_and_no_folder_is_listed(server: BoardServer, path: str) -> None:
+def test_other_files_are_not_served_and_folders_are_not_listed(server: BoardServer, path: str) -> None:
     assert ask(server, path)[0] == 404
 
 
-def test_a_name_that_was_made_to_lead_here_is_refused(server: BoardServer) -> None:
+def test_a_foreign_host_name_is_refused(server: BoardServer) -> None:
     assert ask(server, "/board/index.html", host="evil.example:8000")[0] == 403
     assert ask(server, "/board/index.html", host="localhost:8000")[0] == 200
     assert ask(server, "/board/index.html", host="[::1]:8000")[0] == 200
 
 
-def test_what_is_no_host_and_no_address_is_refused_and_a_browser_that_hung_up_passed_over(
+def test_invalid_hosts_and_addresses_are_refused_and_closed_connections_ignored(
     server: BoardServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(server, "/board/index.html", host="[")[0] == 403
@@ -108,31 +108,31 @@ def test_what_is_no_host_and_no_address_is_refused_and_a_browser_that_hung_up_pa
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_nothing_can_be_changed(server: BoardServer, method: str) -> None:
+def test_methods_that_change_files_are_refused(server: BoardServer, method: str) -> None:
     assert ask(server, "/board/index.html", method)[0] == 501
 
 
-def test_a_board_inside_which_the_records_lie_is_at_the_root(tmp_path: Path) -> None:
+def test_a_board_that_contains_its_records_is_served_at_the_root(tmp_path: Path) -> None:
     write_record(tmp_path / "results", name="one")
     build(tmp_path / "results", tmp_path)
     with BoardServer(tmp_path, tmp_path, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert b"<h1>Leaderboard</h1>" in ask(server, "/")[2]
+        assert b"<h1>CramBench leaderboard</h1>" in ask(server, "/")[2]
         assert ask(server, "/results/one.json")[0] == 200
         server.shutdown()
 
 
-def test_a_folder_without_a_page_and_a_taken_port_are_told_in_a_line(server: BoardServer, tmp_path: Path) -> None:
+def test_a_missing_page_and_a_port_in_use_are_errors_that_say_what_to_do(server: BoardServer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="benchmark leaderboard build"):
         BoardServer(tmp_path, tmp_path, "127.0.0.1", 0)
-    folder = server.open[0]
+    folder = server.served[0]
     with pytest.raises(UserError, match="--port"):
         BoardServer(folder, folder, "127.0.0.1", server.server_address[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_builds_says_where_and_ends_when_told_to(results: Path, stop: signal.Signals) -> None:
+def test_the_command_builds_prints_its_address_and_ends_on_a_signal(results: Path, stop: signal.Signals) -> None:
     (results / "board" / "index.html").unlink()
     command = [sys.executable, "-m", "benchmark", "leaderboard", "serve", "--port", "0"]
     command += ["--records", str(results / "records"), "--folder", str(results / "board")]

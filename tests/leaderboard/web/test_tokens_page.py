@@ -1,4 +1,4 @@
-"""The token view of the page in a browser: what it shows, by pointer and by keys, and that names stay text."""
+"""The token view of the page in Chromium: its numbers by pointer and keys, and hostile names as text."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.inspection.test_terminal import VIEW
 
 pytestmark = pytest.mark.browser
-EMOJI = {  # offsets count characters: the emoji is one of them, and two for the script
+EMOJI = {  # offsets count code points; JavaScript counts an emoji as two units
     **VIEW,
     "id": "<img src=x onerror=fail()>",
     "text": "🙂 was\u202eborn.",
@@ -33,19 +33,19 @@ def page(chromium: Browser) -> Iterator[Page]:
     opened.close()
 
 
-def test_a_token_tells_its_numbers_by_keys_and_by_pointer(page: Page) -> None:
+def test_keys_and_pointer_show_the_numbers_of_a_token(page: Page) -> None:
     page.select_option("select >> nth=0", "0")
     page.focus(".tokens-text .tokens-token >> nth=0")
     page.keyboard.press("ArrowRight")
-    assert page.inner_text(".tokens-told") == "“ was”: difference −0.125, large 0.125, small 0.250, keep 0.500"
+    assert page.inner_text(".tokens-description") == "“ was”: difference −0.125, large 0.125, small 0.250, keep 0.500"
     page.keyboard.press("End")
-    assert page.inner_text(".tokens-told").startswith("“born.”")
+    assert page.inner_text(".tokens-description").startswith("“born.”")
     page.hover(".tokens-text .tokens-token >> nth=0")
-    assert page.inner_text(".tokens-told").startswith("“Ana”: difference 0.250")
+    assert page.inner_text(".tokens-description").startswith("“Ana”: difference 0.250")
     assert page.locator(".tokens-text [tabindex='0']").count() == 1
 
 
-def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: Page) -> None:
+def test_the_chosen_quantity_colours_tokens_and_copies_strike_out_removed_tokens(page: Page) -> None:
     page.select_option("select >> nth=0", "0")
     page.select_option("select >> nth=1", "difference")
     strengths = "nodes => nodes.map(node => node.className.slice(-3) + node.style.getPropertyValue('--level'))"
@@ -61,7 +61,7 @@ def test_the_chosen_quantity_colours_and_copies_strike_out_what_they_lack(page: 
     assert page.locator(".tokens-numbers tbody tr").count() == 3
 
 
-def test_names_are_text_and_offsets_count_characters(page: Page) -> None:
+def test_names_are_shown_as_text_and_offsets_count_code_points(page: Page) -> None:
     page.select_option("select >> nth=0", "1")
     assert page.locator("#views img").count() == 0
     assert page.locator(".tokens-text .tokens-token").all_inner_texts() == ["🙂", " was"]
