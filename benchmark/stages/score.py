@@ -12,11 +12,11 @@ from benchmark.scoring.encoding import prefix_for
 from benchmark.scoring.scores import score_texts
 from benchmark.store.artifacts import StageCall
 
-SCORES, TOLD = "scores.parquet", "told.json"
+SCORES, REPORT = "scores.parquet", "told.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write scores.parquet from the input "corpus", and told.json: the prefix, and what was done in another way."""
+    """Write scores.parquet from the input "corpus", and told.json with the prefix and notes."""
     import torch
 
     from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
@@ -37,8 +37,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         part=AttentionPart.model_validate(params.get("attention", {})),
     )
     write_scores(out / SCORES, scores)
-    told = {
+    report = {
         "prefix": prefix_for(tokenizer, params["prefix"]),
         "notes": [] if padding_is_harmless(model) else [PADDING_NOTE],
     }
-    (out / TOLD).write_text(json.dumps(told, indent=1))
+    (out / REPORT).write_text(json.dumps(report, indent=1))

@@ -12,15 +12,8 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.data.fields import field_order
 from benchmark.records.comparable import Facts, asked_of, canonical, conditions, point, treatment
-from benchmark.records.record import (
-    METRICS,
-    Record,
-    RetentionInfo,
-    TrainingInfo,
-    best_shots,
-    mean_exact_match,
-    read_record,
-)
+from benchmark.records.record import METRICS, Record, RetentionInfo, TrainingInfo, read_record
+from benchmark.records.scores import best_shots, mean_exact_match
 from leaderboard.board.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.board.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.board.labels import row_label, tell_apart

@@ -45,8 +45,10 @@ def test_the_shipped_people_are_those_of_the_generator_with_alternating_halves()
     assert len({p["name"] for p in people}) == 100
     raw = [json.loads(line) for line in biography.PEOPLE.read_text().splitlines()]
     for person, row in zip(people, raw, strict=True):
-        biography_text = generator.tell(generator.Person(person["id"], person["name"], row["pronoun"], person["facts"]))
-        assert (biography_text.text, biography_text.spans) == (person["text"], person["spans"])
+        paragraph = generator.write_paragraph(
+            generator.Person(person["id"], person["name"], row["pronoun"], person["facts"])
+        )
+        assert (paragraph.text, paragraph.spans) == (person["text"], person["spans"])
 
 
 def test_every_span_holds_its_value() -> None:
