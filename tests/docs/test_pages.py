@@ -112,7 +112,9 @@ def test_the_page_on_suites_names_every_key() -> None:
 
 
 def test_the_suites_of_the_pages_are_valid() -> None:
-    Suite.model_validate(yaml.safe_load(blocks("suite_file.md", "yaml")[0]))
+    example, retention = (yaml.safe_load(block) for block in blocks("suite_file.md", "yaml"))
+    Suite.model_validate(example)
+    assert len(Suite.model_validate(example | retention).retention) == 3
     (text,) = blocks("choose_parameters.md", "yaml")
     rest = {"name": "mine", "models": {"m": "zoo:large"}, "pairs": {"p": {"large": "m", "small": "m"}}}
     suite = Suite.model_validate({**rest, "tasks": ["biography"], "train": ["m"], **yaml.safe_load(text)})
