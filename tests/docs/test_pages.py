@@ -73,7 +73,7 @@ def test_the_methods_of_add_a_method_pass_their_tests_and_make_copies(project: P
 
 @pytest.mark.slow
 def test_the_commands_of_add_a_model_run_as_written(project: Path) -> None:
-    printf, score, plan = commands("add_a_model.md")
+    printf, score, plan = blocks("add_a_model.md", "sh")[0].splitlines()
     run(printf, project)
     assert "1 texts" in run(score.replace("PATH_OR_ID", "zoo:small"), project)
     run("benchmark new model mine --model zoo:large", project)
@@ -88,7 +88,7 @@ def test_the_command_of_add_a_task_runs_and_the_template_works(project: Path) ->
     suite = (project / "suites" / "smoke.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(suite) | {"name": "mine", "tasks": ["landmarks"], "methods": ["plain"]}
     (project / "mine.yaml").write_text(yaml.safe_dump(content | {"budgets": [{"steps": 2}]}), encoding="utf-8")
-    assert "1 made now" in run("benchmark run mine.yaml --plain", project)
+    assert "3 made now" in run("benchmark run mine.yaml --plain", project), "plain, untouched and open_book"
 
 
 @pytest.mark.slow
