@@ -1,1 +1,1 @@
-"""How fast it is: one script per question, each measuring against a peer or a limit in the same process and minute."""
+"""Measurements of speed and memory: one script per question, each compared with a peer or limit in the same process."""

@@ -1,12 +1,12 @@
-"""How many questions a second the evaluate stage answers beside stock lm-eval, and whether the answers are the same.
+"""Questions per second of the evaluate stage, compared with stock lm-eval, and the number of answers that differ.
 
     python -m perf.evaluation zoo:large --trained STORE/train/KEY/model
     python -m perf.evaluation PATH.gguf --dtype bfloat16 --people 8
 
-At its end stock lm-eval describes the machine, running pip for that; the peer is stock lm-eval without it, so that
-ratios are of the work for the questions alone. How much of the time goes to forward passes is what a faster model could
-still save, and the rest what it could not. In bfloat16, answers depend on what is computed together: how many of stock
-lm-eval's own change with half the batch is the yardstick for how many differ.
+Stock lm-eval ends with a report on the machine, which runs pip; the peer is stock lm-eval without the report, so that
+ratios compare the work for the questions. The share of forward passes is what a faster model could still save. In
+bfloat16, answers depend on what is batched together: the number of stock lm-eval's own answers that change with half
+the batch is the yardstick for the number that differ.
 """
 
 import argparse
@@ -28,27 +28,30 @@ def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     parser = with_profile(arguments(str(__doc__), rounds=3))
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
-    parser.add_argument("--trained", type=Path, help="weights or an adapter for it, as the train stage writes them")
+    parser.add_argument("--trained", type=Path, help="weights or an adapter, as the train stage writes them")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument(
-        "--tasks", nargs="+", default=["biography", "biography_choice", "biography_cloze"], help="each asked by itself"
+        "--tasks",
+        nargs="+",
+        default=["biography", "biography_choice", "biography_cloze"],
+        help="lm-eval tasks, each asked on its own",
     )
-    parser.add_argument("--people", type=int, default=20, help="who are asked about")
+    parser.add_argument("--people", type=int, default=20, help="number of people that are asked about")
     parser.add_argument("--batch", type=int, default=32, help="the suite's evaluation.batch_size")
     options = parser.parse_args(given)
-    began = time.perf_counter()
+    started = time.perf_counter()
     asking = _Asking(options)
-    loading = time.perf_counter() - began
-    found, told = [], {}
+    loading = time.perf_counter() - started
+    measured, details = [], {}
     for task in options.tasks:
-        one, told[task] = _measured(task, asking, options)
-        found.append(one)
-    whole = {way: loading + sum(one.median(way) for one in found) for way in (OURS, SEVERAL)}
-    show(found, options, tasks=told, whole=whole)
+        timed_task, details[task] = _measured(task, asking, options)
+        measured.append(timed_task)
+    whole = {way: loading + sum(timed_task.median(way) for timed_task in measured) for way in (OURS, SEVERAL)}
+    show(measured, options, tasks=details, whole=whole)
     if not options.json:
         seconds = f"{whole[SEVERAL]:.1f} s with 0, 1 and 5 examples, {whole[OURS]:.1f} s with 5 alone"
-        print(f"\nAll of it with the loading of the model: {seconds}, {whole[SEVERAL] / whole[OURS]:.2f} of that.")
-        for task, also in told.items():
+        print(f"\nIn total with the loading of the model: {seconds}, {whole[SEVERAL] / whole[OURS]:.2f} of that.")
+        for task, also in details.items():
             passes = ", ".join(f"{way} {share:.0%}" for way, share in also["forward_passes"].items())
             differ = ", ".join(f"{way} {count}" for way, count in also["differ"].items())
             print(f"\n{task}: in forward passes: {passes}\n{task}: answers that differ from stock lm-eval's: {differ}")
@@ -56,7 +59,7 @@ def main(given: list[str] | None = None) -> int:
 
 
 class _Asking:
-    """A model, and the ways to ask it about the first people; each returns a row per question."""
+    """A model and the ways to ask it about the first people; each way returns a row per question."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         import torch
@@ -93,15 +96,17 @@ class _Asking:
         manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(self._metadata))
         asked = HFLM(pretrained=self.model, tokenizer=copy.deepcopy(self._tokenizer), batch_size=batch)
         if report:
-            found: Any = simple_evaluate(asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True)
+            results: Any = simple_evaluate(
+                asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True
+            )
         else:
-            found = evaluated(asked, manager.load([task]), num_fewshot=None)
+            results = evaluated(asked, manager.load([task]), num_fewshot=None)
         shots = 0 if task.endswith((CHOICE, CLOZE)) else 5
-        return answer_rows({(name, shots): samples for name, samples in found["samples"].items()})
+        return answer_rows({(name, shots): samples for name, samples in results["samples"].items()})
 
 
 def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[Timed, dict[str, Any]]:
-    """Times; and shares of them in forward passes, with numbers of answers that differ."""
+    """Times; and the shares of forward passes in them, with the numbers of answers that differ."""
     ways: dict[str, Callable[[], Rows]] = {
         OURS: lambda: asking.ours(task, options.batch),
         SEVERAL: lambda: asking.ours(task, options.batch, (0, 1, 5)),
@@ -114,26 +119,26 @@ def _measured(task: str, asking: _Asking, options: argparse.Namespace) -> tuple[
     stock = answers[PEER]
     halved = asking.stock(task, max(1, options.batch // 2))
     differ = {OURS: _differing(answers[OURS], stock), "stock, half the batch": _differing(halved, stock)}
-    found = timed(task, ways, PEER, options.rounds, (len(stock), "questions"), options.profile)
-    return found, {"forward_passes": shares, "differ": differ, "questions": len(stock)}
+    measured = timed(task, ways, PEER, options.rounds, (len(stock), "questions"), options.profile)
+    return measured, {"forward_passes": shares, "differ": differ, "questions": len(stock)}
 
 
 def _differing(some: Rows, others: Rows) -> int:
-    return sum(one != other for one, other in zip(some, others, strict=True))
+    return sum(row != other for row, other in zip(some, others, strict=True))
 
 
 def _share(model: Any, work: Callable[[], Rows]) -> tuple[float, Rows]:
-    """Share of the time that forward passes take, and what the work came to."""
+    """The share of forward passes in the time of some work, and the rows that it returns."""
     with _passes(model) as seconds:
-        began = time.perf_counter()
-        done = work()
-        whole = time.perf_counter() - began
-    return round(sum(seconds) / whole, 3), done
+        started = time.perf_counter()
+        rows = work()
+        whole = time.perf_counter() - started
+    return round(sum(seconds) / whole, 3), rows
 
 
 @contextmanager
 def _passes(model: Any) -> Iterator[list[float]]:
-    """While this is open, the seconds of every forward pass come into the list."""
+    """Collect the seconds of every forward pass while the block lasts."""
     import torch
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model

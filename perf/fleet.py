@@ -1,13 +1,13 @@
-"""How well the scheduler fills a fleet of GPUs, some of which are lost on the way.
+"""How well the scheduler keeps a fleet of GPUs busy, some of which are lost during the run.
 
     python -m perf.fleet
     python -m perf.fleet --cells 10000 --gpus 1000 --hours-between-losses 100
 
 The scheduler (`benchmark.executors.schedule.drive`) is the real one, with the plan of a real suite. The GPUs are
-simulated: stages take drawn times by a clock that jumps from one end of a stage to the next. What the scheduler itself
-takes is measured, and the clock goes on by it too, while GPUs that have ended a stage wait for their next. A stage
-whose GPU is lost is begun again from nothing, after the pauses that the executors keep. Beside it stands the least
-time that any scheduler takes: that of the longest chain of stages, or all work shared evenly, whichever is longer.
+simulated: stages take random times on a clock that jumps from the end of one stage to the next. The scheduler's own
+time is measured and moves the clock as well, while GPUs that have finished a stage wait for their next. A stage whose
+GPU is lost starts again from nothing, after the pauses that executors make. The result is compared with a lower bound
+for any scheduler: the longest chain of stages, or all work shared evenly, whichever takes longer.
 """
 
 import argparse
@@ -30,20 +30,20 @@ PAUSE = 1.0  # seconds before a lost stage is tried again, doubled each time
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a simulation came to.
+class Simulation:
+    """The result of a simulation.
 
     Attributes:
-        cells: of the suite.
-        gpus: of the fleet, each with one stage at a time.
-        stages: done.
-        losses: attempts that were lost with their GPU.
-        plan_seconds: real time from the suite to its stages in order.
-        scheduler_seconds: real time that the scheduler took in all.
-        hours: simulated, from the first stage to the last.
-        least_hours: what no scheduler goes below.
-        held: share of the GPUs' time in which they had a stage.
-        useful: share in which they did work that was not lost.
+        cells: Cells of the suite.
+        gpus: GPUs of the fleet, each with one stage at a time.
+        stages: Finished stages.
+        losses: Attempts that were lost with their GPU.
+        plan_seconds: Real time to plan the suite.
+        scheduler_seconds: Real time of the scheduler in total.
+        hours: Simulated time from the first stage to the last.
+        least_hours: Lower bound of `hours` for any scheduler.
+        held: Share of the GPUs' time in which they had a stage.
+        useful: Share of the GPUs' time in which they did work that was not lost.
     """
 
     cells: int
@@ -59,10 +59,10 @@ class Found:
 
 
 class Fleet:
-    """GPUs by a clock of their own, as an executor's `submit` and `on_turn`."""
+    """Simulated GPUs with a clock of their own; `submit` and `turn` are the callbacks of the scheduler."""
 
     def __init__(self, seconds: Mapping[str, float], hours_between_losses: float, rng: random.Random) -> None:
-        """Take the time of every stage, by its key, and the mean hours between two losses of one GPU."""
+        """Set the seconds of each stage by its key, and the mean hours between two losses of a GPU."""
         self._seconds, self._mean, self._rng = seconds, hours_between_losses * 3600, rng
         self._ends: list[tuple[float, int, Future[bool]]] = []
         self._count = 0
@@ -71,7 +71,7 @@ class Fleet:
         self.losses = 0
 
     def submit(self, call: StageCall) -> "Future[bool]":
-        """Begin a stage now; it ends when an attempt lives as long as the stage takes."""
+        """Start a stage now; it ends when an attempt lasts as long as the stage takes."""
         needed, held, pause = self._seconds[call.key], 0.0, PAUSE
         while (lived := self._rng.expovariate(1 / self._mean) if math.isfinite(self._mean) else needed) < needed:
             held += lived + pause
@@ -85,7 +85,7 @@ class Fleet:
         return future
 
     def turn(self, running: Collection[StageCall], any_finished: bool) -> None:
-        """Let the clock go on: by what the scheduler took since, and to the next end of a stage where it waits."""
+        """Move the clock by the scheduler's own time, and to the next end of a stage if the scheduler waits for it."""
         took = time.perf_counter() - self._left
         self.scheduler_seconds += took
         self.clock += took
@@ -96,7 +96,7 @@ class Fleet:
         self._left = time.perf_counter()
 
 
-def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) -> Found:
+def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) -> Simulation:
     """Plan a suite of `cells` (a multiple of ten) and run it on `gpus`."""
     from benchmark.executors.schedule import drive
     from benchmark.suite.plan import make_plan
@@ -119,15 +119,15 @@ def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) 
             "device": "cpu",
         }
     )
-    began = time.perf_counter()
+    started = time.perf_counter()
     calls = make_plan(suite).calls()
-    plan_seconds = time.perf_counter() - began
+    plan_seconds = time.perf_counter() - started
     rng = random.Random(seed)
     seconds = {call.key: MEDIAN_SECONDS[call.stage] * rng.lognormvariate(0, SPREAD) for call in calls}
     fleet = Fleet(seconds, hours_between_losses, rng)
     drive(calls, gpus, fleet.submit, lambda call: None, fleet.turn, turn=0)
     work = sum(seconds.values())
-    return Found(
+    return Simulation(
         cells=cells,
         gpus=gpus,
         stages=len(calls),
@@ -142,31 +142,31 @@ def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) 
 
 
 def longest_chain(calls: Sequence[StageCall], seconds: Mapping[str, float]) -> float:
-    """Seconds from the first stage to the end of the last, were there a GPU for each."""
+    """Seconds from the first stage to the end of the last if each stage had a GPU of its own."""
     ends: dict[str, float] = {}
     for call in calls:  # sources stand first
         ends[call.key] = seconds[call.key] + max((ends[source.key] for source in call.inputs.values()), default=0.0)
     return max(ends.values())
 
 
-def table(found: Sequence[Found]) -> str:
-    """A row per fleet, in Markdown."""
+def table(simulations: Sequence[Simulation]) -> str:
+    """A table with a row per fleet, in Markdown."""
     from tabulate import tabulate
 
     rows = [
         [
-            f"{one.cells:,}",
-            f"{one.gpus:,}",
-            f"{one.stages:,}",
-            f"{one.losses:,}",
-            f"{one.plan_seconds:.2f}",
-            f"{1000 * one.scheduler_seconds / one.cells:.2f}",
-            f"{one.hours:.2f}",
-            f"{one.hours / one.least_hours:.3f}",
-            f"{one.held:.1%}",
-            f"{one.useful:.1%}",
+            f"{simulation.cells:,}",
+            f"{simulation.gpus:,}",
+            f"{simulation.stages:,}",
+            f"{simulation.losses:,}",
+            f"{simulation.plan_seconds:.2f}",
+            f"{1000 * simulation.scheduler_seconds / simulation.cells:.2f}",
+            f"{simulation.hours:.2f}",
+            f"{simulation.hours / simulation.least_hours:.3f}",
+            f"{simulation.held:.1%}",
+            f"{simulation.useful:.1%}",
         ]
-        for one in found
+        for simulation in simulations
     ]
     headers = [
         "cells",
@@ -188,23 +188,25 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[100, 1000, 10_000, 10_000], help="multiples of ten")
     parser.add_argument(
-        "--gpus", type=int, nargs="+", default=[10, 100, 1000, 1000], help="one number for each of them"
+        "--gpus", type=int, nargs="+", default=[10, 100, 1000, 1000], help="one number for each number of cells"
     )
     parser.add_argument(
         "--hours-between-losses",
         type=float,
         nargs="+",
         default=[100.0, 100.0, 100.0, math.inf],
-        help="of one GPU, the mean",
+        help="mean hours between two losses of a GPU",
     )
-    parser.add_argument("--json", action="store_true", help="everything measured, for machines")
+    parser.add_argument("--json", action="store_true", help="print all measurements as JSON")
     options = parser.parse_args(given)
     losses = options.hours_between_losses
     if len(losses) == 1:
         losses = losses * len(options.cells)
-    found = [simulate(*sizes) for sizes in zip(options.cells, options.gpus, losses, strict=True)]
-    rows: list[dict[str, Any]] = [asdict(one) for one in found]
-    print(json.dumps(rows, indent=1) if options.json else table(found))
+    if not len(options.cells) == len(options.gpus) == len(losses):
+        parser.error("give as many values of --gpus and --hours-between-losses as of --cells")
+    simulations = [simulate(*sizes) for sizes in zip(options.cells, options.gpus, losses, strict=True)]
+    rows: list[dict[str, Any]] = [asdict(simulation) for simulation in simulations]
+    print(json.dumps(rows, indent=1) if options.json else table(simulations))
     return 0
 
 

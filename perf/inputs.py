@@ -1,4 +1,4 @@
-"""What is measured on: the biographies that ship or the paper's, and texts of a given number of tokens."""
+"""Inputs of measurements: the shipped biographies or the paper's, and texts of a given length."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,16 @@ from benchmark.data.texts import Text
 
 
 def biographies(folder: Path | None = None) -> list[Text]:
-    """The texts of the task biography, from the paper's CSV files in `folder` if one is given."""
+    """The texts of the task biography; from the paper's CSV files if their folder is given."""
     from benchmark.corpora.biography import Biography
 
     return list(Biography(path=folder).load().texts)
 
 
 def text_of(tokenizer: Any, tokens: int, prefix: str) -> str:
-    """Biographies one after another, cut so that the tokenizer makes about this many tokens of them and `prefix`."""
+    """Concatenated biographies, cut so that they and `prefix` have about `tokens` tokens."""
     tokens -= len(tokenizer(prefix)["input_ids"])
-    text = " ".join(one.text for one in biographies())
+    text = " ".join(biography.text for biography in biographies())
     offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
     while len(offsets) < tokens:
         text = f"{text} {text}"

@@ -1,12 +1,11 @@
-"""Peak memory of stages, measured beside what `benchmark plan --memory` predicts from configuration files alone.
+"""Peak memory of stages, compared with the prediction of `benchmark plan --memory` from configuration files.
 
     python -m perf.memory zoo:large
     python -m perf.memory PATH.gguf --people 6 --steps 2
 
-Every stage runs in a process of its own. On a CPU the peak is that of its resident memory above what it had with all
-libraries loaded; on a GPU it is what torch allocated. Beside it stands the prediction without its overhead. So that on
-a CPU too the peak is what was in use at once, glibc gives back at once what is freed; left to itself it keeps blocks
-of up to 32 MiB.
+Every stage runs in a process of its own. On a CPU the peak is its resident memory minus the memory with all libraries
+loaded; on a GPU it is the memory that torch allocated. The prediction is given without its overhead. So that the peak
+on a CPU is memory in use, glibc is set to return freed memory at once; by default it keeps blocks of up to 32 MiB.
 """
 
 import argparse
@@ -23,12 +22,12 @@ from typing import Any
 from perf.ratios import arguments, run
 
 GIB = 2**30
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}  # glibc's own first value, which it raises unless it is set
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}  # glibc's initial value, which it raises unless it is set
 
 
 @dataclass(frozen=True)
 class Peak:
-    """A stage's peak in bytes, as measured and as predicted; `libraries` is what the process had before, on a CPU."""
+    """A stage's measured and predicted peak in bytes; on a CPU, `libraries` is the memory of the process before."""
 
     stage: str
     model: str
@@ -38,7 +37,7 @@ class Peak:
 
     @property
     def ratio(self) -> float:
-        """Predicted over measured: above 1, more was predicted than was needed."""
+        """Predicted divided by measured: above 1, the prediction was too high."""
         return self.predicted / self.measured
 
 
@@ -48,23 +47,23 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("model", nargs="*", help="zoo:NAME, hub id, folder or .gguf file; several may be given")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
-    parser.add_argument("--people", type=int, default=10, help="biographies")
-    parser.add_argument("--steps", type=int, default=2, help="of training; the peak is there after two")
-    parser.add_argument("--batch", type=int, default=8, help="texts of a step")
-    parser.add_argument("--tokens", type=int, default=4096, help="most tokens of the held-out text")
+    parser.add_argument("--people", type=int, default=10, help="number of biographies")
+    parser.add_argument("--steps", type=int, default=2, help="steps of training; the peak is reached after two")
+    parser.add_argument("--batch", type=int, default=8, help="texts per step")
+    parser.add_argument("--tokens", type=int, default=4096, help="maximum tokens of the held-out text")
     parser.add_argument("--stage", nargs=2, type=Path, metavar=("FILE", "STORE"), help=argparse.SUPPRESS)
     options = parser.parse_args(given)
     if options.stage:
         file, store = options.stage
         print(json.dumps(_here(file, store, options)))
         return 0
-    found = [peak for model in options.model for peak in peaks(model, options)]
-    _show(found, options)
+    measured = [peak for model in options.model for peak in peaks(model, options)]
+    _show(measured, options)
     return 0
 
 
 def peaks(model: str, options: argparse.Namespace) -> list[Peak]:
-    """Do every stage of a suite of one model, adapters and all weights, and measure those that have the model."""
+    """Run every stage of a suite of one model, with LoRA and full training; measure the stages that load the model."""
     from benchmark.memory.predict import STAGES
     from benchmark.memory.report import predictions
     from benchmark.store.calls import write_call
@@ -73,22 +72,22 @@ def peaks(model: str, options: argparse.Namespace) -> list[Peak]:
 
     plan = make_plan(Suite.model_validate(_suite(model, options)))
     predicted = predictions(plan)
-    found = []
+    measured = []
     with TemporaryDirectory() as scratch:
         file, store = Path(scratch) / "stage.json", Path(scratch) / "store"
         store.mkdir()
         for call in plan.calls():
             write_call(file, call)
-            told = _in_a_process(file, store, options)
+            figures = _in_a_process(file, store, options)
             if call.stage in STAGES:
                 need = predicted[call.key].needs[0]
                 name = f"{call.stage}{_what(call)}"
-                found.append(Peak(name, model, told["peak"], need.on() - need.overhead, told["libraries"]))
-    return found
+                measured.append(Peak(name, model, figures["peak"], need.on() - need.overhead, figures["libraries"]))
+    return measured
 
 
 def _what(call: Any) -> str:
-    """Which of the stages of a kind it is, in words."""
+    """The words that distinguish stages of a kind."""
     source = call if call.stage == "train" else call.inputs.get("trained")
     return f", {source.params['recipe']['adaptation']}" if source else ""
 
@@ -124,7 +123,7 @@ def _in_a_process(file: Path, store: Path, options: argparse.Namespace) -> dict[
 
 
 def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int]:
-    """Do a stage in this process: bytes before it, with all libraries loaded, and how many more at its peak."""
+    """Run a stage in this process; bytes with all libraries loaded, and further bytes at its peak."""
     from benchmark.executors.worker import prepare, work
     from benchmark.store.artifacts import Store
     from benchmark.store.calls import read_call
@@ -142,7 +141,7 @@ def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int
 
 
 def _load_libraries() -> None:
-    """Have what stages import, and what torch sets up at its first steps, stand in memory."""
+    """Load everything that stages import, and what torch sets up in its first steps."""
     import lm_eval.evaluator
     import peft
     import torch
@@ -153,29 +152,29 @@ def _load_libraries() -> None:
     __import__("benchmark.training.fit")
     __import__("benchmark.evaluation.model")
     for part in (transformers.Trainer, transformers.LlamaForCausalLM, peft.get_peft_model, lm_eval.evaluator.evaluate):
-        assert part  # transformers loads such things when they are asked for
+        assert part  # transformers loads them on access
     layer = torch.nn.Linear(64, 64)
     torch.nn.functional.cross_entropy(layer(torch.ones(8, 64)), torch.zeros(8, dtype=torch.long)).backward()
 
 
-def _show(found: Sequence[Peak], options: argparse.Namespace) -> None:
+def _show(measured: Sequence[Peak], options: argparse.Namespace) -> None:
     if options.json:
         from benchmark.core.environment import environment
 
         made_on = environment(options.device, options.threads).model_dump(mode="json")
-        peaks = [{**vars(one), "ratio": one.ratio} for one in found]
+        peaks = [{**vars(peak), "ratio": peak.ratio} for peak in measured]
         print(json.dumps({"peaks": peaks, "environment": made_on}, indent=1))
         return
     from tabulate import tabulate
 
     rows = [
-        [one.model, one.stage, f"{one.measured / GIB:.3f}", f"{one.predicted / GIB:.3f}", f"{one.ratio:.2f}"]
-        for one in found
+        [peak.model, peak.stage, f"{peak.measured / GIB:.3f}", f"{peak.predicted / GIB:.3f}", f"{peak.ratio:.2f}"]
+        for peak in measured
     ]
     heads = ["model", "stage", "measured, GiB", "predicted, GiB", "predicted / measured"]
     print(tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True))
     if options.device == "cpu":
-        print(f"libraries: {max(one.libraries for one in found) / GIB:.3f} GiB")
+        print(f"libraries: {max(peak.libraries for peak in measured) / GIB:.3f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Several ways to do one thing, timed by turns in one process: medians, and how each stands to one of them.
+"""Time several ways to do the same thing in turns: median seconds, and their ratio to one of the ways.
 
-A machine's speed drifts, so that a time alone says little. Here every round does each way once, the ratio is taken
-within the round, and the median over rounds is what counts.
+The speed of a machine drifts, so a single time says little. Each round does every way once, ratios are taken within a
+round, and the median over rounds is reported.
 """
 
 import argparse
@@ -18,14 +18,14 @@ OUTSIDE = "outside of torch"
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of every way, round by round.
+    """Seconds of each way, round by round.
 
     Attributes:
-        question: What was asked, as a heading.
-        seconds: Way → one number per round, the same number of rounds for each.
-        to: The way that ratios are to: a peer, or a limit.
-        amount: What one doing of it works off, and in which unit, as (6600, "tokens").
-        profile: What the time of each way is spent on, as a table; empty if nobody asked.
+        question: What was measured, as a heading.
+        seconds: Way → seconds in each round.
+        to: The way that ratios refer to: a peer or a limit.
+        amount: The work that each way does, and its unit, as (6600, "tokens").
+        profile: A table of where the time of each way goes; empty without --profile.
     """
 
     question: str
@@ -39,7 +39,7 @@ class Timed:
         return statistics.median(self.seconds[way])
 
     def ratio(self, way: str) -> float:
-        """Median over rounds of a way's seconds over those of `to` in the same round: below 1 is faster."""
+        """Median over rounds of a way's seconds divided by those of `to` in the same round: below 1 is faster."""
         return statistics.median(
             mine / other for mine, other in zip(self.seconds[way], self.seconds[self.to], strict=True)
         )
@@ -63,7 +63,7 @@ class Timed:
         return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All values, for JSON."""
         return {
             "question": self.question,
             "to": self.to,
@@ -84,10 +84,17 @@ def timed(
     amount: tuple[float, str] | None = None,
     profiled: bool = False,
 ) -> Timed:
-    """Do every way once untimed, then `rounds` times by turns, each time beginning with another one.
+    """Do each way once untimed, then `rounds` times in turns; each round starts with another way.
 
-    Work queued on a GPU is waited for. A way that has to prepare what is not to be timed returns its own seconds, as a
-    float.
+    Work queued on a GPU is waited for. A way with preparations that do not count returns its own seconds, as a float.
+
+    Args:
+        question: What is measured, as a heading.
+        ways: Name → function.
+        to: Name of the way that ratios refer to.
+        rounds: Number of timed rounds.
+        amount: The work that each way does, and its unit.
+        profiled: Whether to profile each way as well.
     """
     wait = _waiting()
     for way in ways.values():
@@ -98,10 +105,10 @@ def timed(
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             wait()
-            began = time.perf_counter()
+            started = time.perf_counter()
             own = ways[name]()
             wait()
-            seconds[name].append(own if isinstance(own, float) else time.perf_counter() - began)
+            seconds[name].append(own if isinstance(own, float) else time.perf_counter() - started)
     return Timed(question, seconds, to, amount, profile(ways) if profiled else "")
 
 
@@ -112,10 +119,10 @@ def _waiting() -> Callable[[], None]:
 
 
 def profile(ways: Mapping[str, Callable[[], object]], rows: int = 10) -> str:
-    """What the time of each way is spent on, by torch's profiler: its heaviest operators, and all that is not torch.
+    """Where the time of each way goes, by torch's profiler: the heaviest operators, and all outside of torch.
 
-    Each way is done once more. A share is of the way's own wall time under the profiler,
-    which makes everything slower, Python most; on a GPU it is that of its kernels.
+    Each way is done once more. Shares are of its wall time under the profiler, which slows everything down;
+    on a GPU they are those of its kernels.
     """
     import torch
     from tabulate import tabulate
@@ -126,52 +133,52 @@ def profile(ways: Mapping[str, Callable[[], object]], rows: int = 10) -> str:
     shares: dict[str, dict[str, float]] = {}
     for name, way in ways.items():
         wait = _waiting()
-        with torch.profiler.profile(activities=activities) as found:
-            began = time.perf_counter()
+        with torch.profiler.profile(activities=activities) as profiler:
+            started = time.perf_counter()
             way()
             wait()
-            whole = time.perf_counter() - began
+            whole = time.perf_counter() - started
         kind = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-        spent = {event.key: getattr(event, kind) / 1e6 / whole for event in found.key_averages()}
+        spent = {event.key: getattr(event, kind) / 1e6 / whole for event in profiler.key_averages()}
         shares[name] = {**spent, OUTSIDE: max(0.0, 1 - sum(spent.values()))}
     operators = {operator for spent in shares.values() for operator in spent}
     most = {operator: max(spent.get(operator, 0.0) for spent in shares.values()) for operator in operators}
     heaviest = sorted(operators, key=lambda operator: -most[operator])[:rows]
-    table = [[one, *(f"{spent.get(one, 0.0):.0%}" for spent in shares.values())] for one in heaviest]
-    rest = [f"{max(0.0, 1 - sum(spent.get(one, 0.0) for one in heaviest)):.0%}" for spent in shares.values()]
+    table = [[name, *(f"{spent.get(name, 0.0):.0%}" for spent in shares.values())] for name in heaviest]
+    rest = [f"{max(0.0, 1 - sum(spent.get(name, 0.0) for name in heaviest)):.0%}" for spent in shares.values()]
     headers = ["where the time goes", *shares]
     return tabulate([*table, ["all other operators", *rest]], headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
 def arguments(description: str, rounds: int = 5) -> argparse.ArgumentParser:
-    """The options that every script has: --rounds, --threads, --device and --json."""
+    """A parser with the options of all scripts: --rounds, --threads, --device and --json."""
     parser = argparse.ArgumentParser(description=description.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch on a CPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", action="store_true", help="everything measured, for machines")
+    parser.add_argument("--json", action="store_true", help="print all measurements as JSON")
     return parser
 
 
 def with_profile(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The same with --profile, where all is done in this process."""
-    parser.add_argument("--profile", action="store_true", help="say as well what the time of each way is spent on")
+    """Add the option --profile, for scripts that do all work in this process."""
+    parser.add_argument("--profile", action="store_true", help="also show where the time of each way goes")
     return parser
 
 
-def show(found: Sequence[Timed], given: argparse.Namespace, **also: Any) -> None:
-    """Print the tables, or with --json all that was measured, `also`, and what it was measured on."""
-    if not given.json:
-        print("\n\n".join(part for one in found for part in (one.table(), one.profile) if part))
+def show(measured: Sequence[Timed], options: argparse.Namespace, **also: Any) -> None:
+    """Print the tables; with --json all measurements, `also`, and the environment that they were made in."""
+    if not options.json:
+        print("\n\n".join(part for timed in measured for part in (timed.table(), timed.profile) if part))
         return
     from benchmark.core.environment import environment
 
-    made_on = environment(given.device, given.threads).model_dump(mode="json")
-    print(json.dumps({"measured": [one.as_dict() for one in found], **also, "environment": made_on}, indent=1))
+    made_on = environment(options.device, options.threads).model_dump(mode="json")
+    print(json.dumps({"measured": [timed.as_dict() for timed in measured], **also, "environment": made_on}, indent=1))
 
 
 def run(main: Callable[[], int]) -> int:
-    """The exit code of a script: that of `main`, or 2 after a line on stderr for what a user got wrong."""
+    """Run `main` and return its exit code; a UserError is printed as one line on stderr, exit code 2."""
     from benchmark.core.errors import UserError
 
     try:

@@ -1,8 +1,8 @@
-"""The paper's released code as a peer: its own functions, from a checkout of it, on a model and texts of ours.
+"""Run the functions of the paper's released code, from a checkout, on given models and texts.
 
-The checkout (tsinghua-msiip/contrasting_attention, commit 283ad69) is not ours to ship. Its scripts expect hydra's
-configuration, CSV and pickle files, 8-bit weights on CUDA and an older transformers; what stands in for these here
-changes nothing of what they compute.
+The checkout (tsinghua-msiip/contrasting_attention, commit 283ad69) may not be shipped. Its scripts expect hydra's
+configuration, CSV and pickle files, 8-bit weights on CUDA and an older transformers. The replacements here change
+nothing that they compute.
 """
 
 import sys
@@ -14,35 +14,35 @@ from typing import Any
 
 from benchmark.core.errors import UserError
 
-BATCH = 8  # texts of a step, as in its config/train.yaml
-# What TrainingArguments no longer takes; none of it changes a step.
+BATCH = 8  # texts per step, as in its config/train.yaml
+# Arguments that TrainingArguments no longer has; none of them changes a step.
 GONE = ("evaluation_strategy", "overwrite_output_dir", "group_by_length", "warmup_ratio")
 
 
 def score(checkout: Path, model: Any, tokenizer: Any, texts: Sequence[str]) -> list[Any]:
-    """What save_attention.py computes of texts: one array of scores per text.
+    """The scores that save_attention.py computes: an array per text.
 
-    The model has to use eager attention and to give out attentions, as the script asks for when it loads one.
+    The model has to use eager attention and return attentions, as the script requests when it loads one.
     """
     import torch
 
-    found: list[Any] = []
+    scored: list[Any] = []
     module = _script(checkout, "save_attention")
     module.torch = _Torch(torch, model.device)
-    module.pickle = types.SimpleNamespace(dump=lambda scores, file: found.extend(scores))
+    module.pickle = types.SimpleNamespace(dump=lambda scores, file: scored.extend(scores))
     module.load_dataset = _dataset_of(texts)
     module.AutoModelForCausalLM = _giving(model)
     module.AutoTokenizer = _giving(tokenizer)
     module.tqdm = lambda rows: rows
-    module.open = lambda *_: nullcontext()  # the scores go to the stand-in for pickle
+    module.open = lambda *_: nullcontext()  # the replacement of pickle receives the scores
     module.main(types.SimpleNamespace(model="", dataset="", save_name=""))
-    return found
+    return scored
 
 
 def train(
     checkout: Path, model: Any, tokenizer: Any, texts: Sequence[str], steps: int, bf16: bool, out: Path
 ) -> tuple[float, int]:
-    """Train a model as train.py does, on a CPU without its 8-bit weights; returns seconds of the steps and tokens."""
+    """Train a model as train.py does, on a CPU without 8-bit weights; returns the seconds and tokens of its steps."""
     import time
 
     import datasets
@@ -61,9 +61,9 @@ def train(
 
     class Trainer(transformers.Trainer):
         def train(self, *given: Any, **named: Any) -> Any:
-            began = time.perf_counter()
+            started = time.perf_counter()
             result = super().train(*given, **named)
-            measured.append(time.perf_counter() - began)
+            measured.append(time.perf_counter() - started)
             return result
 
         def training_step(self, model: Any, inputs: Any, *rest: Any) -> Any:
@@ -87,19 +87,19 @@ def _configuration(checkout: Path, out: Path) -> Any:
     import yaml
 
     content = yaml.safe_load((checkout / "config/train.yaml").read_text())
-    content["lr"] = float(content["lr"])  # 5e-4 is text by the YAML that this library reads
+    content["lr"] = float(content["lr"])  # this YAML library reads 5e-4 as text
     named = {key: _Settings(value) if isinstance(value, dict) else value for key, value in content.items()}
     return types.SimpleNamespace(**{**named, "model_dir": str(out)})
 
 
 class _Settings(dict[str, Any]):
-    """A part of the configuration: a mapping whose entries are attributes too, as omegaconf has it."""
+    """A part of the configuration whose entries are also attributes, as in omegaconf."""
 
     __getattr__ = dict.__getitem__
 
 
 class _Torch:
-    """torch, but for the device that a tensor made by `torch.tensor` goes to when told to go to CUDA."""
+    """torch, except that a tensor made by `torch.tensor` moves to the model's device instead of CUDA."""
 
     def __init__(self, torch: Any, device: Any) -> None:
         self._torch, self._device = torch, device
@@ -113,7 +113,7 @@ class _Torch:
 
 
 def _giving(thing: Any) -> Any:
-    """A class of transformers whose `from_pretrained` gives what is there already."""
+    """A replacement for a class of transformers whose `from_pretrained` returns a given object."""
     return types.SimpleNamespace(from_pretrained=lambda *_, **__: thing)
 
 
@@ -124,10 +124,10 @@ def _dataset_of(texts: Sequence[str]) -> Callable[..., Any]:
 
 
 def _script(checkout: Path, name: str) -> Any:
-    """A script of the checkout as a module. Raises UserError if it is not there."""
+    """A script of the checkout as a module. Raises UserError if it is missing."""
     file = checkout / f"{name}.py"
     if not file.is_file():
-        raise UserError(f"{file}: not there; give the folder of a checkout of the released code")
+        raise UserError(f"{file}: not found; give the folder of a checkout of the released code")
     module: Any = types.ModuleType(f"released_{name}")
     with _stand_ins(checkout):
         exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), module.__dict__)
@@ -136,12 +136,12 @@ def _script(checkout: Path, name: str) -> Any:
 
 @contextmanager
 def _stand_ins(checkout: Path) -> Iterator[None]:
-    """Hydra and omegaconf, which this project has no use for, and the checkout's own modules."""
+    """Replace hydra and omegaconf, and make the checkout's own modules importable, while the block lasts."""
     hydra, omegaconf = types.ModuleType("hydra"), types.ModuleType("omegaconf")
     hydra.main = lambda **_: lambda function: function  # type: ignore[attr-defined]
     omegaconf.DictConfig = dict  # type: ignore[attr-defined]
     omegaconf.OmegaConf = types.SimpleNamespace(to_object=dict)  # type: ignore[attr-defined]
-    there = {name: sys.modules.get(name) for name in ("hydra", "omegaconf", "utils")}
+    before = {name: sys.modules.get(name) for name in ("hydra", "omegaconf", "utils")}
     sys.modules |= {"hydra": hydra, "omegaconf": omegaconf}
     sys.modules.pop("utils", None)
     sys.path.insert(0, str(checkout))
@@ -149,7 +149,7 @@ def _stand_ins(checkout: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(checkout))
-        for name, module in there.items():
+        for name, module in before.items():
             sys.modules.pop(name, None)
             if module is not None:
                 sys.modules[name] = module

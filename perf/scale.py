@@ -1,12 +1,12 @@
-"""Time and memory of every stage as people, the length of texts, and cells grow.
+"""Time and memory of every stage as the number of people, the length of texts, or the number of cells grows.
 
     python -m perf.scale people --sizes 100 1000 10000 100000
     python -m perf.scale length --sizes 64 512 4096 8192
     python -m perf.scale cells --sizes 10 100 1000 10000 --plot docs/images/scale.svg
 
-People and lengths: a small suite is run, and the cost of its stages is read from their artifacts. Cells: stages write
-what a stage writes and compute nothing, so that what is measured is the plan, the store, the records and the board.
-Beside each number is the power of the size that it grew with since the size before: 1 is linear.
+For people and lengths, a small suite runs, and the cost of its stages is read from their artifacts. For cells, stages
+write plausible files and compute nothing, so that the plan, the store, the records and the board are measured. The
+column "power" gives the exponent with which the time grew since the previous size: 1 is linear.
 """
 
 import argparse
@@ -33,19 +33,19 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("what", choices=SIZES)
     parser.add_argument("--sizes", type=int, nargs="+")
-    parser.add_argument("--json", action="store_true", help="everything measured, for machines")
-    parser.add_argument("--plot", type=Path, help="SVG file to draw the times to")
+    parser.add_argument("--json", action="store_true", help="print all measurements as JSON")
+    parser.add_argument("--plot", type=Path, help="SVG file for a plot of the times")
     options = parser.parse_args(given)
     measure: Callable[[int, Path], list[Row]] = {"people": _people, "length": _length, "cells": _cells}[options.what]
     rows: list[Row] = []
     if options.what == "cells":
         with TemporaryDirectory() as folder:
-            _cells(10, Path(folder))  # all is in this process: what is loaded once is not a small size's to pay
+            _cells(10, Path(folder))  # loads all libraries, so that the smallest size does not include that
     for size in sorted(options.sizes or SIZES[options.what]):
         with TemporaryDirectory() as folder:
-            began = time.perf_counter()
+            started = time.perf_counter()
             rows += [{options.what: size, **row} for row in measure(size, Path(folder))]
-            print(f"{options.what} {size:,}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+            print(f"{options.what} {size:,}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     if options.plot:
         _plot(rows, options.what, options.plot)
     print(json.dumps(rows, indent=1) if options.json else table(rows, options.what))
@@ -70,16 +70,16 @@ def table(rows: Sequence[Row], what: str) -> str:
 
 
 def growth(before: Mapping[str, Any], after: Mapping[str, Any], what: str) -> float:
-    """K where seconds grow with the k-th power of the size."""
+    """The exponent k with which seconds grew: proportional to size to the power of k."""
     return math.log(after["seconds"] / before["seconds"]) / math.log(after[what] / before[what])
 
 
 def _people(count: int, folder: Path) -> list[Row]:
-    """One cell on so many people: all that is done to their texts, and one question about each."""
+    """One cell on `count` people, with one question about each."""
     people = folder / "people.jsonl"
-    began = time.perf_counter()
+    started = time.perf_counter()
     _benchmark("people", "--count", str(count), "--out", str(people))
-    made = {"step": "people", "seconds": time.perf_counter() - began, "bytes": 0}
+    made = {"step": "people", "seconds": time.perf_counter() - started, "bytes": 0}
     content = {
         "models": {"large": "zoo:large", "small": "zoo:small"},
         "pairs": {"tiny": {"large": "large", "small": "small"}},
@@ -91,7 +91,7 @@ def _people(count: int, folder: Path) -> list[Row]:
 
 
 def _length(tokens: int, folder: Path) -> list[Row]:
-    """One cell on eight documents of so many tokens, by a model of random weights whose context is long enough."""
+    """One cell on eight documents of `tokens` tokens, with a model of random weights whose context is long enough."""
     from perf.inputs import text_of
 
     model = _long_model(folder / "model", tokens)
@@ -129,24 +129,27 @@ def _long_model(folder: Path, context: int) -> Path:
 
 
 def _stages(content: Row, folder: Path, steps: int) -> list[Row]:
-    """The cost of each stage of a suite, from its artifacts; the plan as it is made once more."""
+    """The cost of each stage of a suite, from its record, and the time of a second run."""
     common = {"name": "scale", "budgets": [{"steps": steps}], "recipe": {"adaptation": "full"}, "device": "cpu"}
     suite = folder / "suite.yaml"
     suite.write_text(json.dumps({**common, **content}))  # JSON is YAML
     _benchmark("run", str(suite), "--results", str(folder / "results"), "--plain")
-    began = time.perf_counter()
+    started = time.perf_counter()
     _benchmark("run", str(suite), "--results", str(folder / "results"), "--plain")
-    again = {"step": "the same run once more", "seconds": time.perf_counter() - began, "bytes": 0}
+    again = {"step": "the same run once more", "seconds": time.perf_counter() - started, "bytes": 0}
     (record,) = (folder / "results/records/scale").glob("*.json")
     cost = json.loads(record.read_text())["cost"]
     return [
-        *({"step": role, "seconds": one["seconds"], "bytes": one["peak_memory_bytes"]} for role, one in cost.items()),
+        *(
+            {"step": role, "seconds": each["seconds"], "bytes": each["peak_memory_bytes"]}
+            for role, each in cost.items()
+        ),
         again,
     ]
 
 
 def _cells(count: int, folder: Path) -> list[Row]:
-    """A suite of so many cells whose stages compute nothing."""
+    """A suite of `count` cells whose stages compute nothing."""
     return run_stubbed(count, folder)
 
 
@@ -157,7 +160,7 @@ def _benchmark(*words: str) -> None:
 
 
 def _plot(rows: Sequence[Row], what: str, file: Path) -> None:
-    """Seconds by size, both on logarithmic axes, a line per step, and a line of growth in proportion."""
+    """Plot seconds by size on logarithmic axes, a line per step, and a dashed line for linear growth."""
     import altair as alt
 
     data = alt.Data(values=[{"size": row[what], "seconds": row["seconds"], "step": row["step"]} for row in rows])

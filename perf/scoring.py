@@ -1,4 +1,4 @@
-"""How long scoring takes beside a plain forward pass, and beside the paper's released code; how much memory it takes.
+"""Time of scoring, compared with a plain forward pass and with the paper's released code; and its peak memory.
 
     python -m perf.scoring zoo:large
     python -m perf.scoring PATH.gguf --biographies FOLDER --released CHECKOUT --long 64 2048 8192
@@ -26,26 +26,34 @@ def main(given: list[str] | None = None) -> int:
     parser = with_profile(arguments(str(__doc__)))
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: what ships]")
-    parser.add_argument("--count", type=int, default=100, help="of biographies")
-    parser.add_argument("--released", type=Path, help="a checkout of the released code, to be timed as well")
-    parser.add_argument("--long", type=int, nargs="*", default=[], help="tokens of single texts to be timed as well")
-    parser.add_argument("--memory", type=int, nargs="*", default=[], help="tokens of single texts: peak memory, each")
+    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: shipped texts]")
+    parser.add_argument("--count", type=int, default=100, help="number of biographies")
+    parser.add_argument("--released", type=Path, help="checkout of the released code, to time as well")
+    parser.add_argument(
+        "--long", type=int, nargs="*", default=[], help="lengths of single texts to time as well, in tokens"
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        nargs="*",
+        default=[],
+        help="lengths of single texts to measure peak memory for, in tokens",
+    )
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(given)
     if options.peak_of:
         print(json.dumps({"peak": _peak(options)}))
         return 0
-    found = _times(options)
+    measured = _times(options)
     peaks = {str(length): _peak_in_a_process(options, length) for length in options.memory}
     if peaks and not options.json:
-        show(found, options)
+        show(measured, options)
         least = min(peaks.values())
         for length, peak in peaks.items():
             more = (peak - least) / 2**30
-            print(f"text of {length} tokens: peak {peak / 2**30:.2f} GiB, {more:.2f} more than the least")
+            print(f"text of {length} tokens: peak {peak / 2**30:.2f} GiB, {more:.2f} more than the smallest")
         return 0
-    show(found, options, peaks=peaks)
+    show(measured, options, peaks=peaks)
     return 0
 
 
@@ -65,13 +73,13 @@ def _times(options: argparse.Namespace) -> list[Timed]:
 
     model, tokenizer = _load(options)
     texts = biographies(options.biographies)[: options.count]
-    found = [_timed(f"{len(texts)} biographies", model, tokenizer, texts, options)]
+    measured = [_timed(f"{len(texts)} biographies", model, tokenizer, texts, options)]
     if options.released:
-        found.append(_beside_released(model, tokenizer, texts, options))
+        measured.append(_beside_released(model, tokenizer, texts, options))
     for length in options.long:
         long = [Text("long", text_of(tokenizer, length, PREFIX))]
-        found.append(_timed(f"a text of {length} tokens", model, tokenizer, long, options))
-    return found
+        measured.append(_timed(f"a text of {length} tokens", model, tokenizer, long, options))
+    return measured
 
 
 def _timed(question: str, model: Any, tokenizer: Any, texts: Any, options: argparse.Namespace) -> Timed:
@@ -113,12 +121,12 @@ def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.N
 
 
 def _batches(tokenizer: Any, texts: Any) -> list[tuple[Any, Any]]:
-    """The batches that `score_texts` makes, so that both ways do the same work."""
+    """The batches that `score_texts` makes, for the same work in both ways."""
     from benchmark.scoring.scores import _padded
     from benchmark.scoring.scores import batches as batches_of
 
     ids = tokenizer([PREFIX + text.text for text in texts])["input_ids"]
-    return [_padded([ids[n] for n in batch]) for batch in batches_of([len(one) for one in ids], TOKENS_PER_BATCH)]
+    return [_padded([ids[n] for n in batch]) for batch in batches_of([len(tokens) for tokens in ids], TOKENS_PER_BATCH)]
 
 
 def _forward(model: Any, batches: list[tuple[Any, Any]]) -> None:
@@ -131,7 +139,7 @@ def _forward(model: Any, batches: list[tuple[Any, Any]]) -> None:
 
 
 def _peak(options: argparse.Namespace) -> int:
-    """Bytes at the peak of scoring one text of `peak_of` tokens in this process."""
+    """Peak bytes while scoring a text of `peak_of` tokens in this process."""
     from benchmark.data.texts import Text
     from benchmark.scoring.scores import score_texts
     from benchmark.stages import peak_memory, reset_peak_memory
@@ -146,8 +154,8 @@ def _peak(options: argparse.Namespace) -> int:
 def _peak_in_a_process(options: argparse.Namespace, length: int) -> int:
     command = [sys.executable, "-m", "perf.scoring", options.model, "--dtype", options.dtype]
     command += ["--device", options.device, "--threads", str(options.threads), "--peak-of", str(length)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return int(json.loads(told.splitlines()[-1])["peak"])
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(json.loads(printed.splitlines()[-1])["peak"])
 
 
 if __name__ == "__main__":

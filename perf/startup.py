@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, beside Python's own start, and a finished suite to see that it is.
+"""How long `benchmark --help` and the run of a finished suite take, compared with the start of Python.
 
 python -m perf.startup --suite smoke --results results
 """
@@ -15,7 +15,7 @@ from perf.ratios import arguments, run, show, timed
 def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     parser = arguments(str(__doc__), rounds=9)
-    parser.add_argument("--suite", help="a finished suite, to run once more")
+    parser.add_argument("--suite", help="a finished suite to run again")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--records", type=Path)
     options = parser.parse_args(given)

@@ -1,4 +1,4 @@
-"""A suite whose stages write what stages write and compute nothing: what is left is plan, store, records and board."""
+"""A suite whose stages write plausible files and compute nothing: measures plan, store, records and board."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ PEOPLE = 20
 
 
 def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
-    """Plan, run, run again and put on a board so many cells: a row per step, with its seconds and peak bytes."""
+    """Plan, run, run again and put on a board a number of cells; a row per step with its seconds and peak bytes."""
     from benchmark.runs import runner
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import Suite
@@ -46,9 +46,9 @@ def run_stubbed(cells: int, folder: Path) -> list[dict[str, Any]]:
 
     def step(name: str, work: Callable[[], Any]) -> Any:
         reset_peak_memory(on_gpu=False)
-        began = time.perf_counter()
+        started = time.perf_counter()
         result = work()
-        rows.append({"step": name, "seconds": time.perf_counter() - began, "bytes": peak_memory(on_gpu=False)})
+        rows.append({"step": name, "seconds": time.perf_counter() - started, "bytes": peak_memory(on_gpu=False)})
         return result
 
     step("plan", lambda: make_plan(suite).calls())

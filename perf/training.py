@@ -1,11 +1,11 @@
-"""How long training steps take beside what they cannot do without, and beside the paper's released code.
+"""Time of training steps, compared with their unavoidable part and with the paper's released code.
 
     python -m perf.training zoo:large
     python -m perf.training PATH.gguf --biographies FOLDER --released CHECKOUT --alpha 0.6
 
 The limit is a forward pass and a backward pass to the embeddings on the same rows, by the model without adapters: no
-gradient of a frozen weight, no optimizer. The released code trains with gradient checkpointing and a text a row; here
-it does so without its 8-bit weights, which need CUDA, and all train in one precision.
+gradients of frozen weights, no optimizer. The released code trains with gradient checkpointing and one text a row; here
+without its 8-bit weights, which need CUDA, and in the same precision as ours.
 """
 
 import argparse
@@ -26,11 +26,11 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
-    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: what ships]")
-    parser.add_argument("--alpha", type=float, help="train on copies by random_dropout too, with this α")
-    parser.add_argument("--steps", type=int, default=10, help="of a round")
-    parser.add_argument("--batch", type=int, default=8, help="texts of a step")
-    parser.add_argument("--released", type=Path, help="a checkout of the released code, to be timed as well")
+    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: shipped texts]")
+    parser.add_argument("--alpha", type=float, help="also train on copies by random_dropout with this α")
+    parser.add_argument("--steps", type=int, default=10, help="steps of a round")
+    parser.add_argument("--batch", type=int, default=8, help="texts per step")
+    parser.add_argument("--released", type=Path, help="checkout of the released code, to time as well")
     options = parser.parse_args(given)
     with TemporaryDirectory() as scratch:
         show([_times(options, Path(scratch))], options)
@@ -101,7 +101,7 @@ def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespa
     model.requires_grad_(False)
     model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True))
     starts = range(0, len(sequences), options.batch)
-    batches = [in_rows(sequences[at : at + options.batch], PAD) for at in starts]
+    batches = [in_rows(sequences[start : start + options.batch], PAD) for start in starts]
     low = options.autocast == "bfloat16"
 
     def run() -> None:
@@ -117,13 +117,13 @@ def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespa
 def _released(
     model: Any, tokenizer: Any, texts: list[str], tokens: int, options: argparse.Namespace, scratch: Path
 ) -> float:
-    """Seconds the released script takes for as many tokens, going by those of as many steps."""
+    """Seconds of the released script for `tokens` tokens, scaled from its time for the same number of steps."""
     from perf.released import train
 
     bf16 = options.autocast == "bfloat16"
-    began = time.perf_counter()
+    started = time.perf_counter()
     seconds, read = train(options.released, model, tokenizer, texts, options.steps, bf16, scratch / "released")
-    assert seconds <= time.perf_counter() - began
+    assert seconds <= time.perf_counter() - started
     return seconds * tokens / read
 
 

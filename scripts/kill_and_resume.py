@@ -1,10 +1,10 @@
-"""Kill a suite's run at random moments, let it go on, and compare its records with those of a run nobody killed.
+"""Kill a suite's run at random moments, resume it, and compare its records with those of an undisturbed run.
 
-    python -m scripts.kill_and_resume --kills 100 --seed 1        (in the folder of the project)
+    python -m scripts.kill_and_resume --kills 100 --seed 1        (in the project's folder)
 
-Without a suite it takes a very small one with every kind of stage. Every other kill comes at any moment of the run, the
-rest in the midst of a stage that is drawn by lot from those yet to do, for some take a hundredth of the time of others.
-Only the run itself gets SIGKILL; its worker processes have to end by themselves. Exit code 1: a record differs from
+Without a suite it runs a very small one with every kind of stage. Half of the kills come at any moment of the run. The
+other half is aimed at a random stage that has not finished, since some stages take a hundredth of the time of others.
+Only the run itself receives SIGKILL; its worker processes have to end by themselves. Exit code 1: a record differs from
 that of the undisturbed run, or a process or lock outlived a kill. Needs Linux.
 """
 
@@ -37,11 +37,11 @@ from scripts.runs import (
     write_small_suite,
 )
 
-NO_STAGE = "none"  # planning, between two stages, or while a record is written
+NO_STAGE = "none"  # while planning, between two stages, or while a record is written
 
 
 def seconds_of(results: Path) -> dict[str, float]:
-    """The longest time that a stage took, by its kind."""
+    """The longest time of a stage, by kind."""
     longest: dict[str, float] = {}
     for folder in artifacts(results):
         seconds = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["cost"]["seconds"]
@@ -50,13 +50,13 @@ def seconds_of(results: Path) -> dict[str, float]:
 
 
 class Moment:
-    """When to kill: some seconds after the start, or after a stage of some kind has begun."""
+    """When to kill: some seconds after the run started, or after a stage of some kind started."""
 
     def __init__(self, seconds: float, stage: str | None = None) -> None:
         self.seconds, self.stage = seconds, stage
 
     def wait(self, process: "subprocess.Popen[bytes]", results: Path) -> None:
-        """Wait for it, or until the process ends."""
+        """Wait for the moment, or for the end of the process."""
         while self.stage and process.poll() is None and self.stage not in under_way(results):
             time.sleep(0.002)
         try:
@@ -66,7 +66,7 @@ class Moment:
 
 
 def draw(rng: random.Random, number: int, undisturbed: Path, killed: Path, seconds: float) -> Moment:
-    """The moment of a kill: of the whole run for even numbers, within a stage that is yet to do for odd ones."""
+    """Draw the moment of a kill: any moment for even numbers, within an unfinished kind of stage for odd ones."""
     longest = seconds_of(undisturbed)
     left = [kind for kind in longest if len(artifacts(killed, kind)) < len(artifacts(undisturbed, kind))]
     if number % 2 == 0 or not left:
@@ -76,15 +76,15 @@ def draw(rng: random.Random, number: int, undisturbed: Path, killed: Path, secon
 
 
 def kill_once(suite: str, results: Path, moment: Moment, *options: str) -> dict[str, Any] | None:
-    """Start a run, kill it at the moment, and look what is left; None if it was finished before."""
+    """Start a run, kill it at the moment, and report what is left; None if the run finished before."""
     mark = uuid.uuid4().hex
-    began = time.monotonic()
+    started = time.monotonic()
     process = start(suite, results, mark, *options)
     moment.wait(process, results)
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     gone = wait_until_gone(mark)
     if process.returncode == 0:
         return None
@@ -107,20 +107,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("suite", nargs="?", help="name of a shipped suite, or a path to a .yaml file")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
-    parser.add_argument("--workers", type=int, help="as of `benchmark run`")
-    parser.add_argument("--folder", type=Path, help="where to work, and leave the results [default: a temporary one]")
-    given = parser.parse_args(arguments)
-    if given.suite:
-        find_suite(given.suite)
-    options = ["--workers", str(given.workers)] if given.workers else []
-    folder = given.folder or Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
+    parser.add_argument("--workers", type=int, help="as for `benchmark run`")
+    parser.add_argument("--folder", type=Path, help="folder that keeps the results [default: a temporary one]")
+    options = parser.parse_args(arguments)
+    if options.suite:
+        find_suite(options.suite)
+    workers = ["--workers", str(options.workers)] if options.workers else []
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
     folder.mkdir(parents=True, exist_ok=True)
-    suite = given.suite or write_small_suite(folder.resolve())
+    suite = options.suite or write_small_suite(folder.resolve())
     try:
-        return _kill_and_compare(suite, folder, given.kills, random.Random(given.seed), options)
+        return _kill_and_compare(suite, folder, options.kills, random.Random(options.seed), workers)
     finally:
-        if not given.folder:
+        if not options.folder:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -137,13 +137,13 @@ def _kill_and_compare(suite: str, folder: Path, kills: int, rng: random.Random, 
             rows.append({"kill": len(rows) + 1, **row})
             continue
         differences |= compare(expected, records(killed))
-        shutil.rmtree(killed)  # it came to its end between two kills: the next ones hit a fresh run
+        shutil.rmtree(killed)  # it finished between two kills: the next kill hits a new run
     finish(suite, killed, *options)
     differences |= compare(expected, records(killed))
-    return _tell(rows, [*seconds_of(undisturbed), NO_STAGE], len(expected), differences)
+    return _report(rows, [*seconds_of(undisturbed), NO_STAGE], len(expected), differences)
 
 
-def _tell(rows: list[dict[str, Any]], kinds: list[str], count: int, differences: set[str]) -> int:
+def _report(rows: list[dict[str, Any]], kinds: list[str], count: int, differences: set[str]) -> int:
     from tabulate import tabulate
 
     print(tabulate(rows, headers="keys"))

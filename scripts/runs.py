@@ -1,6 +1,6 @@
-"""Runs of a suite, seen from outside: started, looked at, and compared by their records. Needs Linux, for /proc.
+"""Start runs of a suite, watch their processes and stores from outside, and compare their records.
 
-What the scripts that disturb runs share, with the suite that they do it to.
+Tests and scripts that disturb runs share these functions. Needs Linux, for /proc.
 """
 
 import os
@@ -19,16 +19,15 @@ from benchmark import ROOT
 from benchmark.core.files import locked
 from benchmark.core.signals import SIGNALS
 from benchmark.records.record import read_record
-from benchmark.suite.schema import Suite
 
-MARK = "BENCHMARK_RUN_MARK"  # environment variable by which the processes of a run are known
-PATIENCE = 10.0  # seconds within which the workers of a run that ended have to end
+MARK = "BENCHMARK_RUN_MARK"  # environment variable that identifies the processes of a run
+PATIENCE = 10.0  # seconds within which the workers of an ended run have to end
 HELD_OUT = "The tide came in at dawn, and the boats went out with it. Nobody on the quay said a word about that.\n"
-OLD = "left-by-an-earlier-run"  # a file in what is half done, by which it is known
+OLD = "left-by-an-earlier-run"  # name of a file that marks an unfinished artifact of an earlier run
 
 
 def write_small_suite(folder: Path, **changes: Any) -> str:
-    """Write the smallest suite that has every kind of stage, with LoRA; returns the path of its file."""
+    """Write the smallest suite that has every kind of stage; returns the path of its file."""
     (folder / "held_out.txt").write_text(HELD_OUT, encoding="utf-8")
     content: dict[str, Any] = {
         "name": "small",
@@ -50,31 +49,6 @@ def write_small_suite(folder: Path, **changes: Any) -> str:
     return str(file)
 
 
-def smaller(
-    suite: Suite, steps: int | None = None, seeds: int | None = None, train: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """A suite as its file would hold it, with one budget of so many steps, fewer seeds and fewer trained models."""
-    content = suite.model_dump(mode="json", by_alias=True, exclude_none=True)
-    content["train"] = list(train or content["train"])
-    content["seeds"] = content["seeds"][:seeds]
-    if steps:
-        content["budgets"] = [{"steps": steps}]
-    # A suite's recipes are listed once it is read, and a file has the lists within.
-    (content["recipe"],) = content.pop("recipe")
-    content["methods"] = _listed(content["methods"], content["train"])
-    return content
-
-
-def _listed(methods: list[dict[str, Any]], trained: list[str]) -> list[dict[str, Any]]:
-    """The methods that apply to the trained models, limited to these."""
-    kept = []
-    for method in methods:
-        limits = [name for name in method.get("for", trained) if name in trained]
-        if limits:
-            kept.append({**method, "for": limits} if "for" in method else method)
-    return kept
-
-
 def start(
     suite: str,
     results: Path,
@@ -84,18 +58,18 @@ def start(
     variables: Mapping[str, str] | None = None,
     **more: Any,
 ) -> "subprocess.Popen[bytes]":
-    """Start `benchmark run` as the head of a process group; `mark` is in the environment of all its processes.
+    """Start `benchmark run` in a process group of its own.
 
     Args:
-        suite: name or path of a suite.
-        results: folder of its results.
-        mark: any text that no other run has.
-        options: of the command, beside these.
-        before: a command that starts the command.
-        variables: of the environment, beside those of this process.
-        more: options of Popen.
+        suite: Name or path of a suite.
+        results: Folder of its results.
+        mark: Unique text; every process of the run has it in its environment.
+        options: Further options of the command.
+        before: A command that starts the command, as unshare.
+        variables: Further variables of the environment.
+        more: Options of Popen.
     """
-    for number in SIGNALS:  # in the background of a shell this process ignores Ctrl-C, and so would the run
+    for number in SIGNALS:  # a process in the background of a shell ignores Ctrl-C, and so would the run
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     command = [*before, sys.executable, "-m", "benchmark", "run", suite, "--results", str(results), *options]
@@ -105,31 +79,31 @@ def start(
 
 
 def living(mark: str) -> list[int]:
-    """Ids of the living processes that `mark` is in the environment of."""
-    found = []
+    """Ids of the living processes with `mark` in their environment."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:  # ended meanwhile, or another user's
+                pids.append(int(folder.name))
+        except OSError:  # it has ended, or belongs to another user
             continue
-    return found
+    return pids
 
 
 def workers_of(mark: str) -> list[int]:
     """Ids of a run's worker processes."""
-    found = []
+    workers = []
     for pid in living(mark):
         try:
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
+                workers.append(pid)
         except OSError:
             continue
-    return found
+    return workers
 
 
 def wait_until_gone(mark: str) -> float | None:
-    """Seconds until no process of a run is left; None if one is still there after PATIENCE."""
+    """Seconds until all processes of a run have ended; None if one still lives after PATIENCE."""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE:
         if not living(mark):
@@ -139,7 +113,7 @@ def wait_until_gone(mark: str) -> float | None:
 
 
 def held_locks(results: Path) -> list[str]:
-    """Names of the store's locks that somebody holds."""
+    """Names of the store's locks that are held."""
     held = []
     for path in sorted((results / "store" / ".locks").glob("*")):
         with locked(path, wait=False) as free:
@@ -149,34 +123,34 @@ def held_locks(results: Path) -> list[str]:
 
 
 def under_way(results: Path) -> list[str]:
-    """Kinds of the stages whose artifacts are half done, without those that `set_aside` has seen."""
+    """Kinds of the stages with an unfinished artifact, without those that `set_aside` has marked."""
     folders = (folder for folder in (results / "store" / ".tmp").glob("*") if not (folder / OLD).exists())
     return sorted(folder.name.partition("-")[0] for folder in folders)
 
 
 def set_aside(results: Path) -> None:
-    """Mark what is half done as left by a run that is over; it stays where it is, for the next run to find."""
+    """Mark unfinished artifacts as left by an ended run; they stay, for the next run to find."""
     for folder in (results / "store" / ".tmp").glob("*"):
         (folder / OLD).touch()
 
 
 def artifacts(results: Path, stage: str = "[a-z]*") -> list[Path]:
-    """Folders of the artifacts in the store, of one kind of stage or of all."""
+    """Folders of the artifacts in the store, of one kind of stage or of all kinds."""
     return sorted(path.parent for path in (results / "store").glob(f"{stage}/*/manifest.json"))
 
 
 def records(results: Path) -> dict[str, dict[str, Any]]:
-    """What must be equal in two runs, by the record's file name."""
+    """The results of each record, which are equal in equal runs, by the record's file name."""
     return {path.name: read_record(path).results() for path in sorted((results / "records").glob("*/*.json"))}
 
 
-def compare(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:
-    """Names of the records that are not equal in both."""
-    return {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+def compare(expected: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Names of the records that are missing in one of two runs or differ between them."""
+    return {name for name in expected.keys() | other.keys() if expected.get(name) != other.get(name)}
 
 
 def finish(suite: str, results: Path, *options: str) -> float:
-    """Run to the end; returns the seconds it took. Exits with the run's error if it fails."""
+    """Run a suite to its end; returns the seconds that it took. Exits with the run's error if it fails."""
     began = time.monotonic()
     process = start(suite, results, uuid.uuid4().hex, *options)
     _, errors = process.communicate()

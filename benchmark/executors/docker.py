@@ -49,7 +49,7 @@ class DockerExecutor:
         store = job.store
         with _engine() as client, run_lock(store) as run:
             if left := _remove(client, store, lambda name: name != run and has_ended(store, name)):
-                events.note(f"removed {left} containers that a killed run had left")
+                events.note(f"containers of a killed run that were removed: {left}")
             image = _image_id(client, self.settings.image)
             fetch_models(job.calls)
             _hand_over(store, self.settings.user or default_user())

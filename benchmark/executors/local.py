@@ -98,7 +98,7 @@ def note_restarts(job: Job, events: Events) -> None:
     if restarted := made_elsewhere(job.store, job.calls):
         causes = ", ".join(sorted(set().union(*restarted.values())))
         events.note(
-            f"note: {len(restarted)} interrupted trainings start over: their checkpoints were made with another "
+            f"note: interrupted trainings that start over: {len(restarted)}; their checkpoints were made with another "
             f"{causes}, which may compute other bits"
         )
 

@@ -317,7 +317,7 @@ class _ProgressReader:
         return news
 
     def forget(self, call: StageCall) -> None:
-        """Start anew for the next attempt at a stage."""
+        """Forget the previous attempt at a stage."""
         self._heard.pop(call.key, None)
 
     def seconds(self, call: StageCall) -> float | None:

@@ -1,15 +1,15 @@
 """Checks on a suite's models, texts and questions before its first stage runs.
 
-Whatever files, configurations and tokenizers show is told here and not after hours of training. No weight is read. What
-passed is remembered beside the store, so that the same cells are not checked again.
+They find errors that files, configurations and tokenizers show, and that would otherwise appear after hours of
+training. They read no weights. Passed checks are remembered beside the store and not repeated.
 """
 
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,17 +21,17 @@ from benchmark.models.spec import ModelSpec
 from benchmark.suite.plan import Cell, Plan
 from benchmark.training.recipe import Recipe
 
-REMEMBERED = ".checked"  # folder beside the store
-MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured; evaluation measures all of them
-TEXTS_AT_ONCE = 1_000
+REMEMBERED = ".checked"  # folder of passed checks, beside the store
+MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
+TEXTS_AT_ONCE = 1_000  # texts that are tokenized together
 
 
 @dataclass(frozen=True)
 class _Check:
-    """A check by what it depends on; `run` raises UserError."""
+    """A check, and all that its result depends on; `run` raises UserError if it fails."""
 
     what: dict[str, Any]
-    run: Any
+    run: Callable[[], None]
 
     @property
     def key(self) -> str:
@@ -39,16 +39,16 @@ class _Check:
 
 
 def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool) -> None:
-    """Check what the stages of some cells will read.
+    """Check the models, texts and questions that the stages of some cells will read.
 
     Args:
-        plan: The plan that the cells are of.
-        cells: Those that are not done yet.
-        results: The folder of the store, where it is looked up what passed before.
-        remember: Whether to write down what passes now.
+        plan: The plan of the cells.
+        cells: The cells that are not done.
+        results: The folder that holds the store and the passed checks.
+        remember: Whether to remember the checks that pass now.
 
     Raises:
-        UserError: Naming the model, text or question and the remedy.
+        UserError: A check failed; the message names the model, text or question, and the remedy.
     """
     folder = results / REMEMBERED
     for check in _checks(plan, cells):
@@ -61,7 +61,7 @@ def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool
 
 
 def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
-    """The checks of some cells, each once: models first, then texts, then questions."""
+    """The checks of some cells without repetitions: models first, then texts, then questions."""
     models: dict[str, _Check] = {}
     texts: dict[str, _Check] = {}
     questions: dict[str, _Check] = {}
@@ -71,7 +71,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
         for name in dict.fromkeys(read):
             spec = plan.suite.models[name]
             identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
-            check = _Check({"check": "model", **identity}, lambda spec=spec: check_model(spec))
+            check = _Check({"check": "model", **identity}, partial(check_model, spec))
             models.setdefault(check.key, check)
             if cell.recipe is None:
                 continue
@@ -85,7 +85,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                     "task": cell.entry.identity(),
                     "limit": limit,
                 },
-                lambda spec=spec, corpus=corpus, limit=limit: check_texts(spec, corpus, limit),
+                partial(check_texts, spec, corpus, limit),
             )
             texts.setdefault(check.key, check)
         for check in _checks_of_training(plan, cell):
@@ -101,7 +101,7 @@ def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
         yield _Check(
             {"check": "trained", **identity, "adaptation": adaptation}, lambda: check_trained(spec, adaptation)
         )
-    if "open_book" not in asking.params:  # questions with their document are left out where there is no room for it
+    if "open_book" not in asking.params:  # the evaluation leaves out questions whose document does not fit
         yield _Check(
             {"check": "questions", **identity, "asking": asking.params},
             lambda: check_questions(spec, entry, cell.corpus, asking.params["tasks"], asking.params["num_fewshot"]),
@@ -130,13 +130,13 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
     size = config.get_text_config(decoder=True).vocab_size
     if tokenizer.eos_token_id is None:
         raise UserError(
-            f"model {spec.model!r}: its tokenizer has no end token, by which texts and answers end; name one as "
+            f"model {spec.model!r}: its tokenizer has no end token, which ends texts and answers; name one as "
             "eos_token in its tokenizer_config.json"
         )
     if tokenizer.eos_token_id >= size:
         raise UserError(
-            f"model {spec.model!r}: its end token {tokenizer.eos_token!r} has number {tokenizer.eos_token_id}, and the "
-            f"model embeddings for {size} tokens only; name a token of the vocabulary as eos_token in its "
+            f"model {spec.model!r}: its end token {tokenizer.eos_token!r} has number {tokenizer.eos_token_id}, but the "
+            f"model has embeddings for {size} tokens only; name a token of the vocabulary as eos_token in its "
             "tokenizer_config.json"
         )
     if adaptation == "lora" and not spec.trust_remote_code:
@@ -146,12 +146,12 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
 def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
     """Raise UserError for texts that a model's tokenizer does not read as they are written.
 
-    That is characters it drops or has no token for, and words that it takes for one of its special tokens.
+    Such texts contain characters that it drops or has no token for, or words that it reads as a special token.
 
     Args:
         spec: The model.
         corpus: The texts.
-        limit: Whether a text has to fit the model's context.
+        limit: Whether each text has to fit into the model's context.
     """
     from benchmark.models.loading import context_length, tokenizer_of
 
@@ -168,17 +168,17 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
             where = f"model {spec.model!r}: text {text.id!r}"
             if marked := [span for number, span in zip(ids, offsets, strict=True) if number in special]:
                 raise UserError(
-                    f"{where}: holds {text.text[slice(*marked[0])]!r}, which the model's tokenizer reads as one "
-                    "special token and not as these letters; take it out or write it in another way"
+                    f"{where}: contains {text.text[slice(*marked[0])]!r}, which the model's tokenizer reads as a "
+                    "special token and not as these letters; remove it or spell it in another way"
                 )
             if lost := _lost(text.text, ids, offsets, tokenizer):
                 raise UserError(
-                    f"{where}: its tokenizer has no token for {lost!r}, so the model never reads it; take it out, or "
-                    "use a model that reads it"
+                    f"{where}: its tokenizer has no token for {lost!r}, so the model cannot read it; remove it, or "
+                    "use another model"
                 )
             if longest is not None and len(ids) > longest:
                 raise UserError(
-                    f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it or set "
+                    f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it, or set "
                     "long_texts: split in the suite"
                 )
 
@@ -186,7 +186,7 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
 def check_questions(
     spec: ModelSpec, entry: Task, corpus: Corpus, tasks: Sequence[str], num_fewshot: Sequence[int]
 ) -> None:
-    """Raise UserError for a prompt that a model has no room for, or an answer longer than may be generated."""
+    """Raise UserError for a prompt that exceeds a model's context, or an answer longer than the generation limit."""
     from benchmark.evaluation.asking import check_answers, check_prompts
     from benchmark.models.loading import context_length, tokenizer_of
 
@@ -203,7 +203,7 @@ def _remedy_for_prompts(entry: Task) -> str:
     return f"ask with fewer examples (evaluation.num_fewshot), {shots}" if entry.examples else "shorten the question"
 
 
-@cache  # by the hash of the data, too: files may change while a process goes on
+@cache  # the hash of the data is a parameter because files may change while the process runs
 def _samples(
     tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: tuple[int, ...]
 ) -> list[dict[str, list[dict[str, Any]]]]:
@@ -213,19 +213,19 @@ def _samples(
 
 
 def _check_is_causal(spec: ModelSpec, config: Any) -> None:
-    """Refuse encoders by their configuration; `check_causal` tries it out on the weights of every other model."""
+    """Refuse encoders by their configuration; `check_causal` tests all other models once their weights are loaded."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", True)
     if encoder or config.is_encoder_decoder:
         raise UserError(
-            f"model {spec.model!r}: {config.model_type} is no causal language model, since its tokens see what comes "
-            "after them; give a model that generates text"
+            f"model {spec.model!r}: {config.model_type} is not a causal language model: its tokens attend to later "
+            "tokens; give a model that generates text"
         )
 
 
 def _lost(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]], tokenizer: Any) -> str:
-    """The first visible character of a text that has no token, or the unknown one; "" if there is none."""
+    """The first visible character of a text with no token, or with the unknown token; "" if there is none."""
     done = 0
     gap = ""
     for number, (start, end) in zip(ids, offsets, strict=True):
@@ -233,9 +233,9 @@ def _lost(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]], tok
         done = max(done, end)
     if not (gap := gap or _visible(text[done:])):
         return ""
-    # Behind a dropped character offsets may be shifted, so that the gap is elsewhere.
-    without = (letter for letter in dict.fromkeys(_visible(text)) if not _has_token(letter, tokenizer))
-    return next(without, gap)
+    # After a dropped character the offsets may be shifted, so that the gap stands at another character.
+    missing = (letter for letter in dict.fromkeys(_visible(text)) if not _has_token(letter, tokenizer))
+    return next(missing, gap)
 
 
 def _has_token(letter: str, tokenizer: Any) -> bool:
@@ -244,5 +244,5 @@ def _has_token(letter: str, tokenizer: Any) -> bool:
 
 
 def _visible(text: str) -> str:
-    """A text without white space and what steers it, which tokenizers may leave out."""
+    """A text without white space and control characters, which tokenizers may drop."""
     return "".join(letter for letter in text if unicodedata.category(letter)[0] not in "CZ")

@@ -1,4 +1,4 @@
-"""Weights that nobody needs any more: trained models of cells that are finished, which take most of a store's room."""
+"""Delete the weights of finished cells, which take most of the space in a store."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmark.suite.plan import Plan
 
 
 def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
-    """The trainings in the store whose cells all have good records, so that no cell of the plan reads them again."""
+    """The trainings in the store that no cell of the plan reads again, since their cells all have good records."""
     good, todo = missing(plan, records)
     needed = {call.key for call in replace(plan, cells=todo).calls()}
     trained = {cell.stages["train"].key: cell.stages["train"] for cell in plan.cells if cell.key in good}
@@ -19,12 +19,12 @@ def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
 
 
 def prune(plan: Plan, store: Store, records: Path) -> tuple[int, int]:
-    """Remove these trainings; returns how many, and the bytes of their files. A lock that is held keeps its training.
+    """Delete the trainings that `to_prune` lists; returns their number and the bytes of their files.
 
-    Raises UserError if a run is under way on the store, which may read them, or if they cannot be removed.
+    A training whose lock is held stays. Raises UserError if a run is active on the store, since it may read them, or if
+    they cannot be deleted.
     """
     if any_running(store):
-        raise UserError(f"{store.root}: a run is under way there (`benchmark status`); prune when it is over")
-    removed = [store.remove(call) for call in to_prune(plan, store, records)]
-    gone = [size for size in removed if size is not None]
-    return len(gone), sum(gone)
+        raise UserError(f"{store.root}: a run is active (see `benchmark status`); prune when it has ended")
+    sizes = [size for call in to_prune(plan, store, records) if (size := store.remove(call)) is not None]
+    return len(sizes), sum(sizes)

@@ -13,7 +13,7 @@ from benchmark.progress.events import Events, Listener
 from benchmark.progress.presence import published, remove_killed
 from benchmark.records.record import Record
 from benchmark.runs.prechecks import check_cells
-from benchmark.runs.recording import by_place, good_record, record_path, settle, write_record
+from benchmark.runs.recording import clean_up, files_by_name, good_record, record_path, write_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.choice import is_searched, searches
 from benchmark.suite.plan import Cell, Plan, make_plan
@@ -140,7 +140,7 @@ class SuiteRun:
         """Make the artifacts and records that some cells lack; with successive halving, the cells of one round."""
         plan, store, records = self.plan, self.folders.store, self.folders.records
         good, todo = missing(plan, records, cells)
-        settle(
+        clean_up(
             store,
             records / plan.suite.name,
             {record_path(records, plan, cell): good[cell.key] for cell in cells if cell.key in good},
@@ -180,7 +180,7 @@ class _Recorder(Listener):
 
     def __init__(self, run: SuiteRun, cells: list[Cell], needed: list[StageCall], events: Events) -> None:
         self._folders, self._plan, self._account, self._events = run.folders, run.plan, run.account, events
-        self._older = by_place(run.folders.records / run.plan.suite.name)
+        self._older = files_by_name(run.folders.records / run.plan.suite.name)
         keys = {call.key for call in needed}
         self._lacks = {cell.key: keys & {call.key for call in cell.stages.values()} for cell in cells}
         self._lacked_by: dict[str, list[Cell]] = {}

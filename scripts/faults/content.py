@@ -1,4 +1,4 @@
-"""Faults of what is in files, and of the clock."""
+"""Faults in the content of files, and in the clock."""
 
 import os
 import random
@@ -67,7 +67,7 @@ def _changed_records(bench: Bench, folder: Path) -> Row:
 
 
 def _clock(bench: Bench, folder: Path) -> Row:
-    """The whole run, then the rest of one from files of the past and the future."""
+    """A whole run, then the rest of a run whose files are dated in the past and the future."""
     jumping = bench.shim(clock="1")
     results = folder / "results"
     first = bench.run(results, variables=jumping)
@@ -79,6 +79,6 @@ def _clock(bench: Bench, folder: Path) -> Row:
         when = path.stat().st_mtime + rng.uniform(-YEARS, YEARS)
         os.utime(path, (when, when))
     second = bench.run(results, variables=jumping)
-    done = Done(first.code or second.code, [*first.said, *second.said])
-    what = "every look at it up to 10 years off, in all processes; files dated likewise, and the rest made again"
+    done = Done(first.code or second.code, [*first.messages, *second.messages])
+    what = "each reading up to 10 years off, in all processes; files dated likewise, and the rest made again"
     return bench.judge(what, done, 0, "^$", bench.resumed(results), lost if lost != "nothing" else bench.lost(results))

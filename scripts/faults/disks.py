@@ -1,4 +1,4 @@
-"""Faults of disks and folders: full, read-only, no folder at all, without locks."""
+"""Faults of disks and folders: full, read-only, not a folder, without locks."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 from scripts.faults.bench import Bench, Done, Fault, Row, left_behind, needs_compiler, needs_nothing, needs_root
 from scripts.runs import under_way
 
-PAGE = 4096  # bytes; a tmpfs gives room by the page
+PAGE = 4096  # bytes; a tmpfs allocates whole pages
 FULL = r"^error: .*No space left on device"
 READ_ONLY = r"^error: .*Read-only file system"
 KINDS = ("corpus", "score", "augment", "train", "evaluate", "curve", "retain")
@@ -24,11 +24,11 @@ DOCUMENTS = "".join(
 
 def faults() -> list[Fault]:
     """The faults of this file."""
-    places = {f"a stage {kind} writes": (kind, 0) for kind in KINDS}
-    places |= {"a manifest is written": ("curve", 1), "answers are written": ("", 0), "a record is written": ("", 1)}
+    moments = {f"a stage {kind} writes": (kind, 0) for kind in KINDS}
+    moments |= {"a manifest is written": ("curve", 1), "answers are written": ("", 0), "a record is written": ("", 1)}
     full = [
         Fault(f"disk full as {when}", partial(_full, kind=kind, pages=pages), needs_root)
-        for when, (kind, pages) in places.items()
+        for when, (kind, pages) in moments.items()
     ]
     return [
         *full,
@@ -46,18 +46,18 @@ def faults() -> list[Fault]:
 
 @contextmanager
 def tmpfs(folder: Path) -> Iterator[Path]:
-    """A file system of 4 MB in memory."""
-    (place := folder / "mount").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=True)
+    """Mount a file system of 4 MB in memory; yields its folder."""
+    (mounted := folder / "mount").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)], check=True)
     try:
-        yield place
+        yield mounted
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
 @contextmanager
 def full(folder: Path, pages: int) -> Iterator[None]:
-    """A file system with so many pages left, until the end of the block."""
+    """Fill a file system up to its last `pages` pages while the block lasts."""
     ballast = folder / "ballast"
     room = os.statvfs(folder)
     ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - pages * PAGE))
@@ -68,9 +68,9 @@ def full(folder: Path, pages: int) -> Iterator[None]:
 
 
 def _full(bench: Bench, folder: Path, kind: str, pages: int) -> Row:
-    with tmpfs(folder) as place:
-        results = bench.copy(place, *([kind] if kind else []))
-        with full(place, pages):
+    with tmpfs(folder) as mounted:
+        results = bench.copy(mounted, *([kind] if kind else []))
+        with full(mounted, pages):
             done = bench.run(results)
             wrong = left_behind(results)
         wrong += bench.resumed(results)
@@ -80,33 +80,33 @@ def _full(bench: Bench, folder: Path, kind: str, pages: int) -> Row:
 
 def _full_corpus(bench: Bench, folder: Path) -> Row:
     (documents := folder / "documents.jsonl").write_text(DOCUMENTS, encoding="utf-8")
-    with tmpfs(folder) as place:
-        with full(place, 0):
-            done = bench.command("corpus", documents, "--results", place / "results")
-            left = [str(file.relative_to(place)) for file in (place / "results").rglob("*") if file.is_file()]
+    with tmpfs(folder) as mounted:
+        with full(mounted, 0):
+            done = bench.command("corpus", documents, "--results", mounted / "results")
+            left = [str(file.relative_to(mounted)) for file in (mounted / "results").rglob("*") if file.is_file()]
         return bench.judge("nothing left on a tmpfs", done, 2, FULL, [f"written: {left}"] if left else [], "nothing")
 
 
 def _full_output(bench: Bench, folder: Path, command: str, name: str) -> Row:
     (texts := folder / "texts.jsonl").write_text(TEXTS, encoding="utf-8")
-    with tmpfs(folder) as place:
-        (out := place / "out").write_text("what was there before")
-        with full(place, 0):
+    with tmpfs(folder) as mounted:
+        (out := mounted / "out").write_text("old content")
+        with full(mounted, 0):
             done = bench.command(command, name, "--texts", texts, "--out", out)
-            names = sorted(file.name for file in place.iterdir())
-        lost = "nothing" if out.read_text() == "what was there before" else "the file that was there"
+            names = sorted(file.name for file in mounted.iterdir())
+        lost = "nothing" if out.read_text() == "old content" else "the old file"
         wrong = [f"files: {names}"] if names != ["ballast", "out"] else []
         return bench.judge("nothing left on a tmpfs, an older file there", done, 2, FULL, wrong, lost)
 
 
 def _full_board(bench: Bench, folder: Path) -> Row:
-    with tmpfs(folder) as place:
+    with tmpfs(folder) as mounted:
         before = {name: f"the old {name}" for name in ("README.md", "board.csv", "index.html")}
         for name, text in before.items():
-            (place / name).write_text(text)
-        with full(place, 4):  # enough for the first of the three, and not for the last
-            done = bench.command("leaderboard", "build", "--records", bench.undisturbed / "records", "--out", place)
-        after = {file.name: file.read_text() for file in place.iterdir()}
+            (mounted / name).write_text(text)
+        with full(mounted, 4):  # enough for the first of the three, and not for the last
+            done = bench.command("leaderboard", "build", "--records", bench.undisturbed / "records", "--out", mounted)
+        after = {file.name: file.read_text() for file in mounted.iterdir()}
         lost = "nothing" if after == before else "the old board, or a part of it"
         return bench.judge("16 KB left on a tmpfs, an older board there", done, 2, FULL, [], lost)
 
@@ -116,20 +116,20 @@ def _remount(folder: Path, how: str) -> None:
 
 
 def _read_only(bench: Bench, folder: Path) -> Row:
-    with tmpfs(folder) as place:
-        results = bench.copy(place, "evaluate")
-        _remount(place, "ro")
+    with tmpfs(folder) as mounted:
+        results = bench.copy(mounted, "evaluate")
+        _remount(mounted, "ro")
         done = bench.run(results)
-        _remount(place, "rw")
+        _remount(mounted, "rw")
         wrong = bench.resumed(results)
         what = "a tmpfs remounted read-only; remounted to write, and run again"
         return bench.judge(what, done, 2, READ_ONLY, wrong, bench.lost(results))
 
 
 def _read_only_and_finished(bench: Bench, folder: Path) -> Row:
-    with tmpfs(folder) as place:
-        results = bench.copy(place, with_records=True)
-        _remount(place, "ro")
+    with tmpfs(folder) as mounted:
+        results = bench.copy(mounted, with_records=True)
+        _remount(mounted, "ro")
         done = bench.run(results)
         return bench.judge("finished results on a tmpfs remounted read-only", done, 0, "^$", [], bench.lost(results))
 
@@ -139,16 +139,16 @@ def _needs_loop_device() -> str:
 
 
 def _read_only_meanwhile(bench: Bench, folder: Path) -> Row:
-    """An error of ext4 itself, after which the kernel writes no more; open files do not hinder that."""
-    (place := folder / "mount").mkdir()
+    """An internal error of ext4, after which the kernel makes it read-only although files are open."""
+    (mounted := folder / "mount").mkdir()
     with (image := folder / "image").open("wb") as file:
         file.truncate(32 << 20)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(place)]
+    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(mounted)]
     subprocess.run(mount, check=True)
     try:
-        results = bench.copy(place, "train")
-        device = subprocess.run(["findmnt", "-no", "SOURCE", str(place)], capture_output=True, text=True, check=True)
+        results = bench.copy(mounted, "train")
+        device = subprocess.run(["findmnt", "-no", "SOURCE", str(mounted)], capture_output=True, text=True, check=True)
         trigger = Path("/sys/fs/ext4", Path(device.stdout.strip()).name, "trigger_fs_error")
         with bench.started(results) as run:
             while "train" not in under_way(results) and run.process.poll() is None:
@@ -156,14 +156,14 @@ def _read_only_meanwhile(bench: Bench, folder: Path) -> Row:
             trigger.write_text("1")
             done = run.ended()
             wrong = run.left()
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", str(mounted)], check=True)
         subprocess.run(["fsck.ext4", "-p", str(image)], check=False, capture_output=True)
         subprocess.run(mount, check=True)
         wrong += bench.resumed(results)
         what = "an error of ext4 that makes it read-only while training; repaired, and run again"
         return bench.judge(what, done, 2, READ_ONLY, wrong, bench.lost(results))
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
 def _a_file(bench: Bench, folder: Path) -> Row:

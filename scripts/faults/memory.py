@@ -16,7 +16,7 @@ from scripts.runs import records, workers_of, write_small_suite
 
 DIED = r"^error: stage \w+: a worker process died, most often for lack of memory"
 CGROUPS = Path("/sys/fs/cgroup")
-BATCH = 256  # texts in a step, which take some hundred MB more than half as many
+BATCH = 256  # texts in a step; half as many take some hundred MB less
 
 
 def faults() -> list[Fault]:
@@ -40,7 +40,7 @@ def _worker_killed(bench: Bench, folder: Path) -> Row:
 
 
 def _memory_groups() -> Path | None:
-    """Where a control group with a limit of memory can be made; None if nowhere."""
+    """The folder where a control group with a memory limit can be made; None if there is none."""
     if (CGROUPS / "memory" / "memory.limit_in_bytes").exists():
         return CGROUPS / "memory"
     controllers = CGROUPS / "cgroup.subtree_control"
@@ -53,7 +53,7 @@ def _needs_cgroup() -> str:
 
 @contextmanager
 def _limited(limit: int) -> Iterator[Path]:
-    """A control group in which all processes together have so much memory; yields the file that takes a process in."""
+    """A control group with a memory limit for all its processes together; yields the file that adds a process."""
     groups = _memory_groups()
     assert groups is not None
     (group := groups / f"faults-{os.getpid()}").mkdir()
@@ -63,14 +63,14 @@ def _limited(limit: int) -> Iterator[Path]:
         yield group / "cgroup.procs"
     finally:
         deadline = time.monotonic() + 10
-        while group.exists() and time.monotonic() < deadline:  # processes take a moment to be gone
+        while group.exists() and time.monotonic() < deadline:  # its processes take a moment to disappear
             with suppress(OSError):
                 group.rmdir()
             time.sleep(0.1)
 
 
 def _oom_killer(bench: Bench, folder: Path) -> Row:
-    """The limit lies half-way between what the run takes alone and what it takes with a worker."""
+    """The limit lies half-way between the memory of the run alone and that of the run with a worker."""
     own = workers = 0
     with bench.started(bench.copy(folder / "free", "train"), "--workers", "1") as run:
         while run.process.poll() is None:
@@ -91,7 +91,7 @@ def _oom_killer(bench: Bench, folder: Path) -> Row:
 
 
 def _no_memory(bench: Bench, folder: Path) -> Row:
-    """The limit lies between what a step takes with all its texts at once and with half of them at once."""
+    """The limit lies between the memory of a step with all its texts at once and with half of them at once."""
     suite = _suite(folder, "whole")
     peak = 0
     with bench.started(folder / "free", "--workers", "1", suite=suite) as run:
@@ -117,7 +117,11 @@ def _no_memory(bench: Bench, folder: Path) -> Row:
     wrong += [] if training["effective_batch"] == BATCH else [f"effective batch {training['effective_batch']}"]
     bench.run(folder / "asked", "--workers", "1", suite=_suite(folder, "asked", micro_batch=micro))
     (asked,) = records(folder / "asked").values()
-    lost = "nothing" if _learnt(record) == _learnt(asked) else "it learnt something else than with that micro-batch"
+    lost = (
+        "nothing"
+        if _learnt(record) == _learnt(asked)
+        else "other results than with that micro-batch set from the start"
+    )
     what = f"{limit >> 20} MB of addresses for each process: micro-batch {BATCH} became {micro}"
     return bench.judge(what, done, 0, "^$", [*wrong, *left_behind(folder / "results")], lost)
 
@@ -135,7 +139,7 @@ def _suite(folder: Path, name: str, **recipe: Any) -> str:
 
 
 def _memory(pids: list[int], kind: str) -> int:
-    """Most bytes that one of some processes has, of a kind that proc(5) names for /proc/PID/status."""
+    """The largest memory of some processes in bytes, of a kind that /proc/PID/status names (see proc(5))."""
     most = 0
     for pid in pids:
         with suppress(OSError, StopIteration):
@@ -145,6 +149,6 @@ def _memory(pids: list[int], kind: str) -> int:
 
 
 def _learnt(record: dict[str, Any]) -> str:
-    """What the micro-batch must not change, and by what it was reached must not either."""
-    told = {key: record["training"][key] for key in ("steps", "tokens", "loss_first", "loss_last")}
-    return json.dumps([told, record["scores"], record["answers"]["sha256"]])
+    """The results that must depend neither on the micro-batch nor on how it was set."""
+    training = {key: record["training"][key] for key in ("steps", "tokens", "loss_first", "loss_last")}
+    return json.dumps([training, record["scores"], record["answers"]["sha256"]])

@@ -1,4 +1,4 @@
-"""Faults of processes: somebody stops the run, or kills it, or no longer listens; two runs at once."""
+"""Faults of processes: a run is stopped or killed, or loses its terminal or pipes; two runs at once."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ from scripts.faults.bench import Bench, Done, Fault, Row, Run, left_behind, need
 from scripts.runs import under_way, workers_of, write_small_suite
 
 STOPPED = "^stopped; finished stages are kept; run the same command to continue$"
-AGAIN = "then run again"
+AGAIN = "then run again"  # what is done after the fault
 
 
 def faults() -> list[Fault]:
@@ -42,28 +42,28 @@ def faults() -> list[Fault]:
         Fault("SIGKILL between answers and record", partial(written, when="after"), needs_compiler),
         Fault("SIGKILL before a replaced record is removed", _killed_before_removal, needs_compiler),
         Fault("two runs at once", _two_at_once, needs_nothing),
-        Fault("progress that nobody reads on", _head, needs_nothing),
+        Fault("stderr whose reader is gone", _head, needs_nothing),
         Fault("no stdin, stdout and stderr", _closed, needs_nothing),
         Fault("stdout on a full disk", _full_stdout, needs_nothing),
     ]
 
 
 def until(run: Run, condition: Callable[[], object], meanwhile: Callable[[], object] | None = None) -> None:
-    """Wait for a condition, or for the run's end, doing something `meanwhile` over and over."""
+    """Wait for a condition or for the run's end; `meanwhile` is called again and again."""
     while not condition() and run.process.poll() is None:
         meanwhile() if meanwhile else time.sleep(0.01)
 
 
 def _has_loaded(run: Run, library: str) -> bool:
-    """Whether a run has a library of this name in memory."""
+    """Whether a run has loaded a library of this name."""
     try:
         return library in Path(f"/proc/{run.process.pid}/maps").read_text()
-    except OSError:  # it is over
+    except OSError:  # it has ended
         return False
 
 
 def in_training(run: Run) -> None:
-    """Wait until a train stage is under way."""
+    """Wait until a training is running."""
     until(run, lambda: "train" in under_way(run.results))
 
 
@@ -75,7 +75,7 @@ def _stopped(
     send: Callable[[int, int], None] = os.killpg,
     times: int = 1,
 ) -> Row:
-    """A signal to the process group, as a terminal sends it, or with `send` to the run's own process alone."""
+    """A signal to the process group, as a terminal sends it, or by `send` to the run's main process only."""
     results = bench.copy(folder, "train")
     with bench.started(results) as run:
         moment(run)
@@ -85,17 +85,17 @@ def _stopped(
         done = run.ended()
         wrong = [*run.left(), *left_behind(results)]
     wrong += bench.resumed(results)
-    whom = "the process group" if send is os.killpg else "its main process alone"
-    what = f"{signal.Signals(number).name} to {whom}{f', {times} times' if times > 1 else ''}; {AGAIN}"
+    receiver = "the process group" if send is os.killpg else "its main process alone"
+    what = f"{signal.Signals(number).name} to {receiver}{f', {times} times' if times > 1 else ''}; {AGAIN}"
     return bench.judge(what, done, 128 + number, STOPPED, wrong, bench.lost(results))
 
 
 def _stopped_at_rename(bench: Bench, folder: Path, end: str) -> Row:
-    """At the last moment before the first of two records has its name, or its answers theirs."""
+    """A signal just before the first of two records, or its answers, get their name."""
     results = bench.copy(folder)
     done = bench.run(results, variables=bench.shim(at=end, signal=str(signal.SIGINT)))
-    whole = len(list((results / "records").glob("*/*.json")))
-    wrong = [] if whole == 1 else [f"{whole} records in place of the one that was being written"]
+    written = len(list((results / "records").glob("*/*.json")))
+    wrong = [] if written == 1 else [f"{written} records in place of the one that was being written"]
     wrong += [*left_behind(results), *bench.resumed(results)]
     what = f"SIGINT just before the rename of the first record's {end}; {AGAIN}"
     return bench.judge(what, done, 130, STOPPED, wrong, bench.lost(results))
@@ -112,7 +112,7 @@ def _killed_at_rename(bench: Bench, folder: Path, end: str, when: str) -> Row:
 
 
 def _killed_before_removal(bench: Bench, folder: Path) -> Row:
-    """A suite that measures less first; its records make room for the small suite's, but for the kill."""
+    """A suite that measures less runs first; the kill prevents the small suite from removing its records."""
     results = bench.copy(folder)
     (less := folder / "less").mkdir()
     wrong = bench.resumed(results, suite=write_small_suite(less, retention=[]))
@@ -123,7 +123,7 @@ def _killed_before_removal(bench: Bench, folder: Path) -> Row:
 
 
 def _first_process(bench: Bench, folder: Path) -> Row:
-    """Process 1 is sent no signal that it does not listen to; `docker stop` without --init comes to this."""
+    """Process 1 receives only the signals that it handles, as after `docker stop` without --init."""
     results = bench.copy(folder, "train")
     with bench.started(results, before=("unshare", "--pid", "--fork", "--mount-proc")) as run:
         in_training(run)
@@ -155,7 +155,7 @@ def _terminal(bench: Bench, folder: Path, ignored: bool) -> Row:
         done = run.ended()
         wrong = [*run.left(), *left_behind(results)]
     if ignored:
-        what = "it is closed while training, SIGHUP ignored: the run goes on to its end"
+        what = "it is closed while training, SIGHUP ignored: the run continues to its end"
         return bench.judge(what, done, 2, "^$", wrong, bench.lost(results))
     wrong += bench.resumed(results)
     return bench.judge(f"it is closed while training; {AGAIN}", done, 129, "^$", wrong, bench.lost(results))
@@ -165,7 +165,7 @@ def _two_at_once(bench: Bench, folder: Path) -> Row:
     results = folder / "results"
     with bench.started(results, "--workers", "1") as first, bench.started(results, "--workers", "1") as second:
         both = [first.ended(), second.ended()]
-    done = Done(max(one.code for one in both), [line for one in both for line in one.said])
+    done = Done(max(done.code for done in both), [message for done in both for message in done.messages])
     what = "both from nothing on one folder, to their ends"
     return bench.judge(what, done, 0, "^$", left_behind(results), bench.lost(results))
 

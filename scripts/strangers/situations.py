@@ -249,7 +249,7 @@ def situations() -> Iterator[Situation]:
         lambda f: gguf(f, extra=lambda w: w.add_string("llama.rope.scaling.type", "longrope")),
         "makes no use of llama.rope.scaling.type = longrope",
     )
-    yield Situation(8, "an encoder as model", _encoder, "bert is no causal language model")
+    yield Situation(8, "an encoder as model", _encoder, "bert is not a causal language model")
     yield Situation(9, "adapter with adaptation: full", adapted, right)
     yield Situation(10, "tokenizer without an end token", lambda f: changed(f, _without_end), "has no end token")
     yield Situation(11, "generation settings: stop_strings", settings(stop_strings=["a"]), right)
@@ -308,7 +308,7 @@ def further() -> Iterator[Situation]:
         25,
         "an end token beyond the embeddings",
         lambda f: changed(f, lambda m: change(m / "tokenizer_config.json", eos_token="<|im_end|>")),
-        "the model embeddings for 2048 tokens only",
+        "the model has embeddings for 2048 tokens only",
         "stefan-it/german-gpt2#9",
     )
     yield Situation(

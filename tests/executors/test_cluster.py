@@ -1,4 +1,4 @@
-"""The SLURM script and the Kubernetes manifest of docs/cluster: valid, and each task does the stage it is there for."""
+"""The SLURM script and the Kubernetes manifest of docs/cluster are valid, and each task runs its stage."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def job() -> Any:
 
 
 def array_task(number: int, stages: Path, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What SLURM does with a task of the array, on this machine."""
+    """Run a task of the array as SLURM does, on this machine."""
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     given = {
         **os.environ,
@@ -40,7 +40,7 @@ def array_task(number: int, stages: Path, store: Path, **variables: str) -> subp
     return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
 
 
-def test_a_task_of_the_array_does_the_stage_of_its_number(tmp_path: Path) -> None:
+def test_a_task_of_the_array_runs_the_stage_of_its_number(tmp_path: Path) -> None:
     calls = make_plan(load_suite(find_suite("smoke"))).calls()
     write_calls(tmp_path / "stages", calls)
     done = array_task(1, tmp_path / "stages", store := tmp_path / "store")
@@ -51,18 +51,18 @@ def test_a_task_of_the_array_does_the_stage_of_its_number(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_array_in_any_order_makes_what_a_run_makes(tmp_path: Path) -> None:
+def test_the_array_in_any_order_makes_the_artifacts_of_a_run(tmp_path: Path) -> None:
     suite = load_suite(find_suite("smoke"))
     calls = make_plan(suite).calls()
     write_calls(tmp_path / "stages", calls)
-    with ThreadPoolExecutor(2) as tasks:  # the last first: each has to make, or to wait for, what it reads
+    with ThreadPoolExecutor(2) as tasks:  # in reverse: each task has to make its inputs, or to wait for them
         numbers = range(len(calls), 0, -1)
         results = tasks.map(lambda n: array_task(n, tmp_path / "stages", tmp_path / "a" / "store"), numbers)
         assert [done.returncode for done in results] == [0] * len(calls)
-    found = run_suite(suite, tmp_path / "a", tmp_path / "a" / "records")
+    after_array = run_suite(suite, tmp_path / "a", tmp_path / "a" / "records")
     expected = run_suite(suite, tmp_path / "b", tmp_path / "b" / "records")
-    assert (found.stages, expected.stages) == (0, len(calls))
-    assert {key: record.scores for key, record in found.records.items()} == {
+    assert (after_array.stages, expected.stages) == (0, len(calls))
+    assert {key: record.scores for key, record in after_array.records.items()} == {
         key: record.scores for key, record in expected.records.items()
     }
 
@@ -76,16 +76,16 @@ def test_the_manifest_is_valid(job: Any) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 11])
-def test_a_pod_does_the_stage_of_its_index(job: Any, index: int, tmp_path: Path) -> None:
+def test_a_pod_runs_the_stage_of_its_index(job: Any, index: int, tmp_path: Path) -> None:
     calls = make_plan(load_suite(find_suite("smoke"))).calls()
     files = write_calls(tmp_path / "stages", calls)
-    assert job["spec"]["completions"] == len(files), "the number in the manifest is that of the smoke suite"
+    assert job["spec"]["completions"] == len(files), "the manifest has the number of stages of the smoke suite"
     container = job["spec"]["template"]["spec"]["containers"][0]
     (script,) = container["args"]
     assert script.count("exec benchmark ") == 1
-    told = script.replace("exec benchmark ", 'printf "%s\\n" ').replace("/shared", str(tmp_path))
+    printing = script.replace("exec benchmark ", 'printf "%s\\n" ').replace("/shared", str(tmp_path))
     done = subprocess.run(
-        [*container["command"], told],
+        [*container["command"], printing],
         env={"PATH": os.environ["PATH"], "JOB_COMPLETION_INDEX": str(index)},
         capture_output=True,
         text=True,

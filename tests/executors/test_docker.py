@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import find_suite, load_suite
+from scripts.runs import finish, records, start, write_small_suite
 from tests.test_packaging import image  # noqa: F401  (a fixture: the image of this code)
 from tests.tiny import Heard
 
@@ -32,9 +34,9 @@ ROOT = Path(__file__).parents[2]
 def client() -> Iterator[Any]:
     import docker
 
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
 def calls_of(stage: str) -> list[StageCall]:
@@ -180,7 +182,7 @@ def test_no_container_is_left_of_a_stopped_run_or_after_the_next_run_of_a_killed
     run.make(calls_of("train"))
     assert run.store.verified(calls_of("train")[-1])
     if number == signal.SIGKILL:
-        assert run.notes[0] == f"removed {len(orphans)} containers that a killed run had left"
+        assert run.notes[0] == f"containers of a killed run that were removed: {len(orphans)}"
 
 
 def test_containers_of_another_active_run_are_left_alone(docker_run: Callable[..., DockerRun], client: Any) -> None:
@@ -196,3 +198,23 @@ def test_containers_of_another_active_run_are_left_alone(docker_run: Callable[..
     run.make(calls_of("train"))
     watching.join()
     assert alive == ["running"] and run.notes == beside.notes == []
+
+
+def test_a_run_that_loses_a_container_and_is_killed_writes_the_records_of_a_local_run(
+    docker_run: Callable[..., DockerRun],
+    client: Any,
+    image: str,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    suite = write_small_suite(tmp_path)
+    finish(suite, tmp_path / "local")
+    (file := tmp_path / "c.yaml").write_text(json.dumps({"image": image, "workers": 2}))
+    options = ("--plain", "--executor", "docker", "--containers", str(file))
+    results, store = tmp_path, docker_run().store.root
+    process = start(suite, results, uuid.uuid4().hex, *options)
+    when_running(client, store, "train", lambda container: container.kill()).join()
+    when_running(client, store, "evaluate", lambda container: os.kill(process.pid, signal.SIGKILL)).join()
+    _, said = process.communicate(timeout=60)
+    assert "killed from outside (exit code 137); tried again (1 of 2)" in said.decode()
+    finish(suite, results, *options)
+    assert records(results) == records(tmp_path / "local")

@@ -1,4 +1,4 @@
-"""Stages on a Ray cluster: settings, what an end means, and runs on three nodes, undisturbed and disturbed."""
+"""Stages on a Ray cluster: settings, how ends are classified, and undisturbed and disturbed runs on three nodes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"de
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("workers: 0", r"c\.yaml: workers: .*greater than or equal to 1"),
         ("worker: 2", r"c\.yaml: worker: .*fields: address, workers, num_cpus"),
@@ -47,20 +47,20 @@ CPU, CUDA = StageCall("train", 1, {"device": "cpu"}), StageCall("train", 1, {"de
         ("a: [", r"c\.yaml: not a readable YAML file"),
     ],
 )
-def test_settings_that_are_none_are_told_in_one_line(tmp_path: Path, content: str, told: str) -> None:
+def test_wrong_settings_are_one_line_that_names_the_field(tmp_path: Path, content: str, message: str) -> None:
     (file := tmp_path / "c.yaml").write_text(content)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_settings(ClusterSettings, file)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "head:6379", "ray://10.0.0.1:10001", "[::1]:6379"])
-def test_a_cluster_is_found_by_itself_by_address_or_made_here(tmp_path: Path, address: str) -> None:
+def test_a_cluster_is_found_automatically_or_by_address_or_started_here(tmp_path: Path, address: str) -> None:
     (file := tmp_path / "c.yaml").write_text(f"address: '{address}'")
     assert read_settings(ClusterSettings, file).address == address
 
 
-def test_a_stage_takes_the_suites_threads_and_a_gpu_where_it_computes_on_one() -> None:
+def test_a_stage_needs_the_suites_threads_and_a_gpu_if_it_computes_on_one() -> None:
     assert ClusterSettings().needs(CPU, threads=3) == {"CPU": 3.0}
     assert ClusterSettings().needs(CUDA, threads=3) == {"CPU": 3.0, "GPU": 1.0}
     given = ClusterSettings(num_cpus=0.5, num_gpus=0.25, memory="3g")
@@ -72,7 +72,7 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
     return [{"Alive": True, "Resources": resource} for resource in resources]
 
 
-def test_room_is_counted_node_by_node_and_lost_ones_have_none() -> None:
+def test_room_is_counted_for_each_living_node() -> None:
     big = nodes({"CPU": 7, "GPU": 2}, {"CPU": 1, "GPU": 8}, {"CPU": 64})
     assert room({"CPU": 2}, big) == 3 + 0 + 32
     assert room({"CPU": 2, "GPU": 0.5}, big) == 3
@@ -80,7 +80,7 @@ def test_room_is_counted_node_by_node_and_lost_ones_have_none() -> None:
     assert room({"CPU": 1}, [{**big[0], "Alive": False}]) == 0
 
 
-def test_as_many_stages_are_under_way_as_there_is_room_for_unless_workers_says_otherwise() -> None:
+def test_as_many_stages_run_at_once_as_fit_unless_workers_is_set() -> None:
     there = nodes({"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1})
     assert ClusterSettings().slots([CPU], 1, there) == 8
     assert ClusterSettings().slots([CPU, CUDA], 1, there) == 2
@@ -90,7 +90,7 @@ def test_as_many_stages_are_under_way_as_there_is_room_for_unless_workers_says_o
 
 
 def ends() -> list[tuple[Exception, float | None, str, str]]:
-    """Exceptions of Ray's, whether it took too long, and what that means."""
+    """Exceptions of Ray's, the time-out if there was one, and the kind and reason of the end."""
     from ray import exceptions
 
     def in_task(cause: Exception) -> Exception:
@@ -113,13 +113,13 @@ def ends() -> list[tuple[Exception, float | None, str, str]]:
     ]
 
 
-def test_what_each_of_rays_errors_means() -> None:
+def test_how_each_of_rays_errors_is_classified() -> None:
     for error, late, kind, reason in ends():
         end = end_of(error, late)
         assert end.kind == kind and reason in end.reason, (error, end)
 
 
-def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
+def test_the_board_returns_the_latest_progress_of_a_stage_once() -> None:
     board = ProgressBoard()
     board.put("a", "10.0.0.1")
     board.put("a", "10.0.0.1", 2, 9)
@@ -127,14 +127,14 @@ def test_a_board_keeps_the_last_that_a_stage_told_and_tells_it_once() -> None:
 
 
 def benchmark(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    """The command, after some lines of Python."""
+    """Run the command after some lines of Python; prints whether it imported Ray."""
     before = f"import sys\n{code}\nsys.argv = ['benchmark', *sys.argv[1:]]\nfrom benchmark.cli.app import main\n"
     after = "try:\n    main()\nfinally:\n    print('ray' in sys.modules)"
     command = [sys.executable, "-c", before + after, *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_where_ray_is_not_installed_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_if_ray_is_missing_one_line_says_what_to_install(tmp_path: Path) -> None:
     hidden = "sys.modules['ray'] = None\nimport importlib.util\nfind = importlib.util.find_spec\n"
     hidden += "importlib.util.find_spec = lambda name, *more: None if name == 'ray' else find(name, *more)"
     done = benchmark("run", "smoke", "--executor", "ray", "--results", str(tmp_path), code=hidden)
@@ -143,13 +143,13 @@ def test_where_ray_is_not_installed_one_line_says_what_to_install(tmp_path: Path
 
 
 @pytest.mark.parametrize(("option", "value"), [("--cluster", "c.yaml"), ("--remote", "file:///x")])
-def test_options_of_ray_are_for_ray_alone(option: str, value: str) -> None:
+def test_options_of_ray_are_refused_for_other_executors(option: str, value: str) -> None:
     done = benchmark("run", "smoke", option, value)
     assert done.returncode == 2 and done.stdout == "False\n"
     assert done.stderr == f"error: {option}: only --executor ray reads it; add that, or leave {option} out\n"
 
 
-def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     def refuse(address: str, **given: object) -> None:
@@ -161,7 +161,7 @@ def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, mo
         monkeypatch.setattr(ray, "init", refuse)
         with pytest.raises(UserError, match=r"^--executor ray: no cluster answers at address 'auto' \(Could not"):
             RayExecutor(ClusterSettings()).run(Job(Store(tmp_path), [CPU]), Events())
-        assert signal.getsignal(signal.SIGTERM) is handler, "signals are heard as before"
+        assert signal.getsignal(signal.SIGTERM) is handler, "its signal handlers are restored"
     finally:
         signal.signal(signal.SIGTERM, before)
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
@@ -169,7 +169,7 @@ def test_where_no_cluster_answers_one_line_says_what_to_start(tmp_path: Path, mo
 
 @dataclass
 class Nodes:
-    """A cluster of several nodes on this machine; `NODE` in the environment of each is a folder of its own."""
+    """A cluster of several nodes on this machine; each has its own folder as NODE in its environment."""
 
     cluster: Any
     folder: Path
@@ -193,7 +193,7 @@ class Nodes:
         return str(file)
 
     def node_of(self, worker: int) -> str:
-        """The node that a worker process belongs to."""
+        """The node of a worker process."""
         parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
         (name,) = (name for name, node in self.by_name.items() if node.all_processes["raylet"][0].process.pid == parent)
         return name
@@ -207,18 +207,18 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         patch.setenv("PYTHONPATH", str(ROOT))
         from ray.cluster_utils import Cluster as Several
 
-        found = Nodes(Several(), tmp_path_factory.mktemp("nodes"))
+        cluster = Nodes(Several(), tmp_path_factory.mktemp("nodes"))
         try:
             for name, cpus in (("head", 0), ("a", 1), ("b", 1)):
-                found.add(name, cpus)
-            yield found
+                cluster.add(name, cpus)
+            yield cluster
         finally:
-            found.cluster.shutdown()
+            cluster.cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
-    """A small suite with every kind of stage, and what its records hold if stages run in processes here."""
+    """A small suite with every kind of stage, and its records from a local run."""
     folder = tmp_path_factory.mktemp("small")
     suite = write_small_suite(folder)
     finish(suite, folder / "results", "--workers", "2")
@@ -226,26 +226,26 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]
 
 
 def workers(stage: str) -> list[int]:
-    """Ids of the worker processes that are at a kind of stage, as Ray names them."""
-    found = []
+    """Ids of the worker processes that run a kind of stage, by the names that Ray gives them."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if (folder / "cmdline").read_bytes().startswith(f"ray::{stage}-".encode()):
-                found.append(int(folder.name))
+                pids.append(int(folder.name))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def when_at(stage: str, act: Callable[[int], None], after: float = 3) -> threading.Thread:
-    """Do something to the first worker that is at a kind of stage, so many seconds after it began."""
+    """Do something to the first worker that runs a kind of stage, some seconds after it started."""
 
     def watch() -> None:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
-            if found := workers(stage):
-                time.sleep(after)  # in the default time it has told of itself
-                act(found[0])
+            if pids := workers(stage):
+                time.sleep(after)  # by default long enough for its first progress
+                act(pids[0])
                 return
             time.sleep(0.05)
 
@@ -254,7 +254,7 @@ def when_at(stage: str, act: Callable[[int], None], after: float = 3) -> threadi
     return thread
 
 
-def run(suite: str, results: Path, *options: str) -> tuple[int, list[str]]:
+def run_on_ray(suite: str, results: Path, *options: str) -> tuple[int, list[str]]:
     """Run a suite to its end; returns its exit code and the lines on stderr."""
     process = start(suite, results, uuid.uuid4().hex, "--plain", "--executor", "ray", *options)
     _, said = process.communicate(timeout=900)
@@ -262,19 +262,19 @@ def run(suite: str, results: Path, *options: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.slow
-def test_the_smoke_suite_comes_to_the_records_of_a_run_in_processes_here(three: Nodes, tmp_path: Path) -> None:
-    code, said = run("smoke", tmp_path / "ray", "--cluster", three.file())
+def test_the_smoke_suite_has_the_records_of_a_local_run(three: Nodes, tmp_path: Path) -> None:
+    code, said = run_on_ray("smoke", tmp_path / "ray", "--cluster", three.file())
     assert code == 0, said
-    assert all(line.startswith("[") for line in said), "nothing but its progress"
+    assert all(line.startswith("[") for line in said), "only progress"
     finish("smoke", tmp_path / "here", "--workers", "2")
-    found, expected = records(tmp_path / "ray"), records(tmp_path / "here")
-    assert found == expected and len(found) == 2
-    assert all(record["answers"]["sha256"] for record in found.values())
+    on_ray, local = records(tmp_path / "ray"), records(tmp_path / "here")
+    assert on_ray == local and len(on_ray) == 2
+    assert all(record["answers"]["sha256"] for record in on_ray.values())
     assert held_locks(tmp_path / "ray") == [] and not list((tmp_path / "ray" / "store" / ".locks").glob("ray-*"))
 
 
 @pytest.mark.slow
-def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
+def test_a_lost_node_is_reported_and_its_stage_runs_on_another(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     lost: list[str] = []
@@ -283,9 +283,9 @@ def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
         lost.append(three.node_of(worker))
         three.kill(lost[0])
 
-    watching = when_at("train", kill, after=0)  # on an idle machine the stage is done in less than three seconds
+    watching = when_at("train", kill, after=0)  # an idle machine finishes the stage within three seconds
     try:
-        code, said = run(small[0], tmp_path, "--cluster", three.file())
+        code, said = run_on_ray(small[0], tmp_path, "--cluster", three.file())
     finally:
         watching.join()
         for name in lost:
@@ -297,7 +297,7 @@ def test_a_node_that_is_lost_is_said_and_its_stage_is_done_on_another(
 
 
 @pytest.mark.slow
-def test_a_worker_that_was_killed_is_reported_when_no_try_is_left(three: Nodes, tmp_path: Path) -> None:
+def test_a_killed_worker_is_an_error_when_no_retry_is_left(three: Nodes, tmp_path: Path) -> None:
     store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
     (train,) = slow_calls(1)
@@ -329,7 +329,7 @@ def test_a_stage_that_hangs_ends_itself_and_is_tried_again(three: Nodes, tmp_pat
 
 
 @pytest.mark.slow
-def test_losing_the_progress_loses_nothing_else(
+def test_losing_the_progress_actor_loses_progress_only(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     from benchmark.suite.plan import make_plan
@@ -367,7 +367,7 @@ def test_losing_the_progress_loses_nothing_else(
 
 
 @pytest.mark.slow
-def test_a_mistake_of_the_user_ends_the_run_in_its_own_words(three: Nodes, tmp_path: Path) -> None:
+def test_a_user_error_in_a_stage_is_raised_in_its_own_words(three: Nodes, tmp_path: Path) -> None:
     call = StageCall("corpus", 1, {"people": 5000}, {}, {"entry": {"name": "biography", "people": 5000}})
     store, heard = Store(tmp_path / "store"), Heard()
     store.root.mkdir()
@@ -377,25 +377,25 @@ def test_a_mistake_of_the_user_ends_the_run_in_its_own_words(three: Nodes, tmp_p
 
 
 @pytest.mark.slow
-def test_nodes_with_stores_of_their_own_exchange_artifacts_and_the_records_are_the_same(
+def test_nodes_with_stores_of_their_own_exchange_artifacts_and_give_the_same_records(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     url = f"file://{tmp_path}/place"
-    code, said = run(small[0], tmp_path / "here", "--cluster", three.file(), "--remote", url)
+    code, said = run_on_ray(small[0], tmp_path / "here", "--cluster", three.file(), "--remote", url)
     assert code == 0, said
     assert records(tmp_path / "here") == small[1]
     stores = [three.folder / name / "store" for name in ("a", "b")]
-    assert all(list(store.glob("*/*/manifest.json")) for store in stores), "both have worked"
-    assert not list((tmp_path / "here" / "store").rglob("*.safetensors")), "no record needs weights"
+    assert all(list(store.glob("*/*/manifest.json")) for store in stores), "both nodes ran stages"
+    assert not list((tmp_path / "here" / "store").rglob("*.safetensors")), "records need no weights"
     for file in (tmp_path / "here" / "records").rglob("*"):
         if file.is_file():
             file.unlink()
-    code, said = run(small[0], tmp_path / "elsewhere", "--cluster", three.file(), "--remote", url)
+    code, said = run_on_ray(small[0], tmp_path / "elsewhere", "--cluster", three.file(), "--remote", url)
     assert code == 0 and records(tmp_path / "elsewhere") == small[1], said
 
 
 @pytest.mark.slow
-def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_made(
+def test_a_store_that_nodes_do_not_share_is_an_error_before_any_stage(
     three: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, heard = Store(tmp_path / "store"), Heard()
@@ -417,7 +417,7 @@ def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_made(
 
 
 @pytest.mark.slow
-def test_a_cache_that_is_no_folder_on_a_node_is_told(three: Nodes, tmp_path: Path) -> None:
+def test_a_cache_that_is_no_absolute_path_on_a_node_is_an_error(three: Nodes, tmp_path: Path) -> None:
     call = StageCall("corpus", 1, {"people": 3}, {}, {"entry": {"name": "biography", "people": 3}})
     remote = Remote(f"file://{tmp_path}/place")
     with pytest.raises(UserError, match=r"^cache: \$UNSET_HERE/store is not an absolute path on node "):
@@ -426,7 +426,7 @@ def test_a_cache_that_is_no_folder_on_a_node_is_told(three: Nodes, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_stopped_or_killed_leaves_no_stage_behind(
+def test_a_stopped_or_killed_run_leaves_no_running_stage(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path, number: signal.Signals
 ) -> None:
     options = ("--plain", "--executor", "ray", "--cluster", three.file())
@@ -440,5 +440,5 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_stage_behind(
     while workers("train") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert workers("train") == []
-    code, said_again = run(small[0], tmp_path, "--cluster", three.file())
+    code, said_again = run_on_ray(small[0], tmp_path, "--cluster", three.file())
     assert code == 0 and records(tmp_path) == small[1], said_again

@@ -104,7 +104,7 @@ def chains(count: int) -> list[StageCall]:
 
 def test_near_the_end_stages_with_the_longest_chain_start_first() -> None:
     """25 cells of 600 + 120 s on ten slots. Cell by cell ends at 3 × 720 = 2160 s. If long stages go first, the last of
-    them ends at 3 × 600 s, the short ones of the first 20 have found room beside it, and five more end at 1920 s.
+    them ends at 3 × 600 s, the short ones of the first 20 have run beside it, and five more end at 1920 s.
     """
     calls = chains(25)
     fleet = Fleet(

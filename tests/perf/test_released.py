@@ -106,5 +106,5 @@ def test_the_training_script_trains_the_model_and_what_it_read_is_counted(
 
 
 def test_a_folder_without_the_script_is_named(tmp_path: Path, small: tuple[Any, Any]) -> None:
-    with pytest.raises(UserError, match=rf"^{tmp_path}/save_attention.py: not there; give the folder of a checkout"):
+    with pytest.raises(UserError, match=rf"^{tmp_path}/save_attention.py: not found; give the folder of a checkout"):
         score(tmp_path, *small, ["Text."])

@@ -1,8 +1,7 @@
 from benchmark.records.record import REFERENCES
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite, find_suite, load_suite
-from perf.suite import _only
-from scripts.runs import smaller
+from perf.suite import _only, smaller
 
 
 def test_a_suite_of_one_cell_has_that_very_cell() -> None:

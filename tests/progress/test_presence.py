@@ -53,10 +53,10 @@ def write_state_file(store: Store, content: str, run: str = "0123456789ab") -> P
 
 def wait_for(what: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 30
-    while not (found := what()):
+    while not (value := what()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found
+    return value
 
 
 def status(*options: str) -> str:

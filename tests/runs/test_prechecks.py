@@ -1,4 +1,4 @@
-"""What files, configurations and tokenizers show is told before the first stage runs, by `plan` as well."""
+"""Errors that files, configurations and tokenizers show are found before the first stage, by `plan` as well."""
 
 import json
 import shutil
@@ -20,12 +20,12 @@ from tests.tiny import InThisProcess, tiny_suite
 
 @pytest.fixture
 def folder(tiny: Path, tmp_path: Path) -> Path:
-    """A model folder that a test may spoil."""
+    """A model folder that a test may change."""
     return Path(shutil.copytree(tiny, tmp_path / "model"))
 
 
 def refusal(suite: Suite, results: Path) -> str:
-    """How a suite is refused before any stage, both when it is planned and when it is run."""
+    """The message that refuses a suite before any stage, the same when it is planned and when it is run."""
     plan = make_plan(suite)
     with pytest.raises(UserError) as error:
         check_cells(plan, plan.cells, results, remember=False)
@@ -51,25 +51,23 @@ def test_a_tokenizer_without_an_end_token_is_refused_before_training(folder: Pat
     content = json.loads((folder / "tokenizer_config.json").read_text())
     del content["eos_token"]
     (folder / "tokenizer_config.json").write_text(json.dumps(content))
-    assert "its tokenizer has no end token, by which texts and answers end; name one as eos_token in its" in refusal(
+    assert "its tokenizer has no end token, which ends texts and answers; name one as eos_token in its" in refusal(
         tiny_suite(folder), tmp_path / "results"
     )
 
 
 def test_an_end_token_beyond_the_embeddings_is_refused_before_training(folder: Path, tmp_path: Path) -> None:
     change(folder / "tokenizer_config.json", eos_token="<|im_end|>")
-    told = refusal(tiny_suite(folder), tmp_path / "results")
-    assert "its end token '<|im_end|>' has number 700, and the model embeddings for 700 tokens only" in told
+    message = refusal(tiny_suite(folder), tmp_path / "results")
+    assert "its end token '<|im_end|>' has number 700, but the model has embeddings for 700 tokens only" in message
 
 
-def test_an_architecture_that_bears_no_adapter_is_refused_with_what_to_write_instead(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_an_architecture_without_lora_support_is_refused_with_the_setting_to_use(folder: Path, tmp_path: Path) -> None:
     from transformers import MambaConfig, MambaForCausalLM
 
     MambaForCausalLM(MambaConfig(vocab_size=700, hidden_size=32, num_hidden_layers=2)).save_pretrained(folder)
-    told = refusal(tiny_suite(folder, recipe={"adaptation": "lora"}), tmp_path / "results")
-    assert "LoRA cannot be put on its linear layers" in told and told.endswith("set recipe.adaptation: full")
+    message = refusal(tiny_suite(folder, recipe={"adaptation": "lora"}), tmp_path / "results")
+    assert "LoRA cannot be put on its linear layers" in message and message.endswith("set recipe.adaptation: full")
     check_trained(ModelSpec(model=str(folder)), "full")
 
 
@@ -77,7 +75,7 @@ def test_an_encoder_is_refused_before_training(folder: Path, tmp_path: Path) -> 
     from tests.models.test_strangers import bert
 
     bert(folder)
-    assert "bert is no causal language model, since its tokens see what comes after them" in refusal(
+    assert "bert is not a causal language model: its tokens attend to later tokens" in refusal(
         tiny_suite(folder), tmp_path / "results"
     )
 
@@ -99,7 +97,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_training(folder: Path, t
         ("Where?", "Bern " * 140, "its shortest answer has .* tokens, more than the 128 that may be generated; add"),
     ],
 )  # fmt: skip
-def test_prompts_and_answers_that_have_no_room_are_told_before_training(
+def test_prompts_and_answers_that_are_too_long_are_refused_before_training(
     tiny: Path, tmp_path: Path, question: str, answer: str, says: str
 ) -> None:
     rows = [{"text": f"It was {answer}.", "question": question, "answer": answer}, PLAIN[1]]
@@ -111,7 +109,7 @@ def test_prompts_and_answers_that_have_no_room_are_told_before_training(
     check_questions(spec, task, task.load(), ["corpus"], task.default_fewshot)
 
 
-def test_shots_that_leave_no_room_are_told_with_a_remedy_that_the_task_takes(tiny: Path, tmp_path: Path) -> None:
+def test_shots_that_are_too_long_are_refused_with_a_remedy_that_fits_the_task(tiny: Path, tmp_path: Path) -> None:
     documents = corpus_of(tmp_path / "x.jsonl", *PLAIN).path
     shots = tmp_path / "shots.jsonl"
     shots.write_text("".join(json.dumps({"question": f"What is {n}? " * 30, "answer": "it"}) + "\n" for n in range(60)))
@@ -122,7 +120,7 @@ def test_shots_that_leave_no_room_are_told_with_a_remedy_that_the_task_takes(tin
         check_questions(ModelSpec(model=str(tiny)), task, task.load(), ["corpus"], task.default_fewshot)
 
 
-def test_a_corrected_question_trains_nothing_anew(tiny: Path, tmp_path: Path) -> None:
+def test_a_corrected_question_needs_no_new_training(tiny: Path, tmp_path: Path) -> None:
     task = corpus_of(tmp_path / "x.jsonl", *PLAIN)
 
     def stages() -> dict[str, str]:
@@ -141,12 +139,14 @@ def test_a_corrected_question_trains_nothing_anew(tiny: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("He types <end> to stop.", "text 'b': holds '<end>', which the model's tokenizer reads as one special token"),
-        ("<end> is what he types.", "text 'b': holds '<end>', which the model's tokenizer reads as one special token"),
-        ("word " * 600, "text 'b': 1801 tokens, more than the model's context of 512; shorten it or set long_texts"),
+        ("He types <end> to stop.", "text 'b': contains '<end>', which the model's tokenizer reads as a special token"),
+        ("<end> is what he types.", "text 'b': contains '<end>', which the model's tokenizer reads as a special token"),
+        ("word " * 600, "text 'b': 1801 tokens, more than the model's context of 512; shorten it, or set long_texts"),
     ],
 )
-def test_texts_that_a_model_would_read_otherwise_are_refused(tiny: Path, tmp_path: Path, text: str, says: str) -> None:
+def test_texts_that_a_model_would_misread_or_cannot_hold_are_refused(
+    tiny: Path, tmp_path: Path, text: str, says: str
+) -> None:
     rows = [{"id": "a", "text": "Plain.", "questions": []}, {"id": "b", "text": text, "questions": []}]
     asked = [{**row, "id": name} for name, row in zip("cd", PLAIN, strict=True)]
     nested = [
@@ -179,12 +179,12 @@ def test_characters_that_a_tokenizer_has_no_token_for_are_refused(
     check_texts(spec, task.load(), limit=True)
     corpus_of(task.path, {**PLAIN[0], "text": "Ada met Bo in Bern, not in Zürich."}, PLAIN[1])
     with pytest.raises(
-        UserError, match="text 'doc-00000': its tokenizer has no token for 'ü', so the model never reads"
+        UserError, match="text 'doc-00000': its tokenizer has no token for 'ü', so the model cannot read"
     ):
         check_texts(spec, task.load(), limit=True)
 
 
-def test_what_passed_is_not_checked_again_until_something_changes(
+def test_passed_checks_are_not_repeated_until_something_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite, results = tiny_suite(folder), tmp_path / "results"

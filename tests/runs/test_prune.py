@@ -1,4 +1,4 @@
-"""What of a store goes when cells are finished, and what has to stay."""
+"""Pruning: which artifacts it deletes, and which have to stay."""
 
 from pathlib import Path
 
@@ -20,13 +20,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(tiny: Path, tmp_path: Path) -> tuple[Plan, Store, Path]:
-    """A finished suite of two cells, done in this process."""
+    """A finished suite of two cells."""
     suite = tiny_suite(tiny)
     run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
     return make_plan(suite), Store(tmp_path / "store"), tmp_path / "records"
 
 
-def test_the_weights_of_finished_cells_go_and_the_suite_stays_finished(finished: tuple[Plan, Store, Path]) -> None:
+def test_pruning_deletes_the_weights_of_finished_cells_and_the_suite_stays_finished(
+    finished: tuple[Plan, Store, Path],
+) -> None:
     plan, store, records = finished
     folders = [store.path(cell.stages["train"]) for cell in plan.cells]
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
@@ -38,7 +40,7 @@ def test_the_weights_of_finished_cells_go_and_the_suite_stays_finished(finished:
     assert prune(plan, store, records) == (0, 0)
 
 
-def test_what_an_unfinished_cell_reads_stays(finished: tuple[Plan, Store, Path]) -> None:
+def test_the_weights_that_an_unfinished_cell_reads_stay(finished: tuple[Plan, Store, Path]) -> None:
     plan, store, records = finished
     (record,) = records.glob("*/*random_dropout*.json")
     record.unlink()
@@ -47,7 +49,7 @@ def test_what_an_unfinished_cell_reads_stays(finished: tuple[Plan, Store, Path])
     assert left == {"plain_matched": False, "random_dropout": True}
 
 
-def test_nothing_goes_while_a_run_is_under_way_or_somebody_is_at_it(finished: tuple[Plan, Store, Path]) -> None:
+def test_nothing_is_deleted_during_a_run_or_while_its_lock_is_held(finished: tuple[Plan, Store, Path]) -> None:
     plan, store, records = finished
     train = plan.cells[0].stages["train"]
     with store.locked(f"train-{train.key}"):
@@ -55,7 +57,7 @@ def test_nothing_goes_while_a_run_is_under_way_or_somebody_is_at_it(finished: tu
     assert store.verified(train)
     with (
         run_lock(store),
-        pytest.raises(UserError, match=r"store: a run is under way there \("),
+        pytest.raises(UserError, match=r"store: a run is active \("),
     ):
         prune(plan, store, records)
     assert to_prune(plan, store, records) == [train]

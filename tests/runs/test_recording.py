@@ -23,8 +23,9 @@ from benchmark.data.texts import Text
 from benchmark.models.loading import load_tokenizer
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import Record, read_record
-from benchmark.runs import recording as results
-from benchmark.runs.recording import by_place, distances, good_record, record_path, write_record
+from benchmark.runs import distances as distances_module
+from benchmark.runs.distances import distances
+from benchmark.runs.recording import files_by_name, good_record, record_path, write_record
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
@@ -48,7 +49,7 @@ def folder(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _forget() -> Any:
-    """What a process looks up once must not go from test to test."""
+    """Clear what a process looks up once."""
     for function in (environment._commit, environment.code_hash):
         function.cache_clear()
     yield
@@ -56,7 +57,7 @@ def _forget() -> Any:
         function.cache_clear()
 
 
-def test_the_record_that_was_written_is_the_one_that_is_good(suite: Suite, folder: Path) -> None:
+def test_a_written_record_counts_as_good_for_its_own_cell_only(suite: Suite, folder: Path) -> None:
     plan = make_plan(suite)
     (cell,) = plan.cells
     path = record_path(folder / "records", plan, cell)
@@ -66,16 +67,16 @@ def test_the_record_that_was_written_is_the_one_that_is_good(suite: Suite, folde
     assert good_record(path.with_name("nothing.json"), plan, cell) is None
 
 
-def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, folder: Path, tiny: Path) -> None:
-    """Against the same counted by hand: words of the text between the two, cut by the model's tokenizer."""
+def test_each_answer_has_the_distance_between_the_name_and_its_fact(suite: Suite, folder: Path, tiny: Path) -> None:
+    """Compared with a count by hand: the text between the two, cut by the model's tokenizer."""
     (cell,) = make_plan(suite).cells
     path = record_path(folder / "records", make_plan(suite), cell)
     rows = pq.read_table(path.with_name(read_record(path).answers.file)).to_pylist()
-    told = {text.id: text for text in cell.corpus.texts}
+    texts = {text.id: text for text in cell.corpus.texts}
     tokenizer = load_tokenizer(str(tiny))
     assert len(rows) == 16  # four people, asked in words with 0, 1 and 5 examples, and to choose
     for row in rows:
-        text = told[row["cluster"]]
+        text = texts[row["cluster"]]
         name, *_, major, _ = (text.text[start:end] for start, end in text.entities)
         between = text.text[text.text.index(name) + len(name) : text.text.index(major)]
         assert row["distance_characters"] == len(between)
@@ -84,7 +85,7 @@ def test_each_answer_says_how_far_its_fact_stands_from_the_name(suite: Suite, fo
         )
 
 
-def test_a_fact_before_the_name_has_a_distance_below_zero(tiny: Path) -> None:
+def test_a_fact_before_the_name_has_a_negative_distance(tiny: Path) -> None:
     corpus = replace(Biography(people=2).load(), texts=[Text("t", "In Lagos, Ada Moss grew up.")])
     corpus = replace(corpus, gaps={"t:birth_city": ("t", 18, 3)})
     ((characters, tokens),) = distances(corpus, ModelSpec(model=str(tiny))).values()
@@ -92,9 +93,9 @@ def test_a_fact_before_the_name_has_a_distance_below_zero(tiny: Path) -> None:
     assert tokens < -2
 
 
-def test_distances_are_those_of_counting_one_by_one(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several batches, answers before and behind, and texts that nothing is asked about."""
-    monkeypatch.setattr(results, "TEXTS_AT_ONCE", 2)
+def test_distances_equal_a_count_question_by_question(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several batches, answers before and after the name, and texts without questions."""
+    monkeypatch.setattr(distances_module, "TEXTS_AT_ONCE", 2)
     shipped = Biography(people=7).load()
     rng = random.Random(1)
     gaps = {}
@@ -102,18 +103,18 @@ def test_distances_are_those_of_counting_one_by_one(tiny: Path, monkeypatch: pyt
         for number in range(10):
             gaps[f"{text.id}:{number}"] = (text.id, rng.randrange(len(text.text)), rng.randrange(len(text.text)))
     corpus = replace(shipped, gaps=gaps)
-    found = distances(corpus, ModelSpec(model=str(tiny)))
+    counted = distances(corpus, ModelSpec(model=str(tiny)))
     tokenizer = load_tokenizer(str(tiny))
     texts = {text.id: text.text for text in corpus.texts}
     for question, (name, subject, answer) in gaps.items():
         offsets = tokenizer(texts[name], return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
         low, high = sorted((subject, answer))
         between = sum(1 for _, end in offsets if low < end <= high)
-        assert found[question] == (answer - subject, between if answer >= subject else -between)
-    assert found.keys() == gaps.keys()
+        assert counted[question] == (answer - subject, between if answer >= subject else -between)
+    assert counted.keys() == gaps.keys()
 
 
-def test_no_path_of_this_machine_stands_in_a_record(suite: Suite, folder: Path, tiny: Path) -> None:
+def test_a_record_contains_no_path_of_this_machine(suite: Suite, folder: Path, tiny: Path) -> None:
     plan = make_plan(suite)
     path = record_path(folder / "records", plan, plan.cells[0])
     record = read_record(path)
@@ -122,7 +123,7 @@ def test_no_path_of_this_machine_stands_in_a_record(suite: Suite, folder: Path, 
     assert str(tiny.parent) not in path.read_text()
 
 
-def test_answers_of_data_that_may_not_be_passed_on_come_without_their_text(
+def test_answers_of_data_that_may_not_be_redistributed_are_copied_without_their_text(
     suite: Suite, folder: Path, tmp_path: Path
 ) -> None:
     plan = make_plan(suite)
@@ -144,7 +145,7 @@ def test_answers_of_data_that_may_not_be_passed_on_come_without_their_text(
     assert read_record(tmp_path / "1" / suite.name / f"{cell.name}.json") == closed
 
 
-def test_people_read_from_a_path_may_not_be_passed_on(suite: Suite, tmp_path: Path) -> None:
+def test_people_read_from_a_path_may_not_be_redistributed(suite: Suite, tmp_path: Path) -> None:
     shipped = ROOT / "tasks" / "biography" / "people.jsonl"
     mine = shutil.copy(shipped, tmp_path / "people.jsonl")
     entry = suite.tasks[0].model_copy(update={"path": Path(mine)})
@@ -152,9 +153,7 @@ def test_people_read_from_a_path_may_not_be_passed_on(suite: Suite, tmp_path: Pa
     assert not make_plan(suite.model_copy(update={"tasks": [entry]})).cells[0].corpus.may_redistribute
 
 
-def test_the_code_hash_changes_with_the_code_and_with_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_hash_changes_with_the_code_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "benchmark/stages").mkdir(parents=True)
     (tmp_path / "tasks").mkdir()
     (tmp_path / "benchmark/stages/train.py").write_text("a = 1\n")
@@ -174,13 +173,13 @@ def test_the_code_hash_changes_with_the_code_and_with_nothing_else(
     assert len({first, second, now()}) == 3
 
 
-def test_an_image_says_the_commit_it_was_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_knows_the_commit_that_it_was_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHMARK_COMMIT", "0123abc")
     assert environment._commit() == ("0123abc", None)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
-def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
+def test_the_commit_is_that_of_the_checkout_that_contains_this_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(*words: str) -> str:
@@ -192,7 +191,7 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
     code.parent.mkdir()
     code.write_text("a = 1\n")
     git("init")
-    git("commit", "--allow-empty", "-m", "somebody else's project")
+    git("commit", "--allow-empty", "-m", "another project")
     monkeypatch.delenv("BENCHMARK_COMMIT", raising=False)
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.setattr(environment, "__file__", str(code))
@@ -209,7 +208,7 @@ def test_the_commit_is_that_of_the_checkout_with_this_code_in_it(
     assert environment._commit() == (None, None)
 
 
-def test_a_record_that_tells_of_another_number_of_points_is_written_anew(suite: Suite, folder: Path) -> None:
+def test_a_record_with_another_number_of_points_is_written_again(suite: Suite, folder: Path) -> None:
     plan = make_plan(suite)
     path = record_path(folder / "records", plan, plan.cells[0])
     assert good_record(path, plan, plan.cells[0])
@@ -218,7 +217,7 @@ def test_a_record_that_tells_of_another_number_of_points_is_written_anew(suite: 
 
 
 @pytest.mark.parametrize("listed_before", [False, True])
-def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
+def test_writing_a_record_removes_the_one_that_it_replaces_and_no_other(
     suite: Suite, folder: Path, tmp_path: Path, listed_before: bool
 ) -> None:
     plan, store = make_plan(suite), Store(folder / "store")
@@ -239,15 +238,15 @@ def test_a_record_of_the_same_cell_from_before_is_taken_away_and_no_other(
     other = older.with_name(f"{path.stem[:-8]}11111111.json")
     put(other, training=content["training"] | {"budget": "9 steps"})
     path.unlink()
-    write_record(store, plan, cell, tmp_path, by_place(path.parent) if listed_before else None)
+    write_record(store, plan, cell, tmp_path, files_by_name(path.parent) if listed_before else None)
     assert sorted(tmp_path.rglob("*.json")) == sorted([path, other])
     assert not beside.exists() and path.with_name(content["answers"]["file"]).exists()
 
 
-def test_writing_a_record_takes_no_look_at_the_names_of_all_others(
+def test_writing_a_record_does_not_list_the_folder_of_records(
     suite: Suite, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the time of a suite grows with the square of its cells."""
+    """Otherwise the time of a suite would grow with the square of its cells."""
     plan, listed = make_plan(suite), []
 
     def watch(name: str) -> None:
@@ -263,32 +262,30 @@ def test_writing_a_record_takes_no_look_at_the_names_of_all_others(
         watch(name)
     write_record(Store(folder / "store"), plan, plan.cells[0], tmp_path, {})
     assert tmp_path / suite.name not in listed
-    by_place(tmp_path / suite.name)
+    files_by_name(tmp_path / suite.name)
     assert tmp_path / suite.name in listed
 
 
-def test_distances_are_counted_once_for_all_cells_of_a_corpus_and_model(tiny: Path) -> None:
+def test_distances_are_counted_once_for_each_corpus_and_model(tiny: Path) -> None:
     corpus, spec = Biography(people=2).load(), ModelSpec(model=str(tiny))
     assert distances(corpus, spec) is distances(corpus, spec.model_copy(update={"dtype": "bfloat16"}))
     assert distances(Biography(people=3).load(), spec).keys() != distances(corpus, spec).keys()
 
 
-def test_the_package_that_brought_a_method_stands_in_the_record(suite: Suite, folder: Path, tmp_path: Path) -> None:
+def test_a_record_names_the_package_that_provides_its_method(suite: Suite, folder: Path, tmp_path: Path) -> None:
     plan = make_plan(suite)
-    with patch("benchmark.runs.recording.package_of", {"plain_matched": "shouting 1.2"}.get):
+    with patch("benchmark.runs.assembly.package_of", {"plain_matched": "shouting 1.2"}.get):
         record = write_record(Store(folder / "store"), plan, plan.cells[0], tmp_path)
     assert record.method.package == "shouting 1.2"
 
 
-def test_where_nothing_is_scored_the_record_tells_of_no_scoring(suite: Suite, folder: Path) -> None:
+def test_the_record_of_a_method_that_reads_no_scores_has_no_scoring(suite: Suite, folder: Path) -> None:
     plan = make_plan(suite)
     record = read_record(record_path(folder / "records", plan, plan.cells[0]))
     assert record.scoring == {} and record.method.name == "plain_matched"
 
 
-def test_a_record_from_before_a_field_was_in_the_schema_is_still_good(
-    suite: Suite, folder: Path, tmp_path: Path
-) -> None:
+def test_a_record_written_before_a_field_existed_can_be_read(suite: Suite, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy")
     plan = make_plan(suite)
     path = record_path(tmp_path / "copy" / "records", plan, plan.cells[0])

@@ -1,4 +1,4 @@
-"""A suite from end to end: what a run makes, what it leaves alone, and what a run that was cut off comes to."""
+"""Running a suite from end to end: what a run makes, what it keeps, and how the next run completes a killed one."""
 
 import hashlib
 import json
@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from benchmark.store.versions import VERSIONS
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from scripts import kill_and_resume
-from scripts.runs import finish, records, set_aside, start, under_way, wait_until_gone, workers_of
+from scripts.runs import set_aside, under_way
 from tests.tiny import InThisProcess, tiny_suite
 
 ROOT = Path(__file__).parents[2]
@@ -53,19 +52,19 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         2,
         2,
         8,
-    )  # one corpus, one count of facts; all else once per method
+    )  # one corpus and one count of facts; all other stages once per method
     return results
 
 
 @pytest.fixture
 def results(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished results that a test may spoil."""
+    """A copy of the finished results that a test may change."""
     return shutil.copytree(finished, tmp_path / "results")
 
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Stages are done in this process; counts those that a run asks for."""
+    """Counts the stages that a run executes, by kind; they run in this process."""
     counts: Counter[str] = Counter()
 
     def run(executor: LocalExecutor, job: Job, events: Events) -> None:
@@ -80,7 +79,7 @@ def again(tiny: Path, results: Path, **changes: Any) -> Outcome:
     return run_suite(tiny_suite(tiny, **changes), results, results / "records", plain=True)
 
 
-def what(records: dict[str, Record]) -> dict[str, Any]:
+def results_of(records: dict[str, Record]) -> dict[str, Any]:
     return {key: record.results() for key, record in records.items()}
 
 
@@ -89,7 +88,7 @@ def record_files(results: Path) -> list[Path]:
 
 
 def artifact(results: Path, suite: Suite, stage: str) -> Path:
-    """Folder of the stage of the suite's first cell."""
+    """The folder of an artifact of the suite's first cell."""
     return Store(results / "store").path(make_plan(suite).cells[0].stages[stage])
 
 
@@ -117,7 +116,7 @@ def test_the_records_are_valid_and_make_a_board(tiny: Path, finished: Path) -> N
         assert all(0 < cost.seconds < 600 for cost in record.cost.values())
 
 
-def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_code(
+def test_a_run_reports_trainings_that_start_over_because_the_code_changed(
     tiny: Path, tmp_path: Path, stages: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (train, _) = (call for call in make_plan(tiny_suite(tiny)).calls() if call.stage == "train")
@@ -126,13 +125,13 @@ def test_a_run_says_which_trainings_begin_anew_for_they_were_begun_with_other_co
     (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "start over" in line)
-    assert "1 interrupted trainings start over" in line and "code_hash" in line
+    assert "interrupted trainings that start over: 1;" in line and "code_hash" in line
     assert stages["train"] == 2
 
 
 def test_a_second_run_does_nothing(tiny: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a worker process was asked for")
+        raise AssertionError("the run started a worker process")
 
     monkeypatch.setattr(local, "ProcessPoolExecutor", refuse)
     before = {path: path.stat().st_mtime_ns for path in sorted(results.rglob("*")) if path.is_file()}
@@ -141,13 +140,13 @@ def test_a_second_run_does_nothing(tiny: Path, results: Path, monkeypatch: pytes
     assert {path: path.stat().st_mtime_ns for path in sorted(results.rglob("*")) if path.is_file()} == before
 
 
-def test_a_suite_that_grew_does_only_what_is_new(tiny: Path, results: Path, stages: Counter[str]) -> None:
+def test_a_suite_with_more_cells_runs_only_the_new_ones(tiny: Path, results: Path, stages: Counter[str]) -> None:
     outcome = again(tiny, results, seeds=[1, 2], methods=["plain_matched"])
     assert (len(outcome.records), outcome.made) == (2, 1)
     assert stages == {"augment": 1, "train": 1, "evaluate": 1}
 
 
-def test_a_record_changed_by_hand_is_made_again_from_what_is_there(
+def test_a_record_changed_by_hand_is_written_again_from_its_artifacts(
     tiny: Path, results: Path, stages: Counter[str]
 ) -> None:
     path = record_files(results)[0]
@@ -158,7 +157,7 @@ def test_a_record_changed_by_hand_is_made_again_from_what_is_there(
     assert read_record(path).results() == original.results()
 
 
-def test_answers_changed_by_hand_are_made_again(tiny: Path, results: Path, stages: Counter[str]) -> None:
+def test_answers_changed_by_hand_are_copied_again(tiny: Path, results: Path, stages: Counter[str]) -> None:
     path = record_files(results)[0]
     original = read_record(path)
     answers = path.with_name(original.answers.file)
@@ -168,42 +167,44 @@ def test_answers_changed_by_hand_are_made_again(tiny: Path, results: Path, stage
 
 
 @pytest.mark.parametrize("stage", ["corpus", "augment", "train", "evaluate"])
-def test_an_artifact_that_is_gone_is_made_again_for_a_record_that_needs_it(
+def test_a_missing_artifact_is_made_again_for_a_record_that_needs_it(
     tiny: Path, results: Path, stages: Counter[str], stage: str
 ) -> None:
-    before = what(again(tiny, results).records)
+    before = results_of(again(tiny, results).records)
     for path in record_files(results):
         path.unlink()
     shutil.rmtree(artifact(results, tiny_suite(tiny), stage))
     outcome = again(tiny, results)
     assert (outcome.made, outcome.stages, stages) == (2, 1, {stage: 1})
-    assert what(outcome.records) == before
+    assert results_of(outcome.records) == before
 
 
 @pytest.mark.parametrize(
     ("stage", "file"), [("train", "training.json"), ("evaluate", "answers.parquet"), ("evaluate", "results.json")]
 )
-def test_an_artifact_changed_by_hand_is_not_trusted(
+def test_an_artifact_changed_by_hand_is_made_again(
     tiny: Path, results: Path, stages: Counter[str], stage: str, file: str
 ) -> None:
-    before = what(again(tiny, results).records)
+    before = results_of(again(tiny, results).records)
     for path in record_files(results):
         path.unlink()
     spoilt = artifact(results, tiny_suite(tiny), stage) / file
     spoilt.write_bytes(spoilt.read_bytes().replace(b"1", b"2"))
     outcome = again(tiny, results)
     assert (outcome.made, stages) == (2, {stage: 1})
-    assert what(outcome.records) == before
+    assert results_of(outcome.records) == before
 
 
-def test_two_folders_get_the_same_records(tiny: Path, finished: Path, tmp_path: Path, stages: Counter[str]) -> None:
+def test_runs_in_two_folders_write_the_same_records(
+    tiny: Path, finished: Path, tmp_path: Path, stages: Counter[str]
+) -> None:
     outcome = again(tiny, tmp_path)
     assert stages == {"corpus": 1, "augment": 2, "facts": 1, "train": 2, "evaluate": 2}
-    assert what(outcome.records) == what(again(tiny, finished).records)
+    assert results_of(outcome.records) == results_of(again(tiny, finished).records)
     assert [path.name for path in record_files(tmp_path)] == [path.name for path in record_files(finished)]
-    for one, other in zip(record_files(tmp_path), record_files(finished), strict=True):
-        name = read_record(one).answers.file
-        assert (one.parent / name).read_bytes() == (other.parent / name).read_bytes()
+    for path, other in zip(record_files(tmp_path), record_files(finished), strict=True):
+        name = read_record(path).answers.file
+        assert (path.parent / name).read_bytes() == (other.parent / name).read_bytes()
 
 
 def test_a_record_is_written_as_soon_as_its_cell_is_done(
@@ -221,7 +222,7 @@ def test_a_record_is_written_as_soon_as_its_cell_is_done(
 
 
 @pytest.mark.parametrize("which", ["results", "records"])
-def test_a_folder_that_cannot_be_made_is_named(tiny: Path, tmp_path: Path, which: str) -> None:
+def test_the_message_names_a_folder_that_cannot_be_created(tiny: Path, tmp_path: Path, which: str) -> None:
     (tmp_path / "file").write_text("")
     folders = {"results": tmp_path / "results", "records": tmp_path / "records", which: tmp_path / "file"}
     with pytest.raises(UserError, match=r"/file/[a-z_]+: [A-Z][a-z ]+; give a folder that can be written with --res"):
@@ -229,16 +230,16 @@ def test_a_folder_that_cannot_be_made_is_named(tiny: Path, tmp_path: Path, which
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_named(tiny: Path, tmp_path: Path) -> None:
+def test_the_message_names_a_folder_that_cannot_be_written(tiny: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match=r"Permission denied; "):
         again(tiny, tmp_path)
 
 
-# --- what a run that was cut off left undone
+# --- what a killed run left
 
 
-def test_a_record_that_was_replaced_goes_though_the_run_was_killed_before_it_could_remove_it(
+def test_a_replaced_record_is_removed_by_the_next_run_if_a_kill_prevented_it(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
 ) -> None:
     (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
@@ -257,7 +258,7 @@ def test_a_record_that_was_replaced_goes_though_the_run_was_killed_before_it_cou
     assert {path: path.read_bytes() for path in folder.iterdir()} == kept
 
 
-def test_answers_without_a_record_and_what_was_half_written_go_at_the_next_run(
+def test_the_next_run_removes_answers_without_a_record_and_half_written_files(
     tiny: Path, results: Path, stages: Counter[str]
 ) -> None:
     folder = results / "records" / "tiny_test"
@@ -268,7 +269,7 @@ def test_answers_without_a_record_and_what_was_half_written_go_at_the_next_run(
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_record_that_another_run_removes_first_is_no_error(
+def test_a_replaced_record_that_another_run_removes_first_is_no_error(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.runs import recording as module
@@ -287,7 +288,7 @@ def test_a_record_that_another_run_removes_first_is_no_error(
     assert len(record_files(results)) == 2 and not older & set(record_files(results))
 
 
-def test_a_record_that_another_run_has_written_meanwhile_is_taken_as_it_is(
+def test_a_record_that_another_run_wrote_meanwhile_is_kept(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = {path: path.read_bytes() for path in record_files(results)}
@@ -306,10 +307,10 @@ def test_a_record_that_another_run_has_written_meanwhile_is_taken_as_it_is(
 
     monkeypatch.setattr(Store, "locked", after_another)
     assert again(tiny, results).made == 2
-    assert {path: path.read_bytes() for path in record_files(results)} == written, "with the other's times"
+    assert {path: path.read_bytes() for path in record_files(results)} == written, "with the times of the other run"
 
 
-def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
+def test_ctrl_c_ends_the_run_after_the_record_that_is_being_written(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.runs import recording as module
@@ -330,7 +331,7 @@ def test_a_record_that_is_being_written_is_whole_before_ctrl_c_is_heeded(
     assert len(list(path.parent.iterdir())) == 2, "the record and its answers"
 
 
-def test_an_artifact_that_is_removed_while_the_run_goes_on_is_named(
+def test_the_message_names_an_artifact_that_was_removed_during_the_run(
     tiny: Path, results: Path, stages: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.runs import recording as module
@@ -349,7 +350,7 @@ def test_an_artifact_that_is_removed_while_the_run_goes_on_is_named(
         again(tiny, results)
 
 
-def test_what_killed_processes_left_in_the_store_goes_at_the_next_run(
+def test_the_next_run_removes_what_killed_processes_left_in_the_store(
     tiny: Path, results: Path, stages: Counter[str]
 ) -> None:
     record_files(results)[0].unlink()
@@ -359,10 +360,10 @@ def test_what_killed_processes_left_in_the_store_goes_at_the_next_run(
     assert list((results / "store" / ".tmp").iterdir()) == []
 
 
-# --- what training cost elsewhere
+# --- retention
 
 
-def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
+def test_forgetting_is_the_loss_against_the_untouched_model(
     tiny: Path, results: Path, tmp_path: Path, stages: Counter[str]
 ) -> None:
     from leaderboard.board.assemble import build_board, load_records
@@ -371,8 +372,8 @@ def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
     text = {"name": "words", "text": str(tmp_path / "held_out.txt")}
     task = {"name": "choice", "lm_eval": "biography_major_choice", "metric": "acc", "limit": 4}
     outcome = again(tiny, results, retention=[text, task])
-    assert stages == {"retain": 3}, "the untouched model once, each trained model once, and nothing else anew"
-    assert len(record_files(results)) == 2, "those without retention have given way: a board cannot hold both"
+    assert stages == {"retain": 3}, "the untouched model once, each trained model once, and no other stage"
+    assert len(record_files(results)) == 2, "those without retention were replaced: a board cannot hold both"
     store = Store(results / "store")
     for cell in outcome.plan.cells:
         record = outcome.records[cell.key]
@@ -393,11 +394,11 @@ def test_forgetting_is_the_change_for_the_worse_against_the_untouched_model(
     with_it = [path for path in record_files(results) if '"retention"' in path.read_text()]
     assert len(with_it) == 2
     board = build_board([found for found in load_records(results / "records") if found[0] in with_it])
-    assert [one.label for one in board.tables[0].held_out] == ["words", "choice"]
+    assert [measured.label for measured in board.tables[0].held_out] == ["words", "choice"]
     assert again(tiny, results, retention=[text, task]).made == 0
 
 
-def test_a_record_waits_for_all_that_is_measured(
+def test_a_record_waits_for_the_retention_stages_of_its_cell(
     tiny: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "held_out.txt").write_text("Words that no corpus has.", encoding="utf-8")
@@ -420,12 +421,12 @@ def test_a_record_waits_for_all_that_is_measured(
         again(tiny, results, retention=[text])
 
 
-# --- the command, cut off
+# --- the command, killed
 
 
 def suite_file(tiny: Path, folder: Path) -> str:
     content = tiny_suite(tiny).model_dump(mode="json", by_alias=True, exclude_none=True)
-    (content["recipe"],) = content["recipe"]  # a file has one as it is
+    (content["recipe"],) = content["recipe"]  # a file has a single recipe
     (folder / "suite.yaml").write_text(yaml.safe_dump(content))
     return str(folder / "suite.yaml")
 
@@ -433,45 +434,10 @@ def suite_file(tiny: Path, folder: Path) -> str:
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-@pytest.mark.slow
-def test_a_worker_killed_for_lack_of_memory_ends_the_run_and_the_next_one_completes(
-    tiny: Path, finished: Path, tmp_path: Path
-) -> None:
-    suite, mark = suite_file(tiny, tmp_path), uuid.uuid4().hex
-    process = start(suite, tmp_path / "results", mark)
-    wait_for(lambda: list((tmp_path / "results/store/.tmp").glob("train-*")))
-    (worker, *_) = workers_of(mark)
-    os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "a worker process died, most often for lack of memory" in errors.decode().splitlines()[-1]
-    assert "Traceback" not in errors.decode()
-    assert wait_until_gone(mark) is not None
-    finish(suite, tmp_path / "results")
-    assert records(tmp_path / "results") == records(finished)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["at the start of the workers", "while training"])
-def test_ctrl_c_ends_everything_with_one_line(tiny: Path, tmp_path: Path, moment: str) -> None:
-    results, mark = tmp_path / "results", uuid.uuid4().hex
-    process = start(suite_file(tiny, tmp_path), results, mark)
-    if moment == "while training":
-        wait_for(lambda: list((results / "store/.tmp").glob("train-*")))
-    else:
-        wait_for(lambda: workers_of(mark))
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    said = [line for line in errors.decode().splitlines() if not line.startswith("[")]  # progress
-    assert said == ["stopped; finished stages are kept; run the same command to continue"]
-    assert wait_until_gone(mark) is not None
+    raise AssertionError("the condition did not become true in time")
 
 
 @pytest.mark.slow
@@ -482,10 +448,10 @@ def test_kills_at_random_moments_change_no_record(tmp_path: Path, capsys: Any) -
     assert "2 records, 0 differ after 5 kills; 0 kills left something" in shown
     _, by_stage = shown.split("stage under way")
     for kind in VERSIONS:
-        assert re.search(rf"^{kind} +\d+$", by_stage, re.MULTILINE), "every kind of stage is in the suite"
+        assert re.search(rf"^{kind} +\d+$", by_stage, re.MULTILINE), "the suite has every kind of stage"
 
 
-def test_a_kill_is_aimed_at_a_stage_that_is_yet_to_do(tmp_path: Path) -> None:
+def test_a_kill_is_aimed_at_a_stage_that_has_not_finished(tmp_path: Path) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     for folder, kinds in ((undisturbed, ("corpus", "train", "retain")), (killed, ("corpus", "train"))):
         for kind in kinds:
@@ -510,18 +476,7 @@ def test_what_an_earlier_kill_left_is_not_counted_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_on_one_folder_share_the_work(tiny: Path, finished: Path, tmp_path: Path) -> None:
-    suite, results = suite_file(tiny, tmp_path), tmp_path / "results"
-    both = [start(suite, results, uuid.uuid4().hex, "--workers", "1") for _ in range(2)]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
-    assert records(results) == records(finished)
-    assert list((results / "store/.tmp").glob("*")) == []
-
-
-@pytest.mark.slow
-def test_the_command_says_that_there_is_nothing_to_do_within_ten_seconds(
-    tiny: Path, finished: Path, tmp_path: Path
-) -> None:
+def test_a_finished_suite_takes_the_command_less_than_ten_seconds(tiny: Path, finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark", "run", suite_file(tiny, tmp_path), "--results", str(finished)]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -529,26 +484,28 @@ def test_the_command_says_that_there_is_nothing_to_do_within_ten_seconds(
     assert "2 cells, nothing to do, all were there" in done.stdout
 
 
-def test_a_run_in_bfloat16_on_a_cpu_that_has_none_says_so_and_changes_nothing(
+def test_slow_bfloat16_on_a_cpu_is_reported_and_changes_nothing(
     tiny: Path,
     tmp_path: Path,
     stages: Counter[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = "note: recipe.autocast: this CPU computes in bfloat16 300 times as slowly as in float32; dtype: float32"
+    note = "note: recipe.autocast: this CPU computes in bfloat16 300 times as slowly as in float32; dtype: float32"
     recipe = {"adaptation": "lora", "autocast": "bfloat16", "batch_size": 4}
     for ratio, expected in ((300.0, True), (0.5, False)):
         monkeypatch.setattr("benchmark.doctor.bfloat16_slowdown", lambda ratio=ratio: ratio)
         results = tmp_path / str(ratio)
         outcome = again(tiny, results, recipe=recipe)
-        assert (told in capsys.readouterr().err) is expected
-        assert {one.training.recipe["autocast"] for one in outcome.records.values() if one.training} == {"bfloat16"}
+        assert (note in capsys.readouterr().err) is expected
+        assert {record.training.recipe["autocast"] for record in outcome.records.values() if record.training} == {
+            "bfloat16"
+        }
         again(tiny, results, recipe=recipe)
-        assert told not in capsys.readouterr().err, "there is nothing left to do"
+        assert note not in capsys.readouterr().err, "a finished run measures nothing"
 
 
-def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
+def test_status_lists_a_run_while_it_runs_and_no_longer(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "EVERY", 0.01)
@@ -570,5 +527,5 @@ def test_status_tells_of_a_run_while_it_goes_on_and_of_none_after(
     assert (state.suite, state.cells, state.cells_done, state.stages) == (suite.name, 2, 1, outcome.stages)
     assert 0 < state.stages_done < state.stages and state.under_way == [] and state.price == 3600.0
     assert state.worker_seconds > 0 and state.device_seconds == 0
-    assert state.seconds_left is not None and state.seconds_left > 0, "one of each kind has been done"
+    assert state.seconds_left is not None and state.seconds_left > 0, "one stage of each kind has finished"
     assert list_runs(store) == ([], []) and list((tmp_path / "store/.runs").iterdir()) == []

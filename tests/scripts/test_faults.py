@@ -1,4 +1,4 @@
-"""The faults that a run survives: that the list is the page's, that the judge sees what is wrong, and each of them."""
+"""The faults that a run survives: docs/survival.md lists them, the judge finds what is wrong, and each is survived."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 
 from benchmark import ROOT
 from scripts.faults.__main__ import HEADS, attempt, cells, every_fault, markdown
-from scripts.faults.bench import Bench, Done, Fault, Row, left_behind, spoken
+from scripts.faults.bench import Bench, Done, Fault, Row, left_behind, messages_in
 from scripts.runs import compare
 
 FAULTS = every_fault()
@@ -22,11 +22,11 @@ def judged(tmp_path: Path, done: Done = GOOD, wrong: list[str] | None = None, lo
     return Bench.judge(bench, "filled up", done, 2, "^error: .*No space left", wrong or [], lost)
 
 
-def test_no_two_faults_have_one_name() -> None:
+def test_the_names_of_faults_are_unique() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) > 40
 
 
-def test_the_page_has_a_row_for_every_fault_and_each_was_survived_or_not_tried() -> None:
+def test_the_page_has_a_row_for_each_fault_with_a_good_verdict_or_a_reason() -> None:
     page = (ROOT / "docs" / "survival.md").read_text(encoding="utf-8")
     _, table = page.split("<!-- faults:begin -->\n")
     heads, _, *rows = [
@@ -39,7 +39,7 @@ def test_the_page_has_a_row_for_every_fault_and_each_was_survived_or_not_tried()
         assert row[-1] == "good" or row[-1].startswith("not tried: "), row
 
 
-def test_a_run_that_says_one_line_and_loses_nothing_is_good(tmp_path: Path) -> None:
+def test_one_message_and_no_loss_is_a_good_verdict(tmp_path: Path) -> None:
     row = judged(tmp_path)
     assert (row.verdict, row.code, row.wrong) == ("good", 2, [])
 
@@ -48,22 +48,22 @@ def test_a_run_that_says_one_line_and_loses_nothing_is_good(tmp_path: Path) -> N
     ("changes", "says"),
     [
         ({"done": replace(GOOD, code=1)}, "exit code 1 in place of 2"),
-        ({"done": replace(GOOD, said=["error: something"])}, "the message does not say"),
-        ({"done": replace(GOOD, said=[])}, "the message does not say"),
-        ({"done": replace(GOOD, said=["Traceback", *GOOD.said])}, "2 lines on stderr: Traceback"),
+        ({"done": replace(GOOD, messages=["error: something"])}, "the message does not say"),
+        ({"done": replace(GOOD, messages=[])}, "the message does not say"),
+        ({"done": replace(GOOD, messages=["Traceback", *GOOD.messages])}, "2 lines on stderr: Traceback"),
         ({"wrong": ["processes left: [7]"]}, "processes left: [7]"),
         ({"lost": "1 of 2 records differ"}, "lost: 1 of 2 records differ"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+def test_the_judge_names_each_problem(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
     assert says in judged(tmp_path, **changes).verdict
 
 
-def test_a_lost_a_changed_and_a_strange_record_each_count() -> None:
+def test_lost_changed_and_additional_records_count_as_different() -> None:
     assert compare({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 9, "d": 4}) == {"b", "c", "d"}
 
 
-def test_what_is_left_behind_is_named(tmp_path: Path) -> None:
+def test_unfinished_stages_and_half_written_files_are_named(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
     (tmp_path / "store" / ".tmp" / "train-0123").mkdir(parents=True)
     (tmp_path / "records").mkdir()
@@ -71,12 +71,12 @@ def test_what_is_left_behind_is_named(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == ["half done: train", "half written: records/.a.json.0123456789abcdef"]
 
 
-def test_progress_is_no_message() -> None:
+def test_progress_does_not_count_as_a_message() -> None:
     errors = b"[1/9]      4 s  corpus 0c1f8b24 done\nstopped\n\n"
-    assert spoken(errors) == ["stopped"]
+    assert messages_in(errors) == ["stopped"]
 
 
-def test_what_cannot_be_tried_is_said_and_stands_in_the_table(tmp_path: Path) -> None:
+def test_a_fault_that_cannot_be_tried_has_a_row_with_the_reason(tmp_path: Path) -> None:
     def never(*_: object) -> Row:
         raise AssertionError("it was tried")
 

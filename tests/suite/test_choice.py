@@ -129,7 +129,7 @@ def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
 
     monkeypatch.setattr(runner, "good_record", counted)
     assert runner.missing(plan, tmp_path, few)[1] == []
-    monkeypatch.setattr(runner, "settle", lambda *_: None)
+    monkeypatch.setattr(runner, "clean_up", lambda *_: None)
     run = SuiteRun(plan, Folders(tmp_path, tmp_path), InThisProcess(), Account(suite.name))
     assert run.make(few).made == 0
 
