@@ -21,10 +21,10 @@ from benchmark.core import signals as stop
 from benchmark.core.environment import usable_cores
 from benchmark.core.errors import StageFailed
 from benchmark.executors.protocol import Job
-from benchmark.executors.schedule import drive
+from benchmark.executors.schedule import drive, swept
 from benchmark.executors.worker import prepare, work
 from benchmark.progress.events import Events
-from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.artifacts import StageCall
 from benchmark.training.interrupted import made_elsewhere
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         with _signals_held():
             channel: _Channel = context.Queue()
-        with _swept(job.store), _pool(workers, context, (channel, job.threads, os.getpid())) as pool:
+        with swept(job.store), _pool(workers, context, (channel, job.threads, os.getpid())) as pool:
 
             def submit(call: StageCall) -> Future[bool]:
                 with _signals_held():
@@ -153,16 +153,6 @@ def _signals_held() -> Iterator[None]:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _swept(store: Store) -> Iterator[None]:
-    """Remove unfinished artifacts of killed workers when the block ends: the disk may be full."""
-    try:
-        yield
-    finally:
-        with stop.finishing():
-            store.sweep()
 
 
 @contextmanager

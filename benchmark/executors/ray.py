@@ -5,7 +5,6 @@ system that all nodes share, or through a remote folder and a store on each node
 executor retries lost stages itself, so that it can report each retry.
 """
 
-import faulthandler
 import json
 import logging
 import os
@@ -18,24 +17,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.core import signals as stop
 from benchmark.core.environment import usable_cores
 from benchmark.core.errors import StageFailed, UserError, one_line
-from benchmark.core.progress import Progress
 from benchmark.executors.cluster import ClusterSettings, end_of, room
 from benchmark.executors.ends import End
 from benchmark.executors.protocol import Job
-from benchmark.executors.schedule import drive
-from benchmark.executors.worker import explained, prepare, work
+from benchmark.executors.ray_node import Task, do_stage, mark_file
+from benchmark.executors.ray_progress import NEWS, ProgressReader
+from benchmark.executors.schedule import drive, swept
 from benchmark.progress.events import Events, Listener, Relay
 from benchmark.store.artifacts import StageCall, Store
-from benchmark.store.calls import as_dict, call_from
-from benchmark.store.remote import WEIGHTS, Remote, Unreachable, make
+from benchmark.store.calls import as_dict
+from benchmark.store.remote import WEIGHTS, Remote, Unreachable
 
 LOOK = 0.5  # seconds between two checks whether the run is over, while a stage is waited for
-NEWS = 1.0  # seconds between two requests for the progress of stages
 VISIBLE = 60.0  # seconds that a network file system may take to show here what another node wrote
 _PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds before the first retry of a stage, doubled for each further one
 _OBJECTS = 80 << 20  # bytes of Ray's object store in a local cluster: Ray's minimum; stages use none of it
@@ -57,7 +55,7 @@ class RayExecutor:
     def run(self, job: Job, events: Events) -> None:
         """Make every artifact of a job: see `Executor`. Needs a running cluster, unless its address is "local"."""
         by_key = {call.key: call for call in job.calls}
-        with _swept(job.store), _connected(self.settings) as ray, _mark(job.store) as mark:
+        with swept(job.store), _connected(self.settings) as ray, _mark(job.store) as mark:
             nodes = ray.nodes()
             slots = min(self.settings.slots(job.calls, job.threads, nodes), len(job.calls))
             if not all(room(self.settings.needs(call, job.threads), nodes) for call in job.calls):
@@ -119,16 +117,6 @@ def _silence_worker_logs() -> None:
 
 
 @contextmanager
-def _swept(store: Store) -> Iterator[None]:
-    """Remove unfinished artifacts of cancelled stages from the store when the block ends."""
-    try:
-        yield
-    finally:
-        with stop.finishing():
-            store.sweep()
-
-
-@contextmanager
 def _mark(store: Store) -> Iterator[str]:
     """The name of a file in the store while the run lives, by which a node checks that it sees the same store."""
     name = f"ray-{uuid.uuid4().hex[:12]}"
@@ -137,32 +125,7 @@ def _mark(store: Store) -> Iterator[str]:
             yield name
         finally:
             with suppress(OSError):
-                _mark_file(store, name).unlink()
-
-
-def _mark_file(store: Store, name: str) -> Path:
-    return store.root / ".locks" / name
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a node needs to run a stage, beside the stage itself.
-
-    Attributes:
-        store: Folder of the store on the node; `~` and variables are expanded there.
-        mark: Name of the run's mark in a shared store; None with a remote folder.
-        remote: URL of the remote folder, if nodes share no store.
-        threads: Threads that the stage computes with.
-        timeout: Seconds after which the stage ends itself as hung.
-        folder: The working folder, which relative paths in the suite start from.
-    """
-
-    store: str
-    mark: str | None
-    remote: str | None
-    threads: int
-    timeout: float
-    folder: str
+                mark_file(store, name).unlink()
 
 
 class _Tasks:
@@ -171,7 +134,7 @@ class _Tasks:
     def __init__(self, ray: Any, executor: RayExecutor, job: Job, mark: str, events: Listener) -> None:
         self._ray, self._job, self._events = ray, job, events
         self._settings, self._remote = executor.settings, executor.remote
-        self._task = _Task(
+        self._task = Task(
             store=self._settings.cache if self._remote else str(job.store.root.absolute()),
             mark=None if self._remote else mark,
             remote=self._remote.url if self._remote else None,
@@ -180,7 +143,7 @@ class _Tasks:
             folder=str(Path.cwd()),
         )
         self.over = threading.Event()
-        self.progress = _ProgressReader(ray)
+        self.progress = ProgressReader(ray)
 
     def make(self, call: StageCall) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
@@ -257,141 +220,3 @@ def _error(call: StageCall, end: End, attempts: int) -> Exception:
         return StageFailed(end.reason)
     again = f", {attempts} times" if attempts > 1 else ""
     return StageFailed(f"{what} ({call.key}): {end.reason}{again}; Ray's logs on that node are in /tmp/ray")
-
-
-class ProgressBoard:
-    """An actor that keeps the latest progress of each stage until the run asks for it."""
-
-    def __init__(self) -> None:
-        self._latest: dict[str, tuple[str, tuple[int, ...]]] = {}
-
-    def put(self, key: str, node: str, *steps: int) -> None:
-        """Keep a stage's progress: its node, then steps done, steps in all and tokens read; no steps as it starts."""
-        self._latest[key] = (node, steps)
-
-    def take(self) -> str:
-        """The progress since the last call, as JSON: key → [node, steps]."""
-        latest, self._latest = self._latest, {}
-        return json.dumps(latest)
-
-
-class _News(NamedTuple):
-    """The progress of a stage. `node` is empty except in the first news of an attempt; `steps` as for a `Progress`."""
-
-    key: str
-    node: str
-    steps: list[int]
-
-
-class _ProgressReader:
-    """Reads the progress of stages from the actor. If the actor is lost, only progress is lost with it."""
-
-    def __init__(self, ray: Any) -> None:
-        self._ray = ray
-        self._heard: dict[str, tuple[float, str]] = {}  # stage → when and where its attempt was first heard of
-        self._start()
-
-    def _start(self) -> None:
-        self._request, self._requested = None, 0.0
-        self.board = self._ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
-
-    def news(self) -> list[_News]:
-        """The progress that has arrived since the last call; never waits."""
-        from ray.exceptions import ActorDiedError
-
-        latest: dict[str, tuple[str, list[int]]] = {}
-        try:
-            if self._request is None and time.monotonic() - self._requested >= NEWS:
-                self._request, self._requested = self.board.take.remote(), time.monotonic()
-            if self._request is not None and self._ray.wait([self._request], timeout=0)[0]:
-                request, self._request = self._request, None
-                latest = json.loads(self._ray.get(request))
-        except ActorDiedError:
-            self._start()  # a new actor, for the stages that start from now on
-        except Exception:  # the actor is moving to another node
-            self._request = None
-        news = []
-        for key, (node, steps) in latest.items():
-            news.append(_News(key, "" if key in self._heard else node, steps))
-            self._heard.setdefault(key, (time.monotonic(), node))
-        return news
-
-    def forget(self, call: StageCall) -> None:
-        """Forget the previous attempt at a stage."""
-        self._heard.pop(call.key, None)
-
-    def seconds(self, call: StageCall) -> float | None:
-        """Seconds since the current attempt at a stage was first heard of; None if it was not."""
-        heard = self._heard.get(call.key)
-        return time.monotonic() - heard[0] if heard else None
-
-    def node(self, call: StageCall) -> str:
-        """Address of the node that the current attempt was heard of on; empty if it was not."""
-        return self._heard.get(call.key, (0.0, ""))[1]
-
-
-def do_stage(content: str, board: Any) -> str:
-    """Make a stage's artifact on a node, in a worker of Ray's.
-
-    Args:
-        content: The task and the stage, as JSON.
-        board: Handle of the `ProgressBoard` actor.
-
-    Returns how the stage ended, as JSON: exceptions of libraries may not survive being sent.
-    """
-    given = json.loads(content)
-    task = _Task(**given["task"])
-    faulthandler.dump_traceback_later(task.timeout, exit=True, file=2)  # ends the process whatever it hangs in
-    try:
-        end = _run_task(task, given["call"], board)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-    return json.dumps(asdict(end))
-
-
-def _run_task(task: _Task, content: dict[str, Any], board: Any) -> End:
-    from ray.util import get_node_ip_address
-
-    node = get_node_ip_address()
-    try:
-        call = call_from(json.dumps(content), f"--executor ray: node {node}")
-    except UserError as error:
-        return End("mistake", str(error))
-
-    def report(*steps: int) -> None:
-        with suppress(Exception):  # a stage does not stop because its progress is lost
-            board.put.remote(call.key, node, *steps)
-
-    try:
-        report()
-        with suppress(OSError):  # a stage that needs a relative path will name it
-            os.chdir(task.folder)
-        prepare(task.threads)
-        _make(task, call, node, report)
-    except Exception as error:
-        known = error if isinstance(error, (UserError, StageFailed)) else explained(error, call)
-        if isinstance(known, UserError):
-            return End("mistake", str(known))
-        return End("infrastructure" if isinstance(known, Unreachable) else "failure", str(known))
-    return End("done")
-
-
-def _make(task: _Task, call: StageCall, node: str, report: Progress) -> None:
-    """Make the artifact in the shared store, or in the node's own store and then in the remote folder."""
-    folder = os.path.expanduser(os.path.expandvars(task.store))
-    store = Store(Path(folder))
-    if task.remote:
-        if "$" in folder or not store.root.is_absolute():
-            raise UserError(
-                f"cache: {task.store} is not an absolute path on node {node}; give one, or set its variable there"
-            )
-        store.root.mkdir(parents=True, exist_ok=True)
-        store.sweep()  # unfinished artifacts that killed workers of other runs left on this node
-        make(Remote(task.remote), store, call, lambda part: work(store.root, part, report))
-        return
-    if task.mark is None or not _mark_file(store, task.mark).exists():
-        raise UserError(
-            f"{folder}: node {node} does not see this run's store there; give --results a folder that all nodes "
-            "share, or --remote a URL through which they exchange artifacts"
-        )
-    work(store.root, call, report)

@@ -5,12 +5,13 @@ Towards the end, the stages with the longest chain of stages after them run firs
 
 import heapq
 import queue
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from graphlib import TopologicalSorter
 
 from benchmark.core import signals as stop
-from benchmark.store.artifacts import StageCall
+from benchmark.store.artifacts import StageCall, Store
 
 TURN = 0.2  # seconds between two checks of progress and signals
 TAIL = 16  # the end is near when at most so many stages per slot have not started (perf/fleet.py measures the gain)
@@ -81,6 +82,16 @@ def drive(
                 if not reads[key]:
                     heapq.heappush(ready, rank(position[key]))
             on_done(call)
+
+
+@contextmanager
+def swept(store: Store) -> Iterator[None]:
+    """Remove unfinished artifacts of killed or cancelled stages when the block ends: the disk may be full."""
+    try:
+        yield
+    finally:
+        with stop.finishing():
+            store.sweep()
 
 
 def _taken(ended: "queue.SimpleQueue[Future[bool]]", turn: float) -> "list[Future[bool]]":

@@ -20,11 +20,14 @@ from benchmark.core.errors import StageFailed, UserError
 from benchmark.executors import ray as executor
 from benchmark.executors.cluster import ClusterSettings, end_of, room
 from benchmark.executors.protocol import Job
-from benchmark.executors.ray import ProgressBoard, RayExecutor
+from benchmark.executors.ray import RayExecutor
+from benchmark.executors.ray_progress import ProgressBoard, ProgressReader
 from benchmark.executors.settings import read_settings
 from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.remote import Remote
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import find_suite, load_suite
 from scripts.runs import finish, held_locks, records, start, write_small_suite
 from tests.tiny import Heard
 
@@ -268,7 +271,7 @@ def test_the_smoke_suite_has_the_records_of_a_local_run(three: Nodes, tmp_path: 
     assert all(line.startswith("[") for line in said), "only progress"
     finish("smoke", tmp_path / "here", "--workers", "2")
     on_ray, local = records(tmp_path / "ray"), records(tmp_path / "here")
-    assert on_ray == local and len(on_ray) == 2
+    assert on_ray == local and len(on_ray) == len(make_plan(load_suite(find_suite("smoke"))).cells)
     assert all(record["answers"]["sha256"] for record in on_ray.values())
     assert held_locks(tmp_path / "ray") == [] and not list((tmp_path / "ray" / "store" / ".locks").glob("ray-*"))
 
@@ -310,9 +313,6 @@ def test_a_killed_worker_is_an_error_when_no_retry_is_left(three: Nodes, tmp_pat
 
 def slow_calls(count: int) -> list[StageCall]:
     """Train stages of the shipped small model that take minutes."""
-    from benchmark.suite.plan import make_plan
-    from benchmark.suite.schema import find_suite, load_suite
-
     suite = load_suite(find_suite("smoke")).model_copy(update={"seeds": list(range(1, count + 1))})
     suite = suite.model_copy(update={"budgets": [suite.budgets[0].model_copy(update={"steps": 100_000})]})
     return [call for call in make_plan(suite).calls() if call.stage == "train"][:count]
@@ -332,9 +332,6 @@ def test_a_stage_that_hangs_ends_itself_and_is_tried_again(three: Nodes, tmp_pat
 def test_losing_the_progress_actor_loses_progress_only(
     three: Nodes, small: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    from benchmark.suite.plan import make_plan
-    from benchmark.suite.schema import load_suite
-
     store = Store(tmp_path / "store")
     store.root.mkdir()
     calls = [call for call in make_plan(load_suite(Path(small[0]))).calls() if call.stage in ("corpus", "score")]
@@ -351,14 +348,14 @@ def test_losing_the_progress_actor_loses_progress_only(
                     ray.kill(board, no_restart=True)
 
     boards: list[Any] = []
-    start = executor._ProgressReader._start
+    start = ProgressReader._start
 
     def remember(self: Any) -> None:
         start(self)
         boards.append(self.board)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor._ProgressReader, "_start", remember)
+        patch.setattr(ProgressReader, "_start", remember)
         RayExecutor(three.settings(workers=1)).run(Job(store, calls), Events(heard := KillsBoard()))
     assert len(heard.finished) == len(calls) and all(store.verified(call) for call in calls)
     assert len(boards) == 2 and "score" in {call.stage for call, _, _ in heard.steps}, "a new actor replaced it"

@@ -87,13 +87,13 @@ def small() -> tuple[Any, Any]:
     return load_model(ModelSpec(model="zoo:small"), "cpu"), load_tokenizer("zoo:small")
 
 
-def test_the_scoring_script_runs_on_the_model_and_texts_that_are_given(checkout: Path, small: tuple[Any, Any]) -> None:
+def test_the_scoring_script_runs_on_the_given_model_and_texts(checkout: Path, small: tuple[Any, Any]) -> None:
     model, tokenizer = small
     texts = ["Anna was born in May.", "Ben lives in Oslo, Norway."]
     assert score(checkout, model, tokenizer, texts) == [2 * len(tokenizer(text)["input_ids"]) for text in texts]
 
 
-def test_the_training_script_trains_the_model_and_what_it_read_is_counted(
+def test_the_training_script_trains_the_model_and_its_tokens_are_counted(
     checkout: Path, small: tuple[Any, Any], tmp_path: Path
 ) -> None:
     model, tokenizer = small
@@ -105,6 +105,6 @@ def test_the_training_script_trains_the_model_and_what_it_read_is_counted(
     assert not torch.equal(model.lm_head.weight, before)
 
 
-def test_a_folder_without_the_script_is_named(tmp_path: Path, small: tuple[Any, Any]) -> None:
+def test_the_message_names_the_script_that_is_missing(tmp_path: Path, small: tuple[Any, Any]) -> None:
     with pytest.raises(UserError, match=rf"^{tmp_path}/save_attention.py: not found; give the folder of a checkout"):
         score(tmp_path, *small, ["Text."])

@@ -6,13 +6,13 @@ from perf.scale import growth, table
 from perf.stub import run_stubbed
 
 
-def test_growth_is_the_power_of_the_size() -> None:
+def test_growth_is_the_exponent_of_the_size() -> None:
     assert growth({"n": 10, "seconds": 2.0}, {"n": 1000, "seconds": 200.0}, "n") == pytest.approx(1)
     assert growth({"n": 8, "seconds": 1.0}, {"n": 16, "seconds": 4.0}, "n") == pytest.approx(2)
     assert growth({"n": 8, "seconds": 1.0}, {"n": 16, "seconds": 1.0}, "n") == pytest.approx(0)
 
 
-def test_the_table_puts_each_step_of_one_size_below_that_of_the_size_before() -> None:
+def test_the_table_lists_the_sizes_of_each_step_in_order() -> None:
     rows = [
         {"cells": 100, "step": "plan", "seconds": 4.0, "bytes": 2**20},
         {"cells": 100, "step": "board", "seconds": 1.0, "bytes": 0},
@@ -28,7 +28,7 @@ def test_the_table_puts_each_step_of_one_size_below_that_of_the_size_before() ->
     ]
 
 
-def test_stubbed_cells_become_records_that_a_board_is_built_from(tmp_path: Path) -> None:
+def test_stubbed_cells_give_records_and_a_board(tmp_path: Path) -> None:
     rows = run_stubbed(10, tmp_path)
     assert [row["step"] for row in rows] == [
         "plan",

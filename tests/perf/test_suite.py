@@ -4,7 +4,7 @@ from benchmark.suite.schema import Suite, find_suite, load_suite
 from perf.suite import _only, smaller
 
 
-def test_a_suite_of_one_cell_has_that_very_cell() -> None:
+def test_a_suite_of_one_cell_has_the_same_cell_key() -> None:
     """The same key: the same stages with the same parameters, and nothing beside them."""
     suite = load_suite(find_suite("every_method"))
     content = smaller(suite, seeds=1)
@@ -17,7 +17,7 @@ def test_a_suite_of_one_cell_has_that_very_cell() -> None:
         assert alone.key == cell.key
 
 
-def test_a_smaller_suite_is_a_part_of_the_whole() -> None:
+def test_the_cells_of_a_smaller_suite_are_cells_of_the_whole() -> None:
     whole = make_plan(tiny := load_suite(find_suite("tiny"))).cells
     assert {cell.key for cell in make_plan(Suite.model_validate(smaller(tiny))).cells} == {cell.key for cell in whole}
     content = smaller(tiny, seeds=2, train=["tiny-small"])
@@ -29,7 +29,7 @@ def test_a_smaller_suite_is_a_part_of_the_whole() -> None:
     assert {(cell.budget.steps, cell.seed) for cell in few if cell.budget} == {(7, 1)}
 
 
-def test_methods_of_models_that_are_not_trained_are_left_out() -> None:
+def test_methods_for_models_that_are_not_trained_are_left_out() -> None:
     methods = ["plain", {"name": "eda", "for": ["a", "b"]}, {"name": "aeda", "for": ["b"]}]
     content = {"models": {"a": "zoo:large", "b": "zoo:small"}, "tasks": ["biography"], "budgets": [{"steps": 1}]}
     suite = Suite.model_validate({**content, "name": "x", "train": ["a", "b"], "methods": methods})
