@@ -9,7 +9,7 @@ from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import Board
 from leaderboard.views.csv_file import board_csv
 from leaderboard.views.markdown import markdown_page
-from leaderboard.views.readme import readme_table
+from leaderboard.views.readme import small_board
 from leaderboard.views.text import relative
 from leaderboard.web.html import html_page
 
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- board:begin -->", "<!-- board:end -->"
 
 
 def build(records_folder: Path, out_folder: Path, readme: Path | None = None) -> Board:
-    """Write README.md, board.csv and index.html into `out_folder`, and a compact board between the marks of `readme`.
+    """Write README.md, board.csv and index.html into `out_folder`, and a small board between the marks of `readme`.
 
     Either all files are written or none.
 
@@ -64,7 +64,7 @@ def _render(records_folder: Path, out_folder: Path, readme: Path | None) -> tupl
         out_folder / "board.csv": board_csv(board, out_folder),
     }
     if readme is not None:
-        files[readme] = _between_marks(readme, readme_table(board, relative(out_folder / "README.md", readme.parent)))
+        files[readme] = _between_marks(readme, small_board(board, relative(out_folder / "README.md", readme.parent)))
     return board, files
 
 

@@ -71,7 +71,7 @@ def _only(content: dict[str, Any], cell: Cell) -> dict[str, Any]:
     method = {"name": cell.method.name, **cell.method.model_dump(mode="json")}
     return {
         **content,
-        "tasks": [cell.entry.model_dump(mode="json")],
+        "tasks": [cell.task.model_dump(mode="json")],
         "train": [cell.trained],
         "methods": [{**method, "pairs": [cell.pair]} if cell.pair else method],
         "seeds": [cell.seed],

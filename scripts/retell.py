@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import replacing
-from benchmark.data.people import FIELDS, WORDINGS, Person, tell
+from benchmark.data.people import FIELDS, WORDINGS, Person, write_paragraph
 from benchmark.data.texts import AugmentedText, json_lines, write_lines
 from benchmark.tasks.biography import biography
 
@@ -27,7 +27,9 @@ def paraphrases(people: Path, copies: int) -> list[AugmentedText]:
         for copy in range(1, copies + 1):
             rng = random.Random(f"retell:{person.id}:{copy}")
             wording = {field: rng.randrange(1, len(WORDINGS[field])) for field in FIELDS}
-            rows.append(AugmentedText(person.id, copy, tell(person, rng.sample(FIELDS, len(FIELDS)), wording).text))
+            rows.append(
+                AugmentedText(person.id, copy, write_paragraph(person, rng.sample(FIELDS, len(FIELDS)), wording).text)
+            )
     return rows
 
 

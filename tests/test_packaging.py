@@ -158,6 +158,14 @@ def test_a_wheel_plans_a_suite_from_an_empty_folder(installed: Path, tmp_path: P
     assert json.loads(done.stdout)["cells"]
 
 
+def test_a_new_method_needs_a_checkout(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "benchmark", "new", "method", "word_soup"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "is no checkout of the project" in done.stderr
+
+
 @pytest.fixture
 def install() -> ModuleType:
     """scripts/install.py as a module."""

@@ -1,4 +1,4 @@
-"""A random model small enough to train within a test, suites that use it, and stages that fail on purpose."""
+"""Helpers for tests: a random model small enough to train, suites with it, and stages that fail on purpose."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_suite(model: Path, **changes: Any) -> Suite:
-    """A suite of two cells with the tiny model: a few people, a few steps, one field asked about in both ways."""
+    """A suite of two cells with the tiny model: four people, three steps, one field as written and choice questions."""
     content: dict[str, Any] = {
         "name": "tiny_test",
         "models": {"tiny": str(model)},
@@ -72,7 +72,7 @@ def tiny_suite(model: Path, **changes: Any) -> Suite:
 
 
 def train_call(model: Path, **changes: Any) -> StageCall:
-    """A train stage with the tiny model; `recipe` adds to the recipe, all else to the parameters."""
+    """A train stage with the tiny model; `recipe` updates the recipe, other arguments the parameters."""
     recipe = {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4, **changes.pop("recipe", {})}
     params = {
         "device": "cpu",
@@ -88,7 +88,7 @@ def train_call(model: Path, **changes: Any) -> StageCall:
 
 
 def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
-    """Run a train stage on `texts` with nothing around it; returns the folder it wrote."""
+    """Run a train stage on `texts` without a store; returns the folder that it wrote."""
     from benchmark.stages.train import run
 
     source, out = folder / "texts", folder / "trained"
@@ -100,12 +100,12 @@ def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
 
 
 def biographies(count: int) -> list[AugmentedText]:
-    """The first people's texts as originals."""
+    """The texts of the first `count` people as originals."""
     return [AugmentedText(person["id"], 0, person["text"]) for person in biography.read_people()[:count]]
 
 
 class InThisProcess:
-    """An executor that runs stages one after another in this process: for tests of what surrounds it."""
+    """An executor that runs stages one after another in this process."""
 
     def run(self, job: Job, events: Events) -> None:
         """Make every artifact of a job."""
@@ -117,7 +117,7 @@ class InThisProcess:
 
 
 class Heard(Listener):
-    """Keeps the events of a run, by kind and all in their order."""
+    """Keeps the events of a run, by kind and in order."""
 
     def __init__(self) -> None:
         self.started: list[tuple[StageCall, str]] = []
@@ -144,14 +144,14 @@ class Heard(Listener):
 
 
 class TwoWords(Exception):
-    """An exception that cannot be unpickled, like some of the libraries'."""
+    """An exception that cannot be unpickled, like some exceptions of libraries."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} {second}")
 
 
 def faulty_work(root: Path, call: StageCall) -> bool:
-    """Stands in for a worker's `_work`: does what the parameter "fault" says before the stage itself."""
+    """Replaces a worker's function: causes the fault named in the parameter "fault", then runs the stage."""
     import benchmark.stages
 
     def fail(store: Store, call: StageCall, progress: Any) -> bool:

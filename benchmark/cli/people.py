@@ -29,10 +29,10 @@ def people(
     shipped people; order, wordings and names change the paragraphs, not the facts.
     """
     from benchmark.corpora.made_up_people import field_order, write_people
-    from benchmark.data.people import Telling
+    from benchmark.data.people import ParagraphStyle
 
     check_known("names", names, ("pronouns", "full"))
-    telling = Telling(field_order(order), wordings, names == "full", seed)
+    style = ParagraphStyle(field_order(order), wordings, names == "full", seed)
     check_writable(out)
-    write_people(out, count, seed, telling)
+    write_people(out, count, seed, style)
     print(f"{out}: {count} people")

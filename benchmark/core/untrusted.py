@@ -28,7 +28,7 @@ MAX_TEXT = 4_000  # characters of a string in a record
 MAX_NAME = 200  # bytes of a file name without its suffix
 MAX_INTEGER = 2**53  # larger integers are rounded by programs that read JSON numbers as doubles
 
-AGAIN = "run the suite again to make the record anew"
+AGAIN = "run the suite again to make a new record"
 
 # Only parameters may contain line breaks.
 _MULTILINE = ("scoring.", "evaluation.", "method.parameters.", "task.options.", "retention.", "model.spec.", "pair.")

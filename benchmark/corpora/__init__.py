@@ -15,21 +15,21 @@ __all__ = ["TASKS", "TASK_KINDS", "Corpus", "Task", "make_task"]
 
 
 def _find_tasks() -> dict[str, type[Task]]:
-    found: dict[str, type[Task]] = {}
+    kinds: dict[str, type[Task]] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():
-            own = inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, Task)
-            if own and isinstance(name := value.model_fields["name"].default, str):
-                if name in found:
-                    raise ValueError(f"two tasks are called {name!r}")
-                found[name] = value
-    return found
+            defined_here = inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, Task)
+            if defined_here and isinstance(name := value.model_fields["name"].default, str):
+                if name in kinds:
+                    raise ValueError(f"two tasks are named {name!r}")
+                kinds[name] = value
+    return kinds
 
 
 TASK_KINDS: dict[str, type[Task]] = _find_tasks()
 
 
-def make_task(entry: dict[str, Any]) -> Task:
-    """The task that `model_dump` of a task gave."""
-    return TASK_KINDS[entry["name"]].model_validate(entry)
+def make_task(content: dict[str, Any]) -> Task:
+    """Rebuild a task from its `model_dump`."""
+    return TASK_KINDS[content["name"]].model_validate(content)

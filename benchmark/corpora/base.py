@@ -1,4 +1,4 @@
-"""What every task is to the harness: its options, a corpus to train on, and the lm-eval tasks that ask about it."""
+"""The base class of tasks: options, the corpus to train on, and the lm-eval tasks that ask about it."""
 
 import hashlib
 import json
@@ -15,33 +15,42 @@ from benchmark.core.files import file_hash
 from benchmark.data.texts import Text
 
 SHOTS = (0, 1, 5)
-CHOICE, CLOZE = "_choice", "_cloze"  # how the names of lm-eval tasks without examples end
+CHOICE, CLOZE = "_choice", "_cloze"  # suffixes of lm-eval tasks that take no examples
 
 TASKS = ROOT / "benchmark" / "tasks"
-UNCHANGED = TASKS / "unchanged.json"  # changes of code that left every question as it was
-FORMULAS = TASKS / "biography" / "biography.py"  # exact match and F1, which the files of the other tasks load
-FREE_ANSWERS = TASKS / "wikipedia" / "wikipedia.py"  # whether a free question was answered
+UNCHANGED = TASKS / "unchanged.json"  # lists code changes that left every question unchanged
+METRICS_FILE = TASKS / "biography" / "biography.py"  # exact match and F1, for the other tasks as well
+ANSWERED_FILE = TASKS / "wikipedia" / "wikipedia.py"  # decides whether a free question was answered
 
 
 class Facts(NamedTuple):
-    """What is asked about a text: the gold answers of every question, and the name of the text's subject, "" if none.
+    """The facts asked about a text, for the stage that counts which of them a method's copies keep.
 
-    Stages that count what a method leaves of the facts read this; no method does.
+    Attributes:
+        subject: Name of the text's subject; "" if there is none.
+        answers: The gold answers of each question.
     """
 
     subject: str
     answers: list[list[str]]
 
 
-@dataclass(frozen=True, eq=False)  # each is its own: what is counted in one is kept for it
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that results per corpus can be cached
 class Corpus:
-    """A task's training texts and what lm-eval needs to ask about them.
+    """The documents of a task, and what lm-eval needs to ask the questions on them.
 
-    A text's id is also the cluster its questions belong to; `halves` says of each whether it is development or test.
-    `metadata` goes to lm-eval's task loader. `gaps` gives, for the questions where the task knows it, the id of the
-    text with the character offsets where the subject's name ends and where the answer begins; of several mentions of
-    the name it is the last before the answer. `texts_hash`, where a task gives it, is of the texts alone: stages that
-    read no question then depend on it and not on `data_hash`. `facts` are what is asked about each text.
+    Attributes:
+        texts: The documents. A text's id is also the cluster of its questions.
+        halves: "development" or "test" for each text's id.
+        data_hash: Hash of documents and questions.
+        definition_hash: Hash of the task's lm-eval files.
+        metadata: Passed to lm-eval's task loader.
+        may_redistribute: Whether answers may be published.
+        gaps: By question id: the text's id, and the character offsets where the subject's name ends and where the
+            answer begins. The last mention of the name before the answer counts. Only for tasks that know it.
+        texts_hash: Hash of the documents alone, if the task gives it. Stages that read no questions then depend on it
+            instead of `data_hash`.
+        facts: The facts asked about each text, by its id.
     """
 
     texts: list[Text]
@@ -56,19 +65,22 @@ class Corpus:
 
     @property
     def trained_on(self) -> str:
-        """Hash of what training depends on."""
+        """The hash that training depends on."""
         return self.texts_hash or self.data_hash
 
 
 class Task(BaseModel):
-    """A task as a suite lists it; the options of a task are the fields of its class.
+    """A task as a suite lists it. Its options are the fields of its class.
 
-    A subclass has a field `name` of one literal value, by which the registry finds it, and gives `evaluate` a default.
+    A subclass has a field `name` with a single literal value, under which it is registered, and a default for
+    `evaluate`.
 
     Attributes:
-        folder: the folder under tasks/ that holds the lm-eval files.
-        details: what `load` knows of a text besides its words, "subject" or "entities" (fields of Text): methods that
-            need more than that are refused.
+        folder: The folder in tasks/ with the lm-eval files.
+        details: The fields of Text that `load` fills besides `id` and `text`: "subject", "entities". A suite cannot
+            combine the task with methods that need other details.
+        name: The task's name in suites.
+        evaluate: The lm-eval tasks that ask the questions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -81,57 +93,59 @@ class Task(BaseModel):
 
     @property
     def examples(self) -> int:
-        """How many examples lm-eval has to put before a question; 0 unless a task says otherwise."""
+        """The number of few-shot examples available; 0 unless a subclass says otherwise."""
         return 0
 
     @property
     def default_fewshot(self) -> list[int]:
-        """The numbers of examples that questions are asked with, unless a suite says otherwise."""
+        """The numbers of examples to ask questions with, unless the suite gives them."""
         return sorted({min(number, self.examples) for number in SHOTS})
 
     @property
     def open_book(self) -> list[str]:
-        """The lm-eval tasks that are also asked with the document in the prompt."""
+        """The lm-eval tasks that are also run open-book, with the document in the prompt."""
         return [name for name in self.evaluate if not name.endswith(CLOZE)]
 
     @abstractmethod
     def load(self) -> Corpus:
         """Read the corpus.
 
-        Raises UserError if its data cannot be read or does not fit the options.
+        Raises:
+            UserError: The data cannot be read, or does not fit the options.
         """
 
     @classmethod
     def definition(cls) -> str | None:
-        """Hash of the lm-eval files as they are here, by which records of other questions are told apart.
+        """Hash of the current lm-eval files: records with another hash were asked other questions.
 
-        None where a task gives it in its corpus alone.
+        None if only the task's corpus has it.
         """
         return None
 
     def identity(self) -> dict[str, Any]:
-        """What of the options texts and questions depend on besides the bytes of the data: part of every key."""
+        """The options that texts and questions depend on besides the data's bytes: part of every key."""
         return self.model_dump(mode="json", exclude={"name", "path", "evaluate"})
 
 
 def definition_hash(files: Iterable[Path]) -> str:
-    """Hash of a task's lm-eval files; the earlier one, where only code changed and every question stayed as it was.
+    """Hash of a task's lm-eval files; the previous hash if the code changed and every question stayed the same.
 
-    So the records of both go into one table. Every such change is listed in tasks/unchanged.json, with its reason.
+    Records from before and after such a change can then share a table. tasks/unchanged.json lists these changes with
+    their reasons.
     """
-    found = tree_hash(files)
+    current = tree_hash(files)
     changes = json.loads(UNCHANGED.read_text(encoding="utf-8"))
-    return next((same[found] for change in changes if found in (same := change.get("same_as", {}))), found)
+    return next((same[current] for change in changes if current in (same := change.get("same_as", {}))), current)
 
 
 def earlier_definitions(task: str) -> set[str]:
-    """Definitions of a task that ask the same and measure less of the answers: those of records of version 1."""
+    """Definition hashes of a task with the same questions but fewer metrics: those in records of version 1."""
     changes = json.loads(UNCHANGED.read_text(encoding="utf-8"))
     return {change["measured_less"][task] for change in changes if task in change.get("measured_less", {})}
 
 
 def tree_hash(files: Iterable[Path]) -> str:
-    """SHA-256 over the names and contents of files, whatever folder they lie in."""
+    """SHA-256 over the names and contents of files, without their folders."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.name}:{file_hash(file)};".encode())

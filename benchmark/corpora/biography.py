@@ -1,4 +1,4 @@
-"""The biography task: five facts about each of a number of made-up people."""
+"""The biography task: five facts about each of many made-up people."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Biography(Task):
-    """Questions about people who are told about in a paragraph each.
+    """Questions about people, each described in a paragraph.
 
-    Fields: `path`, other people than those shipped (see tasks/biography/README.md); `people` keeps the first so many.
+    Attributes:
+        path: A file of other people than the shipped ones; see tasks/biography/README.md.
+        people: Keep only the first `people` people.
     """
 
     folder: ClassVar[str] = "biography"
@@ -31,7 +33,7 @@ class Biography(Task):
 
     @property
     def examples(self) -> int:
-        """The real people of the task's folder, or of the paper's."""
+        """The number of few-shot people in the task's folder, or in a folder of the paper's files."""
         from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
@@ -39,21 +41,21 @@ class Biography(Task):
 
     @classmethod
     def definition(cls) -> str:
-        """Hash of code, YAML files and few-shot examples."""
+        """Hash of the task's code, YAML files and few-shot people."""
         return definition_hash(
             f for f in (TASKS / "biography").iterdir() if f.suffix in (".py", ".yaml") or f.stem == "real_people"
         )
 
     def load(self) -> Corpus:
-        """Read the people; a text's entities are its facts and every mention of the name.
+        """Read the people. A text's entities are its facts and every mention of the name.
 
-        A fact's gap begins at the last mention before it, or at the marked one where there is none.
+        A fact's gap begins at the last mention before it, or at the annotated mention if none comes before it.
         """
         from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
             people = biography.read_people(path)
-            if path:  # what lm-eval reads of such a folder, hours later
+            if path:  # lm-eval reads these hours later; errors must show now
                 biography.read_shots(path)
                 biography.read_prompts(path)
         if self.people:
@@ -95,21 +97,21 @@ class Biography(Task):
 
 
 def mentions_of(person: "biography.Person") -> list[tuple[int, int]]:
-    """Where the name stands: the marked place first, then wherever else it stands whole and outside of the facts."""
+    """[start, end) offsets of the name: the annotated mention, then all other whole words outside of the facts."""
     text, name = person["text"], person["name"]
-    found = [person["spans"]["name"]]
+    mentions = [person["spans"]["name"]]
     start = text.find(name)
     while start >= 0:
         end = start + len(name)
         whole = not text[:start][-1:].isalnum() and not text[end : end + 1].isalnum()
         if whole and all(end <= first or last <= start for first, last in person["spans"].values()):
-            found.append((start, end))
+            mentions.append((start, end))
         start = text.find(name, end)
-    return found
+    return mentions
 
 
 def _name_before(start: int, mentions: list[tuple[int, int]]) -> int:
-    """Where the last of the mentions before a place ends; the end of the first of the list if all stand after it."""
+    """The end of the last mention before `start`; the end of the first mention in the list if there is none."""
     return max((end for _, end in mentions if end <= start), default=mentions[0][1])
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import replacing
-from benchmark.data.people import FIELDS, TRAINED_ON, Telling, as_lines, make_people
+from benchmark.data.people import FIELDS, TRAINED_ON, ParagraphStyle, make_people, people_lines
 
 
 def field_order(words: str) -> tuple[str, ...] | None:
@@ -24,14 +24,14 @@ def field_order(words: str) -> tuple[str, ...] | None:
     return order
 
 
-def write_people(file: Path, count: int, seed: int, telling: Telling) -> None:
+def write_people(file: Path, count: int, seed: int, style: ParagraphStyle) -> None:
     """Write people to a JSONL file, laid out as tasks/biography/people.jsonl.
 
     Args:
         file: The file.
         count: Number of people.
         seed: Seed of their names and facts.
-        telling: How their paragraphs are written.
+        style: How their paragraphs are written.
 
     Raises:
         UserError: There are not that many different names.
@@ -43,6 +43,6 @@ def write_people(file: Path, count: int, seed: int, telling: Telling) -> None:
     trained_on = {person.name for person in make_people(*TRAINED_ON, shots | shipped)}
     try:
         with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(as_lines(make_people(count, seed, shots | trained_on), telling))
+            stream.writelines(people_lines(make_people(count, seed, shots | trained_on), style))
     except ValueError as error:
         raise UserError(f"--count: {error}; ask for fewer") from None

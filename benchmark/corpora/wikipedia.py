@@ -1,4 +1,4 @@
-"""The Wikipedia tasks: paragraphs, and closed-book questions about them."""
+"""The Wikipedia tasks: paragraphs and closed-book questions on them."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from benchmark.models.spec import Revision
 if TYPE_CHECKING:
     from benchmark.tasks.wikipedia.wikipedia import Paragraph
 
-Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # one for each half
+Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # at least one per half
 
 
 class _Wikipedia(Task):
@@ -25,7 +25,7 @@ class _Wikipedia(Task):
 
     @classmethod
     def definition(cls) -> str:
-        """Hash of code, formulas, few-shot examples, and the YAML files of this one of the tasks."""
+        """Hash of code, metrics, few-shot examples and the task's own YAML files."""
         from benchmark.tasks.wikipedia import wikipedia
 
         name = cls.model_fields["name"].default
@@ -35,18 +35,21 @@ class _Wikipedia(Task):
 
     @property
     def examples(self) -> int:
-        """The questions of general knowledge in the task's folder."""
+        """The number of general-knowledge questions in the task's folder."""
         from benchmark.tasks.wikipedia import wikipedia
 
         return len(wikipedia.read_shots())
 
 
 class _FromHub(_Wikipedia):
-    """What the tasks on a data set of the Hugging Face hub share.
+    """Base class of the tasks on a data set of the Hugging Face hub.
 
-    Fields: `path`, files in place of the hub's (see tasks/wikipedia/README.md); `revision`, a commit of the hub's other
-    than the one in the cache, else the newest; `split`, validation if not said otherwise; `paragraphs`, how many, drawn
-    by `subset_seed`, which draws the halves, too.
+    Attributes:
+        path: Local files instead of the hub's; see tasks/wikipedia/README.md.
+        revision: A commit of the data set; by default the one in the cache, else the newest.
+        split: The split; by default validation.
+        paragraphs: Number of paragraphs to draw; by default all.
+        subset_seed: Seed that draws the paragraphs and the halves.
     """
 
     path: Path | None = None
@@ -56,30 +59,30 @@ class _FromHub(_Wikipedia):
     subset_seed: Annotated[int, BeforeValidator(not_a_bool)] = 1
 
     def load(self) -> Corpus:
-        """Read the paragraphs; a hub's commit goes to lm-eval, so that it asks about those very ones."""
+        """Read the paragraphs. The hub's commit is passed to lm-eval, so that it asks about the same ones."""
         from benchmark.tasks.wikipedia import wikipedia
 
         source = self.name.removeprefix("wikipedia_")
-        with reading(f"task {self.name}", self.path) as (where,):
-            files = where or wikipedia.fetch(source, self.split, self.revision)
+        with reading(f"task {self.name}", self.path) as (path,):
+            files = path or wikipedia.fetch(source, self.split, self.revision)
         with reading(f"task {self.name}", files):
             paragraphs = wikipedia.read_paragraphs(files, self.split, self.paragraphs, self.subset_seed)
         metadata: dict[str, Any] = {"subset_seed": self.subset_seed}
         if self.split:
             metadata["split"] = self.split
-        if where:
-            metadata[f"{self.name}_path"] = str(where)
+        if path:
+            metadata[f"{self.name}_path"] = str(path)
         else:
             metadata[f"{self.name}_revision"] = files.name
-        return _corpus(self, paragraphs, self.paragraphs, metadata, may_redistribute=where is None)
+        return _corpus(self, paragraphs, self.paragraphs, metadata, may_redistribute=path is None)
 
     def identity(self) -> dict[str, Any]:
-        """The options but `path` and `revision`: what these lead to is hashed itself."""
+        """The options without `path` and `revision`: the data that they lead to is hashed."""
         return {key: value for key, value in super().identity().items() if key != "revision"}
 
 
 class WikipediaSquad(_FromHub):
-    """SQuAD v1.1 (Rajpurkar et al. 2016), its questions asked without their paragraphs."""
+    """SQuAD v1.1 (Rajpurkar et al. 2016), with questions asked without their paragraphs."""
 
     name: Literal["wikipedia_squad"] = "wikipedia_squad"
     split: Literal["train", "validation"] | None = None
@@ -87,7 +90,7 @@ class WikipediaSquad(_FromHub):
 
 
 class WikipediaPwqa(_FromHub):
-    """Question-answer pairs that a model harvested from Wikipedia (Du & Cardie 2018), the source the paper names."""
+    """Question-answer pairs generated from Wikipedia (Du & Cardie 2018), the source that the paper names."""
 
     name: Literal["wikipedia_pwqa"] = "wikipedia_pwqa"
     split: Literal["train", "validation", "test"] | None = None
@@ -95,7 +98,11 @@ class WikipediaPwqa(_FromHub):
 
 
 class WikipediaMini(_Wikipedia):
-    """Paragraphs and questions that come with the project. Field: `paragraphs` keeps the first so many."""
+    """Paragraphs and questions that ship with the project.
+
+    Attributes:
+        paragraphs: Keep only the first `paragraphs` paragraphs.
+    """
 
     name: Literal["wikipedia_mini"] = "wikipedia_mini"
     paragraphs: Paragraphs | None = None
@@ -118,8 +125,8 @@ def _corpus(
     halves = {paragraph["id"]: paragraph["half"] for paragraph in paragraphs}
     for half in wikipedia.HALVES:
         if not any(paragraph["questions"] for paragraph in paragraphs if paragraph["half"] == half):
-            where = f"{getattr(task, 'path', None) or 'paragraphs'}: no question about the {half} half"
-            raise UserError(f"task {task.name}: {where}; take more paragraphs")
+            source = getattr(task, "path", None) or "paragraphs"
+            raise UserError(f"task {task.name}: {source}: no question on the {half} half; take more paragraphs")
     return Corpus(
         texts=[Text(paragraph["id"], paragraph["text"]) for paragraph in paragraphs],
         halves=halves,
@@ -132,9 +139,9 @@ def _corpus(
 
 
 def _data_hash(paragraphs: "list[Paragraph]") -> str:
-    """Of paragraphs and questions, without the places of answers, which records from before do not know."""
-    told = [
+    """SHA-256 over paragraphs and questions without the offsets of answers, which older data lacked."""
+    content = [
         {**p, "questions": [{key: value for key, value in q.items() if key != "start"} for q in p["questions"]]}
         for p in paragraphs
     ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

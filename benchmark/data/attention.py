@@ -1,4 +1,4 @@
-"""Which attention a token score is made of: how it is reduced, and which part of it counts."""
+"""Names of the token scores, and which layers and heads of a model they average over."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,12 +7,12 @@ REDUCTIONS = (*ATTENTION, "loss")
 
 
 class AttentionPart(BaseModel):
-    """Which part of a model's attention scores are the mean of; the default is all of it.
+    """The layers and heads that an attention score averages over; by default all of them.
 
     Attributes:
-        depth: lowest and highest share of the depth: of n layers, layer i (from 0) is in where (i + ½) / n lies between
-            the two, so that the same numbers choose alike in models of unlike depth.
-        heads: if there are any, these (layer, head), both from 0, and no others, whatever `depth` is.
+        depth: Lowest and highest relative depth: of n layers, layer i (from 0) counts if (i + ½) / n lies between the
+            two, so that the same numbers choose similar layers in models of different depth.
+        heads: If given, only these (layer, head) pairs count, both from 0, and `depth` is ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

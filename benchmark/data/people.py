@@ -1,6 +1,7 @@
-"""Made-up people: five facts each, told in a paragraph whose field positions are known by character offsets.
+"""Made-up people with five facts each, and paragraphs about them with the character offsets of every fact.
 
-The evaluation people (`tasks/biography/people.jsonl`) and the people that the tiny pair was trained on come from here.
+The people of the biography task (`tasks/biography/people.jsonl`) and those that the tiny pair was trained on are made
+here.
 """
 
 import json
@@ -12,7 +13,7 @@ from functools import cache
 FIELDS = ("birth_date", "birth_city", "university", "major", "company")
 
 # One statement per fact; {who} is the name or the pronoun, {whose} its possessive. Entry 0 is the wording of the
-# evaluation paragraphs; the tiny pair was trained on all of them. No value opens a sentence, so none changes its case.
+# biography task; the tiny pair was trained on all of them. No value begins a sentence, so values keep their case.
 WORDINGS: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "{who} was born on {value}.",
@@ -51,7 +52,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# The questions of the biography task; the tiny pair learns to answer them about other people.
+# The questions of the biography task. The tiny pair was trained to answer them about other people.
 QUESTIONS = {
     "birth_date": "What is the birth date of {name}?",
     "birth_city": "In which city did {name} grow up?",
@@ -103,17 +104,17 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Telling:
-    """How a set of people is told about; the default is how the shipped people are.
+class ParagraphStyle:
+    """How paragraphs about people are written; the default is the style of the shipped people.
 
-    None of this changes who they are. What is drawn comes from random streams of `seed` and the person's id, one for
-    the order and one for the wordings.
+    Order and wordings are drawn from two random streams that depend on `seed` and the person's id alone. The style does
+    not change the people.
 
     Attributes:
-        order: the order of the facts, or None for one drawn for each person.
-        wordings: for each fact one of the first so many entries of WORDINGS is drawn.
-        full_name: the full name stands in every sentence, in place of pronouns.
-        seed: of the draws.
+        order: Order of the facts; None draws an order for each person.
+        wordings: Each fact's wording is drawn from the first `wordings` entries of WORDINGS.
+        full_name: Every sentence has the full name instead of a pronoun.
+        seed: Seed of the draws.
     """
 
     order: Sequence[str] | None = FIELDS
@@ -121,22 +122,22 @@ class Telling:
     full_name: bool = False
     seed: int = 0
 
-    def of(self, person: Person) -> "PersonText":
-        """Write a person's paragraph."""
+    def write(self, person: Person) -> "PersonText":
+        """Write the paragraph about a person in this style."""
         order = self._stream(person, "order").sample(FIELDS, len(FIELDS)) if self.order is None else self.order
         wording = {}
         if self.wordings > 1:
             rng = self._stream(person, "wording")
             wording = {field: rng.randrange(self.wordings) for field in FIELDS}
-        return tell(person, order, wording, self.full_name)
+        return write_paragraph(person, order, wording, self.full_name)
 
-    def _stream(self, person: Person, what: str) -> random.Random:
-        return random.Random(f"{self.seed}:{person.id}:{what}")
+    def _stream(self, person: Person, purpose: str) -> random.Random:
+        return random.Random(f"{self.seed}:{person.id}:{purpose}")
 
 
 @dataclass(frozen=True)
 class PersonText:
-    """A person's text; `spans` gives [start, end) character offsets of "name" and of every field."""
+    """A paragraph about a person. `spans` gives the [start, end) character offsets of "name" and of every field."""
 
     text: str
     spans: dict[str, tuple[int, int]]
@@ -164,7 +165,7 @@ def cities() -> tuple[str, ...]:
 
 @cache
 def universities() -> tuple[str, ...]:
-    """200 invented universities, each named after one of the cities; the form of the name goes with the city."""
+    """200 invented universities, each named after one of the cities."""
     forms = ("the University of {}", "{} State University", "{} Technical University", "{} College")
     rng = random.Random(7)
     return tuple(rng.choice(forms).format(city.split(",")[0]) for city in cities())
@@ -189,18 +190,25 @@ def _given_and_family_names() -> tuple[tuple[str, ...], tuple[str, ...], tuple[s
 
 
 def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[Person]:
-    """Yield `count` people, none with a name of `without` nor with the name of an earlier one.
+    """Yield `count` people with distinct names.
 
-    Every person draws from a random stream of their own (seed and number), so that the first n of a larger set are the
-    set of n. A name has a given and a family name; once half of these are given away, those who follow have a middle
-    name, too, so that a free name never takes more than a few draws. Raises ValueError if `count` is more than half of
-    the names there are.
+    Each person is drawn from a random stream of their own (seed and number), so that the first n people of a larger set
+    equal the set of n. A name consists of a given and a family name; once half of these combinations are used, further
+    people also have a middle name, so that an unused name is found within a few draws.
+
+    Args:
+        count: Number of people.
+        seed: Seed of the draws.
+        without: Names to avoid.
+
+    Raises:
+        ValueError: `count` is more than half of the possible names.
     """
     women, men, families = _given_and_family_names()
     short = (len(women) + len(men)) * len(families) // 2
     long = (len(women) * (len(women) - 1) + len(men) * (len(men) - 1)) * len(families) // 2
     if count > short + long:
-        raise ValueError(f"{count} people are more than the name lists can name apart")
+        raise ValueError(f"{count} people need more distinct names than the name lists give")
     taken = set(without)
     for number in range(count):
         rng = random.Random(f"{seed}:{number}")
@@ -217,22 +225,28 @@ def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[
         yield Person(f"person-{number:05d}", name, pronoun, dict(zip(FIELDS, values, strict=True)))
 
 
-def tell(
+def write_paragraph(
     person: Person,
     order: Sequence[str] = FIELDS,
     wording: Mapping[str, int] | None = None,
     full_name: bool = False,
 ) -> PersonText:
-    """Write a person's paragraph: the full name in the first sentence, the pronoun (or again the full name) after it.
+    """Write the paragraph about a person: the full name in the first sentence, the pronoun in the others.
 
-    `order` is the order of the facts; `wording` picks an entry of WORDINGS per field (default: 0, that of evaluation).
-    The span of "name" is that of its first mention.
+    Args:
+        person: The person.
+        order: Order of the facts.
+        wording: The entry of WORDINGS for each field; 0, the wording of the biography task, where none is given.
+        full_name: Write the full name in every sentence.
+
+    Returns:
+        The paragraph; the span of "name" is that of its first mention.
     """
     possessive = {"He": "his", "She": "her"}[person.pronoun]
     text, spans = "", {}
-    for place, field in enumerate(order):
+    for number, field in enumerate(order):
         template = WORDINGS[field][(wording or {}).get(field, 0)]
-        named = place == 0 or full_name
+        named = number == 0 or full_name
         who, whose = (person.name, f"{person.name}'s") if named else (person.pronoun.lower(), possessive)
         before, after = (part.format(who=who, whose=whose) for part in template.split("{value}"))
         text += " " if text else ""
@@ -240,16 +254,16 @@ def tell(
         sentence = before + person.facts[field] + after
         text += sentence[0].upper() + sentence[1:]
         spans[field] = (start + len(before), start + len(before) + len(person.facts[field]))
-        if place == 0:
+        if number == 0:
             spans["name"] = (sentence.index(person.name), sentence.index(person.name) + len(person.name))
     return PersonText(text, spans)
 
 
-def as_lines(people: Iterable[Person], telling: Telling | None = None) -> Iterator[str]:
-    """Yield a line of JSON per person, laid out as the biography task's `people.jsonl`; the halves take turns."""
-    telling = telling or Telling()
+def people_lines(people: Iterable[Person], style: ParagraphStyle | None = None) -> Iterator[str]:
+    """Yield a line of JSON per person, in the format of the biography task's `people.jsonl`; the halves alternate."""
+    style = style or ParagraphStyle()
     for number, person in enumerate(people):
-        told = telling.of(person)
+        paragraph = style.write(person)
         half = ("development", "test")[number % 2]
         row = {"id": person.id, "half": half, "name": person.name, "pronoun": person.pronoun, "facts": person.facts}
-        yield json.dumps({**row, "text": told.text, "spans": told.spans}, ensure_ascii=False) + "\n"
+        yield json.dumps({**row, "text": paragraph.text, "spans": paragraph.spans}, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Texts, augmented texts and token scores: what the stages pass to each other, and how each is stored."""
+"""Texts, augmented texts and token scores, which stages pass to each other, and their file formats."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,16 +10,19 @@ from benchmark.core.errors import UserError
 from benchmark.core.inputs import reading, regular_file
 
 _DETAILS = ("subject", "entities", "values")
-_LINES = "give a file with one JSON object a line"
+_REMEDY = "give a file with one JSON object per line"
 
 
 @dataclass(frozen=True)
 class Text:
     """One text of a corpus.
 
-    `subject` is the name of who or what it is about, as the text has it; `entities` are [start, end) character offsets
-    of names and values that are wholes, in text order. Both are empty where the task does not know them or no method
-    asked.
+    Attributes:
+        id: Identifies the text within the corpus.
+        text: The text itself.
+        subject: Name of the person or thing that the text is about, as spelled in it; "" if unknown.
+        entities: [start, end) character offsets of names and values that must not be torn apart, in text order; empty
+            if unknown.
     """
 
     id: str
@@ -30,10 +33,14 @@ class Text:
 
 @dataclass(frozen=True)
 class AugmentedText:
-    """One training text; copy 0 is the original.
+    """One training text.
 
-    `values` are numbers on [start, end) character spans that training makes use of, in text order (see
-    `Method.values`); a text whose method gives none has none.
+    Attributes:
+        id: The id of the text it was made from.
+        copy: Number of the copy; 0 is the original.
+        text: The text itself.
+        values: (start, end, number) for [start, end) character spans, in text order, where a method gives training such
+            numbers (see `Method.values`).
     """
 
     id: str
@@ -44,9 +51,14 @@ class AugmentedText:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Scores of one text's tokens. `start` and `end` are character offsets into the text, end excluded.
+    """Scores of one text's tokens, in lists with an entry per token. Special tokens without characters are left out.
 
-    All four lists have one entry per token; special tokens that stand for no character are left out.
+    Attributes:
+        id: The text's id.
+        token: The tokens.
+        start: Character offset of each token's first character.
+        end: Character offset after each token's last character.
+        score: The scores.
     """
 
     id: str
@@ -57,9 +69,10 @@ class TokenScores:
 
 
 def read_texts(path: Path) -> list[Text]:
-    """Read a corpus file with one {"id": …, "text": …} a line; "subject" and "entities" may stand beside them.
+    """Read a file of texts: one JSON object per line with "id", "text" and optionally "subject" and "entities".
 
-    Raises UserError naming the file and line if a line is no such object, an id comes twice, or there is no text.
+    Raises:
+        UserError: A line is invalid, an id is repeated, or the file has no text; the message names file and line.
     """
     texts: list[Text] = []
     seen: set[str] = set()
@@ -68,41 +81,42 @@ def read_texts(path: Path) -> list[Text]:
             raise UserError(f'{path}:{number}: each line needs "id" and a non-empty "text", both strings')
         check_characters(f"{row['id']}{row['text']}", f"{path}:{number}")
         if row["id"] in seen:
-            raise UserError(f"{path}:{number}: id {row['id']!r} stands there twice; give every text an id of its own")
+            raise UserError(f"{path}:{number}: duplicate id {row['id']!r}; give every text its own id")
         seen.add(row["id"])
         entities = row.get("entities", [])
         subject = row.get("subject", "")
         if not isinstance(subject, str) or not _are_spans(entities, len(row["text"])):
             raise UserError(
-                f"{path}:{number}: subject, entities: expected a string, and [start, end] offsets in text order"
+                f"{path}:{number}: subject, entities: expected a string and [start, end] offsets in text order"
             )
         check_characters(subject, f"{path}:{number}")
         texts.append(Text(row["id"], row["text"], subject, tuple((start, end) for start, end in entities)))
     if not texts:
-        raise UserError(f"{path}: the corpus is empty; it needs at least one text")
+        raise UserError(f"{path}: the file has no texts; it needs at least one")
     return texts
 
 
 def check_characters(text: str, where: str) -> None:
-    """Raise UserError, beginning with `where`, if the text holds half a surrogate pair."""
+    """Raise UserError, beginning with `where`, if the text holds a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: {error.object[error.start]!a} is no character; take it out") from None
+        raise UserError(f"{where}: {error.object[error.start]!a} is not a character; remove it") from None
 
 
 def write_lines(path: Path, rows: Iterable[Text] | Iterable[AugmentedText]) -> None:
-    """Write texts or augmented texts, one JSON object a line, in the order given, without details that are empty."""
+    """Write texts or augmented texts in order, one JSON object per line, without empty details."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            told = {key: value for key, value in asdict(row).items() if value or key not in _DETAILS}
-            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            content = {key: value for key, value in asdict(row).items() if value or key not in _DETAILS}
+            file.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def read_augmented(path: Path) -> list[AugmentedText]:
-    """Read what `write_lines` wrote from augmented texts.
+    """Read the augmented texts that `write_lines` wrote.
 
-    Raises UserError naming the file and line if a line is no such object.
+    Raises:
+        UserError: A line is not an augmented text; the message names file and line.
     """
     rows: list[AugmentedText] = []
     for number, row in json_lines(path):
@@ -111,12 +125,12 @@ def read_augmented(path: Path) -> list[AugmentedText]:
                 check_characters(f"{key}{text}", f"{path}:{number}")
                 rows.append(AugmentedText(key, copy, text, tuple((s, e, v) for s, e, v in row.get("values", []))))
             case _:
-                raise UserError(f"{path}:{number}: no line of augmented texts; make the file anew")
+                raise UserError(f"{path}:{number}: not an augmented text; make the file again")
     return rows
 
 
 def _are_spans(value: object, length: int) -> bool:
-    """Whether a JSON value is a list of [start, end] offsets that are not empty, do not overlap and rise."""
+    """Whether a JSON value is a list of non-empty [start, end] offsets that ascend and do not overlap."""
     if not isinstance(value, list):
         return False
     last = 0
@@ -133,13 +147,12 @@ def _are_values(value: object) -> bool:
     """Whether a JSON value is a list of [start, end, number]."""
     if not isinstance(value, list):
         return False
-    return all(
-        isinstance(one, list) and [type(part) for part in one] in ([int, int, int], [int, int, float]) for one in value
-    )
+    types = [[type(part) for part in span] if isinstance(span, list) else [] for span in value]
+    return all(span in ([int, int, int], [int, int, float]) for span in types)
 
 
 def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:
-    """Write token scores as Parquet: a row per text, `id` and the lists `token`, `start`, `end`, `score` (float32)."""
+    """Write token scores as Parquet, a row per text: `id` and the lists `token`, `start`, `end`, `score` (float32)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,9 +161,10 @@ def write_scores(path: Path, scores: Iterable[TokenScores]) -> None:
 
 
 def read_scores(path: Path) -> list[TokenScores]:
-    """Read what `write_scores` wrote.
+    """Read the token scores that `write_scores` wrote.
 
-    Raises UserError naming the file if it is no such table.
+    Raises:
+        UserError: The file is not a table of token scores.
     """
     import pyarrow.parquet as pq
 
@@ -158,13 +172,13 @@ def read_scores(path: Path) -> list[TokenScores]:
     with reading("token scores", file):
         stored = pq.ParquetFile(file)
         if not stored.schema_arrow.equals(_score_schema()):
-            raise UserError(f"{path}: not the columns of token scores; make the file anew")
+            raise UserError(f"{path}: does not have the columns of token scores; make the file again")
         rows = stored.read().to_pylist()
     for number, row in enumerate(rows, start=1):
         lists = [row[name] for name in ("token", "start", "end", "score")]
-        whole = row["id"] is not None and None not in lists and not any(None in some for some in lists)
-        if not whole or len({len(some) for some in lists}) > 1:
-            raise UserError(f"{path}: row {number}: a score is missing; make the file anew")
+        complete = row["id"] is not None and None not in lists and not any(None in values for values in lists)
+        if not complete or len({len(values) for values in lists}) > 1:
+            raise UserError(f"{path}: row {number}: a value is missing; make the file again")
     return [TokenScores(**row) for row in rows]
 
 
@@ -176,13 +190,14 @@ def _score_schema() -> Any:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSONL file with their line numbers.
+    """Yield the objects of a JSON Lines file with their line numbers; blank lines are skipped.
 
-    Raises UserError naming the file and line if one is no JSON object, or the file cannot be read.
+    Raises:
+        UserError: A line is not a JSON object, or the file cannot be read; the message names file and line.
     """
-    place = regular_file(path, _LINES)
+    expanded = regular_file(path, _REMEDY)
     try:
-        with place.open(encoding="utf-8-sig") as file:
+        with expanded.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
@@ -192,12 +207,12 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise UserError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
                 except (ValueError, RecursionError):
                     raise UserError(
-                        f"{path}:{number}: a number of thousands of digits, or nested too deep; take it out"
+                        f"{path}:{number}: a number with thousands of digits, or nested too deeply; remove it"
                     ) from None
                 if not isinstance(row, dict):
                     raise UserError(f"{path}:{number}: expected a JSON object")
                 yield number, row
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {_LINES}") from None
+        raise UserError(f"{path}: {error.strerror}; {_REMEDY}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error}") from None

@@ -1,6 +1,7 @@
-"""The token view: what two models attend to in a text, and what a method makes of it. Made elsewhere, read here.
+"""Token views: what two models attend to in a text, and the copies a method makes of it; and their file format.
 
-`leaderboard/tokens/<pair>.json` is a list of views, one a line. No torch in here: pages read these files.
+`leaderboard/tokens/<pair>.json` is a list of views, one per line. `benchmark.inspection` makes views. This module does
+not import torch, because pages read these files.
 """
 
 import json
@@ -16,7 +17,7 @@ from benchmark.core.errors import UserError
 Quantity = Literal["large", "small", "difference", "keep"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
-CLIP = 0.9  # share of the tokens whose colour tells them apart; those above it share the strongest
+CLIP = 0.9  # this share of the tokens is told apart by colour; those with higher values have the strongest colour
 
 
 class _Frozen(BaseModel):
@@ -24,10 +25,15 @@ class _Frozen(BaseModel):
 
 
 class Token(_Frozen):
-    """Characters [start, end) of the text, as the large model cuts it, and their scores.
+    """One token of the large model's tokenizer with its scores.
 
-    `large` and `small` are the two models' scores, `difference` is the first minus the second, and `keep` the
-    probability that a copy keeps the token; None where there is no such model, or the method drops no tokens.
+    Attributes:
+        start: Character offset of the first character.
+        end: Character offset after the last character.
+        large: The large model's score.
+        small: The small model's score; None without a small model.
+        difference: `large` minus `small`; None without a small model.
+        keep: Probability that a copy keeps the token; None if the method drops no tokens.
     """
 
     start: int = Field(ge=0)
@@ -39,18 +45,29 @@ class Token(_Frozen):
 
 
 class Copy(_Frozen):
-    """One augmented copy; `kept` says of every token whether it is in it, None where the method drops no tokens."""
+    """One augmented copy. `kept` says for each token whether the copy has it; None if the method drops no tokens."""
 
     text: str
     kept: tuple[bool, ...] | None = None
 
 
 class TokenView(_Frozen):
-    """One text under one pair and one method.
+    """One text under one pair of models and one method.
 
-    `id` and `source` say which text of which task it is; `large` and `small` name the models, `method` is the method's
-    label. `reduction` says how attention became scores, `prefix` is what stood before the text, `seed` is that of the
-    copies.
+    Attributes:
+        id: The text's id.
+        source: The task that the text belongs to.
+        pair: Name of the pair.
+        large: Name of the large model.
+        small: Name of the small model.
+        method: The method's label.
+        parameters: The method's parameters.
+        reduction: How attention was reduced to scores.
+        prefix: The text put before the scored text.
+        seed: Seed of the copies.
+        text: The text itself.
+        tokens: Its tokens, in text order.
+        copies: Copies that the method made.
     """
 
     id: str
@@ -69,11 +86,11 @@ class TokenView(_Frozen):
 
     @model_validator(mode="after")
     def _fits_the_text(self) -> Self:
-        place = 0
+        position = 0
         for number, token in enumerate(self.tokens):
-            if not place <= token.start < token.end <= len(self.text):
-                raise ValueError(f"tokens[{number}]: characters {token.start} to {token.end} do not follow on the last")
-            place = token.end
+            if not position <= token.start < token.end <= len(self.text):
+                raise ValueError(f"tokens[{number}]: characters {token.start} to {token.end} overlap or leave the text")
+            position = token.end
         for number, copy in enumerate(self.copies):
             if copy.kept is not None and len(copy.kept) != len(self.tokens):
                 raise ValueError(
@@ -82,16 +99,16 @@ class TokenView(_Frozen):
         return self
 
     def values(self, quantity: Quantity) -> list[float] | None:
-        """One number per token; None where the view does not have that quantity."""
-        found = [getattr(token, quantity) for token in self.tokens]
-        return None if any(value is None for value in found) else found
+        """One number per token; None if the view lacks that quantity."""
+        values = [getattr(token, quantity) for token in self.tokens]
+        return None if any(value is None for value in values) else values
 
 
 def strongest(values: Sequence[float], quantity: Quantity) -> float:
-    """The amount at which colours are at their strongest: the CLIP quantile of the absolute values, never 0.
+    """The value that gets the strongest colour: the CLIP quantile of the absolute values, never 0.
 
-    A token or two, as a rule the first, draw many times the attention of the others; without a limit these would all
-    look alike. Probabilities are at their strongest at 1.
+    One or two tokens, usually the first, receive many times the attention of the others. Without this limit all others
+    would look the same. For probabilities the limit is 1.
     """
     if quantity == "keep":
         return 1.0
@@ -100,35 +117,35 @@ def strongest(values: Sequence[float], quantity: Quantity) -> float:
 
 
 def shades(values: Sequence[float], quantity: Quantity) -> list[float]:
-    """How strong the colour of every token is: from 0 to 1, and down to −1 for differences below 0."""
+    """The strength of each token's colour: from 0 to 1, and down to −1 for negative differences."""
     limit = strongest(values, quantity)
     return [max(-1.0, min(1.0, value / limit)) for value in values]
 
 
 def views_json(views: Iterable[TokenView]) -> str:
-    """The content of a file of views: a JSON list, one view a line."""
+    """The content of a file of views: a JSON list with one view per line."""
     return "[\n" + ",\n".join(view.model_dump_json() for view in views) + "\n]\n"
 
 
 def read_views(file: Path) -> tuple[TokenView, ...]:
-    """Read and check a file of views. Raises UserError naming the file and the field that does not fit."""
+    """Read and check a file of views; raises UserError naming the file and the invalid field."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, list):
-            raise UserError(f"{file}: expected a list of token views; make it anew with benchmark show tokens")
+            raise UserError(f"{file}: expected a list of token views; make it again with `benchmark show tokens`")
         return tuple(TokenView.model_validate(view) for view in content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "view"
-        raise UserError(f"{file}: {where}: {first['msg']}; make it anew with benchmark show tokens") from None
+        raise UserError(f"{file}: {where}: {first['msg']}; make it again with `benchmark show tokens`") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{file}: not readable as JSON: {error}; make it anew with benchmark show tokens") from None
+        raise UserError(f"{file}: not readable as JSON: {error}; make it again with `benchmark show tokens`") from None
 
 
 def read_folder(folder: Path) -> dict[str, tuple[TokenView, ...]]:
-    """The views of every file of a folder, by the pair's name; nothing if there is no such folder."""
-    found: dict[str, tuple[TokenView, ...]] = {}
+    """The views of all files in a folder, by the pair's name; empty if the folder is missing."""
+    views: dict[str, tuple[TokenView, ...]] = {}
     for file in sorted(folder.glob("*.json")):
         for view in read_views(file):
-            found[view.pair] = (*found.get(view.pair, ()), view)
-    return found
+            views[view.pair] = (*views.get(view.pair, ()), view)
+    return views

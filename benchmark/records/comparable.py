@@ -1,6 +1,6 @@
-"""What two records must share to be compared, and what then tells them apart.
+"""What makes two records comparable, and what then distinguishes them.
 
-The board groups records by the same two lists: `conditions` makes a table, `treatment` a row of it.
+The board groups records the same way: equal `conditions` make a table, equal `treatment` a row of it.
 """
 
 import json
@@ -10,17 +10,17 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.records.record import SCORING, ModelInfo, Record
 
-# These bound memory and change no experiment, so records that differ in them alone still count as alike.
+# These only bound memory, so records that differ in nothing else are still comparable.
 MEMORY_BOUNDS = frozenset({"training.recipe.micro_batch", "evaluation.batch_size", "scoring.tokens_per_batch"})
 
 Facts = dict[str, Any]
 
 
 def conditions(record: Record) -> Facts:
-    """What must be equal for two records to stand in one table, by dotted field.
+    """The facts that must be equal for two records to share a table, by dotted field.
 
-    That is data, trained model, budget, recipe and evaluation, without what a suite chooses over; not the suite, which
-    only lists what to run.
+    These are data, trained model, budget, recipe and evaluation, without the parameters that a suite chooses over. The
+    suite itself does not count: it only lists cells.
     """
     facts = _without_choice(_all_conditions(record), record)
     chosen = [key for key in record.choice if not key.startswith("method.")]
@@ -28,9 +28,9 @@ def conditions(record: Record) -> Facts:
 
 
 def asked_of(record: Record) -> Facts:
-    """What a reference and the records of a table share: questions, numbers of examples, and the model before training.
+    """The facts that a reference shares with a table: questions, numbers of examples, and the model before training.
 
-    Not the list of lm-eval tasks: with the document in the prompt fewer of them are asked.
+    The list of lm-eval tasks does not count: open-book references are asked fewer of them.
     """
     task = record.task.model_dump(include={"name", "options", "corpus_hash", "definition_hash"})
     task["options"].pop("evaluate", None)
@@ -41,15 +41,15 @@ def asked_of(record: Record) -> Facts:
 
 
 def treatment(record: Record) -> Facts:
-    """What makes a row of a table, by dotted field: method, parameters, package, pair and how tokens were scored.
+    """The facts that make a row of a table, by dotted field: method, parameters, package, pair and token scoring.
 
-    Records with equal conditions and equal treatment differ in their seed, or in what a suite chooses over.
+    Records with equal conditions and treatment differ only in their seed, or in parameters that a suite chooses over.
     """
     return _without_choice(_all_treatment(record), record)
 
 
 def point(record: Record) -> Facts:
-    """The values of what a suite chooses over, by dotted field; nothing where it does not."""
+    """The values of the parameters that a suite chooses over, by dotted field."""
     facts = {**_all_conditions(record), **_all_treatment(record)}
     return {key: facts.get(key) for key in record.choice}
 
@@ -72,12 +72,12 @@ def _all_conditions(record: Record) -> Facts:
 
 
 def _weights(model: ModelInfo) -> Facts:
-    """Which weights a model had and how they were used: precision and layers, not the place they came from.
+    """Which weights a model had and how they were used (precision, layers), but not where they came from.
 
-    What is not set counts as nothing, so that a field that came to the schema later makes no older record unlike.
+    Unset fields are left out, so that fields added to the schema later do not distinguish older records.
     """
-    places = ("model", "revision", "adapter", "adapter_revision")
-    spec = {key: value for key, value in model.spec.items() if key not in places and value is not None}
+    sources = ("model", "revision", "adapter", "adapter_revision")
+    spec = {key: value for key, value in model.spec.items() if key not in sources and value is not None}
     return {"fingerprint": model.fingerprint, **spec}
 
 
@@ -91,30 +91,31 @@ def _all_treatment(record: Record) -> Facts:
                 "large": pair and _weights(pair.large),
                 "small": pair and _weights(pair.small),
             },
-            # How a suite scores says nothing about a record for which nothing was scored.
+            # A suite's scoring options do not matter to a record without scored tokens.
             "scoring": record.scoring if not record.stages or record.stages.keys() & set(SCORING) else {},
         }
     )
 
 
 def compare(a: Record, b: Record) -> list[str]:
-    """Say what differs between two comparable records: treatment, seed, and what each ran on; a line for each.
+    """List the differences between two comparable records, a line each: treatment, seed and environment.
 
-    Raises UserError naming every field of the conditions in which they differ: such records are not comparable.
+    Raises:
+        UserError: The records are not comparable; the message names every condition in which they differ.
     """
     unlike = _differences(conditions(a), conditions(b))
     if unlike:
         raise UserError(f"not comparable: {'; '.join(unlike)}; compare records that share all of this")
-    rest = [
+    treatments = [{**point(record), **treatment(record)} for record in (a, b)]
+    circumstances = [
         {
-            "seed": one.seed,
-            "training.steps": one.training.steps if one.training else 0,
-            **_flat({"environment": one.environment.model_dump()}),
+            "seed": record.seed,
+            "training.steps": record.training.steps if record.training else 0,
+            **_flat({"environment": record.environment.model_dump()}),
         }
-        for one in (a, b)
+        for record in (a, b)
     ]
-    told = [{**point(one), **treatment(one)} for one in (a, b)]
-    return _differences(told[0], told[1]) + _differences(rest[0], rest[1])
+    return _differences(*treatments) + _differences(*circumstances)
 
 
 def canonical(value: Any) -> str:
@@ -123,12 +124,12 @@ def canonical(value: Any) -> str:
 
 
 def fact_text(value: Any) -> str:
-    """A fact as people read it: text as it is, all else as JSON."""
+    """A fact for people to read: strings as they are, everything else as JSON."""
     return value if isinstance(value, str) else canonical(value)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Facts:
-    """Nested mappings as one, with dotted keys, and without what only bounds memory."""
+    """Flatten nested mappings to dotted keys, without MEMORY_BOUNDS."""
     facts: Facts = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):

@@ -1,4 +1,4 @@
-"""What a record can be checked against: the questions of the corpora that come with the project, and their answers."""
+"""What a record is checked against: the questions of the shipped corpora and their gold answers."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from benchmark.records.record import Record
 
 @dataclass(frozen=True)
 class Expected:
-    """What the task has of a question.
+    """A question as the task defines it.
 
     Attributes:
-        cluster: The subject.
-        half: The subject's half.
-        kind: "written" in words, "chosen" by likelihood, or "clozed".
-        golds: What counts as right where an answer is written.
-        asked: What tells whether an answer is one: a biography's field and "", or "" and the question.
+        cluster: Id of the text that the question is about.
+        half: The half of that text.
+        kind: "written" if answered in words, "chosen" if by likelihood, "clozed" if by completing a statement.
+        golds: The right answers to a written question.
+        asked: What decides whether a written answer is an answer at all: a biography's field and "", or "" and the
+            question.
     """
 
     cluster: str
@@ -30,19 +31,20 @@ Gold = dict[tuple[str, str], Expected]  # by lm-eval task and question id
 
 
 class Questions(Protocol):
-    """What a checkout knows of its own tasks."""
+    """Access to the tasks of this project, implemented in `benchmark.evaluation`."""
 
     def definitions(self, record: Record) -> Set[str] | None:
-        """Definitions of the record's task that its answers can be checked by; None if there is no such task here."""
+        """The definitions of the record's task that can check its answers; None if this project lacks the task."""
 
     def gold(self, record: Record) -> Gold | None:
-        """Every question that a record has to answer; None if its corpus does not come with the project.
+        """Every question that a record must answer; None if its corpus is not shipped.
 
-        Raises ValueError if the record's options or evaluation are none of the task's.
+        Raises:
+            ValueError: The task does not have the record's options or evaluation.
         """
 
     def may_be_published(self, record: Record) -> bool:
-        """Whether answers to this record's corpus may be passed on, so far as that can be told."""
+        """Whether answers about this record's corpus may be published, as far as is known."""
 
     def earned(self, generation: str, expected: Expected) -> tuple[float, float, float]:
-        """Exact match, F1 and `answered` of what a model wrote, as the task defines them."""
+        """Exact match, F1 and `answered` of a written answer, as the task defines them."""

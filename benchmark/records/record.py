@@ -1,24 +1,21 @@
-"""The result record: one cell as JSON, with every question's answer in a Parquet file beside it.
+"""The result record: one cell as JSON, with the answer to every question in a Parquet file beside it.
 
-`<name>.json` holds a Record, `<name>.answers.parquet` the answers: ANSWER_COLUMNS, a row per question and number of
-examples before it, and, where the task knows how far answers stand from the name of the text's subject,
-DISTANCE_COLUMNS (of the answer from the last mention of the name before it, less than 0 where the answer comes first;
-tokens are the trained model's). The board is made from these alone, so this module imports neither torch nor the
-stages.
+`<name>.json` holds a Record. `<name>.answers.parquet` holds a row per question and number of few-shot examples, with
+ANSWER_COLUMNS and, for tasks that know it, DISTANCE_COLUMNS: the distance in the text from the last mention of the
+subject's name to the answer (negative if the answer comes first; tokens are the trained model's). The board is made
+from records and answers alone, so this module imports neither torch nor the stages.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 
@@ -26,28 +23,18 @@ from benchmark.core.environment import Cost, Environment
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
 from benchmark.core.inputs import read_text
+from benchmark.records.scores import Scores, best_shots, shots_of, with_shots
 
-WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)  # by how one answers
+WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm"), ("cloze",)  # by kind of question
 METRICS = (*WRITTEN, *CHOSEN, *CLOZED)
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "answer")
-DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # beside them, where the task knows it
-Role = Literal["trained", "large", "small"]  # whose token scores
-SCORING: tuple[Role, ...] = get_args(Role)  # the stages that score tokens
+DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # optional
+Role = Literal["trained", "large", "small"]  # the model whose token scores are meant
+SCORING: tuple[Role, ...] = get_args(Role)  # names of the stages that score tokens
 HALVES = ("development", "test")
-REFERENCES = frozenset({"untouched", "open_book"})  # "methods" of records of a model that was not trained
-_MOST_BYTES = 2**24  # of a record; those of the shipped suites have some 6 kB
-_AGAIN = "run the suite again to make the record anew"
-
-
-def _nested(depth: int) -> dict[str, Any]:
-    """The JSON Schema of so many objects, one in the other, of numbers."""
-    return {"type": "object", "additionalProperties": _nested(depth - 1)} if depth else {"type": "number"}
-
-
-# lm-eval task → number of examples → half → metric → mean; in files of version 1 without the number of examples
-Scores = Annotated[
-    dict[str, dict[str, dict[str, dict[str, float]]]], WithJsonSchema({"anyOf": [_nested(4), _nested(3)]})
-]
+REFERENCES = frozenset({"untouched", "open_book"})  # method names in records of the untrained model
+_MAX_BYTES = 2**24  # of a record; shipped suites make records of about 6 kB
+_REMEDY = "run the suite again to make a new record"
 
 
 class _Strict(BaseModel):
@@ -55,7 +42,7 @@ class _Strict(BaseModel):
 
 
 class ModelInfo(_Strict):
-    """A model as it was used. `fingerprint` is the hash of its weights (local) or its commit (hub)."""
+    """A model as it was used. `fingerprint` is the hash of local weights, or the commit on the hub."""
 
     name: str
     spec: dict[str, Any]
@@ -74,8 +61,8 @@ class PairInfo(_Strict):
 class TaskInfo(_Strict):
     """Corpus and questions. `may_redistribute` says whether answers may be published with the record.
 
-    `questions` counts a question once for every way in which it was asked. `pieces_hash` is of the texts as they were
-    cut, where a suite splits long ones.
+    `questions` counts a question once for each way in which it was asked. `pieces_hash` is the hash of the texts after
+    splitting, if the suite splits long texts.
     """
 
     name: str
@@ -91,9 +78,9 @@ class TaskInfo(_Strict):
 
 
 class MethodInfo(_Strict):
-    """How training texts were made. `texts` counts the training texts, originals and copies together.
+    """How training texts were made. `texts` counts originals and copies together.
 
-    `package` is the distribution, with its version, that the method was installed with; None for those of this project.
+    `package` is the distribution, with its version, that provides the method; None for methods of this project.
     """
 
     name: str
@@ -104,11 +91,11 @@ class MethodInfo(_Strict):
 
 
 class FactsInfo(_Strict):
-    """What a method's copies keep of the facts that are asked about, see `benchmark.stages.facts`.
+    """How many of the facts asked about a method's copies keep; see `benchmark.stages.facts`.
 
-    `facts` is the number of pairs of a copy and a fact of its original, `answer` the share of them whose gold answer
-    stands whole in the copy, `answer_and_name` the share in which the subject's name does, too. `tokens` is by how much
-    copies are longer than their originals, as a share. Shares are None where there is nothing to count.
+    `facts` is the number of pairs of a copy and a fact of its original. `answer` is the share of them whose gold answer
+    is intact in the copy, `answer_and_name` the share in which the subject's name is intact as well. `tokens` is the
+    relative increase in tokens from originals to copies. Shares are None if there is nothing to count.
     """
 
     copies: int
@@ -119,10 +106,10 @@ class FactsInfo(_Strict):
 
 
 class TrainingInfo(_Strict):
-    """What the trained model went through; `budget` is the suite's label of the step budget, e.g. "400 steps".
+    """How the model was trained. `budget` is the suite's label of the budget, such as "400 steps".
 
-    `tokens` were read, a token as often as it was, `loss_tokens` of them predicted for the loss (None in records from
-    before this was counted), and `rehearsal_tokens` are those of texts beside the corpus.
+    `tokens` counts the tokens read, with repetitions; `loss_tokens` those of them that counted in the loss (None in
+    older records), and `rehearsal_tokens` those of rehearsal texts, which are not part of the corpus.
     """
 
     budget: str
@@ -141,11 +128,11 @@ class TrainingInfo(_Strict):
 
 
 class RetentionInfo(_Strict):
-    """What training cost on one held-out text or lm-eval task, by `metric`.
+    """Retention: what training cost on one held-out text or lm-eval task, by `metric`.
 
-    `measured` is the suite's entry, a file as the hash of its bytes. `before` is the untouched model's value, `after`
-    the trained model's, and `forgetting` the change for the worse: above 0 the model has lost something, whichever
-    direction of the metric is the better one. `numbers` has all that was measured "before" and "after".
+    `measured` is the suite's entry, with the hash of a file in place of its path. `before` is the untouched model's
+    value and `after` the trained model's. `forgetting` is the change for the worse: it is positive if the model got
+    worse, whichever direction of the metric is better. `numbers` has everything measured "before" and "after".
     """
 
     measured: dict[str, Any]
@@ -166,7 +153,7 @@ class AnswersInfo(_Strict):
 
 
 class CurvePoint(_Strict):
-    """What the model knew after so many steps of its training; `scores` as those of a record."""
+    """The model's scores after `steps` optimizer steps; `scores` as in a record."""
 
     steps: int
     scores: Scores
@@ -175,18 +162,17 @@ class CurvePoint(_Strict):
 class Record(_Strict):
     """One line of results: trained model × pair × task × method × seed.
 
-    `choice` names the facts, by dotted field, that a suite tries several values of to report the best: of records that
-    differ in these alone, the one with the highest exact match on the development half counts. `points` is the number
-    of combinations that the suite tries, this one among them. Where `confirms` is true, the seed is one that no point
-    was chosen with.
+    `choice` lists, as dotted fields, the parameters over which the suite chooses: among records that differ only in
+    these, the board takes the one with the highest exact match on the development half. `points` is the number of
+    combinations that the suite tries for this row. `confirms` says that no combination was chosen with this seed.
 
-    A record of `untouched` or `open_book` (`benchmark.suite.references`) is of the model before training: it has no
-    `training`, and its seed is 0.
+    Records of `untouched` and `open_book` (`benchmark.suite.references`) are of the model before training: they have no
+    `training`, and seed 0.
 
     `scores` maps lm-eval task → number of examples → half → metric → mean over that half's questions. `stages` maps
-    each stage to the key of its artifact. `retention` has what the suite's entries of that name gave, `curve` what
-    checkpoints gave (before the last step). `created`, `cost` and `environment` may differ between two runs of one
-    cell; all else may not.
+    each stage to the key of its artifact. `retention` has the results of the suite's retention entries, `curve` those
+    of checkpoints before the last step. Two runs of the same cell may differ in `created`, `cost` and `environment`
+    only.
     """
 
     schema_version: Literal[1, 2] = 2
@@ -217,24 +203,26 @@ class Record(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _read_version_1(cls, content: Any) -> Any:
-        """Records of version 1 have one number of examples: what the suite said, else what the task did."""
+        """Add the number of examples, which records of version 1 lack: the suite's, else the task's default."""
         if not isinstance(content, dict) or content.get("schema_version") != 1:
             return content
         asked = (content.get("evaluation") or {}).get("num_fewshot")
         return {
             **content,
-            "scores": _by_shots(content.get("scores"), asked),
-            "curve": [{**one, "scores": _by_shots(one.get("scores"), asked)} for one in content.get("curve") or []],
+            "scores": with_shots(content.get("scores"), asked),
+            "curve": [
+                {**point, "scores": with_shots(point.get("scores"), asked)} for point in content.get("curve") or []
+            ],
         }
 
     @property
     def is_reference(self) -> bool:
-        """Whether nothing was trained."""
+        """Whether the record is of the untrained model."""
         return self.training is None
 
     @property
     def shots(self) -> list[int]:
-        """The numbers of examples that questions with an exact match were asked with, rising."""
+        """The numbers of examples with which an exact match was measured, ascending."""
         return shots_of(self.scores)
 
     def body_hash(self) -> str:
@@ -243,65 +231,12 @@ class Record(_Strict):
 
     @property
     def development_score(self) -> float:
-        """Exact match on the development half with the number of examples that is best there; 0 where none is."""
+        """The exact match on the development half with its best number of examples; 0 if there is none."""
         return best_shots([self.scores], "development")[1]
 
     def results(self) -> dict[str, Any]:
-        """All that must be equal when the same cell is run twice: everything but times, memory and environment."""
+        """The fields that are equal in two runs of the same cell: all but times, memory and environment."""
         return self.model_dump(mode="json", exclude={"sha256", "created", "cost", "environment"})
-
-
-def flat_scores(scores: Scores) -> dict[tuple[str, int, str, str], float]:
-    """Every mean by lm-eval task, number of examples, half and metric."""
-    return {
-        (task, int(shots), half, metric): value
-        for task, by_shots in scores.items()
-        for shots, halves in by_shots.items()
-        for half, metrics in halves.items()
-        for metric, value in metrics.items()
-    }
-
-
-def shots_of(scores: Scores) -> list[int]:
-    """The numbers of examples with which an exact match was measured, rising."""
-    return sorted({shots for _, shots, _, metric in flat_scores(scores) if metric == "exact_match"})
-
-
-def mean_exact_match(scores: Scores, half: str, shots: int) -> float:
-    """Exact match on one half with so many examples, the mean over lm-eval tasks; 0 where none measures it."""
-    asked = (by_shots.get(str(shots), {}).get(half, {}) for by_shots in scores.values())
-    values = [metrics["exact_match"] for metrics in asked if "exact_match" in metrics]
-    return sum(values) / len(values) if values else 0.0
-
-
-def best_shots(scores: Sequence[Scores], half: str) -> tuple[int, float]:
-    """The number of examples with the highest exact match on one half, and that exact match.
-
-    It is the mean over lm-eval tasks, and over several seeds' scores, which have the same numbers of examples; of equal
-    ones the lowest number counts. Without any, 0 examples and 0.
-    """
-    means = {
-        shots: sum(mean_exact_match(one, half, shots) for one in scores) / len(scores) for shots in shots_of(scores[0])
-    }
-    best = max(means, key=lambda shots: (means[shots], -shots), default=0)
-    return best, means.get(best, 0.0)
-
-
-OLD_SHOTS = 5  # of the tasks that ask in words, in records of version 1 whose suite does not say it
-
-
-def _by_shots(scores: Any, asked: Any) -> Any:
-    """Scores of version 1, task → half → metric, with the number of examples between."""
-    if not isinstance(scores, dict):
-        return scores
-    return {task: {str(old_shots(task, asked)): halves} for task, halves in scores.items()}
-
-
-def old_shots(task: str, asked: Any) -> int:
-    """The number of examples that a record of version 1 asked an lm-eval task with."""
-    if task.endswith("_choice") or task == "corpus":
-        return 0
-    return asked if isinstance(asked, int) else OLD_SHOTS
 
 
 def _body_hash(content: dict[str, Any]) -> str:
@@ -310,28 +245,27 @@ def _body_hash(content: dict[str, Any]) -> str:
 
 
 def read_record(path: Path) -> Record:
-    """Read and verify a record and the answers beside it.
+    """Read a record and verify it and the answers beside it.
 
-    Raises UserError if it does not fit the schema, or if it or its answers were changed after they were written.
+    Raises:
+        UserError: The record does not fit the schema, or the record or its answers were changed after the run.
     """
-    text = read_text(path, _MOST_BYTES, _AGAIN)
+    text = read_text(path, _MAX_BYTES, _REMEDY)
     try:
         record = Record.model_validate_json(text)
-        # Of the file as it is: fields that came to the schema later are not in records from before.
-        whole = record.sha256 == _body_hash(json.loads(text))
+        # Hash the file's own content: older records lack fields that the schema has gained since.
+        intact = record.sha256 == _body_hash(json.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: {where}: {first['msg']}; {_AGAIN}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"{path}: file: {error}; {_AGAIN}") from None
-    if not whole:
-        raise UserError(
-            f"{path}: sha256: the record was changed after it was written; run the suite again to make it anew"
-        )
+        raise UserError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
+    except ValueError as error:  # a number with thousands of digits
+        raise UserError(f"{path}: file: {error}; {_REMEDY}") from None
+    if not intact:
+        raise UserError(f"{path}: sha256: the record was changed after it was written; {_REMEDY}")
     answers = path.parent / record.answers.file
     if Path(record.answers.file).name != record.answers.file or not answers.is_file():
-        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; run the suite again")
+        raise UserError(f"{path}: answers.file: {record.answers.file!r} is not beside the record; {_REMEDY}")
     if file_hash(answers) != record.answers.sha256:
-        raise UserError(f"{answers}: does not have the hash that its record names; run the suite again to make it anew")
+        raise UserError(f"{answers}: does not have the hash that its record names; {_REMEDY}")
     return record

@@ -22,8 +22,8 @@ from benchmark.records.record import (
     TrainingInfo,
 )
 from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.entries import Scoring
 from benchmark.suite.plan import Cell, Plan
-from benchmark.suite.schema import Scoring
 
 
 def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, clusters: int) -> Record:
@@ -54,8 +54,8 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
         if pair and cell.pair
         else None,
         task=TaskInfo(
-            name=cell.entry.name,
-            options={"evaluate": params["tasks"], **cell.entry.identity()},
+            name=cell.task.name,
+            options={"evaluate": params["tasks"], **cell.task.identity()},
             corpus_hash=cell.corpus.data_hash,
             definition_hash=cell.corpus.definition_hash,
             versions=results["versions"],

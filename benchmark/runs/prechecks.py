@@ -82,7 +82,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                     "check": "texts",
                     **identity,
                     "corpus": corpus.trained_on,
-                    "task": cell.entry.identity(),
+                    "task": cell.task.identity(),
                     "limit": limit,
                 },
                 partial(check_texts, spec, corpus, limit),
@@ -94,7 +94,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
 
 
 def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
-    spec, recipe, entry, asking = plan.suite.models[cell.trained], cell.recipe, cell.entry, cell.stages["evaluate"]
+    spec, recipe, entry, asking = plan.suite.models[cell.trained], cell.recipe, cell.task, cell.stages["evaluate"]
     identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
     if recipe:
         adaptation = recipe.adaptation
@@ -124,7 +124,7 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
     """Raise UserError if a model has no usable end token, or no layers that the recipe can train."""
     from benchmark.models.checks import skeleton
     from benchmark.models.loading import load_config, tokenizer_of
-    from benchmark.training.lora import with_lora
+    from benchmark.training.adaptation import with_lora
 
     tokenizer, config = tokenizer_of(spec), load_config(spec)
     size = config.get_text_config(decoder=True).vocab_size

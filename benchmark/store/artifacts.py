@@ -1,9 +1,9 @@
-"""Artifacts by key: a folder per stage and key, written whole, verified when read, made by one process at a time.
+"""Artifacts by key: a folder per stage and key, written atomically, verified when read, made by one process at a time.
 
-STORE/<stage>/<key>/        the stage's files and manifest.json (what went in, the hash of every file, the cost)
+STORE/<stage>/<key>/        the stage's files and manifest.json (inputs, parameters, hash of every file, cost)
 STORE/.tmp/, STORE/.locks/  work in progress
-STORE/.begun/               what a stage that was cut off goes on from
-STORE/.runs/                how far the runs under way are (benchmark/progress/presence.py)
+STORE/.begun/               checkpoints of interrupted stages
+STORE/.runs/                progress of the current runs (benchmark/progress/presence.py)
 """
 
 import hashlib
@@ -26,9 +26,15 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class StageCall:
-    """One stage to do: its parameters and the artifacts it reads, by role. `key` names what it makes.
+    """One stage with its parameters and inputs. Its `key` names the artifact it makes.
 
-    `where` says where to find things (paths) and is no part of the key: the same model is the same in another folder.
+    Attributes:
+        stage: Name of a module in benchmark/stages.
+        version: See `benchmark.store.versions`.
+        params: What the result depends on besides the inputs, as JSON values.
+        inputs: The stages whose artifacts it reads, by role.
+        where: Where models and data are found, such as paths. No part of the key: a model in another folder is the same
+            model.
     """
 
     stage: str
@@ -55,27 +61,28 @@ class StageCall:
 
 
 class Store:
-    """A folder of artifacts that any number of processes may use at once."""
+    """A folder of artifacts that several processes may use at the same time."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, call: StageCall) -> Path:
-        """The folder of the call's artifact, whether it is there or not."""
+        """The folder of the call's artifact, whether it exists or not."""
         return self.root / call.stage / call.key
 
     def begun(self, call: StageCall) -> Path:
-        """A folder for what a stage that is cut off can go on from. It goes when the artifact is there."""
+        """The folder for the call's checkpoints after an interruption; removed once the artifact is made."""
         return self.root / ".begun" / f"{call.stage}-{call.key}"
 
     def has(self, call: StageCall) -> bool:
-        """Whether the artifact is there, going by its manifest alone (`verified` reads every file)."""
+        """Whether the artifact exists, judged by its manifest alone; `verified` reads every file."""
         return self._manifest(call) is not None
 
     def verified(self, call: StageCall) -> bool:
-        """Whether the artifact is there, with the files that its manifest names and no others, each with its hash.
+        """Whether the artifact exists with exactly the files and hashes that its manifest names.
 
-        Raises UserError if it cannot be read: that is not the same as broken, and no reason to make it again.
+        Raises:
+            UserError: A file cannot be read. This is no proof of damage, so the artifact is not made again.
         """
         manifest = self._manifest(call)
         if manifest is None:
@@ -88,28 +95,34 @@ class Store:
             raise _unreadable(self.path(call), error) from None
 
     def cost(self, call: StageCall) -> Cost:
-        """What the artifact took to make.
+        """Time and memory that making the artifact took.
 
-        Raises UserError if it is not there.
+        Raises:
+            UserError: There is no such artifact.
         """
-        return Cost.model_validate(self._told(call)["cost"])
+        return Cost.model_validate(self._existing_manifest(call)["cost"])
 
     def environment(self, call: StageCall) -> dict[str, Any]:
-        """What the artifact was made on, as `make` was told.
+        """The environment the artifact was made in, as passed to `make`.
 
-        Raises UserError if it is not there.
+        Raises:
+            UserError: There is no such artifact.
         """
-        return dict(self._told(call)["environment"])
+        return dict(self._existing_manifest(call)["environment"])
 
     def make(self, call: StageCall, work: Callable[[Path], Cost], environment: Mapping[str, Any] | None = None) -> bool:
-        """Make the artifact unless it is there and whole; `work` writes its files to the folder it is given.
+        """Make the artifact unless it exists and is intact; returns whether it was made.
 
-        `environment` says what it is made on; it is kept in the manifest and is no part of the key.
-        Returns whether work was done. Another process making the same artifact is waited for. What is written becomes
-        visible in one rename, when all of it is on the disk; an artifact that fails its check is thrown away and made
-        again.
+        If another process is making the same artifact, this waits for it. The artifact appears in one rename after all
+        its files are flushed to the disk. A damaged artifact is removed and made again.
 
-        Raises UserError if what is there cannot be read or removed, or if the file system has no locks.
+        Args:
+            call: The stage.
+            work: Writes the stage's files to the folder that it is given, and returns their cost.
+            environment: The code and machine it is made with: kept in the manifest, but no part of the key.
+
+        Raises:
+            UserError: An existing artifact cannot be read or removed, or the file system has no locks.
         """
         with self.locked(f"{call.stage}-{call.key}"):
             if self.verified(call):
@@ -119,61 +132,64 @@ class Store:
             def fill(folder: Path) -> None:
                 self._seal(folder, call, work(folder), environment or {})
 
-            self._place(call, fill)
+            self._publish(call, fill)
             return True
 
-    def take_in(self, call: StageCall, fill: Callable[[Path], None]) -> None:
-        """Put an artifact that was made elsewhere in its place, unless it is there and whole.
+    def adopt(self, call: StageCall, fill: Callable[[Path], None]) -> None:
+        """Add an artifact that was made elsewhere, unless this store has it intact.
 
-        `fill` writes its files and its manifest to the folder it is given, and raises what it will if they are not
-        those that were sealed: nothing is in the place then.
+        Args:
+            call: The stage that made it.
+            fill: Writes its files and its manifest to the folder that it is given. If it raises, nothing is added.
 
-        Raises UserError if what is there cannot be read or removed, or if the file system has no locks.
+        Raises:
+            UserError: An existing artifact cannot be read or removed, or the file system has no locks.
         """
         with self.locked(f"{call.stage}-{call.key}"):
             if not self.verified(call):
-                self._place(call, fill)
+                self._publish(call, fill)
 
     def size(self, call: StageCall) -> int:
         """Bytes of the artifact's files."""
         return sum(file.stat().st_size for file in self.path(call).rglob("*") if file.is_file())
 
     def remove(self, call: StageCall) -> int | None:
-        """Remove an artifact; returns the bytes of its files, or None if somebody is at it, and it stays.
+        """Remove an artifact; returns the bytes of its files, or None if the artifact is locked and stays.
 
-        Raises UserError if it cannot be removed.
+        Raises:
+            UserError: It cannot be removed.
         """
-        with self.locked(f"{call.stage}-{call.key}", wait=False) as ours:
-            if not ours:
+        with self.locked(f"{call.stage}-{call.key}", wait=False) as held:
+            if not held:
                 return None
             size = self.size(call)
-            (self.path(call) / MANIFEST).unlink(missing_ok=True)  # what is cut off here is no artifact any more
+            (self.path(call) / MANIFEST).unlink(missing_ok=True)  # first: a half-removed folder is no artifact
             _remove(self.path(call))
             return size
 
     def sweep(self) -> None:
-        """Remove what killed processes left half done, and nothing that anybody is at work on.
+        """Remove the unfinished work of killed processes, and keep that of running ones.
 
-        A store that cannot be written stays as it is: whoever has to write there is told.
+        If the store cannot be written, nothing is removed, and the next write reports the error.
         """
         for folder in self.root.glob(".tmp/*"):
-            with suppress(OSError), self.locked(folder.name, wait=False) as ours:
-                if ours:
+            with suppress(OSError), self.locked(folder.name, wait=False) as held:
+                if held:
                     shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def locked(self, name: str, wait: bool = True) -> Iterator[bool]:
-        """Hold one of the store's locks, by its name; yields whether it is held, as it always is with `wait`."""
+        """Hold the store's lock of that name; yields whether it is held, as in `benchmark.core.files.locked`."""
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with locked(locks / name, wait) as held:
             yield held
 
-    def _place(self, call: StageCall, fill: Callable[[Path], None]) -> None:
-        """Have a folder filled and give it the artifact's name; the artifact's lock is held."""
+    def _publish(self, call: StageCall, fill: Callable[[Path], None]) -> None:
+        """Fill a temporary folder and rename it to the artifact's. The caller holds the artifact's lock."""
         final = self.path(call)
         _remove(final)
-        folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # the lock makes it ours
+        folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # no other process uses it while the lock is held
         _remove(folder)
         folder.mkdir(parents=True)
         try:
@@ -187,7 +203,7 @@ class Store:
         shutil.rmtree(self.begun(call), ignore_errors=True)
 
     def _manifest(self, call: StageCall) -> dict[str, Any] | None:
-        """The manifest without its own hash; None if it is not there, was changed, or is that of another artifact."""
+        """The manifest without its own hash; None if it is missing, was changed, or belongs to another artifact."""
         file = self.path(call) / MANIFEST
         try:
             text = file.read_text(encoding="utf-8")
@@ -197,7 +213,7 @@ class Store:
             raise _unreadable(file, error) from None
         return sealed_manifest(text, call)
 
-    def _told(self, call: StageCall) -> dict[str, Any]:
+    def _existing_manifest(self, call: StageCall) -> dict[str, Any]:
         manifest = self._manifest(call)
         if manifest is None:
             raise UserError(f"{self.path(call)}: the artifact is missing or was changed; run the suite again")
@@ -214,23 +230,27 @@ class Store:
             "cost": cost.model_dump(),
             "environment": environment,
         }
-        manifest = json.loads(json.dumps(manifest))
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: tuples are lists
         write_atomically(folder / MANIFEST, json.dumps({**manifest, "sha256": _hash_of(manifest)}, indent=1))
 
 
 def sealed_manifest(text: str, call: StageCall) -> dict[str, Any] | None:
-    """What a manifest holds beside its own hash; None if it was changed, or is that of another artifact."""
+    """A manifest's content without its own hash; None if it was changed, or belongs to another artifact."""
     try:
         manifest = json.loads(text)
-        sealed = manifest.pop("sha256")
-        whole = sealed == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
+        digest = manifest.pop("sha256")
+        intact = digest == _hash_of(manifest) and manifest["key"] == call.key and "environment" in manifest
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return manifest if whole else None
+    return manifest if intact else None
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder and all in it, if it is there. Raises UserError if it cannot be."""
+    """Remove a folder and its content, if it exists.
+
+    Raises:
+        UserError: It cannot be removed.
+    """
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
@@ -240,11 +260,11 @@ def _remove(folder: Path) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be read ({error.strerror}); see to that, or remove it to have it made again")
+    return UserError(f"{path}: cannot be read ({error.strerror}); make it readable, or remove it to have it made again")
 
 
 def file_hashes(folder: Path, but: str = MANIFEST) -> dict[str, str]:
-    """Hash of every file in a folder but the one that holds these hashes, by relative path."""
+    """Hash of every file in a folder by its relative path, without the file named `but`, which holds these hashes."""
     files = {str(f.relative_to(folder)): f for f in sorted(folder.rglob("*")) if f.is_file()}
     return {name: file_hash(file) for name, file in files.items() if name != but}
 

@@ -1,4 +1,4 @@
-"""A stage as a file: what `benchmark stage` reads, in a container or on another machine."""
+"""Stage calls as JSON files, which `benchmark stage` reads in a container or on another machine."""
 
 import json
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from benchmark.core.inputs import read_text
 from benchmark.store.artifacts import StageCall
 from benchmark.store.versions import VERSIONS
 
-MOST_BYTES = 2**26  # of a stage, and it names all that it reads
+MAX_BYTES = 2**26  # of a file: it holds a stage with all its inputs
 REMEDY = "give a file that `benchmark plan --stages FOLDER` wrote"
 
 
 def as_dict(call: StageCall) -> dict[str, Any]:
-    """The stage and all it reads, down to the corpus, as JSON can hold it."""
+    """The stage with all its inputs, down to the corpus, as JSON values."""
     return {
         "stage": call.stage,
         "version": call.version,
@@ -27,27 +27,29 @@ def as_dict(call: StageCall) -> dict[str, Any]:
 
 
 def from_dict(content: dict[str, Any]) -> StageCall:
-    """The stage that `as_dict` made this of.
+    """The stage whose `as_dict` this is.
 
-    Raises KeyError, TypeError or AttributeError if it is none.
+    Raises:
+        KeyError, TypeError, AttributeError: The content is not a stage.
     """
     inputs = {role: from_dict(source) for role, source in content["inputs"].items()}
     fields = content["stage"], content["version"], content["params"], content["where"]
     if [*map(type, fields)] != [str, int, dict, dict]:
-        raise TypeError("a field of another type than that of a stage")
+        raise TypeError("a field has the wrong type")
     stage, version, params, where = fields
     return StageCall(stage, version, params, inputs, where)
 
 
 def write_call(file: Path, call: StageCall) -> None:
-    """Write a stage to a file, whole or not at all."""
+    """Write a stage to a file atomically."""
     write_atomically(file, json.dumps(as_dict(call)))
 
 
 def write_calls(folder: Path, calls: list[StageCall]) -> list[Path]:
-    """Write a file for every stage, numbered in their order, to a folder that is made if need be.
+    """Write a file per stage to a folder, numbered in the order given; returns the files. The folder may be missing.
 
-    Raises UserError if it holds stages of another plan, which would be done beside these, or cannot be written.
+    Raises:
+        UserError: The folder holds stages of another plan, which would be run with these, or cannot be written.
     """
     width = max(4, len(str(len(calls))))
     files = [folder / f"{n:0{width}}-{call.stage}-{call.key[:8]}.json" for n, call in enumerate(calls, 1)]
@@ -63,27 +65,33 @@ def write_calls(folder: Path, calls: list[StageCall]) -> list[Path]:
 
 
 def read_call(file: Path) -> StageCall:
-    """A stage from a file.
+    """Read a stage from a file.
 
-    Raises UserError naming the file if it holds none, or one of another version of this code.
+    Raises:
+        UserError: The file holds no stage, or a stage of another version of this code.
     """
-    return call_from(read_text(file, MOST_BYTES, REMEDY), str(file))
+    return call_from(read_text(file, MAX_BYTES, REMEDY), str(file))
 
 
 def call_from(text: str, where: str) -> StageCall:
-    """A stage from JSON.
+    """Parse a stage from JSON.
 
-    Raises UserError naming `where` it stood if it is none, or one of another version of this code.
+    Args:
+        text: The JSON.
+        where: The source, such as the file: the beginning of the error message.
+
+    Raises:
+        UserError: The JSON is not a stage, or a stage of another version of this code.
     """
     try:
         call = from_dict(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{where}: holds no stage; {REMEDY}") from None
+        raise UserError(f"{where}: not a stage; {REMEDY}") from None
     for part in _with_inputs(call):
         if VERSIONS.get(part.stage) != part.version:
             raise UserError(
-                f"{where}: stage {part.stage!r} of version {part.version}, which this code does not make; plan and run "
-                "with one version of the benchmark"
+                f"{where}: version {part.version} of stage {part.stage!r} is not that of this code; plan and run with "
+                "the same version of the benchmark"
             )
     return call
 

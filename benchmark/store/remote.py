@@ -1,11 +1,11 @@
-"""Artifacts on a file system or object store that machines share, as each has a store of its own.
+"""Sharing artifacts between machines through a shared file system or object store. Each machine also has its own store.
 
-URL/<stage>/<key>/manifest.json   the artifact's manifest, put there last: the artifact is there with it, or not at all
+URL/<stage>/<key>/manifest.json   the artifact's manifest, uploaded last: without it the artifact does not exist
 URL/<stage>/<key>/files/<sha256>  its files, named by their hashes
 
-So two machines that bring the same artifact do not disturb each other, not even where their bytes differ (as on a GPU
-they may): each manifest names its own files. Nothing is believed that does not have the hash its manifest names. Keys
-to the place are the environment's: an address holds none.
+Two machines may upload the same artifact at once, even with different bytes (as GPUs can give): each manifest names its
+own files. A file counts only if it has the hash that its manifest names. Access keys come from the environment, never
+from the address.
 """
 
 import errno
@@ -20,17 +20,17 @@ from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError, hide_secr
 from benchmark.core.files import file_hash, replacing
 from benchmark.store.artifacts import MANIFEST, StageCall, Store, sealed_manifest
 
-WEIGHTS = ".safetensors"  # how files end that no record needs, and that are most of the bytes
-# What fsspec reads a kind of address with, where that is not part of it. Versions of these belong to fsspec's.
+WEIGHTS = ".safetensors"  # suffix of files that no record needs, and that take most of the bytes
+# The package that fsspec needs for each kind of address, if any; it must have the same version as fsspec.
 PACKAGES = {"file": "", "memory": "", "s3": "s3fs", "gs": "gcsfs"}
 
 
 class Unreachable(StageFailed):
-    """The place did not answer, or not as it should: no mistake of the user's, and worth another try."""
+    """The remote did not answer, or not as expected. This is no mistake of the user; trying again may help."""
 
 
-class _Broken(Exception):
-    """A file that is not there, or not the one that its manifest names."""
+class _Damaged(Exception):
+    """A file of an artifact is missing, or has another hash than its manifest names. "" stands for the manifest."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -40,42 +40,46 @@ class _Broken(Exception):
 class Remote:
     """Artifacts by key at a URL: file:///folder, s3://bucket/folder or gs://bucket/folder.
 
-    Raises UserError if the URL is none of these or holds a password, and if a package for it is not installed.
+    Raises:
+        UserError: The URL is none of these or holds a password, or the package for it is not installed.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        kind, separator, place = url.partition("://")
+        kind, separator, path = url.partition("://")
         if not separator:
-            raise UserError(f"--remote {url}: is no address; give one as s3://bucket/folder or file:///folder")
+            raise UserError(f"--remote {url}: not an address; give one like s3://bucket/folder or file:///folder")
         if kind not in PACKAGES:
             raise UserError(f"--remote {url}: unknown kind of address {kind!r}; {nearest(kind, [*PACKAGES])}")
-        if "@" in place.split("/")[0] or "?" in place:
-            raise UserError(f"--remote {kind}://***: no keys or options in an address; give them by the environment")
-        if not place.strip("/"):
-            raise UserError(f"--remote {url}: names no place; give one as s3://bucket/folder or file:///folder")
+        if "@" in path.split("/")[0] or "?" in path:
+            raise UserError(f"--remote {kind}://***: holds keys or options; set them in the environment")
+        if not path.strip("/"):
+            raise UserError(f"--remote {url}: names no folder; give one like s3://bucket/folder or file:///folder")
         self._files, self._root = _opened(self.url, kind)
         self._on_disk = kind == "file"
 
     def has(self, call: StageCall) -> bool:
-        """Whether the artifact is there, going by its manifest (`pull` checks every file).
+        """Whether the remote has the artifact, judged by its manifest; `pull` checks every file.
 
-        Raises UserError or Unreachable if that cannot be read.
+        Raises:
+            UserError, Unreachable: The manifest cannot be read.
         """
         return self._manifest(call) is not None
 
     def pull(self, store: Store, call: StageCall, leave: str | None = None) -> bool:
-        """Bring the artifact to the store unless it is there; returns whether it is now.
+        """Download the artifact to a store that lacks it; returns whether the store now has it.
+
+        An artifact with a missing or changed file is removed from the remote, so that it is made again.
 
         Args:
-            store: Where to.
-            call: Whose artifact.
-            leave: How names of files end that are not brought. `store.verified` then says that the artifact is not
-                whole, and who needs all of it gets it anew.
+            store: The store of this machine.
+            call: The stage that made the artifact.
+            leave: Skip files with this suffix. `store.verified` is then False, so that a stage that needs the whole
+                artifact downloads it again.
 
-        An artifact with a file that is missing or changed is taken off the remote, so that it is made again.
-
-        Raises UserError or Unreachable if it cannot be read, UserError if it cannot be written here.
+        Raises:
+            UserError: The artifact cannot be read, or the store cannot be written.
+            Unreachable: The remote does not answer.
         """
         if store.verified(call):
             return True
@@ -91,16 +95,17 @@ class Remote:
             (folder / MANIFEST).write_text(text, encoding="utf-8")
 
         try:
-            store.take_in(call, fill)
-        except _Broken as error:
-            self._take_off(call, error.name)
+            store.adopt(call, fill)
+        except _Damaged as error:
+            self._remove(call, error.name)
             return False
         return True
 
     def push(self, store: Store, call: StageCall) -> None:
-        """Have the store's artifact there too: its files first, and its manifest when all of them are.
+        """Upload the store's artifact: its files first, then its manifest.
 
-        Raises UserError or Unreachable if it cannot be written.
+        Raises:
+            UserError, Unreachable: The remote cannot be written.
         """
         folder = store.path(call)
         text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -111,8 +116,8 @@ class Remote:
         self._put(folder / MANIFEST, self._path(call, MANIFEST))
 
     def _manifest(self, call: StageCall) -> str | None:
-        """The manifest as it stands there; None if it is not there, was changed, or is that of another artifact."""
-        with self._told(call):
+        """The manifest's text; None if it is missing, was changed, or belongs to another artifact."""
+        with self._explaining(call):
             try:
                 text = bytes(self._files.cat_file(self._path(call, MANIFEST))).decode("utf-8", "replace")
             except FileNotFoundError:
@@ -120,67 +125,67 @@ class Remote:
         return text if sealed_manifest(text, call) else None
 
     def _get(self, call: StageCall, digest: str, target: Path) -> None:
-        """Copy a file from there. Raises _Broken if it is not there or has another hash."""
+        """Download a file; raises _Damaged if it is missing or has another hash."""
         if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise _Broken("")
+            raise _Damaged("")
         target.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(2):  # what came wrong may have been changed on the way
-            with self._told(call):
+        for _ in range(2):  # the transfer itself may have changed it
+            with self._explaining(call):
                 try:
                     self._files.get_file(self._path(call, "files", digest), str(target))
                 except FileNotFoundError:
-                    raise _Broken(digest) from None
+                    raise _Damaged(digest) from None
             if file_hash(target) == digest:
                 return
-        raise _Broken(digest)
+        raise _Damaged(digest)
 
     def _size(self, target: str) -> int | None:
-        """Bytes of a file there; None if there is none."""
-        with self._told():
+        """Size of a remote file in bytes; None if it is missing."""
+        with self._explaining():
             try:
                 return int(self._files.info(target)["size"])
             except FileNotFoundError:
                 return None
 
     def _put(self, source: Path, target: str) -> None:
-        """Copy a file there, whole or not at all."""
-        with self._told():
+        """Upload a file, whole or not at all."""
+        with self._explaining():
             if not self._on_disk:
                 try:
-                    self._files.put_file(str(source), target)  # object stores show nothing before its end
+                    self._files.put_file(str(source), target)  # object stores show a file only when it is complete
                 except FileNotFoundError:
-                    raise UserError(f"{self.url}: there is no such place; make the bucket first") from None
+                    raise UserError(f"{self.url}: the bucket does not exist; create it first") from None
                 return
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             with replacing(Path(target)) as temporary:
                 shutil.copyfile(source, temporary)
 
-    def _take_off(self, call: StageCall, digest: str) -> None:
-        """Remove a file that is not what it should be, and first the manifest that names it."""
+    def _remove(self, call: StageCall, digest: str) -> None:
+        """Remove the manifest, then the damaged file that it names."""
         names = [(MANIFEST,), ("files", digest)] if digest else [(MANIFEST,)]
         for name in names:
-            with self._told(call), suppress(FileNotFoundError):
+            with self._explaining(call), suppress(FileNotFoundError):
                 self._files.rm_file(self._path(call, *name))
 
     def _path(self, call: StageCall, *names: str) -> str:
         return "/".join((self._root, call.stage, call.key, *names))
 
     @contextmanager
-    def _told(self, call: StageCall | None = None) -> Iterator[None]:
-        """Say what a library says of the place, without keys: as the user's mistake, or as one of the place's."""
+    def _explaining(self, call: StageCall | None = None) -> Iterator[None]:
+        """Turn a library's error into a UserError or Unreachable without keys in its message."""
         try:
             yield
-        except (FileNotFoundError, UserError, _Broken):
+        except (FileNotFoundError, UserError, _Damaged):
             raise
         except Exception as error:  # each library raises its own kinds
             reason = " ".join(hide_secrets(f"{type(error).__name__}: {error}").split())[:200]
             where = f"{self.url}: {call.stage} {call.key[:8]}" if call else self.url
             if self._is_mistake(error):
-                raise UserError(f"{where}: {reason}; give rights or keys, make room, or give another place") from None
-            raise Unreachable(f"{where}: cannot be reached ({reason}); run again when it can") from None
+                raise UserError(f"{where}: {reason}; check keys, rights and free space, or give another URL") from None
+            raise Unreachable(f"{where}: cannot be reached ({reason}); run again later") from None
 
     def _is_mistake(self, error: Exception) -> bool:
-        """Whether it is the user's to mend: keys, rights, a disk. Object stores say EIO of what may pass by itself."""
+        """Whether the user can mend it: keys, rights, a full disk. Object stores report EIO for what may pass."""
         number = getattr(error, "errno", None)
         return (
             isinstance(error, PermissionError)
@@ -190,15 +195,16 @@ class Remote:
 
 
 def make(remote: Remote, store: Store, call: StageCall, work: Callable[[StageCall], bool]) -> bool:
-    """Have the stage's artifact on the remote; returns whether it had to be made.
+    """Make the stage's artifact and upload it, unless the remote has it; returns whether `work` made it.
 
     Args:
-        remote: What is there is not made again, and what the stage reads is brought from there.
-        store: This machine's own, where `work` makes what is missing.
+        remote: Its artifacts are not made again, and the stage's inputs are downloaded from it.
+        store: This machine's own store, in which `work` makes the artifact.
         call: The stage.
-        work: Makes an artifact in the store from those that are there, and what it reads if that is missing.
+        work: Makes the artifact of a stage in the store, and those of its inputs that are missing.
 
-    Raises what `work` and the remote raise.
+    Raises:
+        Exception: Whatever `work` and the remote raise.
     """
     if remote.has(call):
         return False
@@ -213,7 +219,7 @@ def make(remote: Remote, store: Store, call: StageCall, work: Callable[[StageCal
 
 
 def _opened(url: str, kind: str) -> tuple[Any, str]:
-    """The file system of fsspec and the place in it. Listings are not kept: others write there at the same time."""
+    """The fsspec file system and the path in it. Listings are not cached: other machines write at the same time."""
     import fsspec
 
     try:
@@ -227,8 +233,8 @@ def _opened(url: str, kind: str) -> tuple[Any, str]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Where a file of that name lies in the folder. Raises _Broken if it would lie elsewhere."""
+    """The path of a named file in the folder; raises _Damaged if it would be outside."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or name == MANIFEST:
-        raise _Broken("")
+        raise _Damaged("")
     return folder / path

@@ -1,6 +1,6 @@
-"""The stages' versions, a part of every key: raise one when the same inputs come to give something else."""
+"""The version of each stage, a part of every key: raise it when the same inputs give another result."""
 
 VERSIONS = {
     "corpus": 1, "score": 2, "augment": 1, "facts": 1, "train": 2, "evaluate": 2, "curve": 2, "retain": 1,
 }  # fmt: skip
-GO_ON = {"train"}  # stages that go on where they were cut off
+RESUMABLE = {"train"}  # stages that resume where they were interrupted

@@ -1,16 +1,17 @@
-"""Which cells of a grid are run next, in view of the records of those before: confirming seeds, and successive halving.
+"""Searches over a grid: which cells run next, given the records so far. With confirming seeds or successive halving.
 
-With confirming seeds, all points of a row are run with the suite's seeds, and the best one of them with the others. In
-successive halving, points that do badly with few steps or seeds get no more of them: the rule is Optuna's
-SuccessiveHalvingPruner, that is ASHA (Li et al., MLSys 2020): a point goes on to the next rung if it is among the best
-1/factor of those that came to its rung so far, itself included. Points come in the order of the suite, so a run that
-was cut off and is taken up again decides the same from the records.
+With confirming seeds, all points of a row run with the suite's seeds; then the best point runs with the confirming
+seeds. In successive halving, points that do badly with few steps or seeds stop early. The rule is Optuna's
+SuccessiveHalvingPruner, that is ASHA (Li et al., MLSys 2020): a point advances to the next rung if it is among the best
+1/factor of the points that reached its rung so far, itself included. Points come in the order of the suite, so an
+interrupted run that is continued makes the same decisions from the records.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.records.record import Record, best_shots
+from benchmark.records.record import Record
+from benchmark.records.scores import best_shots
 from benchmark.suite.plan import Cell, Plan
 from benchmark.suite.schema import Suite
 
@@ -18,15 +19,15 @@ Search = Generator[list[Cell], Mapping[str, Record], None]
 
 
 def is_searched(suite: Suite) -> bool:
-    """Whether some cells of a suite depend on the records of others."""
+    """Whether the choice of some cells depends on the records of others."""
     return suite.choose is not None and bool(suite.choose.halving or suite.choose.confirm)
 
 
 def searches(plan: Plan) -> Iterator[Search]:
-    """One search per method, trained model, pair and task of a plan; references are one that ends at once."""
+    """Yield a search for each method, trained model, pair and task of a plan, and one for all references together."""
     choose = plan.suite.choose
     if choose is None or not is_searched(plan.suite):
-        raise ValueError(f"suite {plan.suite.name!r} asks for no search")
+        raise ValueError(f"suite {plan.suite.name!r} has no search")
     rows: dict[Any, dict[Any, list[Cell]]] = {}
     for cell in plan.cells:
         if cell.recipe:
@@ -46,7 +47,7 @@ def _all_at_once(cells: list[Cell]) -> Search:
 
 
 def _confirming(points: Sequence[Sequence[Cell]]) -> Search:
-    """Yield all cells to choose by, then those that confirm the best point."""
+    """Yield the cells to choose by, then the cells that confirm the best point."""
     records = yield [cell for cells in points for cell in cells if not cell.confirms]
     scores = [
         best_shots([records[cell.key].scores for cell in cells if not cell.confirms], "development")[1]
@@ -56,25 +57,25 @@ def _confirming(points: Sequence[Sequence[Cell]]) -> Search:
 
 
 def _rungs(cells: Sequence[Cell], suite: Suite) -> list[list[Cell]]:
-    """A point's cells, rung by rung: the budgets in the order of the suite with the first seed, then more seeds.
+    """A point's cells, rung by rung: first the budgets in the order of the suite, then more seeds on the last budget.
 
-    On every budget but the last there is one seed; on the last there are 1, factor, factor² and so on up to all.
+    Every budget but the last has one seed. The last has 1, factor, factor² … seeds, up to all of them.
     """
     factor = suite.choose.halving if suite.choose and suite.choose.halving else len(suite.seeds)
     budgets = list(dict.fromkeys(cell.budget for cell in cells))
     rungs = [[cell for cell in cells if cell.budget == budget][:1] for budget in budgets[:-1]]
     last = [cell for cell in cells if cell.budget == budgets[-1]]
-    done, upto = 0, 1
-    while done < len(last):
-        rungs.append(last[done:upto])
-        done, upto = min(upto, len(last)), upto * factor
+    start, end = 0, 1
+    while start < len(last):
+        rungs.append(last[start:end])
+        start, end = min(end, len(last)), end * factor
     return rungs
 
 
 def _halving(points: Sequence[Sequence[list[Cell]]], factor: int) -> Search:
-    """Yield the cells that are needed next; the records of all cells so far are sent back.
+    """Yield the cells to run next; the caller sends back the records of all cells so far.
 
-    A point's score on a rung is the exact match on the development half, the mean over its seeds on that rung's budget.
+    A point's score on a rung is its mean exact match on the development half over its seeds with that rung's budget.
     """
     import optuna
 
@@ -83,12 +84,12 @@ def _halving(points: Sequence[Sequence[list[Cell]]], factor: int) -> Search:
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for rungs in points:
         trial = study.ask()
-        seen: list[Cell] = []
+        scored: list[Cell] = []
         value, pruned = 0.0, False
         for number, cells in enumerate(rungs):
             records = yield cells
-            seen = [cell for cell in seen if cell.budget == cells[0].budget] + cells
-            value = sum(records[cell.key].development_score for cell in seen) / len(seen)
+            scored = [cell for cell in scored if cell.budget == cells[0].budget] + cells
+            value = sum(records[cell.key].development_score for cell in scored) / len(scored)
             trial.report(value, step=factor**number)  # the resource at which this rung is full
             if pruned := trial.should_prune():
                 break

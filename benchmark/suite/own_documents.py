@@ -1,4 +1,4 @@
-"""From a path to a suite: what `benchmark corpus` runs on a user's own documents, as a file that can be edited."""
+"""The suite file that `benchmark corpus` writes for a user's own documents."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -31,20 +31,22 @@ def content_for(
     """The content of a suite file that compares methods on a user's documents.
 
     Args:
-        task: the options of the task `corpus`, of which `path` has to be there.
-        model: the model to train; the large one of the pair, where there is a pair.
-        small: the small one of the pair; beside the shipped large model it is the shipped small one.
-        methods: names; by default the baselines and random dropout, and with a pair contrastive dropout.
-        steps: optimizer steps of every method but `plain`.
-        seeds: of each cell.
+        task: The options of the task `corpus`; `path` is required.
+        model: The model to train, also the large model of the pair.
+        small: The small model of the pair; None for no pair, or for the shipped small model if `model` is the shipped
+            large one.
+        methods: Names of methods; by default the baselines, random dropout and, with a pair, contrastive dropout.
+        steps: Optimizer steps of every method but `plain`.
+        seeds: A cell per seed.
 
-    Raises UserError if a method is unknown or looks at a pair that there is not.
+    Raises:
+        UserError: A method is unknown, or needs a pair and there is none.
     """
     small = small or (LITTLE if model == BIG else None)
     chosen = [make_method(name, {}) for name in methods or (*METHODS, *(METHODS_OF_A_PAIR if small else ()))]
     for method in chosen:
         if method.uses_pair and not small:
-            raise UserError(f"method {method.name!r} looks at a pair of models; name the small one with --small")
+            raise UserError(f"method {method.name!r} needs a pair of models; name the small model with --small")
     given = {key: value for key, value in task.items() if value}
     with reading("task corpus", *(value for value in given.values() if isinstance(value, Path))):
         paths = {key: str(value.expanduser().resolve()) for key, value in given.items() if isinstance(value, Path)}
@@ -63,26 +65,27 @@ def content_for(
         "long_texts": "split",
         "budgets": [{"steps": steps}],
     }
-    if model.startswith("zoo:"):  # what the suite `tiny` trains the shipped models with
+    if model.startswith("zoo:"):  # as in the suite `tiny`
         content["recipe"] = {"adaptation": "full", "learning_rate": 4e-4, "batch_size": 16}
     return content
 
 
 def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
-    """Write a suite to FOLDER/NAME.yaml; returns the file and what it says.
+    """Write a suite to FOLDER/NAME.yaml; returns the file and the suite.
 
-    Raises UserError if the content is no suite, if its models or documents cannot be read, or if somebody has changed
-    the file that is there.
+    Raises:
+        UserError: The content is no valid suite, its models or documents cannot be read, or the file exists and was
+            edited by hand.
     """
     file = folder / f"{content['name']}.yaml"
     suite = validate(content, "benchmark corpus")
     for spec in suite.models.values():
-        _ = spec.local
+        _ = spec.local  # raises if it cannot be read
     for task in suite.tasks:
         task.load()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     if file.exists():
-        head, _, body = regular_file(file, "take it away").read_bytes().partition(b"\n")
+        head, _, body = regular_file(file, "remove it").read_bytes().partition(b"\n")
         if head.decode("utf-8", "replace") != _head(body.decode("utf-8", "replace")):
             raise UserError(f"{file}: was changed by hand; run it with `benchmark run {file}`, or rename it")
     try:
@@ -94,16 +97,16 @@ def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
 
 
 def _head(body: str) -> str:
-    """The first line of a suite file, by which one that was edited is known."""
+    """The first line of a suite file, with a hash that shows whether the file was edited."""
     return f"{_MARK}{hashlib.sha256(body.encode()).hexdigest()[:16]}"
 
 
 def _name(model: str) -> str:
-    """What the board calls a model: the last part of its id or path."""
+    """The model's name on the board: the last part of its id or path."""
     return Path(model).name.replace(":", "-") or "model"
 
 
 def _from_anywhere(model: str) -> str:
-    """A model's path as it is called in every folder; a hub id or zoo name as it is."""
+    """The absolute path of a local model; hub ids and zoo names unchanged."""
     local = ModelSpec(model=model).local
     return str(local.resolve()) if local and not model.startswith("zoo:") else model

@@ -1,4 +1,4 @@
-"""The floor and the ceiling of every table: the untouched model, asked without and with the document in the prompt."""
+"""References, the floor and ceiling of every table: the untouched model without and with the document in the prompt."""
 
 import random
 from typing import ClassVar
@@ -8,25 +8,25 @@ from benchmark.methods.base import Method
 
 
 class Reference(Method):
-    """What stands beside the methods of a table and is no method: nothing is trained."""
+    """A row of a table that is no competing method: nothing is trained."""
 
     originals: ClassVar[bool] = False
     makes_copies: ClassVar[bool] = False
     open_book: ClassVar[bool] = False
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Nothing is augmented for a reference."""
+        """Not used: references have no training texts."""
         raise NotImplementedError(self.name)
 
 
 class Untouched(Reference):
-    """The model before any training: what it knew already, from wherever."""
+    """The model before training: what it already knew."""
 
     name: ClassVar[str] = "untouched"
 
 
 class OpenBook(Reference):
-    """The model before any training, with the document in the prompt: what can be answered at all."""
+    """The model before training with the document in the prompt: the upper bound."""
 
     name: ClassVar[str] = "open_book"
     open_book: ClassVar[bool] = True

@@ -1,4 +1,7 @@
-"""What a suite measures to see what training cost elsewhere: texts to be predicted, and lm-eval tasks. No torch."""
+"""Retention entries of a suite: held-out texts and lm-eval tasks that show what training cost elsewhere.
+
+This module does not import torch.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +14,7 @@ from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular_file
 from benchmark.core.validation import not_a_bool
 from benchmark.corpora import TASKS
-from benchmark.corpora.base import FORMULAS, tree_hash
+from benchmark.corpora.base import METRICS_FILE, tree_hash
 from benchmark.models.spec import Revision
 
 _Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
@@ -20,27 +23,30 @@ _Count = Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)]
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: ClassVar[str]  # the field that tells this kind of entry from the others
+    kind: ClassVar[str]  # the field that only this kind of entry has
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
 
     def pinned(self) -> Self:
-        """The entry with its data named so exactly that it is the same at any time.
+        """The entry with its data pinned, for example to a commit, so that it always means the same.
 
-        Raises UserError if that cannot be had.
+        Raises:
+            UserError: The data cannot be pinned.
         """
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What of a pinned entry the numbers depend on: part of the key."""
+        """The parts of a pinned entry that results depend on: part of the key."""
         return self.model_dump(mode="json")
 
 
 class _Words(_Entry):
-    """Text that the model predicts, window by window.
+    """A held-out text that the model predicts, window by window.
 
-    Fields: `tokens`, at most so many of its first tokens are used; `context`, the length of a window, None for 2048 or
-    the model's context where that is shorter; `metric`, the one whose change is the forgetting (both are measured).
+    Attributes:
+        tokens: Use only the first `tokens` tokens.
+        context: Length of a window in tokens; None for 2048, or the model's context if that is shorter.
+        metric: The metric whose change is reported; both are measured.
     """
 
     tokens: _Count | None = None
@@ -49,7 +55,7 @@ class _Words(_Entry):
 
 
 class TextFile(_Words):
-    """Held-out text in a UTF-8 file, read as it is."""
+    """A held-out text in a UTF-8 file."""
 
     kind: ClassVar[str] = "text"
 
@@ -61,7 +67,11 @@ class TextFile(_Words):
         return {**super().identity(), "text": file_hash(self._file())}
 
     def words(self) -> str:
-        """The text. Raises UserError if the file cannot be read, is not UTF-8 or is empty."""
+        """The text.
+
+        Raises:
+            UserError: The file cannot be read, is not UTF-8, or is empty.
+        """
         try:
             text = self._file().read_bytes().decode("utf-8")
         except OSError as error:
@@ -73,7 +83,7 @@ class TextFile(_Words):
                 f"retention {self.name}: {self.text}: not UTF-8 at byte {error.start}; convert it first"
             ) from None
         if not text.strip():
-            raise UserError(f"retention {self.name}: {self.text}: is empty; give a file with text in it")
+            raise UserError(f"retention {self.name}: {self.text}: is empty; give a file with text")
         return text
 
     def _file(self) -> Path:
@@ -84,7 +94,7 @@ class TextFile(_Words):
 
 
 class HubText(_Words):
-    """Held-out text in a data set of the Hugging Face hub: the rows of a column, with an empty line between them."""
+    """A held-out text from a data set of the Hugging Face hub: the rows of a column, separated by empty lines."""
 
     kind: ClassVar[str] = "dataset"
 
@@ -95,18 +105,22 @@ class HubText(_Words):
     revision: Revision | None = None
 
     def pinned(self) -> Self:
-        """The entry with the commit that its revision stands for, from the local cache if that knows it."""
+        """The entry with the commit of its revision, taken from the local cache if it is there."""
         return self.model_copy(update={"revision": self._commit()})
 
     def words(self) -> str:
-        """The text. Raises UserError if the data set cannot be had or has no such column of strings."""
+        """The text.
+
+        Raises:
+            UserError: The data set cannot be loaded, or has no such column of strings.
+        """
         import datasets
 
         datasets.disable_progress_bars()
         try:
             rows = datasets.load_dataset(self.dataset, self.config, split=self.split, revision=self.revision)
-        except Exception as error:  # the libraries raise many kinds; each means the same to the user
-            raise self._not_had(error) from None
+        except Exception as error:  # the libraries raise many types, which mean the same to the user
+            raise self._not_loaded(error) from None
         if self.column not in rows.column_names:
             raise UserError(
                 f"retention {self.name}: data set {self.dataset!r} has no column {self.column!r}; "
@@ -114,9 +128,11 @@ class HubText(_Words):
             )
         texts = rows[self.column][:]
         if not all(isinstance(text, str) for text in texts):
-            raise UserError(f"retention {self.name}: column {self.column!r} of {self.dataset!r} is not all text")
+            raise UserError(
+                f"retention {self.name}: column {self.column!r} of {self.dataset!r} is not text; give another"
+            )
         if not (text := "\n\n".join(texts)).strip():
-            raise UserError(f"retention {self.name}: data set {self.dataset!r}: is empty; take another split")
+            raise UserError(f"retention {self.name}: data set {self.dataset!r}: is empty; give another split")
         return text
 
     def _commit(self) -> str:
@@ -132,29 +148,32 @@ class HubText(_Words):
             return known.read_text().strip()
         try:
             if constants.HF_HUB_OFFLINE:
-                # Data that were fetched by commit have no ref; where there is but one snapshot, it is the one meant.
+                # Data fetched by commit have no ref. A single snapshot is the one meant.
                 snapshots = [path.name for path in folder.glob("snapshots/*")] if self.revision is None else []
                 if len(snapshots) == 1:
                     return snapshots[0]
                 raise ConnectionError("HF_HUB_OFFLINE is set")
             return str(HfApi().dataset_info(self.dataset, revision=self.revision, timeout=10).sha)
         except Exception as error:
-            raise self._not_had(error) from None
+            raise self._not_loaded(error) from None
 
-    def _not_had(self, error: Exception) -> UserError:
+    def _not_loaded(self, error: Exception) -> UserError:
         reason = one_line(error)
         return UserError(
-            f"retention {self.name}: data set {self.dataset!r}: the hub did not give it ({type(error).__name__}: "
+            f"retention {self.name}: data set {self.dataset!r}: cannot be loaded from the hub ({type(error).__name__}: "
             f"{reason}); check its name, config, split and the network, or give a file under text"
         )
 
 
 class LmEvalTask(_Entry):
-    """A task or group that lm-eval knows, or one of this project's.
+    """A task or group of lm-eval, or a task of this project.
 
-    Fields: `metric`, the one that lm-eval reports, with its filter after a comma where there are several
-    ("exact_match,strict-match"); `limit`, the first so many questions of every task; `num_fewshot` None means what the
-    task says.
+    Attributes:
+        lm_eval: Its name.
+        metric: The metric that lm-eval reports, followed by a comma and the filter if there are several filters
+            ("exact_match,strict-match").
+        limit: Ask only the first `limit` questions of every task.
+        num_fewshot: Number of few-shot examples; None for the task's default.
     """
 
     kind: ClassVar[str] = "lm_eval"
@@ -165,13 +184,12 @@ class LmEvalTask(_Entry):
     num_fewshot: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0)] | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The options; for a task of this project with the hash of its files, which no version of lm-eval names."""
+        """The options, and the hash of the files of a task of this project, which lm-eval's version does not cover."""
         own = [file for file in TASKS.glob("*/*.yaml") if file.stem == self.lm_eval]
-        files = [
-            file for yaml in own for file in yaml.parent.iterdir() if file.suffix in (".py", ".yaml", ".jsonl", ".csv")
-        ]
+        suffixes = (".py", ".yaml", ".jsonl", ".csv")
+        files = [file for task_file in own for file in task_file.parent.iterdir() if file.suffix in suffixes]
         if own:
-            files.append(FORMULAS)
+            files.append(METRICS_FILE)
         return {**super().identity(), **({"definition": tree_hash(set(files))} if own else {})}
 
 
@@ -183,8 +201,8 @@ KINDS: dict[str, type[TextFile] | type[HubText] | type[LmEvalTask]] = {
 def _kind(value: Any) -> str | None:
     if isinstance(value, _Entry):
         return value.kind
-    given = [kind for kind in KINDS if kind in value] if isinstance(value, Mapping) else []
-    return given[0] if len(given) == 1 else None
+    kinds = [kind for kind in KINDS if kind in value] if isinstance(value, Mapping) else []
+    return kinds[0] if len(kinds) == 1 else None
 
 
 Retention = Annotated[
@@ -192,11 +210,11 @@ Retention = Annotated[
     Discriminator(
         _kind,
         custom_error_type="retention_kind",
-        custom_error_message="give one of text (a file), dataset (of the hub) and lm_eval (a task)",
+        custom_error_message="give one of text (a file), dataset (on the hub) and lm_eval (a task)",
     ),
 ]
 
 
 def make_entry(content: dict[str, Any]) -> TextFile | HubText | LmEvalTask:
-    """The entry that `model_dump` of an entry gave."""
+    """Rebuild an entry from its `model_dump`."""
     return KINDS[str(_kind(content))].model_validate(content)

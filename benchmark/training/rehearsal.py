@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import read_text
-from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, tell
+from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, write_paragraph
 from benchmark.data.texts import AugmentedText, json_lines
 from benchmark.training.recipe import Rehearsal
 
@@ -57,7 +57,7 @@ def _about_people(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
     for person in people:
         for _ in range(_TEXTS_PER_PERSON):
             wording = {field: rng.randrange(len(WORDINGS[field])) for field in FIELDS}
-            made.append(tell(person, rng.sample(FIELDS, len(FIELDS)), wording).text)
+            made.append(write_paragraph(person, rng.sample(FIELDS, len(FIELDS)), wording).text)
     for _ in range(_QUESTION_TEXTS):
         field = rng.choice(FIELDS)
         chosen = rng.sample(people, rng.randint(1, _MOST_PAIRS))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.core.errors import UserError, one_line
 from benchmark.core.untrusted import read_table
-from benchmark.records.record import DISTANCE_COLUMNS, METRICS, Record, old_shots
+from benchmark.records.record import DISTANCE_COLUMNS, METRICS, Record
+from benchmark.records.scores import old_shots
 
 HALF = "test"
 DISTANCE = DISTANCE_COLUMNS[1]  # in tokens

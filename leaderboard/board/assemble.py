@@ -3,6 +3,7 @@
 The development half is for choosing parameters, and never shown.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,8 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.data.fields import field_order
 from benchmark.records.comparable import Facts, asked_of, canonical, conditions, point, treatment
-from benchmark.records.record import (
-    METRICS,
-    Record,
-    RetentionInfo,
-    TrainingInfo,
-    best_shots,
-    mean_exact_match,
-    read_record,
-)
+from benchmark.records.record import METRICS, Record, RetentionInfo, TrainingInfo, read_record
+from benchmark.records.scores import best_shots, mean_exact_match
 from leaderboard.board.answers import HALF, Answers, Tally, read_answers, tally
 from leaderboard.board.distance import Distances, Edges, bin_edges, by_distance, shared_distances
 from leaderboard.board.labels import row_label, tell_apart
@@ -60,9 +54,18 @@ def build_board(records: Sequence[Found]) -> Board:
         else:
             groups.setdefault(canonical(conditions(found[1])), []).append(found)
     tables = [_table(group, references.get(canonical(asked_of(group[0][1])), [])) for group in groups.values()]
-    titles = tell_apart([table.title for table in tables], [table.conditions for table in tables])
+    titles = _titles(tables)
     named = [table.model_copy(update={"title": title}) for table, title in zip(tables, titles, strict=True)]
     return Board(tables=tuple(sorted(named, key=_table_order)))
+
+
+def _titles(tables: Sequence[BoardTable]) -> list[str]:
+    """Task, model and budget; where tables share these the suites too, and what differs within a suite."""
+    times = Counter(table.title for table in tables)
+    suites = [
+        f"{table.title} ({', '.join(table.suites)})" if times[table.title] > 1 else table.title for table in tables
+    ]
+    return tell_apart(suites, [table.conditions for table in tables])
 
 
 def _table_order(table: BoardTable) -> tuple[str, str, int, str]:

@@ -9,17 +9,8 @@ import pyarrow.compute as pc
 
 from benchmark.core.untrusted import steers
 from benchmark.records.questions import Gold, Questions
-from benchmark.records.record import (
-    ANSWER_COLUMNS,
-    CHOSEN,
-    CLOZED,
-    DISTANCE_COLUMNS,
-    HALVES,
-    METRICS,
-    WRITTEN,
-    Record,
-    flat_scores,
-)
+from benchmark.records.record import ANSWER_COLUMNS, CHOSEN, CLOZED, DISTANCE_COLUMNS, HALVES, METRICS, WRITTEN, Record
+from benchmark.records.scores import flat_scores
 from leaderboard.board.answers import with_new_columns
 
 MAX_ID = 300  # characters of a question's or subject's id

@@ -22,7 +22,8 @@ from benchmark.core.untrusted import (
     read_table,
 )
 from benchmark.records.questions import Gold, Questions
-from benchmark.records.record import CHOSEN, CLOZED, REFERENCES, Record, flat_scores, read_record
+from benchmark.records.record import CHOSEN, CLOZED, REFERENCES, Record, read_record
+from benchmark.records.scores import flat_scores
 from leaderboard.submission.answer_checks import TOLERANCE, check_gold, check_scores, check_table
 
 MAX_SEED = 2**32 - 1

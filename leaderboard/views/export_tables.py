@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, create_model
 
 from benchmark.core.environment import Environment
-from benchmark.records.record import METRICS, Record, TrainingInfo, flat_scores
+from benchmark.records.record import METRICS, Record, TrainingInfo
+from benchmark.records.scores import flat_scores
 from leaderboard.board.assemble import Found, build_board
 from leaderboard.board.model import BoardTable, Reference
 from leaderboard.views.column import Line, View

@@ -1,56 +1,85 @@
-"""The board in one table, for a README: a line per table of the board, a column per method of the paper."""
+"""The board as a README shows it: the largest table, its main methods, floor and ceiling, small enough for a phone."""
 
-from leaderboard.board.model import Board, BoardTable, Row
-from leaderboard.stats.comparisons import BASELINE, PAPER_METHODS
+from leaderboard.board.labels import short_number
+from leaderboard.board.model import Board, BoardTable, Reference, Row
+from leaderboard.stats.comparisons import BASELINE
 from leaderboard.views.markdown import markdown_grid, markdown_text
 from leaderboard.views.text import MARKS, url, with_interval
 
+MOST_ROWS = 6
+ALWAYS = ("plain", BASELINE, "contrastive_dropout")  # the paper's comparison, and the one at equal steps
+DIGITS = 2
 
-def readme_table(board: Board, link: str) -> str:
-    """Exact match of the paper's methods and of the best other one in every table; `link` leads to the whole page.
 
-    Tables in which no method recalled anything are named below, since a line of zeros compares nothing.
+def small_board(board: Board, link: str) -> str:
+    """Markdown of at most six rows and five columns, and a line that explains them; `link` leads to the whole board.
+
+    Shows the table with most records. Its rows are the best of each of the paper's methods, then of the others, as the
+    development half has them; the untouched model and the open book come last.
     """
-    told = [table for table in board.tables if any(row.headline.mean > 0 for row in table.rows)] or list(board.tables)
-    empty = [table for table in board.tables if table not in told]
-    best = [table.best_of_methods() for table in told]
-    shown = [method for method in PAPER_METHODS if any(method in rows for rows in best)]
-    lines = []
-    for table, rows in zip(told, best, strict=True):
-        cells = [_cell(table, rows.get(method)) for method in shown]
-        lines.append([markdown_text(table.title), *cells, _others(table, rows)])
-    headers = ["Exact match", *(markdown_text(method) for method in shown), "best of the others"]
-    kept = len(headers) if any(line[-1] != "–" for line in lines) else -1
+    table = max(board.tables, key=lambda table: sum(len(row.seeds) for row in table.rows))
+    rows = _main_rows(table)
+    asked = {number for row in rows for number in row.by_shots}
+    shots = max(asked) if len(asked) > 1 else None
+    metrics = {metric: name for metric, name in (("acc", "Choice"), ("cloze", "Cloze")) if metric in rows[0].scores}
+    shown: list[Row | Reference] = [*rows, *table.references]
+    lines = [[_name(table, row), _headline(row), *_shots(row, shots), *_means(row, metrics)] for row in shown]
+    headers = ["Method", "Exact match", *([f"With {shots} examples"] if shots else []), *metrics.values()]
     return (
-        f"{markdown_grid([*headers][:kept], [line[:kept] for line in lines])}\n\n"
-        "Test half, 95% intervals over seeds and subjects. Of a method's several parameters, those that are best on "
-        f"the development half. **Bold**: the highest of a line. ▲▼: above or below {markdown_text(BASELINE)}, p < .05 "
-        "after Holm's correction. Every row and column, the records, and how the numbers are made: "
-        f"[the leaderboard]({url(link)}).{_nothing_recalled(empty)}\n"
+        f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, shots, metrics)} [All tables]({url(link)}).\n"
     )
 
 
-def _nothing_recalled(tables: list[BoardTable]) -> str:
-    """A sentence with the names of tables whose lines are left out; empty if there are none."""
-    names = "; ".join(markdown_text(table.title) for table in tables)
-    return f" Left out, since no method recalled anything there: {names}." if tables else ""
+def _main_rows(table: BoardTable) -> list[Row]:
+    """The rows to show, in the order of the board."""
+    best = table.best_of_methods()
+    named = [best[method] for method in ALWAYS if method in best]
+    others = sorted((row for row in best.values() if row not in named), key=lambda row: -row.development)
+    chosen = [*named, *others][: MOST_ROWS - len(table.references)]
+    return [row for row in table.rows if row in chosen]
 
 
-def _others(table: BoardTable, rows: dict[str, Row]) -> str:
-    """The best, by the development half, of the methods that have no column."""
-    others = [row for method, row in rows.items() if method not in PAPER_METHODS]
-    best = max(others, key=lambda row: row.development, default=None)
-    return "–" if best is None else f"{markdown_text(best.method)} {_cell(table, best)}"
+def _name(table: BoardTable, row: Row | Reference) -> str:
+    label = markdown_text(row.label)
+    if isinstance(row, Reference):
+        return f"*{label}*"
+    return f"**{label}**" if table.is_best(row) else label
 
 
-def _cell(table: BoardTable, row: Row | None) -> str:
-    if row is None:
-        return "–"
-    score = with_interval(row.headline)
-    told = [f"**{score}**" if table.is_best(row) else score]
-    told += [MARKS[row.to_baseline.verdict].strip()] if row.to_baseline and row.to_baseline.verdict else []
-    given = row.label.removeprefix(row.method).strip()
-    told += [markdown_text(given)] if given else []
-    most = max(len(other.seeds) for other in table.rows)
-    told += [f"({len(row.seeds)} of {most} seeds)"] if len(row.seeds) < most else []
-    return " ".join(told)
+def _headline(row: Row | Reference) -> str:
+    if isinstance(row, Reference):
+        return with_interval(row.scores["exact_match"], DIGITS)
+    mark = MARKS[row.to_baseline.verdict] if row.to_baseline else ""
+    return with_interval(row.headline, DIGITS) + mark
+
+
+def _shots(row: Row | Reference, shots: int | None) -> list[str]:
+    if shots is None:
+        return []
+    return [short_number(row.by_shots[shots].mean, DIGITS) if shots in row.by_shots else "–"]
+
+
+def _means(row: Row | Reference, metrics: dict[str, str]) -> list[str]:
+    return [short_number(row.scores[name].mean, DIGITS) if name in row.scores else "–" for name in metrics]
+
+
+def _explanation(board: Board, table: BoardTable, shots: int | None, metrics: dict[str, str]) -> str:
+    most = max(len(row.seeds) for row in table.rows)
+    parts = [
+        f"{markdown_text(f'{table.task}, {table.model}, {table.budget}')}; {most} seed{'s' if most > 1 else ''}, "
+        f"{table.questions} questions of the test half.",
+        "*Exact match*: share of facts recalled, with the number of examples in the prompt that is best on the "
+        f"development half, and its 95% interval; ▲▼: above or below {BASELINE}, p < .05 after Holm.",
+    ]
+    if shots:
+        parts.append(f"*With {shots} examples*: exact match with {shots} examples in the prompt.")
+    if "acc" in metrics:
+        parts.append("*Choice*: the true value is the likeliest of ten.")
+    if "cloze" in metrics:
+        parts.append("*Cloze*: the model completes the document's own sentence.")
+    if table.references:
+        parts.append("*In italics*: the model before training, without and with the document in the prompt.")
+    left_out = len(table.rows) - len(_main_rows(table))
+    if left_out or len(board.tables) > 1:
+        parts.append(f"Not shown here: rows: {left_out}, other tables: {len(board.tables) - 1}.")
+    return " ".join(parts)

@@ -83,7 +83,7 @@ SMALL = GOOD.replace("zoo:large", "zoo:small")
         ("[biography]", "[{name: biography, people: 5000}]", "people: 5000 asked for, but the data has 100"),
         ("[biography]", "[{name: biography, path: none.jsonl}]", "none.jsonl: no such file"),
         ("[biography]", "[{name: biography, evaluate: [biografy]}]", "unknown lm-eval task 'biografy'"),
-        ("train:", "seeds: [1, 1]\ntrain:", "comes twice"),
+        ("train:", "seeds: [1, 1]\ntrain:", "duplicate cell"),
         ("train:", "device: cuda\ntrain:", "no CUDA device"),
     ],
 )

@@ -22,7 +22,7 @@ from benchmark.cli.options import named_values
 from benchmark.core import inputs
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.corpora.corpus import OwnDocuments
+from benchmark.corpora.own_documents import OwnDocuments
 from benchmark.corpora.wikipedia import WikipediaSquad
 from benchmark.data.texts import (
     AugmentedText,
@@ -381,7 +381,7 @@ def test_a_suite_beyond_a_bound_is_rejected(tmp_path: Path, added: str, says: st
 def test_a_suite_with_too_many_cells_is_rejected_before_a_cell_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite, "MOST_CELLS", 11)
+    monkeypatch.setattr(suite, "MAX_CELLS", 11)
     seeds = "seeds: [1, 2, 3, 4, 5, 6]\n"
     text = "\n".join(line for line in SUITE.decode().splitlines() if not line.startswith("seeds"))
     assert _suite(tmp_path, text + "\nseeds: [1]\n") == ""

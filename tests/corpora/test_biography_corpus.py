@@ -1,4 +1,4 @@
-"""From a task entry to its corpus, and what identifies it."""
+"""The corpus of the biography task and its hashes."""
 
 import shutil
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import Telling, as_lines, make_people, tell
+from benchmark.data.people import ParagraphStyle, make_people, people_lines, write_paragraph
 from benchmark.tasks.biography import biography
 
 PEOPLE = list(make_people(6, 8))
@@ -18,7 +18,7 @@ PEOPLE = list(make_people(6, 8))
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "people.jsonl"
-    path.write_text("".join(as_lines(PEOPLE)), encoding="utf-8")
+    path.write_text("".join(people_lines(PEOPLE)), encoding="utf-8")
     return path
 
 
@@ -35,9 +35,9 @@ def test_the_shipped_corpus_has_a_hundred_texts_in_two_halves() -> None:
     assert corpus.metadata == {"half": "all"}
 
 
-def test_a_file_of_ones_own_is_taken_in_its_order_and_not_passed_on(file: Path) -> None:
+def test_a_users_file_is_read_in_order_and_may_not_be_published(file: Path) -> None:
     corpus = _load(file)
-    assert [(text.id, text.text) for text in corpus.texts] == [(p.id, tell(p).text) for p in PEOPLE]
+    assert [(text.id, text.text) for text in corpus.texts] == [(p.id, write_paragraph(p).text) for p in PEOPLE]
     assert corpus.metadata == {"half": "all", "biography_path": str(file)}
     assert not corpus.may_redistribute
 
@@ -49,7 +49,7 @@ def test_the_first_people_are_kept_with_their_halves(file: Path) -> None:
     assert corpus.metadata["people"] == 3
 
 
-def test_more_people_than_there_are_is_one_line_that_says_how_many_there_are(file: Path) -> None:
+def test_too_many_people_are_reported_with_the_number_available(file: Path) -> None:
     with pytest.raises(UserError, match="people: 7 asked for, but the data has 6"):
         _load(file, 7)
 
@@ -62,7 +62,7 @@ def test_the_data_hash_follows_the_bytes_and_not_the_folder(file: Path, tmp_path
     assert _load(file).data_hash != before
 
 
-def test_a_folder_of_the_papers_files_is_hashed_with_shots_and_prompts(tmp_path: Path) -> None:
+def test_the_hash_of_the_papers_files_covers_shots_and_prompts(tmp_path: Path) -> None:
     text = (
         "<name>{}</name> was born on <date>May 4, 1931</date>. He grew up in <city>Lagos</city>. He went to "
         "<university>A College</university>, for <major>Botany</major>, then to <company>Cedar Foods</company>."
@@ -78,7 +78,7 @@ def test_a_folder_of_the_papers_files_is_hashed_with_shots_and_prompts(tmp_path:
     assert _load(tmp_path).data_hash != before.data_hash
 
 
-def test_both_hashes_tell_data_from_definition(file: Path) -> None:
+def test_other_data_changes_the_data_hash_and_not_the_definition_hash(file: Path) -> None:
     assert _load(file).definition_hash == _load().definition_hash
     assert _load(file).data_hash != _load().data_hash
 
@@ -87,29 +87,29 @@ def test_both_hashes_tell_data_from_definition(file: Path) -> None:
     ("content", "says"),
     [("", "nobody"), ("{}\n", ":1: half"), ("no JSON\n", ":1: not JSON")],
 )
-def test_bad_data_is_one_line_that_names_the_file(file: Path, content: str, says: str) -> None:
+def test_invalid_data_is_reported_in_one_line_with_the_file(file: Path, content: str, says: str) -> None:
     file.write_text(content)
     with pytest.raises(UserError, match=says) as error:
         _load(file)
     assert str(file) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file") as error:
         _load(tmp_path / "none.jsonl")
     assert str(tmp_path / "none.jsonl") in str(error.value)
 
 
-def test_where_the_name_is_repeated_every_mention_is_an_entity_and_the_last_one_before_a_fact_counts(
+def test_every_mention_of_a_name_is_an_entity_and_gaps_begin_at_the_last_mention_before_the_fact(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "people.jsonl"
-    telling = Telling(order=None, wordings=5, full_name=True)
-    path.write_text("".join(as_lines(PEOPLE, telling)), encoding="utf-8")
+    style = ParagraphStyle(order=None, wordings=5, full_name=True)
+    path.write_text("".join(people_lines(PEOPLE, style)), encoding="utf-8")
     corpus = _load(path)
     for text, person in zip(corpus.texts, PEOPLE, strict=True):
-        wholes = sorted([person.name] * 5 + list(person.facts.values()))
-        assert sorted(text.text[start:end] for start, end in text.entities) == wholes
+        expected = sorted([person.name] * 5 + list(person.facts.values()))
+        assert sorted(text.text[start:end] for start, end in text.entities) == expected
         assert list(text.entities) == sorted(text.entities)
         for field, value in person.facts.items():
             _, subject, answer = corpus.gaps[f"{person.id}:{field}"]
@@ -126,7 +126,7 @@ def test_a_name_inside_a_fact_or_a_longer_word_is_no_mention(tmp_path: Path) -> 
     facts = {**PEOPLE[0].facts, "company": "Ada Moss & Sons", "university": "Ada Mossley College"}
     ada = replace(PEOPLE[0], name="Ada Moss", facts=facts)
     path = tmp_path / "people.jsonl"
-    path.write_text("".join(as_lines([ada, PEOPLE[1]])), encoding="utf-8")
+    path.write_text("".join(people_lines([ada, PEOPLE[1]])), encoding="utf-8")
     corpus = _load(path)
     text = corpus.texts[0]
     assert text.text.count("Ada Moss") == 3
@@ -134,7 +134,7 @@ def test_a_name_inside_a_fact_or_a_longer_word_is_no_mention(tmp_path: Path) -> 
     assert {subject for name, subject, _ in corpus.gaps.values() if name == ada.id} == {len("Ada Moss")}
 
 
-def test_the_shipped_people_are_measured_from_their_one_mention() -> None:
+def test_gaps_of_the_shipped_people_begin_at_their_only_mention() -> None:
     corpus = _load()
     for row in biography.read_people():
         for field in biography.FIELDS:

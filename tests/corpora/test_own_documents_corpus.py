@@ -1,4 +1,4 @@
-"""From a task entry for a user's own documents to its corpus, and what identifies it."""
+"""The corpus of a user's own documents and its hashes."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
 from benchmark.corpora import make_task
-from benchmark.corpora.corpus import OwnDocuments
+from benchmark.corpora.own_documents import OwnDocuments
 from benchmark.suite.plan import make_plan
 from benchmark.tasks.corpus import corpus as task
 from tests.tiny import tiny_suite
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "mine.jsonl", ROWS)
 
 
-def test_all_documents_are_texts_and_none_may_be_passed_on(file: Path) -> None:
+def test_all_documents_are_texts_and_may_not_be_published(file: Path) -> None:
     corpus = OwnDocuments(path=file).load()
     assert [(text.id, text.text) for text in corpus.texts] == [(row["id"], row["text"]) for row in ROWS]
     assert corpus.halves == {"a": "development", "b": "test", "c": "development"}
@@ -40,22 +40,22 @@ def test_all_documents_are_texts_and_none_may_be_passed_on(file: Path) -> None:
     assert corpus.metadata == {"half": "all", "corpus_path": str(file), "corpus_answers_in_text": "check"}
 
 
-def test_what_the_metadata_say_lm_eval_reads(file: Path, tmp_path: Path) -> None:
+def test_lm_eval_reads_the_files_named_in_the_metadata(file: Path, tmp_path: Path) -> None:
     shots = write(tmp_path / "shots.jsonl", [{"question": "Who?", "reply": "I"}])
     rows = [{"document": row["id"], **asked} for row in ROWS[:2] for asked in row["questions"]]
     questions = write(tmp_path / "q.jsonl", [{**row, "reply": "blue", "answers": None} for row in rows])
     documents = write(tmp_path / "d.jsonl", [{"id": row["id"], "body": row["text"]} for row in ROWS])
     columns = {"answers": "reply", "text": "body"}
-    entry = OwnDocuments(path=documents, questions=questions, shots=shots, columns=columns, answers_in_text="free")
-    read = task.load(**entry.load().metadata)
+    own = OwnDocuments(path=documents, questions=questions, shots=shots, columns=columns, answers_in_text="free")
+    read = task.load(**own.load().metadata)
     assert list(read["questions"]["answers"]) == [["blue"], ["blue"]]
     assert list(read["shots"]["prompt"]) == ["Question: Who?\nAnswer:"] and list(read["shots"]["answers"]) == [["I"]]
-    assert (entry.examples, entry.default_fewshot) == (1, [0, 1])
-    # On the way to a worker the entry becomes JSON.
-    assert vars(make_task(json.loads(json.dumps(entry.model_dump(mode="json")))).load()) == vars(entry.load())
+    assert (own.examples, own.default_fewshot) == (1, [0, 1])
+    # A worker receives the task as JSON.
+    assert vars(make_task(json.loads(json.dumps(own.model_dump(mode="json")))).load()) == vars(own.load())
 
 
-def test_more_examples_than_there_are_cannot_be_asked_for(file: Path, tmp_path: Path) -> None:
+def test_a_suite_cannot_ask_for_more_examples_than_the_file_has(file: Path, tmp_path: Path) -> None:
     from benchmark.suite.schema import load_suite
 
     shots = write(tmp_path / "shots.jsonl", [{"question": f"Who{n}?", "answer": "I"} for n in range(3)])
@@ -69,7 +69,7 @@ def test_more_examples_than_there_are_cannot_be_asked_for(file: Path, tmp_path: 
         load_suite(suite)
 
 
-def test_the_data_hash_follows_the_bytes_of_every_file_and_not_their_names(file: Path, tmp_path: Path) -> None:
+def test_the_data_hash_depends_on_the_bytes_of_every_file_and_not_on_names(file: Path, tmp_path: Path) -> None:
     before = OwnDocuments(path=file).load().data_hash
     (tmp_path / "elsewhere").mkdir()
     copy = Path(shutil.copy(file, tmp_path / "elsewhere" / "other.jsonl"))
@@ -82,7 +82,7 @@ def test_the_data_hash_follows_the_bytes_of_every_file_and_not_their_names(file:
     assert len(hashes | {OwnDocuments(path=copy, shots=shots).load().data_hash}) == 4
 
 
-def test_the_key_follows_the_columns_and_not_the_place_or_what_is_merely_checked(file: Path, tmp_path: Path) -> None:
+def test_the_key_depends_on_the_columns_and_not_on_paths_or_mere_checks(file: Path, tmp_path: Path) -> None:
     def key(**options: Any) -> str:
         suite = tiny_suite(Path("zoo:small"), tasks=[{"name": "corpus", **options}])
         return make_plan(suite).cells[0].key
@@ -111,7 +111,7 @@ def test_the_metrics_are_part_of_the_definition(file: Path, monkeypatch: pytest.
         ({"columns": {"text": "body"}}, "task corpus: .*mine.jsonl: no column 'body'"),
     ],
 )
-def test_bad_data_is_one_line(file: Path, options: dict[str, Any], says: str) -> None:
+def test_invalid_data_is_reported_in_one_line(file: Path, options: dict[str, Any], says: str) -> None:
     filled = {key: value.format(file=file) if isinstance(value, str) else value for key, value in options.items()}
     with pytest.raises(UserError, match=says) as error:
         OwnDocuments.model_validate({"path": file, **filled}).load()
@@ -127,7 +127,7 @@ def test_bad_data_is_one_line(file: Path, options: dict[str, Any], says: str) ->
         ("{name: corpus, path: x, answers_in_text: no}", "", "tasks[0].answers_in_text: "),
     ],
 )
-def test_a_suite_with_a_mistake_in_it_says_where(tmp_path: Path, entry: str, more: str, says: str) -> None:
+def test_a_mistake_in_a_suite_is_reported_with_its_field(tmp_path: Path, entry: str, more: str, says: str) -> None:
     from benchmark.suite.schema import load_suite
 
     suite = tmp_path / "trial.yaml"

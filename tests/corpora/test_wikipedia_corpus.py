@@ -1,4 +1,4 @@
-"""The Wikipedia tasks as the harness sees them: options, corpus, keys, answers, and a board."""
+"""The Wikipedia tasks: options, corpus, keys, answers and a board."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
@@ -65,7 +65,7 @@ def test_the_three_tasks_are_in_the_registry() -> None:
     }
 
 
-def test_a_file_of_ones_own_gives_its_paragraphs_and_is_not_passed_on(file: Path) -> None:
+def test_a_users_file_gives_its_paragraphs_and_may_not_be_published(file: Path) -> None:
     corpus = WikipediaSquad(path=file, paragraphs=5, subset_seed=7).load()
     drawn = wikipedia.read_paragraphs(file, count=5, seed=7)
     assert [(text.id, text.text, text.subject) for text in corpus.texts] == [(p["id"], p["text"], "") for p in drawn]
@@ -74,7 +74,7 @@ def test_a_file_of_ones_own_gives_its_paragraphs_and_is_not_passed_on(file: Path
     assert not corpus.may_redistribute
 
 
-def test_the_hubs_paragraphs_are_pinned_to_their_commit_and_may_be_passed_on(hub: Path) -> None:
+def test_the_hubs_paragraphs_are_pinned_to_their_commit_and_may_be_published(hub: Path) -> None:
     corpus = WikipediaSquad().load()
     assert len(corpus.texts) == 8 and corpus.may_redistribute
     assert corpus.metadata == {"half": "all", "subset_seed": 1, "wikipedia_squad_revision": COMMIT}
@@ -82,7 +82,7 @@ def test_the_hubs_paragraphs_are_pinned_to_their_commit_and_may_be_passed_on(hub
     assert set(asked["cluster"]) == set(corpus.halves)
 
 
-def test_a_hub_that_is_out_of_reach_is_one_line_that_offers_a_path(hub: Path) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line_that_suggests_a_path(hub: Path) -> None:
     shutil.rmtree(hub.parents[4])
     for task in (WikipediaSquad(), WikipediaPwqa(split="test")):
         with pytest.raises(UserError, match=rf"^task {task.name}: the hub did not give .*; get .* as path ") as caught:
@@ -90,14 +90,14 @@ def test_a_hub_that_is_out_of_reach_is_one_line_that_offers_a_path(hub: Path) ->
         assert "\n" not in str(caught.value)
 
 
-def test_what_ships_may_be_passed_on() -> None:
+def test_shipped_paragraphs_may_be_published() -> None:
     corpus = WikipediaMini().load()
     assert [text.id for text in corpus.texts] == [p["id"] for p in wikipedia.read_mini()]
     assert corpus.may_redistribute and corpus.metadata == {"half": "all"}
     assert WikipediaMini(paragraphs=2).load().metadata == {"half": "all", "paragraphs": 2}
 
 
-def test_the_data_hash_is_that_of_what_is_read_wherever_it_comes_from(file: Path, hub: Path, tmp_path: Path) -> None:
+def test_the_data_hash_depends_on_the_content_and_not_on_its_source(file: Path, hub: Path, tmp_path: Path) -> None:
     first = WikipediaSquad(path=file).load()
     assert first.data_hash == WikipediaSquad().load().data_hash
     shutil.copy(file, tmp_path / "moved.json")
@@ -111,7 +111,7 @@ def test_the_data_hash_is_that_of_what_is_read_wherever_it_comes_from(file: Path
     assert len({first.data_hash, *(other.data_hash for other in others)}) == 6
 
 
-def test_options_that_change_texts_or_questions_are_part_of_the_identity_and_places_are_not(file: Path) -> None:
+def test_the_identity_has_the_options_that_change_texts_or_questions_and_no_paths(file: Path) -> None:
     assert WikipediaSquad(path=file, revision="x", split="train", paragraphs=3, subset_seed=2).identity() == {
         "split": "train",
         "paragraphs": 3,
@@ -119,7 +119,7 @@ def test_options_that_change_texts_or_questions_are_part_of_the_identity_and_pla
     }
 
 
-def test_the_definition_is_that_of_the_task_itself_with_the_formulas(
+def test_the_definition_covers_the_tasks_own_files_and_the_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:
     before = WikipediaSquad(path=file).load().definition_hash
@@ -131,29 +131,27 @@ def test_the_definition_is_that_of_the_task_itself_with_the_formulas(
 
 
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("task", "message"),
     [
         (WikipediaMini(paragraphs=10**6), r"wikipedia_mini: paragraphs: 1000000 is no number from 1 to"),
         (WikipediaPwqa(path=Path("/nowhere")), "wikipedia_pwqa: /nowhere: no such file or folder"),
     ],
 )
-def test_options_that_do_not_fit_the_data_are_one_line(task: Task, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_options_that_do_not_fit_the_data_are_reported_in_one_line(task: Task, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         task.load()
 
 
-def test_a_half_without_a_question_is_refused(tmp_path: Path) -> None:
+def test_a_half_without_questions_is_rejected(tmp_path: Path) -> None:
     paragraphs = [
         {"context": f"Text {n}.", "qas": [{"question": "Who?", "answers": [{"text": "I"}]}] * (n == 0)} for n in (0, 1)
     ]
     (tmp_path / "s.json").write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
-    with pytest.raises(
-        UserError, match=r"s\.json: no question about the (test|development) half; take more paragraphs$"
-    ):
+    with pytest.raises(UserError, match=r"s\.json: no question on the (test|development) half; take more paragraphs$"):
         WikipediaSquad(path=tmp_path / "s.json").load()
 
 
-def test_data_that_changed_after_the_plan_are_refused(file: Path, tmp_path: Path) -> None:
+def test_data_changed_after_planning_are_rejected(file: Path, tmp_path: Path) -> None:
     task = WikipediaSquad(path=file)
     params = {"task": task.name, **task.identity(), "data": task.load().data_hash}
     call = StageCall("corpus", 1, params, {}, {"entry": task.model_dump(mode="json")})
@@ -167,14 +165,14 @@ def suite(model: Path, **task: Any) -> Suite:
     return tiny_suite(model, tasks=[task], methods=["plain_matched"])
 
 
-def test_a_task_is_asked_about_by_its_own_questions_alone(tiny: Path) -> None:
+def test_each_task_is_asked_only_its_own_questions(tiny: Path) -> None:
     with pytest.raises(
         UserError, match=r"unknown lm-eval task 'wikipedia_squad'; .*known: wikipedia_mini, wikipedia_mini_cloze$"
     ):
         make_plan(suite(tiny, name="wikipedia_mini", evaluate=["wikipedia_squad"]))
 
 
-def test_options_give_other_keys_and_places_do_not(tiny: Path, file: Path, hub: Path) -> None:
+def test_options_change_the_keys_and_paths_do_not(tiny: Path, file: Path, hub: Path) -> None:
     def keys(**options: Any) -> dict[str, str]:
         (cell,) = make_plan(suite(tiny, name="wikipedia_squad", **options)).cells
         return {role: call.key for role, call in cell.stages.items()}
@@ -185,7 +183,7 @@ def test_options_give_other_keys_and_places_do_not(tiny: Path, file: Path, hub: 
     assert all(other[role] != from_hub[role] for role in from_hub)
 
 
-def test_the_stage_gets_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> None:
+def test_the_stage_gives_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> None:
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -205,7 +203,7 @@ def test_the_stage_gets_the_answers_of_stock_lm_eval(tiny: Path, file: Path) -> 
             assert same[key] == sample[key]
 
 
-def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_a_question_with_only_overlong_gold_answers_is_rejected(tiny: Path, tmp_path: Path) -> None:
     from lm_eval.tasks import TaskManager
 
     long, tokenizer = " ".join(map(str, range(200))), tokenizer_of(ModelSpec(model=str(tiny)))
@@ -224,7 +222,7 @@ def test_a_question_whose_every_gold_answer_is_too_long_is_refused(tiny: Path, t
         check([long])
 
 
-def test_a_run_on_paragraphs_makes_a_board_without_fields(tiny: Path, tmp_path: Path) -> None:
+def test_a_run_on_paragraphs_gives_a_board_without_fields(tiny: Path, tmp_path: Path) -> None:
     from leaderboard.board.assemble import build_board, load_records
 
     outcome = run_suite(
@@ -233,7 +231,7 @@ def test_a_run_on_paragraphs_makes_a_board_without_fields(tiny: Path, tmp_path: 
     (record,) = outcome.records.values()
     paragraphs = wikipedia.read_mini(2)
     assert record.task.may_redistribute and (record.task.texts, record.task.clusters) == (2, 2)
-    # with 0, 1 and 5 examples, and as a cloze: every shipped answer stands in its text
+    # with 0, 1 and 5 examples, and as a cloze: every shipped answer occurs in its text
     assert record.task.questions == (3 + 1) * sum(len(p["questions"]) for p in paragraphs)
     (table,) = build_board(load_records(tmp_path / "records")).tables
     test = [p for p in paragraphs if p["half"] == "test"]

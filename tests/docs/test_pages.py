@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from benchmark import ROOT
-from benchmark.suite.schema import Evaluation, Scoring, Suite
+from benchmark.suite.entries import Evaluation, Scoring
+from benchmark.suite.schema import Suite
 from benchmark.training.recipe import Recipe
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'

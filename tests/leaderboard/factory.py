@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from benchmark.core.files import file_hash
 from benchmark.data.people import FIELDS
-from benchmark.records.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record, Scores
+from benchmark.records.record import ANSWER_COLUMNS, DISTANCE_COLUMNS, HALVES, METRICS, Record
+from benchmark.records.scores import Scores
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import Board, BoardTable
 

@@ -104,7 +104,7 @@ def test_the_check_refuses_a_record_changed_by_hand(house: Path) -> None:
 def test_the_readme_keeps_all_that_is_not_between_the_marks(house: Path) -> None:
     build_in(house)
     text = (house / "README.md").read_text(encoding="utf-8")
-    assert text.startswith(f"# House\n{BEGIN}\n| Exact match ")
+    assert text.startswith(f"# House\n{BEGIN}\n| Method ")
     assert text.endswith(f"{END}\nafter\n")
     assert "of before" not in text
     assert "(leaderboard/README.md)" in text

@@ -16,7 +16,7 @@ from benchmark.models.loading import context_of, load_config, load_model, load_t
 from benchmark.models.spec import ModelSpec
 from benchmark.models.special_tokens import added_tokens
 from benchmark.scoring.scores import score_texts
-from benchmark.suite.plan import READ_ALIKE, models_read_alike
+from benchmark.suite.stage_calls import READ_ALIKE, models_read_alike
 from benchmark.training.data import encode
 from benchmark.training.recipe import Recipe
 from scripts.strangers.models import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.corpora.corpus import OwnDocuments
+from benchmark.corpora.own_documents import OwnDocuments
 from benchmark.models.spec import ModelSpec
 from benchmark.runs.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
 from benchmark.runs.runner import run_suite

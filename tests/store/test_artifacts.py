@@ -1,4 +1,4 @@
-"""The store: whole or not there, checked before it is used, made once."""
+"""The store: artifacts are complete or absent, verified before use, and made once."""
 
 import errno
 import hashlib
@@ -43,19 +43,19 @@ def made(store: Store) -> Store:
     return store
 
 
-def test_an_artifact_is_there_after_it_was_made_and_not_made_twice(made: Store) -> None:
+def test_an_artifact_exists_after_it_was_made_and_is_not_made_twice(made: Store) -> None:
     assert made.has(CALL) and made.verified(CALL)
     assert made.path(CALL) == made.root / "score" / CALL.key
     assert (made.path(CALL) / "deep" / "numbers.txt").read_text() == "1 2 3"
     assert made.cost(CALL) == COST
 
     def never(out: Path) -> Cost:
-        raise AssertionError("it is there")
+        raise AssertionError("the artifact exists")
 
     assert not made.make(CALL, never)
 
 
-def test_the_manifest_says_what_went_in_and_the_hash_of_what_came_out(made: Store) -> None:
+def test_the_manifest_lists_inputs_parameters_cost_and_the_hash_of_every_file(made: Store) -> None:
     manifest = json.loads((made.path(CALL) / "manifest.json").read_text())
     assert manifest["stage"] == "score" and manifest["version"] == 1 and manifest["key"] == CALL.key
     assert manifest["params"] == {"reduction": "received"}
@@ -68,7 +68,7 @@ def test_the_manifest_says_what_went_in_and_the_hash_of_what_came_out(made: Stor
     assert "/somewhere" not in json.dumps(manifest)
 
 
-def test_the_key_depends_on_stage_version_parameters_and_inputs_but_not_on_places() -> None:
+def test_the_key_depends_on_stage_version_parameters_and_inputs_but_not_on_paths() -> None:
     others = [
         StageCall("augment", 1, CALL.params, CALL.inputs),
         StageCall("score", 2, CALL.params, CALL.inputs),
@@ -80,11 +80,11 @@ def test_the_key_depends_on_stage_version_parameters_and_inputs_but_not_on_place
     assert StageCall("score", 1, CALL.params, CALL.inputs, {"model": "/elsewhere"}).key == CALL.key
 
 
-def test_the_key_does_not_depend_on_the_order_in_which_parameters_were_given() -> None:
+def test_the_key_does_not_depend_on_the_order_of_parameters() -> None:
     assert StageCall("score", 1, {"a": 1, "b": 2}).key == StageCall("score", 1, {"b": 2, "a": 1}).key
 
 
-def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
+def test_work_that_fails_leaves_no_files(store: Store) -> None:
     def fails(out: Path) -> Cost:
         _work(out)
         raise RuntimeError("no more")
@@ -96,7 +96,7 @@ def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
     assert store.make(CALL, _work)
 
 
-def test_nothing_is_visible_before_the_work_is_done(store: Store) -> None:
+def test_an_artifact_is_invisible_until_its_work_is_done(store: Store) -> None:
     def looks(out: Path) -> Cost:
         cost = _work(out)
         assert not store.path(CALL).exists()
@@ -140,15 +140,15 @@ def _edit_manifest(change: Callable[[dict[str, dict[str, object]]], object]) -> 
 
 
 def _hash_to_fit(folder: Path) -> None:
-    """A careful hand: file and manifest changed together."""
+    """Change a file and its hash in the manifest together."""
     _edit_file(folder)
     digest = hashlib.sha256(b"Text").hexdigest()
     _edit_manifest(lambda manifest: manifest["files"].update({"text.txt": digest}))(folder)
 
 
-@pytest.mark.parametrize("unnoticed_by_has", [_edit_file, _lose_file, _add_file])
-def test_a_changed_folder_is_noticed_and_made_again(made: Store, unnoticed_by_has: Callable[[Path], None]) -> None:
-    unnoticed_by_has(made.path(CALL))
+@pytest.mark.parametrize("damage", [_edit_file, _lose_file, _add_file])
+def test_an_artifact_with_changed_files_is_detected_and_made_again(made: Store, damage: Callable[[Path], None]) -> None:
+    damage(made.path(CALL))
     assert not made.verified(CALL)
     assert made.make(CALL, _work) and made.verified(CALL)
     assert _files(made.path(CALL)) == {"deep/numbers.txt", "text.txt", "manifest.json"}
@@ -166,7 +166,9 @@ def test_a_changed_folder_is_noticed_and_made_again(made: Store, unnoticed_by_ha
         _edit_manifest(lambda manifest: manifest.pop("sha256")),
     ],
 )
-def test_a_changed_manifest_is_noticed_and_the_artifact_made_again(made: Store, damage: Callable[[Path], None]) -> None:
+def test_an_artifact_with_a_changed_manifest_is_detected_and_made_again(
+    made: Store, damage: Callable[[Path], None]
+) -> None:
     damage(made.path(CALL))
     assert not made.has(CALL) and not made.verified(CALL)
     with pytest.raises(UserError, match="run the suite again"):
@@ -175,7 +177,7 @@ def test_a_changed_manifest_is_noticed_and_the_artifact_made_again(made: Store, 
     assert (made.path(CALL) / "text.txt").read_text() == "text"
 
 
-def test_the_artifact_of_another_call_is_not_taken_for_this_one(made: Store) -> None:
+def test_an_artifact_under_the_name_of_another_call_is_rejected(made: Store) -> None:
     other = StageCall("score", 1, {"reduction": "received_strict"}, {"corpus": SOURCE})
     os.rename(made.path(CALL), made.path(other))
     assert not made.has(other) and not made.verified(other)
@@ -200,56 +202,58 @@ print(Store(Path(sys.argv[1])).make(StageCall("score", 1, {}), work))
 """
 
 
-def _process(store: Store, counter: Path, how: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", SCRIPT, str(store.root), str(counter), how]
+def _process(store: Store, counter: Path, fate: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", SCRIPT, str(store.root), str(counter), fate]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_that_want_one_artifact_at_once_do_its_work_once(store: Store, tmp_path: Path) -> None:
+def test_processes_that_need_the_same_artifact_make_it_once(store: Store, tmp_path: Path) -> None:
     processes = [_process(store, tmp_path / "counter", "live") for _ in range(3)]
     outputs = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert sorted(outputs) == ["False", "False", "True"]
     assert (tmp_path / "counter").read_text() == "worked\n"
 
 
-def test_what_a_killed_process_left_is_neither_seen_nor_kept(store: Store, tmp_path: Path) -> None:
+def test_the_unfinished_work_of_a_killed_process_is_invisible_and_replaced(store: Store, tmp_path: Path) -> None:
     assert _process(store, tmp_path / "counter", "die").wait(timeout=60) == -9
     call = StageCall("score", 1, {})
     assert not store.has(call) and not store.path(call).exists()
-    assert any(path.name == "half" for path in store.root.rglob("*")), "the kill came in the midst of the work"
+    assert any(path.name == "half" for path in store.root.rglob("*")), "the process was killed during its work"
     assert store.make(call, _work) and store.verified(call)
     assert _files(store.root) == {
         f"score/{call.key}/{name}" for name in ("deep/numbers.txt", "text.txt", "manifest.json")
     }
 
 
-def test_what_a_killed_process_left_of_an_artifact_that_nobody_asks_for_again_is_swept_away(
+def test_sweep_removes_the_unfinished_work_of_killed_processes_and_keeps_that_of_running_ones(
     store: Store, tmp_path: Path
 ) -> None:
     assert _process(store, tmp_path / "counter", "die").wait(timeout=60) == -9
 
     def sweeps(out: Path) -> Cost:
         store.sweep()
-        assert out.is_dir(), "somebody is at work on it"
+        assert out.is_dir(), "this work is not finished"
         return _work(out)
 
     assert store.make(CALL, sweeps)
     assert list((store.root / ".tmp").iterdir()) == []
 
 
-def test_an_artifact_that_cannot_be_read_is_not_thrown_away(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_artifact_is_reported_and_kept(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(file: Path) -> str:
         raise OSError(errno.EIO, "Input/output error", str(file))
 
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.store.artifacts.file_hash", broken)
-        for look in (made.verified, lambda call: made.make(call, _work)):
-            with pytest.raises(UserError, match=r"cannot be read \(Input/output error\); see to that, or remove it"):
-                look(CALL)
+        for action in (made.verified, lambda call: made.make(call, _work)):
+            with pytest.raises(UserError, match=r"cannot be read \(Input/output error\); make it readable, or"):
+                action(CALL)
     assert made.verified(CALL)
 
 
-def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_manifest_is_reported_rather_than_counted_as_missing(
+    made: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(path: Path, **_: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -258,14 +262,14 @@ def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(made: Store, monke
         made.has(CALL)
 
 
-def test_what_stands_in_the_way_of_an_artifact_and_cannot_be_removed_is_named(store: Store) -> None:
+def test_a_file_in_place_of_an_artifact_that_cannot_be_removed_is_named(store: Store) -> None:
     store.path(CALL).parent.mkdir(parents=True)
-    store.path(CALL).write_text("a file, where there should be a folder")
+    store.path(CALL).write_text("a file instead of a folder")
     with pytest.raises(UserError, match=rf"{CALL.key}: cannot be removed \(Not a directory\); remove it"):
         store.make(CALL, _work)
 
 
-def test_an_artifact_is_on_the_disk_before_it_has_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_is_flushed_to_the_disk_before_it_is_renamed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: set[int] = set()
     sync, replace = os.fsync, os.replace
 
@@ -282,30 +286,30 @@ def test_an_artifact_is_on_the_disk_before_it_has_its_name(store: Store, monkeyp
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", rename)
     assert store.make(CALL, _work)
-    assert store.path(CALL).parent.stat().st_ino in synced, "the name is on the disk"
+    assert store.path(CALL).parent.stat().st_ino in synced, "the new name is flushed as well"
 
 
-def test_an_artifact_keeps_what_it_was_made_on_and_its_key_does_not_depend_on_it(store: Store) -> None:
+def test_an_artifact_keeps_its_environment_which_is_no_part_of_its_key(store: Store) -> None:
     assert store.make(CALL, _work, {"packages": {"torch": "2.13.0"}})
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
     assert not store.make(CALL, _work, {"packages": {"torch": "3.0"}})
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
 
 
-def test_what_a_stage_goes_on_from_stays_while_it_fails_and_goes_when_it_is_made(store: Store) -> None:
-    def cut_off(out: Path) -> Cost:
+def test_checkpoints_stay_while_a_stage_fails_and_are_removed_once_it_is_made(store: Store) -> None:
+    def interrupted(out: Path) -> Cost:
         store.begun(CALL).mkdir(parents=True)
         (store.begun(CALL) / "half").write_text("of the way")
         raise OSError("cut off")
 
     with pytest.raises(OSError, match="cut off"):
-        store.make(CALL, cut_off)
+        store.make(CALL, interrupted)
     assert (store.begun(CALL) / "half").read_text() == "of the way"
     assert store.make(CALL, _work)
     assert not store.begun(CALL).exists()
 
 
-def test_what_was_gone_on_from_goes_also_where_only_removing_it_was_cut_off(made: Store) -> None:
+def test_checkpoints_are_removed_also_if_only_their_removal_was_interrupted(made: Store) -> None:
     made.begun(CALL).mkdir(parents=True)
     assert not made.make(CALL, _work)
     assert not made.begun(CALL).exists()

@@ -1,4 +1,4 @@
-"""Artifacts between machines: whole or not there, believed by their hashes alone, and no key in any message."""
+"""Remote artifacts: complete or absent, trusted only by their hashes, and no access key in any message."""
 
 import errno
 import hashlib
@@ -41,11 +41,11 @@ def fill(store: Store, call: StageCall, content: bytes = b"1 2 3", seconds: floa
 
 @pytest.fixture(params=["file", "memory"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
-    """An empty place of each kind that needs no network."""
+    """An empty remote of each kind that needs no network."""
     memory = fsspec.filesystem("memory")
-    yield Remote(f"file://{tmp_path}/place" if request.param == "file" else "memory://place")
-    if memory.exists("/place"):
-        memory.rm("/place", recursive=True)
+    yield Remote(f"file://{tmp_path}/remote" if request.param == "file" else "memory://remote")
+    if memory.exists("/remote"):
+        memory.rm("/remote", recursive=True)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def there(tmp_path: Path) -> Store:
 
 
 def path_of(remote: Remote, *names: str) -> str:
-    """Where something of the artifact lies at the place, whatever kind it is."""
+    """The remote path of the artifact, or of a file of it."""
     return "/".join((remote.url.replace("memory://", "/").removeprefix("file://"), "train", CALL.key, *names))
 
 
@@ -67,7 +67,7 @@ def files_of(remote: Remote) -> Any:
     return fsspec.filesystem(remote.url.partition("://")[0])
 
 
-def test_what_is_brought_comes_out_elsewhere_as_it_was_with_its_cost(remote: Remote, here: Store, there: Store) -> None:
+def test_an_uploaded_artifact_downloads_unchanged_with_its_cost(remote: Remote, here: Store, there: Store) -> None:
     assert not remote.has(CALL) and not remote.pull(there, CALL)
     remote.push(here, CALL)
     assert remote.has(CALL) and remote.pull(there, CALL) and there.verified(CALL)
@@ -76,7 +76,9 @@ def test_what_is_brought_comes_out_elsewhere_as_it_was_with_its_cost(remote: Rem
     assert there.cost(CALL).seconds == 1.5
 
 
-def test_what_is_left_out_is_fetched_by_who_needs_it_whole(remote: Remote, here: Store, there: Store) -> None:
+def test_files_left_out_of_a_download_are_fetched_when_the_whole_artifact_is_needed(
+    remote: Remote, here: Store, there: Store
+) -> None:
     remote.push(here, CALL)
     assert remote.pull(there, CALL, leave=".safetensors")
     assert there.cost(CALL).seconds == 1.5 and (there.path(CALL) / "deep" / "numbers.txt").exists()
@@ -85,22 +87,22 @@ def test_what_is_left_out_is_fetched_by_who_needs_it_whole(remote: Remote, here:
 
 
 @pytest.mark.parametrize("uploads", [0, 1, 2])
-def test_an_upload_that_was_cut_off_left_nothing_that_counts(
+def test_an_interrupted_upload_leaves_no_artifact(
     remote: Remote, here: Store, there: Store, uploads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, done = Remote._put, list[str]()
+    put, uploaded = Remote._put, list[str]()
 
     def cut_off(self: Remote, source: Path, target: str) -> None:
-        if len(done) == uploads:
+        if len(uploaded) == uploads:
             raise KeyboardInterrupt
-        done.append(target)
+        uploaded.append(target)
         put(self, source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Remote, "_put", cut_off)
         with pytest.raises(KeyboardInterrupt):
             remote.push(here, CALL)
-    assert len(done) == uploads and not any(target.endswith("manifest.json") for target in done)
+    assert len(uploaded) == uploads and not any(target.endswith("manifest.json") for target in uploaded)
     assert not remote.has(CALL) and not remote.pull(there, CALL) and not there.has(CALL)
     remote.push(here, CALL)
     assert remote.pull(there, CALL) and there.verified(CALL)
@@ -119,12 +121,12 @@ def lose(files: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [change, cut, lose])
-def test_an_artifact_that_is_broken_there_is_taken_off_and_can_be_brought_anew(
+def test_a_damaged_remote_artifact_is_removed_and_can_be_uploaded_again(
     remote: Remote, here: Store, there: Store, damage: Callable[[Any, str], None]
 ) -> None:
     remote.push(here, CALL)
     damage(files_of(remote), path_of(remote, "files", DIGEST))
-    assert remote.has(CALL), "its manifest alone does not show it"
+    assert remote.has(CALL), "the manifest alone does not show the damage"
     assert not remote.pull(there, CALL)
     assert not there.has(CALL) and list((there.root / ".tmp").iterdir()) == []
     assert not remote.has(CALL)
@@ -133,7 +135,7 @@ def test_an_artifact_that_is_broken_there_is_taken_off_and_can_be_brought_anew(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": {}}', "\udcff"])
-def test_a_manifest_that_was_changed_counts_as_none(remote: Remote, here: Store, there: Store, text: str) -> None:
+def test_a_changed_manifest_counts_as_missing(remote: Remote, here: Store, there: Store, text: str) -> None:
     remote.push(here, CALL)
     files_of(remote).pipe_file(path_of(remote, "manifest.json"), text.encode("utf-8", "surrogateescape"))
     assert not remote.has(CALL) and not remote.pull(there, CALL)
@@ -142,10 +144,10 @@ def test_a_manifest_that_was_changed_counts_as_none(remote: Remote, here: Store,
 
 
 @pytest.mark.parametrize("name", ["../../outside", "ROOT/outside", "a/../../outside", "manifest.json"])
-def test_a_manifest_does_not_write_outside_of_its_artifact(
+def test_a_manifest_cannot_write_outside_the_folder_of_its_artifact(
     tmp_path: Path, here: Store, there: Store, name: str
 ) -> None:
-    remote = Remote(f"file://{tmp_path}/place")
+    remote = Remote(f"file://{tmp_path}/remote")
     manifest = json.loads((here.path(CALL) / "manifest.json").read_text())
     del manifest["sha256"]
     manifest["files"] = {name.replace("ROOT", str(tmp_path)): DIGEST}
@@ -157,10 +159,10 @@ def test_a_manifest_does_not_write_outside_of_its_artifact(
     assert not list(tmp_path.rglob("outside"))
 
 
-def test_two_who_bring_the_same_with_other_bytes_leave_one_of_them_whole(
+def test_two_uploads_of_one_artifact_with_different_bytes_leave_one_of_them_intact(
     remote: Remote, here: Store, there: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: one brings all of its own between the other's files and its manifest."""
+    """GPUs can give different bytes. One machine uploads between the other's files and its manifest."""
     other = fill(Store(tmp_path / "other"), CALL, b"3 2 1", seconds=9)
     put = Remote._put
 
@@ -175,7 +177,7 @@ def test_two_who_bring_the_same_with_other_bytes_leave_one_of_them_whole(
     assert (there.path(CALL) / "deep" / "numbers.txt").read_bytes() == b"1 2 3" and there.cost(CALL).seconds == 1.5
 
 
-def test_a_stage_is_made_once_from_what_is_there_and_what_is_missing_is_made_and_brought(
+def test_a_stage_is_made_once_from_remote_inputs_and_missing_inputs_are_made_and_uploaded(
     remote: Remote, tmp_path: Path
 ) -> None:
     made: list[tuple[str, str]] = []
@@ -191,42 +193,40 @@ def test_a_stage_is_made_once_from_what_is_there_and_what_is_missing_is_made_and
         return lambda call: work(call)
 
     assert make(remote, Store(tmp_path / "a"), SOURCE, worker("a"))
-    assert not make(remote, Store(tmp_path / "b"), SOURCE, worker("b")), "it is there"
-    assert make(remote, Store(tmp_path / "b"), CALL, worker("b")), "from the other's source"
+    assert not make(remote, Store(tmp_path / "b"), SOURCE, worker("b")), "the remote has it"
+    assert make(remote, Store(tmp_path / "b"), CALL, worker("b")), "from the input that the other machine made"
     assert made == [("a", "corpus"), ("b", "train")]
     files_of(remote).rm_file(path_of(remote, "manifest.json"))
     files_of(remote).rm(path_of(remote).replace(f"train/{CALL.key}", f"corpus/{SOURCE.key}"), recursive=True)
     assert make(remote, Store(tmp_path / "c"), CALL, worker("c"))
     assert made[2:] == [("c", "corpus"), ("c", "train")] and remote.has(SOURCE) and remote.has(CALL)
     files_of(remote).rm_file(path_of(remote, "manifest.json"))
-    assert not make(remote, Store(tmp_path / "c"), CALL, lambda call: pytest.fail("it is in this store"))
+    assert not make(remote, Store(tmp_path / "c"), CALL, lambda call: pytest.fail("this store has it"))
     assert remote.has(CALL)
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
-        ("bucket/folder", r"^--remote bucket/folder: is no address; give one as s3://"),
+        ("bucket/folder", r"^--remote bucket/folder: not an address; give one like s3://"),
         ("ftp://host/x", r"^--remote ftp://host/x: unknown kind of address 'ftp'; known: file, gs, memory, s3"),
-        ("s3://", r"^--remote s3://: names no place"),
-        ("s3://AKIA:sentinel@bucket/x", r"^--remote s3://\*\*\*: no keys or options in an address; give them by"),
-        ("s3://bucket/x?sig=sentinel", r"^--remote s3://\*\*\*: no keys"),
+        ("s3://", r"^--remote s3://: names no folder"),
+        ("s3://AKIA:sentinel@bucket/x", r"^--remote s3://\*\*\*: holds keys or options; set them"),
+        ("s3://bucket/x?sig=sentinel", r"^--remote s3://\*\*\*: holds keys"),
         ("s3://bucket/x", r"^--remote s3://bucket/x: needs a package that is not installed: pip install s3fs==20\d\d"),
         ("gs://bucket/x", r"^--remote gs://bucket/x: needs a package that is not installed: pip install gcsfs==20\d\d"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_told_in_one_line(
-    url: str, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_address_is_reported_in_one_line(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("s3fs", "gcsfs"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         Remote(url)
     assert "sentinel" not in str(caught.value)
 
 
 class NoCredentialsError(Exception):
-    """What a library says without being an OSError."""
+    """An error of a library that is no OSError."""
 
 
 @pytest.mark.parametrize(
@@ -242,18 +242,18 @@ class NoCredentialsError(Exception):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
 @pytest.mark.parametrize("act", ["has", "pull", "push"])
-def test_what_a_place_answers_is_told_without_keys_and_what_passes_is_told_from_mistakes(
+def test_errors_of_a_remote_are_reported_without_keys_as_mistakes_or_as_unreachable(
     error: Exception, kind: type[Exception], act: str, here: Store, there: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sentinel-key")
-    remote = Remote("memory://place")
+    remote = Remote("memory://remote")
 
-    def fail(*given: object, **more: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     for name in ("cat_file", "info", "put_file"):
         monkeypatch.setattr(remote._files, name, fail)
-    with pytest.raises(Exception, match="^memory://place: ") as caught:
+    with pytest.raises(Exception, match="^memory://remote: ") as caught:
         {
             "has": lambda: remote.has(CALL),
             "pull": lambda: remote.pull(there, CALL),
@@ -263,7 +263,7 @@ def test_what_a_place_answers_is_told_without_keys_and_what_passes_is_told_from_
     assert "sentinel" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_stage_of_a_file_is_made_on_one_machine_and_found_on_another(tmp_path: Path) -> None:
+def test_a_stage_made_on_one_machine_is_found_on_another(tmp_path: Path) -> None:
     files = write_calls(tmp_path / "stages", make_plan(load_suite(find_suite("smoke"))).calls())
     (corpus,) = (file for file in files if "-corpus-" in file.name)
 
@@ -271,7 +271,7 @@ def test_a_stage_of_a_file_is_made_on_one_machine_and_found_on_another(tmp_path:
         command = [sys.executable, "-m", "benchmark", "stage", str(corpus), "--store", str(tmp_path / store)]
         return subprocess.run([*command, "--remote", url], cwd=ROOT, capture_output=True, text=True, check=False)
 
-    url = f"file://{tmp_path}/place"
+    url = f"file://{tmp_path}/remote"
     assert [stage(name, url).stdout.rpartition(": ")[2] for name in ("a", "b")] == ["made\n", "there already\n"]
     assert (tmp_path / "a" / "corpus").exists() and not (tmp_path / "b" / "corpus").exists()
     refused = stage("b", f"file://{tmp_path}/stages/{corpus.name}/x")

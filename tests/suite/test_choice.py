@@ -1,4 +1,4 @@
-"""Successive halving against the rule of the paper, written out plainly."""
+"""Successive halving against a plain implementation of the paper's rule, and confirming seeds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,8 +71,8 @@ def _naive(plan: Plan) -> set[str]:
             by = {(_steps(cell), cell.seed): cell for cell in mine}
             rungs = [[(10, 1)], [(20, 1)], [(20, 1), (20, 2), (20, 3)], [(20, seed) for seed in (1, 2, 3, 4)]]
             for number, rung in enumerate(rungs):
-                wanted |= {by[place].key for place in rung}
-                value = sum(_score(by[place]) for place in rung) / len(rung)
+                wanted |= {by[position].key for position in rung}
+                value = sum(_score(by[position]) for position in rung) / len(rung)
                 came.setdefault(number, []).append(value)
                 best = sorted(came[number], reverse=True)[: max(1, len(came[number]) // 3)]
                 if value < best[-1]:
@@ -80,7 +80,7 @@ def _naive(plan: Plan) -> set[str]:
     return wanted
 
 
-def test_a_search_asks_for_the_cells_that_the_rule_asks_for(suite: Suite) -> None:
+def test_a_search_runs_the_cells_that_the_rule_selects(suite: Suite) -> None:
     plan = make_plan(suite)
     asked = _asked(plan)
     assert asked == _naive(plan)
@@ -89,19 +89,19 @@ def test_a_search_asks_for_the_cells_that_the_rule_asks_for(suite: Suite) -> Non
     assert {cell.key for cell in best} <= asked
 
 
-def test_every_point_is_counted_also_those_that_are_given_up(suite: Suite) -> None:
+def test_points_that_stop_early_count_among_the_points_tried(suite: Suite) -> None:
     plan = make_plan(suite)
     assert {cell.method.name: plan.points(cell) for cell in plan.cells} == {"plain_matched": 1, "random_dropout": 9}
 
 
-def test_where_the_budget_is_chosen_it_makes_points_and_no_rungs(suite: Suite) -> None:
+def test_a_budget_that_is_chosen_over_makes_points_instead_of_rungs(suite: Suite) -> None:
     content: dict[str, Any] = {"over": ["alpha", "budget"], "halving": 3}
     plan = make_plan(suite.model_copy(update={"choose": suite.choose and type(suite.choose)(**content)}))
     assert plan.points(next(cell for cell in plan.cells if cell.method.name == "random_dropout")) == 18
     assert all(len(next(search)) == 1 for search in searches(plan))
 
 
-def test_a_run_does_what_the_searches_ask_for_all_methods_at_once(
+def test_a_run_does_the_cells_of_all_searches_together(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[list[Cell]] = []
@@ -118,7 +118,7 @@ def test_a_run_does_what_the_searches_ask_for_all_methods_at_once(
     assert {cell.method.name for cell in rounds[0]} == {"plain_matched", "random_dropout"}
 
 
-def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
+def test_records_of_later_rounds_are_verified_like_those_of_the_first(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(suite)
@@ -138,7 +138,7 @@ def test_a_record_of_a_later_round_is_as_good_as_one_of_the_first(
 
 
 def _by_point(plan: Plan, best: float) -> dict[str, Any]:
-    """Records whose exact match on the development half is highest at one α; of test halves they say nothing."""
+    """Records whose exact match on the development half is highest at one α; their test halves are empty."""
 
     def scores(cell: Cell) -> dict[str, Any]:
         value = 1.0 if cell.method.model_dump().get("alpha") == best else 0.1 * cell.seed
@@ -147,7 +147,7 @@ def _by_point(plan: Plan, best: float) -> dict[str, Any]:
     return {cell.key: SimpleNamespace(scores=scores(cell)) for cell in plan.cells}
 
 
-def test_the_best_point_alone_is_run_with_the_seeds_that_confirm(tiny: Path) -> None:
+def test_only_the_best_point_runs_with_the_confirming_seeds(tiny: Path) -> None:
     suite = tiny_suite(
         tiny,
         methods=["plain_matched", {"name": "random_dropout", "alpha": [0.1, 0.2, 0.3]}],
@@ -170,7 +170,7 @@ def test_the_best_point_alone_is_run_with_the_seeds_that_confirm(tiny: Path) -> 
     assert {(cell.method.model_dump()["alpha"], cell.seed) for cell in asked["random_dropout"][1]} == {
         (0.2, seed) for seed in (11, 12, 13)
     }
-    assert {cell.seed for cell in asked["plain_matched"][1]} == {11, 12, 13}, "of one point as well"
+    assert {cell.seed for cell in asked["plain_matched"][1]} == {11, 12, 13}, "also a single point"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,6 @@ def test_the_best_point_alone_is_run_with_the_seeds_that_confirm(tiny: Path) -> 
         ({"over": ["alpha"], "confirm": [11], "halving": 3}, "halving"),
     ],
 )
-def test_seeds_that_confirm_are_others_and_go_with_a_whole_grid(tiny: Path, choose: Any, says: str) -> None:
+def test_confirming_seeds_must_be_new_and_exclude_halving(tiny: Path, choose: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         tiny_suite(tiny, seeds=[1, 2], methods=[{"name": "random_dropout", "alpha": [0.1, 0.2]}], choose=choose)

@@ -1,4 +1,4 @@
-"""From one path to a board: the suite that is written for a user's documents, and the run of it."""
+"""A user's own documents: the suite that is written for them, and its run up to the board."""
 
 import json
 import sys
@@ -41,20 +41,19 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_three_documents_go_all_the_way_to_a_board_with_the_answers_that_stock_lm_eval_gets(
-    tiny: Path, file: Path, tmp_path: Path
-) -> None:
+def test_three_documents_give_a_board_with_the_answers_of_stock_lm_eval(tiny: Path, file: Path, tmp_path: Path) -> None:
     from leaderboard.board.assemble import build_board
 
     content = content_for({"path": file}, str(tiny), methods=["plain_matched"], steps=2)
     content |= {"device": "cpu", "recipe": {"adaptation": "full", "learning_rate": 0.01, "batch_size": 4}}
     suite = Suite.model_validate(content)
     outcome = run_suite(suite, tmp_path / "r", tmp_path / "records", InThisProcess(), plain=True)
-    (record,) = (one for one in outcome.records.values() if one.training)
-    assert {one.method.name for one in outcome.records.values() if not one.training} == {"untouched", "open_book"}
+    (record,) = (record for record in outcome.records.values() if record.training)
+    untrained = [record for record in outcome.records.values() if not record.training]
+    assert {reference.method.name for reference in untrained} == {"untouched", "open_book"}
 
-    # The long document comes in pieces, whole but for white space, and its question stays one about the document.
-    (cell,) = (one for one in outcome.plan.cells if one.budget)
+    # The long document is split without losing more than white space, and its question still names the document.
+    (cell,) = (cell for cell in outcome.plan.cells if cell.budget)
     store = Store(tmp_path / "r" / "store")
     pieces = read_texts(store.path(cell.stages["corpus"]) / "texts.jsonl")
     assert [piece.id for piece in pieces] == ["pier/0", "pier/1", "rock", "shed"]
@@ -101,7 +100,7 @@ def stock(weights: Path, tokenizer: Path, documents: Path) -> list[dict[str, Any
 # --- the suite that is written
 
 
-def test_the_shipped_pair_is_compared_by_default_and_another_model_alone(file: Path, tmp_path: Path) -> None:
+def test_the_shipped_model_comes_with_its_pair_and_other_models_without(file: Path, tmp_path: Path) -> None:
     def methods(**options: Any) -> list[str]:
         return [method.name for method in Suite.model_validate(content_for({"path": file}, **options)).methods]
 
@@ -109,13 +108,13 @@ def test_the_shipped_pair_is_compared_by_default_and_another_model_alone(file: P
     assert methods() == [*baselines, "contrastive_dropout"] == methods(model="zoo:small", small="zoo:large")
     assert methods(model="zoo:small") == baselines == methods(model="some/model-of-the-hub")
     assert methods(methods=["plain"]) == ["plain"]
-    with pytest.raises(UserError, match=r"^method 'contrastive_dropout' looks at a pair of models; .*--small"):
+    with pytest.raises(UserError, match=r"^method 'contrastive_dropout' needs a pair of models; .*--small"):
         methods(model="zoo:small", methods=["contrastive_dropout"])
     with pytest.raises(UserError, match="unknown method 'plane'; did you mean 'plain'"):
         methods(methods=["plane"])
 
 
-def test_the_suite_says_what_was_asked_for_and_can_be_run_from_anywhere(
+def test_the_suite_has_the_given_options_and_absolute_paths(
     tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,7 +130,7 @@ def test_the_suite_says_what_was_asked_for_and_can_be_run_from_anywhere(
     assert (suite.seeds, suite.budgets[0].steps, suite.long_texts) == ([3, 4], 7, "split")
 
 
-def test_two_models_of_one_name_are_told_apart(tiny: Path, file: Path, tmp_path: Path) -> None:
+def test_two_models_with_the_same_name_get_different_names(tiny: Path, file: Path, tmp_path: Path) -> None:
     other = tmp_path / tiny.name
     other.symlink_to(tiny)
     suite = Suite.model_validate(content_for({"path": file}, str(tiny), str(other)))
@@ -139,7 +138,7 @@ def test_two_models_of_one_name_are_told_apart(tiny: Path, file: Path, tmp_path:
     assert suite.pairs[tiny.name].small == f"{tiny.name}-small"
 
 
-def test_a_suite_file_is_written_anew_until_somebody_edits_it(file: Path, tmp_path: Path) -> None:
+def test_a_suite_file_is_overwritten_unless_it_was_edited(file: Path, tmp_path: Path) -> None:
     written, first = write_suite(content_for({"path": file}, steps=3), tmp_path)
     _, second = write_suite(content_for({"path": file}, steps=4), tmp_path)
     assert first != second == load_suite(written)
@@ -166,7 +165,7 @@ def test_a_suite_file_is_written_anew_until_somebody_edits_it(file: Path, tmp_pa
         (("{file}", "--small", "zoo:smal"), "model 'zoo:smal': not in the zoo"),
     ],
 )
-def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
+def test_an_invalid_argument_is_rejected_in_one_line_and_nothing_is_written(
     file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

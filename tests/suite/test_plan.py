@@ -1,4 +1,4 @@
-"""Plans: how many cells and stages a suite gives, and what their keys depend on. No model is loaded."""
+"""Plans: the cells and stages of a suite, and what their keys depend on. No model is loaded."""
 
 import copy
 import hashlib
@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import as_lines, make_people
+from benchmark.data.people import make_people, people_lines
 from benchmark.suite.plan import Cell, Plan, find_device, make_plan
 from benchmark.suite.schema import Suite
 
@@ -27,13 +27,13 @@ def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def content(tmp_path: Path) -> dict[str, Any]:
-    """A suite with one pair of model folders and a data file, as it would stand in YAML."""
+    """The content of a suite file with a pair of model folders and a data file."""
     for name in ("large", "small"):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(f"weights of {name}".encode())  # a plan reads no weights
-    (tmp_path / "people.jsonl").write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
+    (tmp_path / "people.jsonl").write_text("".join(people_lines(make_people(4, 5))), encoding="utf-8")
     return {
         "name": "trial",
         "models": {"large": str(tmp_path / "large"), "small": str(tmp_path / "small")},
@@ -59,7 +59,7 @@ def _keys(cell: Cell) -> dict[str, str]:
     return {role: call.key for role, call in cell.stages.items()}
 
 
-def test_cells_and_stages_are_as_many_as_counted_by_hand(content: dict[str, Any]) -> None:
+def test_the_numbers_of_cells_and_stages_equal_those_counted_by_hand(content: dict[str, Any]) -> None:
     content |= {
         "train": ["large", "small"],
         "methods": [
@@ -86,16 +86,16 @@ def test_cells_and_stages_are_as_many_as_counted_by_hand(content: dict[str, Any]
     }
 
 
-def test_every_stage_is_listed_once_and_after_what_it_reads(content: dict[str, Any]) -> None:
+def test_every_stage_is_listed_once_and_after_its_inputs(content: dict[str, Any]) -> None:
     content |= {"train": ["large", "small"], "methods": ["plain", "attention_dropout", "contrastive_dropout"]}
     calls = _plan(content).calls()
-    place = {call.key: number for number, call in enumerate(calls)}
-    assert len(place) == len(calls)
+    position = {call.key: number for number, call in enumerate(calls)}
+    assert len(position) == len(calls)
     for call in calls:
-        assert all(place[source.key] < place[call.key] for source in call.inputs.values())
+        assert all(position[source.key] < position[call.key] for source in call.inputs.values())
 
 
-def test_only_methods_that_contrast_make_a_cell_per_pair(content: dict[str, Any]) -> None:
+def test_only_contrastive_methods_make_a_cell_per_pair(content: dict[str, Any]) -> None:
     content["pairs"]["other"] = {"large": "large", "small": "large"}
     content["methods"] = ["plain", "attention_dropout", "contrastive_dropout"]
     cells = [(cell.method.name, cell.pair) for cell in _plan(content).cells]
@@ -107,7 +107,7 @@ def test_only_methods_that_contrast_make_a_cell_per_pair(content: dict[str, Any]
     ]
 
 
-def test_a_cell_names_what_of_it_is_chosen_over_and_no_more(content: dict[str, Any]) -> None:
+def test_a_cell_lists_the_chosen_parameters_that_apply_to_it(content: dict[str, Any]) -> None:
     content |= {
         "methods": ["plain_matched", {"name": "random_dropout", "alpha": [0.2, 0.6]}],
         "recipe": {"learning_rate": [1e-3, 1e-4]},
@@ -117,11 +117,11 @@ def test_a_cell_names_what_of_it_is_chosen_over_and_no_more(content: dict[str, A
     plan = _plan(content)
     assert len(plan.cells) == (1 + 2) * 2 * 2
     shared = ["training.recipe.learning_rate", "training.budget"]
-    told = {cell.method.name: cell.choice for cell in plan.cells}
-    assert told == {"plain_matched": shared, "random_dropout": ["method.parameters.alpha", *shared]}
+    choices = {cell.method.name: cell.choice for cell in plan.cells}
+    assert choices == {"plain_matched": shared, "random_dropout": ["method.parameters.alpha", *shared]}
 
 
-def test_a_curve_asks_at_checkpoints_of_the_same_training(content: dict[str, Any]) -> None:
+def test_a_curve_evaluates_checkpoints_of_the_same_training(content: dict[str, Any]) -> None:
     without = _only_cell(content)
     cell = _only_cell(content | {"curve": [5, 2, 5]})
     assert cell.stages["train"].params["checkpoints"] == [2, 5]
@@ -132,28 +132,28 @@ def test_a_curve_asks_at_checkpoints_of_the_same_training(content: dict[str, Any
     assert cell.key != without.key
 
 
-def test_a_model_is_no_reference_for_itself(content: dict[str, Any]) -> None:
+def test_a_model_cannot_be_compared_with_itself(content: dict[str, Any]) -> None:
     content["methods"] = ["selective_loss"]
-    with pytest.raises(UserError, match="'large' is the large model of pair 'tiny' itself"):
+    with pytest.raises(UserError, match="'large' is the large model of pair 'tiny', so"):
         _plan(content)
     content["train"] = ["small"]
     cell = _only_cell(content | {"scoring": {"prefix": "Text: "}})
-    assert cell.stages["large"].params["prefix"] == "", "training reads none"
+    assert cell.stages["large"].params["prefix"] == "", "training has no prefix"
 
 
-def test_another_version_of_the_package_that_brought_a_method_makes_other_texts(
+def test_another_version_of_a_methods_package_changes_the_augment_key(
     content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = _only_cell(content).stages["augment"]
     assert "package" not in ours.params
     keys = {ours.key}
     for package in ("shouting 1.2", "shouting 1.3"):
-        monkeypatch.setattr("benchmark.suite.plan.package_of", lambda name, package=package: package)
+        monkeypatch.setattr("benchmark.suite.stage_calls.package_of", lambda name, package=package: package)
         keys.add(_only_cell(content).stages["augment"].key)
     assert len(keys) == 3
 
 
-def test_a_name_of_any_length_makes_a_file_name_that_can_be_written(content: dict[str, Any]) -> None:
+def test_a_record_with_a_long_method_label_has_a_short_file_name(content: dict[str, Any]) -> None:
     heads = " ".join(f"L{layer}H0" for layer in range(60))
     cell = _only_cell(
         content | {"methods": [{"name": "contrastive_blend", "large_heads": heads, "small_heads": heads}]}
@@ -162,7 +162,7 @@ def test_a_name_of_any_length_makes_a_file_name_that_can_be_written(content: dic
     assert cell.name.endswith(cell.key[:8])
 
 
-def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None:
+def test_a_method_is_limited_to_its_models_and_pairs(content: dict[str, Any]) -> None:
     content["pairs"]["other"] = {"large": "large", "small": "large"}
     content["train"] = ["large", "small"]
     content["methods"] = ["plain", {"name": "contrastive_dropout", "for": ["small"], "pairs": ["other"]}]
@@ -170,7 +170,7 @@ def test_a_method_keeps_to_its_models_and_pairs(content: dict[str, Any]) -> None
     assert cells == [("large", "plain", None), ("small", "plain", None), ("small", "contrastive_dropout", "other")]
 
 
-def test_a_method_that_looks_at_a_part_of_the_attention_has_scores_of_its_own(content: dict[str, Any]) -> None:
+def test_a_method_on_part_of_the_attention_has_its_own_scores(content: dict[str, Any]) -> None:
     whole = _only_cell(content).stages
     content["methods"] = [{"name": "contrastive_blend", "alpha": 0.6, "low": 0.0}]
     default = _only_cell(content).stages
@@ -183,7 +183,7 @@ def test_a_method_that_looks_at_a_part_of_the_attention_has_scores_of_its_own(co
     assert len({stages["large"].key, stages["small"].key, whole["large"].key, whole["small"].key}) == 4
 
 
-def test_selective_loss_scores_the_large_model_alone_and_by_its_losses(content: dict[str, Any]) -> None:
+def test_selective_loss_scores_only_the_large_model_and_by_its_losses(content: dict[str, Any]) -> None:
     content |= {"methods": ["selective_loss"], "train": ["small"]}
     stages = _only_cell(content).stages
     assert "small" not in stages and stages["large"].params["reduction"] == "loss"
@@ -199,7 +199,7 @@ def _weights(name: str) -> Changes:
 
 def _data(content: dict[str, Any]) -> None:
     file = Path(content["tasks"][0]["path"])
-    file.write_bytes(file.read_bytes() + b"\n")  # even where it means the same
+    file.write_bytes(file.read_bytes() + b"\n")  # also if it means the same
 
 
 def _set(**values: Any) -> Changes:
@@ -243,7 +243,7 @@ ALL = {"corpus", "large", "small", *AUGMENTED}
         (_skip, {"small", *AUGMENTED}),
     ],
 )
-def test_a_change_gives_new_keys_to_what_depends_on_it_and_to_nothing_else(
+def test_a_change_renames_the_stages_that_depend_on_it_and_no_others(
     content: dict[str, Any], change: Changes, changed: set[str]
 ) -> None:
     before = _keys(_only_cell(content))
@@ -276,13 +276,13 @@ def _move_data(content: dict[str, Any]) -> None:
         lambda content: content["models"].update(third=content["models"]["small"]),
     ],
 )
-def test_what_changes_no_result_changes_no_key(content: dict[str, Any], change: Changes) -> None:
+def test_a_change_without_effect_on_results_changes_no_key(content: dict[str, Any], change: Changes) -> None:
     before = _keys(_only_cell(content))
     change(content)
     assert _keys(_only_cell(content)) == before
 
 
-def test_where_layers_lie_is_in_no_key(content: dict[str, Any]) -> None:
+def test_the_device_map_is_part_of_no_key(content: dict[str, Any]) -> None:
     def keys() -> list[str]:
         return [call.key for call in make_plan(Suite.model_validate(content), dry_on="cuda").calls()]
 
@@ -291,7 +291,7 @@ def test_where_layers_lie_is_in_no_key(content: dict[str, Any]) -> None:
     assert keys() == before
 
 
-def test_a_model_is_not_spread_over_gpus_where_there_are_none(content: dict[str, Any]) -> None:
+def test_a_device_map_is_rejected_on_a_cpu(content: dict[str, Any]) -> None:
     content["models"]["large"] = {"model": str(content["models"]["large"]), "device_map": "auto"}
     with pytest.raises(UserError, match=r"device_map: auto: spreads a model over GPUs, and the device is cpu; leave"):
         _plan(content)
@@ -307,14 +307,14 @@ def test_a_dry_plan_needs_neither_weights_nor_the_device(content: dict[str, Any]
         _plan(content)
 
 
-def test_moved_files_make_the_very_same_cell(content: dict[str, Any]) -> None:
+def test_moved_files_give_the_same_cell(content: dict[str, Any]) -> None:
     before = _only_cell(content)
     _move_models(content)
     after = _only_cell(content)
     assert (after.key, after.name) == (before.key, before.name)
 
 
-def test_the_same_work_under_other_names_is_another_cell_but_shares_every_stage(content: dict[str, Any]) -> None:
+def test_renamed_models_give_another_cell_that_shares_every_stage(content: dict[str, Any]) -> None:
     before = _only_cell(content)
     content["models"] = {"l": content["models"]["large"], "s": content["models"]["small"]}
     content |= {"name": "renamed", "train": ["l"], "pairs": {"p": {"large": "l", "small": "s"}}}
@@ -323,7 +323,7 @@ def test_the_same_work_under_other_names_is_another_cell_but_shares_every_stage(
     assert after.key != before.key
 
 
-def test_two_suites_share_the_cells_that_are_equal(content: dict[str, Any]) -> None:
+def test_two_suites_share_their_equal_cells(content: dict[str, Any]) -> None:
     other = copy.deepcopy(content) | {"name": "other", "methods": ["plain", "contrastive_dropout"], "seeds": [1, 2]}
     mine, theirs = _plan(content), _plan(other)
     assert {cell.key for cell in mine.cells} <= {cell.key for cell in theirs.cells}
@@ -356,9 +356,9 @@ def test_cell_names_are_distinct_and_safe_as_file_names(content: dict[str, Any])
         _set(methods=[{"name": "random_dropout", "alpha": [0.2, "0.2"]}]),
     ],
 )
-def test_a_cell_that_is_listed_twice_is_refused(content: dict[str, Any], change: Changes) -> None:
+def test_a_cell_listed_twice_is_rejected(content: dict[str, Any], change: Changes) -> None:
     change(content)
-    with pytest.raises(UserError, match=r"suite 'trial': the cell large, .*, seed 1 comes twice"):
+    with pytest.raises(UserError, match=r"suite 'trial': duplicate cell large, .*, seed 1;"):
         _plan(content)
 
 
@@ -368,19 +368,19 @@ def test_a_method_may_be_listed_once_for_each_model(content: dict[str, Any]) -> 
     assert len(_plan(content).cells) == 2
 
 
-def test_an_unknown_question_task_is_refused_before_anything_runs(content: dict[str, Any]) -> None:
+def test_an_unknown_lm_eval_task_is_rejected_by_the_plan(content: dict[str, Any]) -> None:
     content["tasks"][0]["evaluate"] = ["biography_mayor"]
     with pytest.raises(UserError, match=r"evaluate: unknown lm-eval task 'biography_mayor'; .*'biography_major'"):
         _plan(content)
 
 
-def test_likelihoods_alone_are_refused_since_the_board_ranks_by_exact_match(content: dict[str, Any]) -> None:
+def test_a_task_without_exact_match_is_rejected(content: dict[str, Any]) -> None:
     content["tasks"][0]["evaluate"] = ["biography_choice"]
     with pytest.raises(UserError, match=r"evaluate: the board ranks by exact match; add 'biography'"):
         _plan(content)
 
 
-def test_a_model_that_is_not_used_need_not_be_there(content: dict[str, Any], tmp_path: Path) -> None:
+def test_an_unused_model_may_be_missing(content: dict[str, Any], tmp_path: Path) -> None:
     content["models"]["unused"] = str(tmp_path / "nowhere")
     assert len(_plan(content).cells) == 1
     content["train"] = ["unused"]
@@ -388,13 +388,13 @@ def test_a_model_that_is_not_used_need_not_be_there(content: dict[str, Any], tmp
         _plan(content)
 
 
-def test_cuda_is_refused_where_there_is_none(content: dict[str, Any]) -> None:
+def test_cuda_is_rejected_on_a_machine_without_it(content: dict[str, Any]) -> None:
     assert find_device("auto") == find_device("cpu") == "cpu"
     with pytest.raises(UserError, match="set device: cpu"):
         _plan(content | {"device": "cuda"})
 
 
-def test_every_stage_call_can_be_told_to_another_machine_as_json(content: dict[str, Any]) -> None:
+def test_every_stage_call_survives_json(content: dict[str, Any]) -> None:
     for call in _plan(content).calls():
         assert json.loads(json.dumps([call.params, call.where])) == [call.params, call.where]
 
@@ -409,13 +409,13 @@ def test_every_stage_call_can_be_told_to_another_machine_as_json(content: dict[s
         ("reverse", ["entities"]),
     ],
 )
-def test_a_method_gets_the_details_it_needs_and_those_it_welcomes(
+def test_a_method_gets_the_details_it_needs_and_those_it_can_use(
     content: dict[str, Any], method: str, details: list[str] | None
 ) -> None:
     assert _only_cell(content | {"methods": [method]}).stages["corpus"].params.get("details") == details
 
 
-def test_what_a_task_does_not_know_is_needed_by_none_that_only_welcomes_it(
+def test_a_task_may_lack_details_that_a_method_can_use_but_not_those_it_needs(
     content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Biography, "details", frozenset({"subject"}))
@@ -423,12 +423,12 @@ def test_what_a_task_does_not_know_is_needed_by_none_that_only_welcomes_it(
     assert _only_cell(content | {"methods": ["full_name"]}).stages["corpus"].params["details"] == ["subject"]
     monkeypatch.setattr(Biography, "details", frozenset({"entities"}))
     with pytest.raises(
-        ValueError, match="full_name needs the subject of every text, which task biography does not know"
+        ValueError, match="full_name needs the subject of every text, which task biography does not have"
     ):
         _only_cell(content | {"methods": ["full_name"]})
 
 
-# --- what training cost elsewhere
+# --- retention
 
 
 @pytest.fixture
@@ -439,15 +439,15 @@ def held_out(content: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     return content | {"retention": [text, {"name": "hellaswag", "lm_eval": "hellaswag", "metric": "acc_norm"}]}
 
 
-def test_without_retention_a_cells_key_is_that_of_its_evaluation_and_its_names(content: dict[str, Any]) -> None:
-    """As it was before there was retention, so that records from then are still those of their cells."""
+def test_without_retention_a_cells_key_depends_on_its_evaluation_and_its_names_alone(content: dict[str, Any]) -> None:
+    """As before retention was added, so that older records still belong to their cells."""
     cell = _only_cell(content)
     parts = [cell.stages["evaluate"].key, "large", "tiny", "biography", cell.method.label, "10 steps"]
     assert cell.key == hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     assert _only_cell(content | {"retention": []}).key == cell.key
 
 
-def test_the_untouched_model_is_measured_once_for_all_its_cells(held_out: dict[str, Any]) -> None:
+def test_retention_of_the_untouched_model_is_measured_once_for_all_cells(held_out: dict[str, Any]) -> None:
     held_out |= {"train": ["large", "small"], "methods": ["plain", "random_dropout"], "seeds": [1, 2]}
     plan = _plan(held_out)
     counts = Counter(call.stage for call in plan.calls())
@@ -458,7 +458,7 @@ def test_the_untouched_model_is_measured_once_for_all_its_cells(held_out: dict[s
     assert (first.stage, dict(first.inputs)) == ("retain", {})
 
 
-def test_what_is_measured_beside_the_task_changes_the_cell_and_no_other_stage(
+def test_retention_changes_the_key_of_the_cell_and_of_no_other_stage(
     content: dict[str, Any], held_out: dict[str, Any]
 ) -> None:
     without, with_it = _only_cell(content), _only_cell(held_out)
@@ -490,7 +490,7 @@ def test_what_is_measured_beside_the_task_changes_the_cell_and_no_other_stage(
          Path(content["retention"][0]["text"]).with_name("elsewhere.txt"))), False),
     ],
 )  # fmt: skip
-def test_the_untouched_models_key_depends_on_what_is_measured_and_on_nothing_else(
+def test_the_retention_key_of_the_untouched_model_depends_on_the_entries_alone(
     held_out: dict[str, Any], change: Changes, changed: bool
 ) -> None:
     before = _only_cell(held_out).stages["untouched"].key
@@ -498,7 +498,7 @@ def test_the_untouched_models_key_depends_on_what_is_measured_and_on_nothing_els
     assert (_only_cell(held_out).stages["untouched"].key != before) is changed
 
 
-def test_a_held_out_text_that_cannot_be_read_is_refused_before_anything_runs(held_out: dict[str, Any]) -> None:
+def test_an_unreadable_held_out_text_is_rejected_by_the_plan(held_out: dict[str, Any]) -> None:
     held_out["retention"][0]["text"] += "x"
     with pytest.raises(UserError, match=r"^retention words: .*held_out.txtx: No such file or directory; give the path"):
         _plan(held_out)

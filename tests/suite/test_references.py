@@ -1,4 +1,4 @@
-"""Floor and ceiling: the model before training, without and with the document in the prompt."""
+"""References: the model before training, without and with the document in the prompt."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from leaderboard.board.assemble import build_board, load_records
 from tests.tiny import InThisProcess, tiny_suite
 
 
-def test_there_are_two_for_every_model_and_task_whatever_else_is_compared(tiny: Path) -> None:
+def test_every_model_and_task_has_two_references_independent_of_the_methods(tiny: Path) -> None:
     suite = tiny_suite(tiny, references=True, seeds=[1, 2], budgets=[{"steps": 1}, {"steps": 2}])
     cells = make_plan(suite).cells
     references = [cell for cell in cells if cell.budget is None]
@@ -26,18 +26,18 @@ def test_there_are_two_for_every_model_and_task_whatever_else_is_compared(tiny: 
     assert len(cells) == 2 + 2 * 2 * 2
 
 
-def test_their_records_stand_beside_the_rows_and_not_among_them(tiny: Path, tmp_path: Path) -> None:
+def test_references_are_shown_apart_from_the_rows_of_methods(tiny: Path, tmp_path: Path) -> None:
     suite = tiny_suite(tiny, references=True, methods=["plain_matched"])
     outcome = run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
-    assert {one.method.name: (one.seed, one.is_reference) for one in outcome.records.values()} == {
+    assert {record.method.name: (record.seed, record.is_reference) for record in outcome.records.values()} == {
         "plain_matched": (1, False),
         "untouched": (0, True),
         "open_book": (0, True),
     }
     (table,) = build_board(load_records(tmp_path / "records")).tables
     assert [row.method for row in table.rows] == ["plain_matched"]
-    assert {one.label for one in table.references} == {"untouched", "open_book"}
-    assert all(set(one.by_shots) == {0, 1, 5} for one in table.references)
+    assert {reference.label for reference in table.references} == {"untouched", "open_book"}
+    assert all(set(reference.by_shots) == {0, 1, 5} for reference in table.references)
 
 
 def _asked(tiny: Path, metadata: dict[str, Any], where_it_fits: bool, shots: list[int]) -> asking.Answers:
@@ -46,7 +46,7 @@ def _asked(tiny: Path, metadata: dict[str, Any], where_it_fits: bool, shots: lis
     return asking.ask(model, tokenizer_of(spec), tasks, metadata, 4, shots, where_it_fits=where_it_fits)
 
 
-def test_with_the_book_open_the_document_stands_right_before_the_question(tiny: Path) -> None:
+def test_an_open_book_prompt_has_the_document_right_before_the_question(tiny: Path) -> None:
     answers = _asked(tiny, {"half": "all", "people": 3, "open_book": True}, True, [0, 1])
     texts = {person["id"]: person["text"] for person in biography.read_people()[:3]}
     for (task, shots), samples in answers.samples.items():
@@ -59,7 +59,7 @@ def test_with_the_book_open_the_document_stands_right_before_the_question(tiny: 
     assert not any(text in sample["arguments"][0][0] for sample in closed for text in texts.values())
 
 
-def test_questions_that_have_no_room_beside_the_document_are_left_out_and_said(
+def test_open_book_questions_that_do_not_fit_the_context_are_left_out_and_reported(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.evaluation.model import Answering

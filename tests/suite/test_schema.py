@@ -1,8 +1,7 @@
-"""Suite files: what is refused, in what words, and what they mean."""
+"""Suite files: what valid files mean, and how mistakes are reported."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -27,15 +26,15 @@ budgets: [{steps: 3}]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[[str], Suite]:
-    def loaded(text: str) -> Suite:
+    def load_text(text: str) -> Suite:
         file = tmp_path / "trial.yaml"
         file.write_text(text, encoding="utf-8")
         return load_suite(file)
 
-    return loaded
+    return load_text
 
 
-def test_a_small_suite_is_read_as_it_is_written(load: Callable[[str], Suite]) -> None:
+def test_a_small_suite_is_read_with_its_defaults(load: Callable[[str], Suite]) -> None:
     suite = load(GOOD)
     assert (suite.train, suite.seeds, suite.copies, suite.threads) == (["large"], [1], 10, 1)
     assert suite.models["small"].skip_layers == [1]
@@ -53,7 +52,7 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        # unknown keys, at every depth, with the nearest one
+        # unknown keys at every depth, with the nearest key
         ("budgets:", "budget: 1\nbudgets:", ["budget: unknown key", "did you mean 'budgets'?"]),
         ("skip_layers: [1]", "skip_layer: [1]", ["models.small.skip_layer: unknown key", "'skip_layers'"]),
         ("small: small", "smal: small", ["pairs.tiny.smal: unknown key", "did you mean 'small'?"]),
@@ -66,9 +65,9 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("train:", "recipe: 7\ntrain:", ["recipe: ", "7"]),
         ("train:", "recipe: {learning_rate: []}\ntrain:", ["recipe: "]),
         ("train:", "choose: {over: [alhpa]}\ntrain:", ["choose.over[0]: unknown parameter 'alhpa'"]),
-        ("train:", "curve: [2, 3]\ntrain:", ["curve[1]: no budget goes beyond step 3"]),
+        ("train:", "curve: [2, 3]\ntrain:", ["curve[1]: no budget has more than 3 steps"]),
         ("train:", "choose: {ovr: [budget]}\ntrain:", ["choose.ovr: unknown key", "'over'"]),
-        # unknown names, with the nearest one
+        # unknown names, with the nearest name
         ("train: [large]", "train: [larg]", ["train[0]: unknown model 'larg'", "did you mean 'large'?"]),
         ("small: small", "small: smal", ["pairs.tiny.small: unknown model 'smal'", "did you mean 'small'?"]),
         ("[plain]", "[plane]", ["methods[0]: unknown method 'plane'", "did you mean 'plain'?"]),
@@ -119,11 +118,11 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("train:", "retention: [{name: x, text: f, context: 1}]\ntrain:", ["retention[0].context: ", "2"]),
         ("train:", "retention: [{name: x, text: f, metric: acc}]\ntrain:", ["retention[0].metric: ", "'perplexity'"]),
         ("train:", "retention: [{name: a b, text: f}]\ntrain:", ["retention[0].name: ", "pattern"]),
-        # values that do not go together
+        # values that contradict each other
         (
             "train:",
             "retention: [{name: x, text: f}, {name: x, text: g}]\ntrain:",
-            ["retention[1].name: 'x' comes twice"],
+            ["retention[1].name: duplicate name 'x'"],
         ),
         ("{steps: 3}", "{}", ["budgets[0]: give one of steps, epochs and tokens"]),
         ("{steps: 3}", "{steps: 3, epochs: 1}", ["budgets[0]: give one of steps, epochs and tokens"]),
@@ -133,8 +132,8 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
             ["recipe: micro_batch 3 does not divide batch_size 8"],
         ),
         ("pairs:\n  tiny: {large: large, small: small}\n", "", None),
-        ("[plain]", "[{name: plain, pairs: [tiny]}]", ["methods[0].pairs: ", "looks at no pair"]),
-        # not a suite at all, or not quite YAML
+        ("[plain]", "[{name: plain, pairs: [tiny]}]", ["methods[0].pairs: ", "uses no pair"]),
+        # not a suite, or not YAML
         ("name: trial", "name: trial\nname: other", ["duplicate key 'name'", "line 3"]),
         ("{steps: 3}", "{steps: 3, steps: 30}", ["duplicate key 'steps'", "line 11"]),
         ("{steps: 3}", "{steps: 3", ["not a readable YAML file", "line"]),
@@ -144,12 +143,12 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         (GOOD, "\0", ["not a readable YAML file"]),
     ],
 )
-def test_bad_input_is_one_line_with_file_field_and_expectation(
+def test_a_mistake_is_reported_in_one_line_with_file_field_and_expectation(
     load: Callable[[str], Suite], tmp_path: Path, old: str, new: str, says: list[str] | None
 ) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new)
-    if says is None:  # a method that contrasts, without a pair
+    if says is None:  # a contrastive method without a pair
         text, says = text.replace("[plain]", "[contrastive_dropout]"), ["methods[0]: contrastive_dropout", "a pair"]
     with pytest.raises(UserError) as error:
         load(text)
@@ -160,13 +159,13 @@ def test_bad_input_is_one_line_with_file_field_and_expectation(
         assert part in message
 
 
-def test_a_long_value_is_not_poured_into_the_error_line(load: Callable[[str], Suite]) -> None:
+def test_a_long_value_is_shortened_in_the_error_message(load: Callable[[str], Suite]) -> None:
     with pytest.raises(UserError) as error:
         load(GOOD + f"copies: {list(range(1000))}\n")
     assert len(str(error.value)) < 300
 
 
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_in_one_line(tmp_path: Path) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("description: Größe\n".encode("latin-1"))
     for path in (tmp_path, latin):
@@ -186,45 +185,44 @@ def test_a_grid_expands_in_the_order_of_the_file(load: Callable[[str], Suite]) -
     assert [(point["beta"], point["alpha"]) for point in load(text).methods[0].points()] == expected
 
 
-def test_numbers_that_yaml_reads_as_words_are_still_numbers(load: Callable[[str], Suite]) -> None:
-    assert yaml.safe_load("1e-3") == "1e-3", "YAML 1.1 asks for a dot, which people leave out"
+def test_numbers_that_yaml_reads_as_strings_are_accepted(load: Callable[[str], Suite]) -> None:
+    assert yaml.safe_load("1e-3") == "1e-3", "YAML 1.1 wants a dot, which people leave out"
     assert load(GOOD + "recipe: {learning_rate: 1e-3}\n").recipes[0].learning_rate == 0.001
 
 
 def test_a_list_in_the_recipe_makes_every_combination(load: Callable[[str], Suite]) -> None:
     suite = load(GOOD + "recipe: {learning_rate: [1e-3, 1e-4], batch_size: [4, 8], weight_decay: 0.1}\n")
-    told = [(recipe.learning_rate, recipe.batch_size, recipe.weight_decay) for recipe in suite.recipes]
-    assert told == [(0.001, 4, 0.1), (0.001, 8, 0.1), (0.0001, 4, 0.1), (0.0001, 8, 0.1)]
+    values = [(recipe.learning_rate, recipe.batch_size, recipe.weight_decay) for recipe in suite.recipes]
+    assert values == [(0.001, 4, 0.1), (0.001, 8, 0.1), (0.0001, 4, 0.1), (0.0001, 8, 0.1)]
 
 
-def test_epochs_are_named_without_needless_digits(load: Callable[[str], Suite]) -> None:
+def test_the_label_of_epochs_has_no_needless_digits(load: Callable[[str], Suite]) -> None:
     assert load(GOOD.replace("steps: 3", "epochs: 20")).budgets[0].label == "20 epochs"
     assert load(GOOD.replace("steps: 3", "epochs: 0.5")).budgets[0].label == "0.5 epochs"
 
 
-def test_an_unknown_suite_is_answered_with_the_nearest_one() -> None:
+def test_an_unknown_suite_is_reported_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"suite 'smok': unknown; did you mean 'smoke'\?"):
         find_suite("smok")
 
 
-def test_a_suite_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_suite_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such suite file"):
         find_suite(str(tmp_path / "mine.yaml"))
 
 
-def test_a_path_to_a_suite_file_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_path_to_a_suite_file_is_returned_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.yml").write_text(GOOD)
     assert find_suite(str(tmp_path / "mine.yml")) == tmp_path / "mine.yml"
 
 
-def test_nearest_says_what_is_known_even_if_that_is_nothing() -> None:
+def test_nearest_lists_the_known_names_even_if_there_are_none() -> None:
     assert nearest("plian", ["zebra", "plain"]) == "did you mean 'plain'? known: plain, zebra"
     assert nearest("qqq", ("b", "a")) == "known: a, b"
     assert nearest("x", []) == "known: none"
 
 
-def test_every_method_can_stand_in_a_suite_by_its_name_alone(load: Callable[[str], Suite]) -> None:
-    alone = sorted(set(METHODS) - {"texts"})  # which needs a path
-    suite = load(GOOD.replace("[plain]", str(alone)))
-    names: list[Any] = [entry.name for entry in suite.methods]
-    assert names == alone
+def test_every_method_can_be_listed_by_its_name_alone(load: Callable[[str], Suite]) -> None:
+    names = sorted(set(METHODS) - {"texts"})  # needs a path
+    suite = load(GOOD.replace("[plain]", str(names)))
+    assert [entry.name for entry in suite.methods] == names

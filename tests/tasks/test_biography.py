@@ -45,7 +45,9 @@ def test_the_shipped_people_are_those_of_the_generator_and_their_halves_take_tur
     assert len({p["name"] for p in people}) == 100
     raw = [json.loads(line) for line in biography.PEOPLE.read_text().splitlines()]
     for person, row in zip(people, raw, strict=True):
-        told = generator.tell(generator.Person(person["id"], person["name"], row["pronoun"], person["facts"]))
+        told = generator.write_paragraph(
+            generator.Person(person["id"], person["name"], row["pronoun"], person["facts"])
+        )
         assert (told.text, told.spans) == (person["text"], person["spans"])
 
 

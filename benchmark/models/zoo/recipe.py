@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmark.data.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, tell
+from benchmark.data.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, write_paragraph
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 BIOGRAPHY_SHARE = 0.6  # of the documents' tokens; the rest are questions with answers
@@ -61,7 +61,7 @@ def documents(people: list[Person], asked: list[Person], rng: random.Random) -> 
     while True:
         if rng.random() < share_of_paragraphs:
             wording = {field: rng.randrange(len(WORDINGS[field])) for field in FIELDS}
-            yield tell(rng.choice(people), rng.sample(FIELDS, len(FIELDS)), wording).text
+            yield write_paragraph(rng.choice(people), rng.sample(FIELDS, len(FIELDS)), wording).text
         elif rng.random() < 0.5:
             person = rng.choice(asked)
             yield "\n\n".join(question_and_answer(person, field) for field in rng.sample(FIELDS, len(FIELDS)))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.data.people import FIELDS, make_people, tell
+from benchmark.data.people import FIELDS, make_people, write_paragraph
 from benchmark.data.texts import Text, TokenScores
 from benchmark.inspection import attended
 from benchmark.inspection.attended import KINDS, Told, biographies, ranked
@@ -57,7 +57,7 @@ def test_every_token_has_the_kind_that_a_reader_would_give_it() -> None:
 
 def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
     (person,) = make_people(1, 3)
-    biography = tell(person)
+    biography = write_paragraph(person)
     facts = {field: biography.spans[field] for field in FIELDS}
     whole = Told(Text("p", biography.text), (biography.spans["name"],), facts)
     relation_words = {}

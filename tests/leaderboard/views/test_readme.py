@@ -1,10 +1,14 @@
-"""The board in one table, as READMEs show it."""
+"""The board as READMEs show it."""
 
 from pathlib import Path
 
+import pytest
+
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.views.readme import readme_table
-from tests.leaderboard.factory import Grade, write_record, wrong
+from leaderboard.views.readme import small_board
+from tests.leaderboard.factory import Grade, write_record
+
+METHODS = ("plain_matched", "plain", "contrastive_dropout", "eda", "aeda", "reverse", "full_name", "random_dropout")
 
 
 def halves(development: float, test: float) -> Grade:
@@ -16,69 +20,56 @@ def halves(development: float, test: float) -> Grade:
     return grade
 
 
-def lines_of(folder: Path) -> list[list[str]]:
-    """The cells of the table, heading first."""
-    table = [
-        line for line in readme_table(build_board(load_records(folder)), "there.md").split("\n") if line[:1] == "|"
-    ]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [table[0], *table[2:]]]
+def board_of(folder: Path) -> str:
+    return small_board(build_board(load_records(folder)), "there.md")
+
+
+def rows_of(folder: Path) -> dict[str, list[str]]:
+    """The first cell of each line, heading first, with the cells after it."""
+    table = [line for line in board_of(folder).split("\n") if line[:1] == "|"]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in [table[0], *table[2:]]]
+    return {first: rest for first, *rest in cells}
 
 
 def test_of_several_parameters_the_development_half_decides_and_the_test_half_is_shown(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
     write_record(tmp_path, "random_dropout", grade=halves(0.25, 1.0), method__parameters={"alpha": 0.2})
     write_record(tmp_path, "random_dropout", grade=halves(0.5, 0.75), method__parameters={"alpha": 0.6})
-    head, line = lines_of(tmp_path)
-    assert head == ["Exact match", "plain_matched", "random_dropout"]
-    assert line[0] == "biography, tiny-large, 400 steps"
-    assert line[1].startswith(".500 [")
-    assert line[2].startswith(".750 [") and line[2].endswith("] α=.6")
+    rows = rows_of(tmp_path)
+    assert list(rows) == ["Method", "random_dropout α=.6", "plain_matched"]
+    assert rows["random_dropout α=.6"][0].startswith(".75 [")
 
 
-def test_the_best_of_the_other_methods_is_named_and_the_best_of_all_is_bold(tmp_path: Path) -> None:
-    write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
-    write_record(tmp_path, "aeda", grade=halves(0.25, 0.25))
-    write_record(tmp_path, "eda", grade=halves(0.75, 1.0))
-    write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5), training__budget="9 steps")
-    head, four_hundred, nine = lines_of(tmp_path)
-    assert head[-1] == "best of the others"
-    assert four_hundred[-1].startswith("eda **1.000 [")
-    assert nine[1].startswith("**.500 [") and nine[-1] == "–"
+def test_no_more_than_six_rows_and_five_columns_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
+    for number, method in enumerate(METHODS):
+        write_record(tmp_path, method, grade=halves(number / 8, 0.5 + number / 16))
+    rows = rows_of(tmp_path)
+    names = {name.strip("*") for name in rows} - {"Method"}
+    # The paper's comparison whatever it scores, then the best of the others on the development half.
+    assert names == {"plain", "plain_matched", "contrastive_dropout", "random_dropout", "full_name", "reverse"}
+    assert all(len(cells) <= 4 for cells in rows.values())
+    assert "Not shown here: rows: 2, other tables: 0." in board_of(tmp_path)
 
 
-def test_a_row_of_fewer_seeds_says_so_and_gives_way_to_one_of_more(tmp_path: Path) -> None:
-    for seed in (1, 2, 3):
-        write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.5))
-    write_record(tmp_path, "plain", 1, grade=halves(0.5, 0.5))
-    write_record(tmp_path, "random_dropout", 1, halves(1.0, 1.0), method__parameters={"alpha": 0.2})
+def test_the_table_with_most_records_is_shown_and_the_others_are_counted(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain_matched", grade=halves(0.5, 1.0), training__budget="9 steps")
     for seed in (1, 2):
-        write_record(tmp_path, "random_dropout", seed, halves(0.25, 0.25), method__parameters={"alpha": 0.6})
-    _, line = lines_of(tmp_path)
-    assert line[1].endswith("(1 of 3 seeds)")
-    assert line[2].endswith("]")
-    assert line[3].endswith("α=.6 (2 of 3 seeds)")
+        write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.25))
+    assert rows_of(tmp_path)["**plain_matched**"][0].startswith(".25 [")
+    assert "biography, tiny-large, 400 steps; 2 seeds" in board_of(tmp_path)
+    assert "rows: 0, other tables: 1." in board_of(tmp_path)
 
 
-def test_a_mark_says_that_a_method_is_told_apart_from_plain_matched(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("share", "mark"), [(0.0, "▼"), (1.0, "")])
+def test_a_mark_says_that_a_method_differs_from_plain_matched(tmp_path: Path, share: float, mark: str) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(1.0, 1.0))
-    write_record(tmp_path, "plain", grade=halves(0.0, 0.0))
-    _, line = lines_of(tmp_path)
-    assert "▼" in line[1] and "▲" not in line[2] + line[1]
+    write_record(tmp_path, "plain", grade=halves(share, share))
+    rows = rows_of(tmp_path)
+    plain = next(cells for name, cells in rows.items() if name.strip("*") == "plain")
+    assert plain[0].endswith(mark or "]")
 
 
-def test_a_table_where_nothing_was_recalled_is_named_and_has_no_line(tmp_path: Path) -> None:
+def test_the_methods_with_the_highest_exact_match_are_bold(tmp_path: Path) -> None:
     write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.5))
-    write_record(tmp_path, "plain_matched", grade=wrong, training__budget="9 steps")
-    write_record(tmp_path, "eda", grade=wrong, training__budget="9 steps")
-    _, *lines = lines_of(tmp_path)
-    assert [line[0] for line in lines] == ["biography, tiny-large, 400 steps"]
-    assert readme_table(build_board(load_records(tmp_path)), "there.md").endswith(
-        "Left out, since no method recalled anything there: biography, tiny-large, 9 steps.\n"
-    )
-
-
-def test_where_nothing_was_recalled_at_all_the_zeros_are_shown(tmp_path: Path) -> None:
-    write_record(tmp_path, "plain_matched", grade=wrong)
-    _, line = lines_of(tmp_path)
-    assert line[1].startswith("**.000 [")
-    assert "Left out" not in readme_table(build_board(load_records(tmp_path)), "there.md")
+    write_record(tmp_path, "eda", grade=halves(0.5, 1.0))
+    assert list(rows_of(tmp_path)) == ["Method", "**eda**", "plain_matched"]

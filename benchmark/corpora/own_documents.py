@@ -1,4 +1,4 @@
-"""The corpus task: a user's own documents, and the questions about them."""
+"""The task `corpus`: a user's own documents and the questions on them."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from benchmark.core.files import file_hash
 from benchmark.core.inputs import reading
-from benchmark.corpora.base import FORMULAS, FREE_ANSWERS, SHOTS, TASKS, Corpus, Facts, Task, definition_hash
+from benchmark.corpora.base import ANSWERED_FILE, METRICS_FILE, SHOTS, TASKS, Corpus, Facts, Task, definition_hash
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 class OwnDocuments(Task):
-    """Questions about documents that a user brings.
+    """Questions on a user's own documents; see tasks/corpus/README.md.
 
-    Fields: `path`, a file of documents or a folder with `documents.*`; `questions` and `shots`, files of questions and
-    of examples if they are not in that folder; `columns`, what columns are called; `answers_in_text`, "free" if answers
-    need not stand in their document; `characters`, "folded" if characters that look alike are equal.
-    See tasks/corpus/README.md.
+    Attributes:
+        path: A file of documents, or a folder with `documents.*`.
+        questions: A file of questions outside that folder.
+        shots: A file of few-shot examples outside that folder.
+        columns: The names of the file's columns, by the names this task uses.
+        answers_in_text: "free" if answers need not occur in their document.
+        characters: "folded" to treat characters that look alike as equal.
     """
 
     folder: ClassVar[str] = "corpus"
@@ -39,44 +42,45 @@ class OwnDocuments(Task):
     @field_validator("columns")
     @classmethod
     def _columns_are_known(cls, columns: dict[str, str]) -> dict[str, str]:
-        from benchmark.tasks.corpus import corpus
+        from benchmark.tasks.corpus import corpus as reader
 
-        corpus.check_columns(columns)
+        reader.check_columns(columns)
         return columns
 
     def identity(self) -> dict[str, Any]:
-        """What of the files is read, and how it is compared. Where the files lie changes nothing."""
+        """How the files are read and answers compared. Paths do not count: the files' content is hashed."""
         compared = {} if self.characters == "as_written" else {"characters": self.characters}
         return {"columns": dict(sorted(self.columns.items())), **compared}
 
     @classmethod
     def definition(cls) -> str:
-        """Hash of code, YAML file and formulas."""
+        """Hash of the task's code, YAML files and metrics."""
         own = [file for file in (TASKS / "corpus").iterdir() if file.suffix in (".py", ".yaml")]
-        return definition_hash([*own, FORMULAS, FREE_ANSWERS])
+        return definition_hash([*own, METRICS_FILE, ANSWERED_FILE])
 
     @property
     def examples(self) -> int:
-        """The rows of the file of shots."""
-        from benchmark.tasks.corpus import corpus, tables
+        """The number of rows in the file of few-shot examples."""
+        from benchmark.tasks.corpus import corpus as reader
+        from benchmark.tasks.corpus import tables
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
-            file = corpus.find_files(path, questions, shots).shots
+            file = reader.find_files(path, questions, shots).shots
             return len(tables.Table(file, self.columns).rows) if file else 0
 
     @property
     def default_fewshot(self) -> list[int]:
-        """As of every task; where there are fewer than five examples, all of them."""
+        """As for every task, but with fewer than five examples all of them."""
         return sorted({*super().default_fewshot, min(self.examples, SHOTS[-1])})
 
     def load(self) -> Corpus:
-        """Read the documents; those nobody asks about are trained on as well."""
-        from benchmark.tasks.corpus import corpus
+        """Read the documents. Documents without questions are trained on as well."""
+        from benchmark.tasks.corpus import corpus as reader
 
         with reading("task corpus", self.path, self.questions, self.shots) as (path, questions, shots):
-            files = corpus.find_files(path, questions, shots)
-            documents = corpus.read_corpus(path, questions, self.columns, self.answers_in_text, self.characters)
-            corpus.read_shots(files.shots, documents, self.columns)
+            files = reader.find_files(path, questions, shots)
+            documents = reader.read_corpus(path, questions, self.columns, self.answers_in_text, self.characters)
+            reader.read_shots(files.shots, documents, self.columns)
             data_hash = _data_hash(files._asdict())
         options = {
             "corpus_path": str(path),
@@ -99,13 +103,13 @@ class OwnDocuments(Task):
 
 
 def _texts_hash(documents: "list[Document]") -> str:
-    """SHA-256 over ids and texts: what training depends on, so that a corrected question trains nothing anew."""
+    """SHA-256 over ids and texts, on which training depends: a corrected question repeats no training."""
     texts = [(document["id"], document["text"]) for document in documents]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _data_hash(files: dict[str, Path | None]) -> str:
-    """SHA-256 over what the files are for, their formats and bytes, whatever they are called."""
+    """SHA-256 over the files' roles, formats and bytes, but not their names."""
     digest = hashlib.sha256()
     for role, file in files.items():
         if file:

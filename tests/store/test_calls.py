@@ -1,4 +1,4 @@
-"""A stage as a file: read back it is the same stage, and what is none is refused in one line."""
+"""Stage files: stages are read as they were written, and other files are rejected in one line."""
 
 import json
 from pathlib import Path
@@ -12,17 +12,17 @@ from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import find_suite, load_suite
 
 
-def test_every_stage_of_a_suite_comes_back_with_its_key_and_what_it_reads(tmp_path: Path) -> None:
+def test_every_stage_of_a_suite_is_read_as_written_with_its_key_and_inputs(tmp_path: Path) -> None:
     calls = make_plan(load_suite(find_suite("smoke"))).calls()
     files = write_calls(tmp_path, calls)
     assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(calls) + 1)]
     for file, call in zip(files, calls, strict=True):
-        again = read_call(file)
-        assert (again, again.key) == (call, call.key)
-    assert write_calls(tmp_path, calls) == files, "the same plan once more changes nothing"
+        read = read_call(file)
+        assert (read, read.key) == (call, call.key)
+    assert write_calls(tmp_path, calls) == files, "writing the same plan again changes nothing"
 
 
-def test_stages_of_another_plan_are_not_mixed_with_these(tmp_path: Path) -> None:
+def test_a_folder_with_stages_of_another_plan_is_rejected(tmp_path: Path) -> None:
     calls = make_plan(load_suite(find_suite("smoke"))).calls()
     write_calls(tmp_path, calls)
     with pytest.raises(UserError, match=r"holds \d+ other stages \(00\d\d-.*give an empty folder"):
@@ -34,16 +34,16 @@ def _changed(content: dict[str, Any], **changes: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
-        ("not there", r"call\.json: No such file or directory; give a file that"),
-        ("no JSON", r"call\.json: holds no stage; give a file that `benchmark plan --stages FOLDER` wrote"),
-        ("a list", r"call\.json: holds no stage"),
-        ("another version", r"call\.json: stage 'augment' of version 99, which this code does not make"),
-        ("another stage", r"call\.json: stage '\.\./x' of version 1, which"),
+        ("missing", r"call\.json: No such file or directory; give a file that"),
+        ("no JSON", r"call\.json: not a stage; give a file that `benchmark plan --stages FOLDER` wrote"),
+        ("a list", r"call\.json: not a stage"),
+        ("another version", r"call\.json: version 99 of stage 'augment' is not that of this code"),
+        ("another stage", r"call\.json: version 1 of stage '\.\./x' is not"),
     ],
 )
-def test_a_file_with_no_stage_is_refused_in_one_line(tmp_path: Path, kind: str, told: str) -> None:
+def test_a_file_without_a_stage_is_rejected_in_one_line(tmp_path: Path, kind: str, message: str) -> None:
     call = next(call for call in make_plan(load_suite(find_suite("smoke"))).calls() if call.stage == "augment")
     file, content = tmp_path / "call.json", as_dict(call)
     texts = {
@@ -54,15 +54,15 @@ def test_a_file_with_no_stage_is_refused_in_one_line(tmp_path: Path, kind: str, 
     }
     if kind in texts:
         file.write_text(texts[kind])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_call(file)
 
 
-def test_what_is_read_by_a_stage_must_be_of_this_version_too(tmp_path: Path) -> None:
+def test_the_inputs_of_a_stage_must_have_the_versions_of_this_code_too(tmp_path: Path) -> None:
     augment = next(call for call in make_plan(load_suite(find_suite("smoke"))).calls() if call.stage == "augment")
     write_call(file := tmp_path / "call.json", augment)
     content = json.loads(file.read_text())
     content["inputs"]["corpus"]["stage"] = "nothing"
     file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="stage 'nothing' of version 1"):
+    with pytest.raises(UserError, match="version 1 of stage 'nothing'"):
         read_call(file)

@@ -1,0 +1,246 @@
+"""The stages of a cell with their parameters, from which their keys follow.
+
+Everything in `params` and `inputs` of a StageCall is part of its key: after a change there, finished work counts as
+missing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.files import file_hash
+from benchmark.core.inputs import regular_file
+from benchmark.corpora import Corpus, Task
+from benchmark.corpora.base import CHOICE, CLOZE
+from benchmark.methods import Method, package_of
+from benchmark.scoring.requests import ScoreRequest, score_requests
+from benchmark.store.artifacts import StageCall
+from benchmark.store.versions import VERSIONS
+from benchmark.suite.retention import HubText, LmEvalTask, TextFile
+from benchmark.suite.schema import Suite
+from benchmark.training.recipe import Budget, Recipe
+from benchmark.training.rehearsal import QUESTIONS_ABOUT
+from benchmark.training.rehearsal import VERSION as REHEARSED
+
+READING = 2  # version of how models are read; 2: appended tokens and the model's own generation settings do not count
+READ_ALIKE = Path(__file__).parents[1] / "models" / "read_alike.json"
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """What a suite lists for one cell, before its stages are known.
+
+    Attributes:
+        trained: Name of the trained model.
+        pair: Name of the pair; None for methods that use none.
+        task: The task with its options.
+        corpus: The task's corpus.
+        method: The method, or a reference.
+        seed: The seed; 0 for a reference.
+        budget: The training budget; None for a reference.
+        recipe: The training recipe; None for a reference.
+    """
+
+    trained: str
+    pair: str | None
+    task: Task
+    corpus: Corpus
+    method: Method
+    seed: int
+    budget: Budget | None
+    recipe: Recipe | None
+
+
+@dataclass(frozen=True)
+class StageCalls:
+    """Makes the stage calls of a suite's cells.
+
+    Attributes:
+        suite: The suite.
+        fingerprints: The fingerprint of each of its models, by name.
+        device: "cpu" or "cuda".
+        retention: The suite's retention entries, with their data pinned.
+    """
+
+    suite: Suite
+    fingerprints: Mapping[str, str]
+    device: str
+    retention: Sequence[TextFile | HubText | LmEvalTask]
+
+    def of_method(self, cell: CellSpec, recipe: Recipe, budget: Budget) -> dict[str, StageCall]:
+        """The stages of a cell that trains a model, by role."""
+        method = cell.method
+        stages = {"corpus": self._corpus(cell, method.details | (method.welcome & cell.task.details))}
+        for request in score_requests(method, self.suite.scoring.reduction, self.suite.scoring.prefix):
+            stages[request.role] = self._score(stages["corpus"], self._model_of(cell, request.role), request)
+        stages["augment"] = self._augment(cell, dict(stages))
+        if method.makes_copies:
+            stages["facts"] = self._facts(cell, {"texts": stages["augment"], "corpus": stages["corpus"]})
+        stages["train"] = self._train(cell, recipe, budget, stages["augment"])
+        params, where = self._asking(cell, cell.task.evaluate)
+        trained = {"trained": stages["train"]}
+        stages["evaluate"] = _call("evaluate", params, trained, where)
+        if self.suite.curve:
+            # Only written questions: likelihoods would cost as much again per checkpoint, and do not rank the board.
+            written = [name for name in cell.task.evaluate if not name.endswith((CHOICE, CLOZE))]
+            stages["curve"] = _call("curve", {**params, "tasks": written}, trained, where)
+        if self.retention:
+            stages["untouched"] = self._retention(cell.trained, {})
+            stages["retained"] = self._retention(cell.trained, trained)
+        return stages
+
+    def of_reference(self, cell: CellSpec, open_book: bool) -> dict[str, StageCall]:
+        """The stages of a reference, by role: the untouched model is evaluated, with the document if `open_book`."""
+        params, where = self._asking(cell, cell.task.open_book if open_book else cell.task.evaluate)
+        if open_book:
+            params["open_book"] = True
+            where["metadata"] = {**cell.corpus.metadata, "open_book": True}
+        return {"evaluate": _call("evaluate", params, {}, where)}
+
+    def model_params(self, name: str) -> dict[str, Any]:
+        """The parameters that say how a model is used: its weights and settings, but no paths and no device map."""
+        spec = self.suite.models[name]
+        settings = spec.model_dump(
+            mode="json", exclude={"model", "revision", "adapter", "adapter_revision", "device_map"}
+        )
+        if self.fingerprints[name] not in models_read_alike():
+            settings["reading"] = READING
+        return {
+            "model": {"fingerprint": self.fingerprints[name], **settings},
+            "device": self.device,
+            "threads": self.suite.threads,
+        }
+
+    def _corpus(self, cell: CellSpec, details: frozenset[str]) -> StageCall:
+        task = cell.task
+        params: dict[str, Any] = {"task": task.name, **task.identity(), "data": cell.corpus.trained_on}
+        where: dict[str, Any] = {"entry": task.model_dump(mode="json")}
+        if details:
+            params["details"] = sorted(details)
+        if self.suite.long_texts == "split":
+            params["fit"] = sorted(self.fingerprints.values())
+            params["cuts"] = 2  # version of the rule that splits texts
+            where["fit"] = [self._spec(name) for name in self.fingerprints]
+        return _call("corpus", params, {}, where)
+
+    def _score(self, texts: StageCall, name: str, request: ScoreRequest) -> StageCall:
+        params = {**self.model_params(name), **self.suite.scoring.model_dump(mode="json")}
+        params |= {"reduction": request.reduction, "prefix": request.prefix}
+        if part := request.part.model_dump(mode="json", exclude_defaults=True):
+            params["attention"] = part
+        return _call("score", params, {"corpus": texts}, {"model": self._spec(name)})
+
+    def _augment(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
+        method = cell.method
+        params: dict[str, Any] = {
+            "method": method.identity,
+            "parameters": method.key_parameters(),
+            "copies": self.suite.copies,
+            "seed": cell.seed,
+        }
+        if package := package_of(method.name):
+            params["package"] = package
+        where: dict[str, Any] = {}
+        if (parameters := method.model_dump(mode="json")) != params["parameters"]:
+            where["parameters"] = parameters
+        if method.reads == "tokens":
+            params["tokenizer"] = self.fingerprints[cell.trained]
+            where["model"] = self._spec(cell.trained)
+        return _call("augment", params, inputs, where)
+
+    def _facts(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
+        params = {"tokenizer": self.fingerprints[cell.trained], "data": cell.corpus.data_hash}
+        where = {"model": self._spec(cell.trained), "entry": cell.task.model_dump(mode="json")}
+        return _call("facts", params, inputs, where)
+
+    def _train(self, cell: CellSpec, recipe: Recipe, budget: Budget, texts: StageCall) -> StageCall:
+        recipe_params, recipe_where = _recipe(recipe)
+        params = {
+            **self.model_params(cell.trained),
+            **recipe_params,
+            "budget": budget.model_dump(mode="json"),
+            "method": cell.method.name,
+            "copies": self.suite.copies,
+            "seed": cell.seed,
+        }
+        if training := cell.method.training().model_dump(mode="json", exclude_defaults=True):
+            params["training"] = training
+        if self.suite.curve:
+            params["checkpoints"] = sorted(set(self.suite.curve))
+        return _call("train", params, {"texts": texts}, {"model": self._spec(cell.trained), **recipe_where})
+
+    def _asking(self, cell: CellSpec, lm_eval_tasks: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The `params` and `where` of an evaluation."""
+        params = {
+            **self.model_params(cell.trained),
+            "batch_size": self.suite.evaluation.batch_size,
+            "num_fewshot": self.suite.evaluation.shots(cell.task),
+            "tasks": list(lm_eval_tasks),
+            **cell.task.identity(),
+            "data": cell.corpus.data_hash,
+            "definition": cell.corpus.definition_hash,
+            "lm_eval": _lm_eval_version(),
+        }
+        where = {
+            "model": self._spec(cell.trained),
+            "metadata": cell.corpus.metadata,
+            "entry": cell.task.model_dump(mode="json"),
+        }
+        return params, where
+
+    def _retention(self, name: str, inputs: dict[str, StageCall]) -> StageCall:
+        params = {**self.model_params(name), "entries": self._retention_identities}
+        if any(isinstance(entry, LmEvalTask) for entry in self.retention):
+            params |= {"lm_eval": _lm_eval_version(), "batch_size": self.suite.evaluation.batch_size}
+        where = {
+            "model": self._spec(name),
+            "entries": [entry.model_dump(mode="json", exclude_none=True) for entry in self.retention],
+        }
+        return _call("retain", params, inputs, where)
+
+    @cached_property
+    def _retention_identities(self) -> list[dict[str, Any]]:
+        return [entry.identity() for entry in self.retention]
+
+    def _model_of(self, cell: CellSpec, role: str) -> str:
+        """Name of the model in a role: "trained", or "large" or "small" of the cell's pair."""
+        models = {"trained": cell.trained, **(self.suite.pairs[cell.pair].model_dump() if cell.pair else {})}
+        return str(models[role])
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        """The spec to load a model from, with a hub model pinned to the commit that its fingerprint names."""
+        return self.suite.models[name].pinned(self.fingerprints[name]).model_dump(mode="json")
+
+
+def _call(stage: str, params: dict[str, Any], inputs: dict[str, StageCall], where: dict[str, Any]) -> StageCall:
+    return StageCall(stage, VERSIONS[stage], params, inputs, where)
+
+
+def _recipe(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe as `params`, with the hash of a rehearsal file in place of its path; and that path as `where`."""
+    content = recipe.model_dump(mode="json")
+    if recipe.rehearsal is None:
+        return {"recipe": content}, {}
+    if recipe.rehearsal.source == QUESTIONS_ABOUT:
+        return {"recipe": content, "rehearsal": REHEARSED}, {}
+    file = regular_file(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
+    digest = file_hash(file)
+    content["rehearsal"]["source"] = digest
+    return {"recipe": content, "rehearsal": digest}, {"rehearsal": str(file.resolve())}
+
+
+@cache
+def models_read_alike() -> dict[str, str]:
+    """Fingerprints and names of models whose results do not depend on READING, so that their keys omit it."""
+    models: dict[str, str] = json.loads(READ_ALIKE.read_text(encoding="utf-8"))["models"]
+    return models
+
+
+@cache
+def _lm_eval_version() -> str:
+    """Cached: looking it up parses the package's metadata, which takes longer than everything else about a cell."""
+    return version("lm_eval")
