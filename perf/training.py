@@ -42,7 +42,7 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
 
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.stages.train import _trainable
+    from benchmark.training.adaptation import trainable
     from benchmark.training.data import encode
     from benchmark.training.order import data_order
     from benchmark.training.recipe import Recipe
@@ -56,7 +56,7 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
     encoded = encode(texts, tokenizer, recipe, None)
     sequences = [encoded[n] for n in data_order(len(encoded), options.steps * options.batch, seed=1)]
     tokens = sum(map(len, sequences))
-    model = _trainable(copy.deepcopy(base), recipe, spec)
+    model = trainable(copy.deepcopy(base), recipe, spec)
     ways: dict[str, Callable[[], object]] = {
         "training": lambda: _train(model, sequences, recipe, options, scratch),
         "forward and backward pass": _limit(copy.deepcopy(base), sequences, options),

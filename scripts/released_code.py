@@ -24,7 +24,7 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, TokenScores, read_texts
 from benchmark.methods import augment, make_method
-from benchmark.methods.dropout import PUNCTUATION, units
+from benchmark.methods.units import PUNCTUATION, units
 from benchmark.models.spec import ModelSpec
 from benchmark.tasks.biography import biography
 

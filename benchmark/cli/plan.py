@@ -93,6 +93,6 @@ def print_memory(suite: "Suite", memory: bool, gpu: str | None, stages: bool, as
 
     prepare(suite.threads)
     quiet()
-    from benchmark.memory.report import told
+    from benchmark.memory.report import memory_report
 
-    print(told(suite, gpu, as_json))
+    print(memory_report(suite, gpu, as_json))

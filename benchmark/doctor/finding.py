@@ -1,4 +1,4 @@
-"""What a look at the machine found, and looks that neither hang nor crash."""
+"""Checks of the machine that neither hang nor crash, and what they find."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,14 @@ from benchmark.core.errors import one_line
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at; `remedy` is only of interest where `ok` is False."""
+    """The result of a check.
+
+    Attributes:
+        what: What was checked.
+        found: What was found, in words.
+        ok: Whether it is in order.
+        remedy: What to do if it is not.
+    """
 
     what: str
     found: str
@@ -19,25 +26,30 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A look at one thing, which gives up after so many seconds."""
+    """A check of `what` by the function `look`, given up after `seconds`."""
 
     what: str
     look: Callable[[], Finding]
     seconds: float = 30.0
 
     def finding(self) -> Finding:
-        """What was found; also where the system does not answer, or the look fails in a way nobody thought of."""
-        found: list[Finding] = []
+        """Run the check. If the system does not answer, or the check fails, the finding says so."""
+        findings: list[Finding] = []
 
         def look() -> None:
             try:
-                found.append(self.look())
+                findings.append(self.look())
             except Exception as error:
-                words = f"could not be looked at ({type(error).__name__}: {one_line(error)})"
-                found.append(Finding(self.what, words, False, "see whether what it names is in order"))
+                words = f"the check failed ({type(error).__name__}: {one_line(error)})"
+                findings.append(Finding(self.what, words, False, "repair what the error names"))
 
-        thread = threading.Thread(target=look, daemon=True)  # a hung file system is left to itself
+        thread = threading.Thread(target=look, daemon=True)  # may hang forever, on a file system that does not answer
         thread.start()
         thread.join(self.seconds)
-        hung = Finding(self.what, f"no answer within {self.seconds:g} s", False, "see what hangs: a disk, a driver, …")
-        return found[0] if found else hung
+        hung = Finding(
+            self.what,
+            f"no answer within {self.seconds:g} s",
+            False,
+            "find out what hangs: a disk, a network share, a driver",
+        )
+        return findings[0] if findings else hung

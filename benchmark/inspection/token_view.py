@@ -9,7 +9,8 @@ from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
 from benchmark.data.token_views import Copy, Token, TokenView
 from benchmark.methods import Method, augment, stream
-from benchmark.methods.dropout import TokenDropout, Unit, taken_out
+from benchmark.methods.dropout import TokenDropout
+from benchmark.methods.units import Unit, removable
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.requests import ScoreRequest, combined, score_requests
 from benchmark.scoring.scores import contrast, score_texts, shared_characters, tokens_of
@@ -152,7 +153,7 @@ def _with_numbers(
     """
     keep: list[float | None] = [None] * len(large.token)
     if isinstance(method, TokenDropout):
-        fates = method.fates(text, scored)
+        fates = method.unit_probabilities(text, scored)
         places = _units_at(large, [unit for unit, _ in fates])
         keep = [1.0 if place is None else 1 - fates[place][1] for place in places]
     tokens = []
@@ -176,12 +177,12 @@ def _copies(
 ) -> tuple[Copy, ...]:
     if not isinstance(method, TokenDropout):
         return tuple(Copy(text=copy) for copy in made)
-    fates = method.fates(text, scored)
+    fates = method.unit_probabilities(text, scored)
     units = [unit for unit, _ in fates]
     places = _units_at(large, units)
     copies = []
     for number, copy in enumerate(made, start=1):
-        dropped = taken_out(text.text, units, method.drawn(fates, stream(seed, text, number)))
+        dropped = removable(text.text, units, method.draw(fates, stream(seed, text, number)))
         copies.append(Copy(text=copy, kept=tuple(place not in dropped for place in places)))
     return tuple(copies)
 

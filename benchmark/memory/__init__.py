@@ -1,5 +1,6 @@
 """How much memory each stage of a suite needs on its device, predicted from configuration files: docs/memory.md.
 
 `shape` counts the numbers in an architecture, `formulas` turns them into bytes, `questions` finds the longest prompts,
-`predict` puts these together for a stage, and `report` for a suite. What this machine has belongs to `doctor`.
+`needs` puts these together for training and inference, `predict` for a stage, and `report` for a suite. What this
+machine has belongs to `doctor`.
 """

@@ -1,9 +1,9 @@
-"""How many bytes a model takes, and what it computes with: a function for each part, with where it comes from.
+"""How many bytes each part of a model takes: one function for each part, with the source of its formula.
 
-Symbols: T tokens of a pass, padding included; h hidden, I intermediate, q heads × width of a head, V vocabulary; a
-number of the arithmetic has e bytes. Formulas of activations follow what autograd keeps of each operation of a decoder
-layer with RMS norms, rotary positions and a gated feed-forward part, as Korthikanti et al. (2022) do for GPT's layer;
-`tests/memory/test_formulas.py` holds them against what autograd says that it keeps.
+Symbols: T tokens of a pass with padding; h hidden, I intermediate, q heads × width of a head, V vocabulary; e bytes of
+a number. The formulas of activations follow what autograd keeps of each operation of a decoder layer with RMS norms,
+rotary positions and a gated feed-forward part, as Korthikanti et al. (2022) do for GPT's layer.
+`tests/memory/test_formulas.py` compares them with what autograd says that it keeps.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from benchmark.scoring.attention import BLOCK as ATTENTION_ROWS
 from benchmark.scoring.losses import BLOCK
 
 SINGLE = 4  # bytes of a float32
-ADAM = 2 * SINGLE  # AdamW's two moving means of a trained parameter (Loshchilov & Hutter, 2019)
+ADAM = 2 * SINGLE  # AdamW's two moving averages of a trained parameter (Loshchilov & Hutter, 2019)
 NF4_BLOCK = 64  # weights that share a float32 scale in bitsandbytes' 4-bit format (Dettmers et al., 2023)
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """In what a model's numbers are kept and computed.
+    """The number formats in which a model is stored and computed.
 
     Attributes:
-        weight: bytes of a weight that is not quantized.
-        autocast: whether matrices are multiplied in bfloat16 whatever the weights are.
-        quantization: of the linear layers' weights.
+        weight: Bytes of a weight that is not quantized.
+        autocast: Whether matrices are multiplied in bfloat16 whatever the weights are.
+        quantization: Quantization of the weights of linear layers.
     """
 
     weight: int
@@ -34,33 +34,34 @@ class Arithmetic:
 
     @property
     def matrix(self) -> int:
-        """Bytes of what matrix products of attention give."""
+        """Bytes of a number in the results of attention's matrix products."""
         return 2 if self.autocast else self.weight
 
     @property
     def feed_forward(self) -> int:
-        """Bytes of what the feed-forward part's products give: bitsandbytes gives them in the dtype of their input."""
+        """Bytes of a number in the results of the feed-forward part; bitsandbytes returns the dtype of the input."""
         return self.weight if self.quantization else self.matrix
 
 
 def weights(shape: Shape, arithmetic: Arithmetic) -> int:
-    """A model's weights, tied ones once.
+    """A model's weights, tied weights once.
 
-    bitsandbytes keeps an 8-bit linear layer as int8 with a float32 scale for every output (LLM.int8(), Dettmers et al.,
-    2022), a 4-bit one as half a byte and a float32 scale for every 64 weights; embeddings, head and norms stay.
+    bitsandbytes stores an 8-bit linear layer as int8 with a float32 scale for every output (LLM.int8(), Dettmers et
+    al., 2022), and a 4-bit layer as half a byte per weight with a float32 scale for every 64 weights. Embeddings, head
+    and norms are not quantized.
     """
-    others = shape.others * arithmetic.weight
+    not_quantized = shape.others * arithmetic.weight
     if arithmetic.quantization == "8bit":
-        return others + shape.linear + shape.outputs * SINGLE
+        return not_quantized + shape.linear + shape.outputs * SINGLE
     if arithmetic.quantization == "4bit":
-        return others + shape.linear // 2 + shape.linear // NF4_BLOCK * SINGLE
-    return others + shape.linear * arithmetic.weight
+        return not_quantized + shape.linear // 2 + shape.linear // NF4_BLOCK * SINGLE
+    return not_quantized + shape.linear * arithmetic.weight
 
 
 def cast_weights(shape: Shape, arithmetic: Arithmetic) -> int:
-    """bfloat16 copies of float32 weights under autocast: each product keeps its own until its backward pass is done.
+    """bfloat16 copies of float32 weights under autocast: each product keeps its copy until its backward pass is done.
 
-    The head's is among them also where linear layers are quantized, for peft makes float32 of what is not quantized.
+    The head's copy is among them also where linear layers are quantized, since peft makes float32 of all other weights.
     """
     if not arithmetic.autocast or arithmetic.weight != SINGLE:
         return 0
@@ -70,29 +71,29 @@ def cast_weights(shape: Shape, arithmetic: Arithmetic) -> int:
 def activations(
     shape: Shape, arithmetic: Arithmetic, tokens: int, length: int, rank: int | None, masked: bool = True
 ) -> int:
-    """What autograd keeps of a forward pass with gradients, all layers together. No gradient checkpointing is used.
+    """Activations of all layers that autograd keeps of a forward pass. No gradient checkpointing is used.
 
-    Of a layer, for every token:
+    Per layer and token:
 
-    - a norm: its input in float32; where the norm is trained, the normed numbers too: 2 norms of h.
-    - attention: query, key, value and output, and a row of the mask. With a mask, keys and values are repeated for all
-      heads: q of each. Soft-capped ("eager") attention keeps whole rows of every head in place of the mask's: softmax
-      in float32, its copy in e, and the tanh.
-    - the feed-forward part: what the gate gives, its activation, and what it is multiplied by: 3 I.
-    - inputs of trained matrices. In full fine-tuning these are the matrices themselves: h, h and I (attention's output
-      is kept already); where autocast meets float32 it keeps a bfloat16 copy of h for each product. With LoRA it is the
-      first adapter matrix of every linear layer: the same, but for low precision without autocast, where peft casts the
-      input to the adapter's float32 for each product anew, and for quantized layers under autocast, which do likewise.
-    - LoRA: `rank` numbers between the adapter's two matrices.
+    - Norms: the input in float32 and, where the norm is trained, the normed numbers. There are 2 norms of h.
+    - Attention: query, key, value and output, and a row of the mask. With a mask, keys and values are repeated for all
+      heads: q each. Soft-capped ("eager") attention keeps rows of every head instead of the mask's row: the softmax in
+      float32, its copy in e, and the tanh.
+    - Feed-forward part: the gate, its activation, and the factor of the gate: 3 I.
+    - Inputs of trained matrices. In full fine-tuning these are h, h and I (attention's output is counted above); where
+      autocast meets float32 each product keeps a bfloat16 copy of h. With LoRA they are the inputs of the first adapter
+      matrix of every linear layer: the same numbers, except in low precision without autocast, where peft casts the
+      input to the adapter's float32 for each product, and for quantized layers under autocast, which do likewise.
+    - LoRA: `rank` numbers between the two matrices of an adapter.
     - 8-bit layers keep their input: h, h and I (bitsandbytes' MatMul8bitLt).
 
     Args:
-        shape: of the model.
-        arithmetic: of the training.
+        shape: Shape of the model.
+        arithmetic: Number formats of the training.
         tokens: T.
-        length: tokens of a row.
-        rank: of LoRA; None in full fine-tuning.
-        masked: whether attention is given a mask (`in_rows`).
+        length: Tokens of a row.
+        rank: Rank of LoRA; None for full fine-tuning.
+        masked: Whether attention gets a mask (`in_rows`).
     """
     full = rank is None
     residual, matrix, forward = arithmetic.weight, arithmetic.matrix, arithmetic.feed_forward
@@ -111,35 +112,35 @@ def activations(
     else:
         inputs = shape.inputs // layers * SINGLE
     adapters = 0 if rank is None else shape.linears // layers * rank * (2 if arithmetic.autocast else SINGLE)
-    held = (2 * h * residual + wide * forward) if arithmetic.quantization == "8bit" and not full else 0
-    last = h * (SINGLE + ((residual + matrix) if full else 0))
-    return tokens * (layers * (kept + inputs + adapters + held) + last)
+    quantized = (2 * h * residual + wide * forward) if arithmetic.quantization == "8bit" and not full else 0
+    last_norm = h * (SINGLE + ((residual + matrix) if full else 0))
+    return tokens * (layers * (kept + inputs + adapters + quantized) + last_norm)
 
 
 def loss(shape: Shape, tokens: int, weighted: bool) -> int:
-    """Logits and what the loss makes of them when the backward pass begins, in float32: transformers casts them.
+    """Logits and the numbers of the loss when the backward pass begins, in the float32 that transformers casts to.
 
-    log_softmax keeps its result; backward, the gradient of that and of the logits stand beside it: 3 × T × V. A loss
-    that weighs tokens is cut from logits of all places, and so has one more.
+    These are the result of log_softmax, its gradient and the gradient of the logits: 3 × T × V. A loss that weighs
+    tokens is computed from the logits of all positions, and so has one more.
     """
     return tokens * shape.vocabulary * SINGLE * (4 if weighted else 3)
 
 
-def backward_of_a_layer(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
-    """What one layer's backward pass needs for a moment.
+def layer_backward(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
+    """Temporary memory of one layer's backward pass.
 
-    These are the gradients of its three wide results, and of a quantized layer the weight itself, unpacked as in
+    These are the gradients of its three wide results and, for a quantized layer, the unpacked weight, as in
     bitsandbytes' backward pass.
     """
     unpacked = shape.largest * arithmetic.feed_forward if arithmetic.quantization else 0
     return tokens * (3 * shape.intermediate + 2 * shape.hidden) * arithmetic.feed_forward + unpacked
 
 
-def forward_of_a_layer(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
-    """What a pass without gradients needs at its widest.
+def layer_forward(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
+    """Temporary memory of one layer's forward pass without gradients, at its largest.
 
-    There are the residual stream, a norm in float32, and the feed-forward part's three wide results or attention's
-    four. A quantized layer has its int32 result, or its weight unpacked, besides.
+    These are the residual stream, a norm in float32, and the three wide results of the feed-forward part or the four of
+    attention. A quantized layer also has its int32 result, or its unpacked weight.
     """
     wide = max(3 * shape.intermediate, 4 * shape.query) * arithmetic.matrix
     extra = 0
@@ -150,35 +151,35 @@ def forward_of_a_layer(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int
     return tokens * (shape.hidden * (2 * arithmetic.matrix + SINGLE) + wide) + extra
 
 
-def received(shape: Shape, arithmetic: Arithmetic, rows: int, length: int, whole: bool) -> int:
-    """What `ReceivedAttention` needs beside a layer's pass: a block of query rows of all heads, as scores and float32.
+def attention_scores(shape: Shape, arithmetic: Arithmetic, rows: int, length: int, whole: bool) -> int:
+    """What `ReceivedAttention` needs beside a layer's pass: a block of query rows of all heads, in e and in float32.
 
-    `whole` is for the reduction "released", which averages n × n matrices: there are the sum, and a layer's share.
+    `whole` is for the reduction "released", which averages n × n matrices: their sum, and the matrix of a layer.
     """
     block = min(ATTENTION_ROWS, length)
     copies = 3 if shape.eager else 1  # soft-capping makes two more
-    found = rows * shape.heads * block * length * (SINGLE + copies * arithmetic.matrix)
-    found += rows * block * length * arithmetic.matrix  # the mask
-    return found + (rows * length * length * 2 * SINGLE if whole else rows * length * SINGLE)
+    scores = rows * shape.heads * block * length * (SINGLE + copies * arithmetic.matrix)
+    mask = rows * block * length * arithmetic.matrix
+    return scores + mask + (rows * length * length * 2 * SINGLE if whole else rows * length * SINGLE)
 
 
-def cache(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
-    """Keys and values of all layers; while a layer takes up new ones, it has both (transformers' DynamicCache)."""
+def key_value_cache(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
+    """Keys and values of all layers. A layer that adds new ones holds them twice (transformers' DynamicCache)."""
     return 2 * (shape.layers + 1) * shape.key * tokens * arithmetic.matrix
 
 
-def answers(shape: Shape, arithmetic: Arithmetic, rows: int) -> int:
+def answer_logits(shape: Shape, arithmetic: Arithmetic, rows: int) -> int:
     """Logits of the last token of every row, and their copy in float32."""
     return rows * shape.vocabulary * (arithmetic.matrix + SINGLE)
 
 
-def choices(shape: Shape, arithmetic: Arithmetic, places: int) -> int:
-    """Logits of all places where choices are compared: as made, as picked, and as logarithms of probabilities."""
-    return places * shape.vocabulary * 3 * arithmetic.matrix
+def choice_logits(shape: Shape, arithmetic: Arithmetic, positions: int) -> int:
+    """Logits of all positions where choices are compared: as computed, as selected, and as log-probabilities."""
+    return positions * shape.vocabulary * 3 * arithmetic.matrix
 
 
 def token_losses(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:
-    """Logits of a block of `TokenLosses`, in float32 too where they are not, and the logarithms of probabilities."""
+    """Logits of a block of `TokenLosses`, their float32 copy if they are in another format, and log-probabilities."""
     copy = 0 if arithmetic.matrix == SINGLE else SINGLE
     most = max(BLOCK, shape.vocabulary)
     return min(most, tokens * shape.vocabulary) * (arithmetic.matrix + copy + SINGLE)

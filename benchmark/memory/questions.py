@@ -1,4 +1,4 @@
-"""The longest prompts of an evaluation: lm-eval builds its requests for a model that only notes what it is asked."""
+"""The longest prompts of an evaluation: lm-eval builds its requests for a model that only records them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from benchmark.evaluation.listener import Listener, listen
 
 @dataclass(frozen=True)
 class Generation:
-    """What one task has answered in words.
+    """The prompts of a task with generated answers.
 
     Attributes:
-        prompts: how many.
-        longest: tokens of the longest.
-        common: tokens that all begin with.
-        limit: most tokens of an answer.
+        prompts: Number of prompts.
+        longest: Tokens of the longest prompt.
+        common: Tokens that all prompts begin with.
+        limit: Most tokens of an answer.
     """
 
     prompts: int
@@ -26,14 +26,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one task has compared, in rows of a context and all its continuations.
+    """The requests of a task that compares likelihoods, in rows of a context and all its continuations.
 
     Attributes:
-        contexts: how many rows.
-        row: tokens of the longest.
-        common: tokens that all contexts begin with.
-        continuations: tokens of that row behind its context.
-        longest: tokens of the longest context with one of its continuations.
+        contexts: Number of rows.
+        row: Tokens of the longest row.
+        common: Tokens that all contexts begin with.
+        continuations: Tokens of the continuations in the longest row.
+        longest: Tokens of the longest context with one of its continuations.
     """
 
     contexts: int
@@ -45,39 +45,39 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Requests:
-    """What lm-eval asks of a model, task by task, as texts."""
+    """All requests that lm-eval makes to a model, by task, as texts."""
 
     generations: Mapping[str, Sequence[tuple[str, int]]]
     comparisons: Mapping[str, Mapping[str, Sequence[str]]]
 
     def in_tokens(self, tokenizer: Any) -> list[Generation | Comparison]:
-        """The most that each task asks of a model with this tokenizer."""
-        found: list[Generation | Comparison] = []
-        for asked in self.generations.values():
-            ids = tokenizer([prompt for prompt, _ in asked])["input_ids"]
-            limit = max(limit for _, limit in asked)
-            found.append(Generation(len(ids), max(map(len, ids)), _common(ids), limit))
+        """The largest prompts of each task in the tokens of a tokenizer."""
+        workloads: list[Generation | Comparison] = []
+        for prompts in self.generations.values():
+            ids = tokenizer([prompt for prompt, _ in prompts])["input_ids"]
+            limit = max(limit for _, limit in prompts)
+            workloads.append(Generation(len(ids), max(map(len, ids)), _common(ids), limit))
         for rows in self.comparisons.values():
             contexts = tokenizer(list(rows))["input_ids"]
-            rests = [
-                [len(ids) for ids in tokenizer(list(rest), add_special_tokens=False)["input_ids"]]
-                for rest in rows.values()
+            lengths = [
+                [len(ids) for ids in tokenizer(list(continuations), add_special_tokens=False)["input_ids"]]
+                for continuations in rows.values()
             ]
-            pairs = list(zip(map(len, contexts), rests, strict=True))
-            whole, continuations = max((context + sum(rest), sum(rest)) for context, rest in pairs)
-            longest = max(context + max(rest) for context, rest in pairs)
-            found.append(Comparison(len(contexts), whole, _common(contexts), continuations, longest))
-        return found
+            pairs = list(zip(map(len, contexts), lengths, strict=True))
+            row, of_continuations = max((context + sum(each), sum(each)) for context, each in pairs)
+            longest = max(context + max(each) for context, each in pairs)
+            workloads.append(Comparison(len(contexts), row, _common(contexts), of_continuations, longest))
+        return workloads
 
 
 def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int]) -> Requests:
-    """What lm-eval asks in tasks of this project, with each number of examples."""
+    """The requests of this project's tasks, with each number of examples."""
     listener = Listener()
     listen(listener, tasks, metadata, num_fewshot)
     return Requests(listener.generations, listener.comparisons)
 
 
 def _common(rows: Sequence[list[int]]) -> int:
-    """How many tokens all rows begin with."""
-    low, high = min(rows), max(rows)  # in the order of a dictionary: what these two share, all between share
-    return next((place for place, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    """The number of tokens that all rows begin with."""
+    first, last = min(rows), max(rows)  # in lexicographic order, all rows between share what these two share
+    return next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))

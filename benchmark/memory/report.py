@@ -1,4 +1,4 @@
-"""What a suite needs and where it fits: `benchmark plan SUITE --memory`."""
+"""Report what a suite needs and which GPUs it fits: `benchmark plan SUITE --memory`."""
 
 import json
 import os
@@ -13,20 +13,20 @@ from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
 
 GIB = 2**30
-GPUS = (24, 40, 48, 80, 141)  # GiB as their makers call them
-USABLE = 0.94  # share of it: 48 GB cards with error correction have that, and torch's allocator leaves gaps
-MOST_GPUS = 8  # of one machine, for models with `device_map`
+GPUS = (24, 40, 48, 80, 141)  # nominal GiB
+USABLE = 0.94  # share of the nominal memory: that of 48 GB cards with error correction; torch's allocator leaves gaps
+MOST_GPUS = 8  # in one machine, for models with `device_map`
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a stage fits a size of GPU.
+    """How a stage fits GPUs of one size.
 
     Attributes:
-        size: GiB of one.
-        gpus: how many it takes; 0 if it does not fit.
-        micro_batch: with which micro-batch, of training.
-        workers: stages of the kind that fit one GPU at a time (`per_gpu`); 0 if it takes several, or does not fit.
+        size: GiB of a GPU.
+        gpus: GPUs that it takes; 0 if it does not fit.
+        micro_batch: The micro-batch of training where it has to be lowered; else None.
+        workers: Such stages that fit one GPU at the same time (`per_gpu`); 0 if it takes several GPUs or does not fit.
     """
 
     size: float
@@ -41,21 +41,21 @@ class Fit:
         return several if self.micro_batch is None else f"{several} (micro-batch {self.micro_batch})"
 
 
-def fit(one: Prediction, size: float) -> Fit:
-    """How a stage fits GPUs of a size in GiB: as few as may be, and with as large a micro-batch as these can hold."""
+def fit(prediction: Prediction, size: float) -> Fit:
+    """How a stage fits GPUs of a size in GiB: on as few as possible, with the largest micro-batch that fits these."""
     room = size * GIB * USABLE
-    several = MOST_GPUS if one.spec.device_map else 1
-    for gpus in range(1, several + 1):
-        for need in one.needs:
+    most_gpus = MOST_GPUS if prediction.spec.device_map else 1
+    for gpus in range(1, most_gpus + 1):
+        for need in prediction.needs:
             if need.on(gpus) <= room:
-                lowered = need.micro_batch if need is not one.needs[0] else None
+                lowered = need.micro_batch if need is not prediction.needs[0] else None
                 return Fit(size, gpus, lowered, int(room // need.on()) if gpus == 1 else 0)
     return Fit(size, 0, None, 0)
 
 
 @dataclass(frozen=True)
 class Line:
-    """The stages of one kind with one model: how many, and the one of them that needs the most."""
+    """The stages of one kind with one model: their number, and the prediction of the stage that needs most."""
 
     stage: str
     model: str
@@ -63,7 +63,7 @@ class Line:
     most: Prediction
 
     def as_dict(self, sizes: Sequence[float]) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """The line for JSON."""
         return {
             "stage": self.stage,
             "model": self.model,
@@ -75,32 +75,33 @@ class Line:
 
 
 def predictions(plan: Plan) -> dict[str, Prediction]:
-    """What every stage with a model needs, by key."""
-    found: dict[str, Prediction] = {}
+    """The prediction of every stage that loads a model, by key."""
+    by_key: dict[str, Prediction] = {}
     for cell in plan.cells:
         for call in cell.stages.values():
-            if call.stage in STAGES and call.key not in found:
-                found[call.key] = predict(call, cell.corpus)
-    return found
+            if call.stage in STAGES and call.key not in by_key:
+                by_key[call.key] = predict(call, cell.corpus)
+    return by_key
 
 
-def lines_of(plan: Plan, found: Mapping[str, Prediction]) -> list[Line]:
-    """A line for every kind of stage with every model, training told apart by what is trained."""
+def lines_of(plan: Plan, by_key: Mapping[str, Prediction]) -> list[Line]:
+    """A line for every kind of stage with every model; LoRA and full fine-tuning are two kinds."""
     names = {spec.model_dump_json(): name for name, spec in plan.suite.models.items()}
     groups: dict[tuple[str, str], list[Prediction]] = {}
-    for one in found.values():
-        stage = one.call.stage
-        kind = f"train ({one.call.params['recipe']['adaptation']})" if stage == "train" else stage
-        groups.setdefault((kind, names[one.spec.model_dump_json()]), []).append(one)
+    for prediction in by_key.values():
+        stage = prediction.call.stage
+        kind = f"train ({prediction.call.params['recipe']['adaptation']})" if stage == "train" else stage
+        groups.setdefault((kind, names[prediction.spec.model_dump_json()]), []).append(prediction)
     order = sorted(groups, key=lambda group: (STAGES.index(group[0].split()[0]), group))
-    largest = {group: max(groups[group], key=lambda one: one.needs[0].on()) for group in order}
+    largest = {group: max(groups[group], key=lambda prediction: prediction.needs[0].on()) for group in order}
     return [Line(*group, len(groups[group]), largest[group]) for group in order]
 
 
 def sizes_of(gpu: str | None, device: str) -> list[float]:
-    """GiB to fit into: those that --gpu names, those of GPUS, or this machine's for a suite on the CPU.
+    """The sizes in GiB to fit into: those of --gpu, else GPUS, or this machine's memory for a suite on the CPU.
 
-    Raises UserError if --gpu names none.
+    Raises:
+        UserError: If --gpu is not a list of sizes.
     """
     if gpu is None:
         here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
@@ -108,37 +109,38 @@ def sizes_of(gpu: str | None, device: str) -> list[float]:
     matches = [re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:g|gb|gib)?", part.strip().lower()) for part in gpu.split(",")]
     sizes = [float(match[1]) for match in matches if match]
     if len(sizes) < len(matches) or not all(0 < size < 1e6 for size in sizes):
-        raise UserError(f"--gpu {gpu}: expected GiB of a GPU, as 80g, or several with commas between them")
+        raise UserError(f"--gpu {gpu}: expected GiB of a GPU such as 80g, or several separated by commas")
     return sizes
 
 
-def told(suite: Suite, gpu: str | None, as_json: bool) -> str:
+def memory_report(suite: Suite, gpu: str | None, as_json: bool) -> str:
     """The predictions for a suite, as a table or as JSON.
 
-    No weight is read, and no GPU is needed: a suite on `auto` is looked at as if there were one.
+    It reads no weights and needs no GPU: a suite with device `auto` is predicted for a GPU.
 
-    Raises UserError if a configuration, a tokenizer or a task's data cannot be had.
+    Raises:
+        UserError: If a configuration, a tokenizer or a task's data cannot be loaded.
     """
     device = "cpu" if suite.device == "cpu" and gpu is None else "cuda"
     sizes = sizes_of(gpu, device)
     plan = make_plan(suite, dry_on=device)
-    found = predictions(plan)
-    lines = lines_of(plan, found)
-    whole = {size: _cells_that_fit(plan, found, size) for size in sizes}
+    by_key = predictions(plan)
+    lines = lines_of(plan, by_key)
+    fitting = {size: _cells_that_fit(plan, by_key, size) for size in sizes}
     if as_json:
-        cells = [{"size": size, "cells": count} for size, count in whole.items()]
+        cells = [{"size": size, "cells": count} for size, count in fitting.items()]
         rows = [line.as_dict(sizes) for line in lines]
         return json.dumps({"suite": suite.name, "device": device, "usable": USABLE, "lines": rows, "cells": cells})
-    return "\n".join(_table(plan, lines, sizes, whole))
+    return "\n".join(_table(plan, lines, sizes, fitting))
 
 
-def _cells_that_fit(plan: Plan, found: Mapping[str, Prediction], size: float) -> int:
-    """Of the plan's cells those all of whose stages fit."""
-    fits = {key: fit(one, size).gpus > 0 for key, one in found.items()}
+def _cells_that_fit(plan: Plan, by_key: Mapping[str, Prediction], size: float) -> int:
+    """The number of the plan's cells whose stages all fit."""
+    fits = {key: fit(prediction, size).gpus > 0 for key, prediction in by_key.items()}
     return sum(all(fits.get(call.key, True) for call in cell.stages.values()) for cell in plan.cells)
 
 
-def _table(plan: Plan, lines: Sequence[Line], sizes: Sequence[float], whole: dict[float, int]) -> Iterator[str]:
+def _table(plan: Plan, lines: Sequence[Line], sizes: Sequence[float], fitting: dict[float, int]) -> Iterator[str]:
     from tabulate import tabulate
 
     what = "GPU" if plan.device == "cuda" else "process"
@@ -148,12 +150,12 @@ def _table(plan: Plan, lines: Sequence[Line], sizes: Sequence[float], whole: dic
         need = line.most.needs[0]
         parts = (need.weights, need.training, need.kept, need.passing, need.overhead, need.on())
         fits = [fit(line.most, size) for size in sizes]
-        smallest = next((one for one in fits if one.workers), None)
+        smallest = next((each for each in fits if each.workers), None)
         workers = f"{smallest.workers} on {smallest.size:g}" if smallest else "-"
         numbers = [f"{part / GIB:.2f}" for part in parts]
         rows.append([line.stage, line.model, line.count, *numbers, *map(str, fits), workers])
     heads = ["weights", "training", "kept", "passing", "overhead", "peak", *(f"{size:g}" for size in sizes)]
     yield tabulate(rows, headers=["stage", "model", "stages", *heads, "workers"], disable_numparse=True)
-    each = ", ".join(f"{size:g} GiB: {count}" for size, count in whole.items())
+    each = ", ".join(f"{size:g} GiB: {count}" for size, count in fitting.items())
     yield f"cells of {len(plan.cells)} that fit whole: {each}"
     yield from dict.fromkeys(f"{line.stage} {line.model}: {note}" for line in lines for note in line.most.notes)

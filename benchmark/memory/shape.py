@@ -1,4 +1,4 @@
-"""What of an architecture memory depends on, counted on a model built without memory for its parameters."""
+"""The shape of a model, on which its memory depends: counted on a model built without memory for its parameters."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,25 +11,25 @@ from benchmark.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Shape:
-    """Counts of numbers, not of bytes.
+    """The shape of a model, in numbers, not bytes.
 
     Attributes:
-        parameters: all of them, those that are tied once.
-        linear: those of linear layers but the head: what is quantized, and what adapters stand beside.
-        outputs: Σ output width of these layers.
-        inputs: Σ input width of these layers.
-        linears: how many there are.
-        largest: numbers of the largest of them.
-        head: vocabulary × width, of the layer that makes logits, tied or not.
-        layers: decoder layers.
-        hidden: width of the residual stream.
-        intermediate: width within the feed-forward part.
-        query: heads × their width.
-        key: heads of keys × their width.
-        heads: of queries.
-        vocabulary: logits of a token.
-        context: most tokens of a text, None where the configuration does not say.
-        eager: whether transformers computes this architecture's attention as stored matrices (soft-capping).
+        parameters: All parameters, tied parameters once.
+        linear: Parameters of the linear layers without the head; these layers are quantized and get adapters.
+        outputs: Sum of the output widths of these layers.
+        inputs: Sum of the input widths of these layers.
+        linears: Number of these layers.
+        largest: Parameters of the largest of these layers.
+        head: Vocabulary × width of the layer that makes logits, tied or not.
+        layers: Number of decoder layers.
+        hidden: Width of the residual stream.
+        intermediate: Width within the feed-forward part.
+        query: Number of query heads × width of a head.
+        key: Number of key heads × width of a head.
+        heads: Number of query heads.
+        vocabulary: Logits of a token.
+        context: Most tokens of a text; None where the configuration does not say.
+        eager: Whether transformers stores this architecture's attention matrices (soft-capping).
     """
 
     parameters: int
@@ -51,11 +51,11 @@ class Shape:
 
     @property
     def others(self) -> int:
-        """Parameters that quantization leaves as they are: embeddings, head, norms."""
+        """Parameters that are not quantized: embeddings, head and norms."""
         return self.parameters - self.linear
 
     def adapter(self, rank: int) -> int:
-        """Parameters of LoRA (Hu et al., 2022) on all linear layers but the head: rank × (inputs + outputs) each."""
+        """Parameters of LoRA (Hu et al., 2022) on these linear layers: rank × (inputs + outputs) each."""
         return rank * (self.inputs + self.outputs)
 
 
@@ -66,17 +66,18 @@ def _counted(spec_json: str) -> Shape:
 
 
 def shape_of(spec: ModelSpec) -> Shape:
-    """The shape of a spec's model. Of a model on the hub config.json alone is fetched.
+    """The shape of a spec's model. For a model on the hub only config.json is fetched.
 
-    Raises UserError if its configuration cannot be had, or is of an architecture whose layers cannot be told.
+    Raises:
+        UserError: If the configuration cannot be loaded, or the architecture is not supported.
     """
     if spec.trust_remote_code:
-        raise UserError(f"model {spec.model!r}: memory cannot be predicted of a model that brings code of its own")
+        raise UserError(f"model {spec.model!r}: memory cannot be predicted for a model with its own code")
     return _counted(spec.model_dump_json(include={"model", "revision", "skip_layers"}))
 
 
 def count(config: Any, spec: ModelSpec) -> Shape:
-    """Build what a transformers configuration says on accelerate's meta device, and count."""
+    """Count on a model that a transformers configuration describes, built on the meta device by accelerate."""
     import torch
     from accelerate.big_modeling import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -92,7 +93,7 @@ def count(config: Any, spec: ModelSpec) -> Shape:
     heads = getattr(text, "num_attention_heads", None)
     if not heads or not linear or head is None:
         raise UserError(
-            f"model {spec.model!r}: memory cannot be predicted of a {type(model).__name__}, which is no decoder of "
+            f"model {spec.model!r}: memory cannot be predicted for a {type(model).__name__}, which is not a decoder of "
             "attention and linear layers"
         )
     width = getattr(text, "head_dim", None) or text.hidden_size // heads

@@ -27,7 +27,7 @@ METHODS: dict[str, type[Method]]
 
 
 def __getattr__(name: str) -> object:
-    # METHODS is found when first asked for: a distribution's module imports this one before its own class is there.
+    # Built on first use: an installed distribution imports this module before its own class exists.
     if name == "METHODS":
         return _registry()[0]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -35,60 +35,60 @@ def __getattr__(name: str) -> object:
 
 @cache
 def _registry() -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """Every method by its name, and of those that were installed the distribution with its version."""
-    found = _shipped()
+    """All methods by name, and the distribution with its version of each method that was installed from elsewhere."""
+    methods = _shipped()
     packages: dict[str, str] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.value, point.name)):
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution without a name"
         method = _installed(point, package)
-        if method.name in found:
+        if method.name in methods:
             other = packages.get(method.name, "this project")
-            raise UserError(
-                f"{package}: a method of {other} is called {method.name!r} already; uninstall one of the two"
-            )
-        found[method.name], packages[method.name] = method, package
-    return found, packages
+            raise UserError(f"{package}: {other} already has a method called {method.name!r}; uninstall one of the two")
+        methods[method.name], packages[method.name] = method, package
+    return methods, packages
 
 
 def _shipped() -> dict[str, type[Method]]:
-    found: dict[str, type[Method]] = {}
+    """The methods in the modules of this folder, by name."""
+    methods: dict[str, type[Method]] = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():
             if inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, Method):
                 name = vars(value).get("name")
-                if name in found:
+                if name in methods:
                     raise ValueError(f"two methods are called {name!r}")
                 if name is not None:
-                    found[name] = value
-    return found
+                    methods[name] = value
+    return methods
 
 
 def _installed(point: EntryPoint, package: str) -> type[Method]:
-    """The class that an entry point names. Raises UserError if it cannot be imported or is no method with a name."""
+    """The class of an entry point. Raises UserError if it cannot be imported or is not a Method with a name."""
     where = f"{package}: entry point {point.name} = {point.value}"
     try:
         value = point.load()
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{where}: {type(error).__name__}: {reason}; mend or uninstall {package}") from None
-    named = inspect.isclass(value) and issubclass(value, Method) and isinstance(getattr(value, "name", None), str)
-    if not named or inspect.isabstract(value):
+        raise UserError(f"{where}: {type(error).__name__}: {reason}; repair or uninstall {package}") from None
+    is_method = inspect.isclass(value) and issubclass(value, Method) and isinstance(getattr(value, "name", None), str)
+    if not is_method or inspect.isabstract(value):
         raise UserError(
-            f"{where}: not a Method with a name (see docs/add_a_method.md); name such a class or uninstall {package}"
+            f"{where}: not a Method with a name (see docs/add_a_method.md); correct it or uninstall {package}"
         )
     return value  # type: ignore[no-any-return]
 
 
 def package_of(name: str) -> str | None:
-    """The distribution, with its version, that a method was installed with; None for those of this project."""
+    """The distribution, with its version, that a method was installed from; None for a method of this project."""
     return _registry()[1].get(name)
 
 
 def make_method(name: str, parameters: Mapping[str, object]) -> Method:
-    """Make the method of that name.
+    """Make a method from its name and parameters.
 
-    Raises UserError if there is none, or if a parameter is unknown or has a value the method does not take.
+    Raises:
+        UserError: If no method has this name, or a parameter is unknown, missing or has a value that is not allowed.
     """
     methods = _registry()[0]
     if name not in methods:
@@ -113,16 +113,16 @@ def augment(
     """Yield the training texts, text by text: the original as copy 0 where the method trains on it, then its copies.
 
     Args:
-        method: how copies are made.
-        texts: the corpus.
-        tokens: one entry per text in the same order; None will do for a method that needs nothing.
-        copies: copies per text; a method that makes none ignores it.
-        seed: a copy depends on the method, seed, its text (id and content) and its number, on no other text.
+        method: Makes the copies.
+        texts: The corpus.
+        tokens: Token scores of each text in the same order; may be None for a method that needs nothing.
+        copies: Copies per text; ignored by a method that makes none.
+        seed: Seed of the copies. A copy depends on method, seed, its text (id and content) and its number only.
 
     Raises:
-        ValueError: the method needs tokens and there are none, or they are not those of the texts.
-        UserError: a score is not a finite number, the method does not suit the texts or the number of copies, or
-            needs details that they lack.
+        ValueError: If the method needs tokens and there are none, or they belong to other texts.
+        UserError: If a score is not a finite number, the method does not fit the texts or the number of copies, or the
+            texts lack details that it needs.
     """
     method.check(texts, copies)
     _check_details(method, texts)
@@ -140,15 +140,18 @@ def augment(
 
 
 def stream(seed: int, text: Text, copy: int) -> random.Random:
-    """The random stream that a copy of a text is made from."""
+    """The random numbers from which a copy of a text is made."""
     digest = hashlib.sha256(text.text.encode()).hexdigest()
     return random.Random(f"{seed}:{digest}:{text.id}:{copy}")
 
 
 def _check_details(method: Method, texts: Sequence[Text]) -> None:
-    """A text may hold no entity, but a corpus without any does not know them."""
+    """Raise UserError if the texts lack details that the method needs.
+
+    A text may contain no entity, but a corpus without any entity does not provide them.
+    """
     for text in texts:
         if "subject" in method.details and not text.subject:
             raise UserError(f'text {text.id!r}: {method.name} needs its "subject"; add it to the line of the text')
     if "entities" in method.details and not any(text.entities for text in texts):
-        raise UserError(f'{method.name} needs the "entities" of the texts, and none has any; add their offsets')
+        raise UserError(f'{method.name} needs the "entities" of the texts, and no text has any; add their offsets')

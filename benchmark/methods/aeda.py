@@ -1,4 +1,4 @@
-"""Punctuation marks put between the words."""
+"""AEDA: punctuation marks inserted between the words."""
 
 import random
 import re
@@ -11,19 +11,19 @@ MARKS = (".", ";", "?", ":", "!", ",")
 
 
 class Aeda(Method):
-    """AEDA (Karimi, Rossi & Prati, Findings of EMNLP 2021): random punctuation marks at random places.
+    """AEDA (Karimi, Rossi & Prati, Findings of EMNLP 2021): random punctuation marks before random words.
 
-    How many is drawn from 1 to a third of the number of words, at least 1; before so many different words stands one of
-    the six marks. Words are what white space parts. Nothing of the text is changed or lost.
+    The number of marks is drawn between 1 and a third of the number of words. Each is one of six marks and stands
+    before another word. Words are separated by white space. The text itself stays as it is.
     """
 
     name: ClassVar[str] = "aeda"
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Put marks into `text`."""
+        """Insert marks into `text`."""
         starts = [word.start() for word in re.finditer(r"\S+", text.text)]
         result, position = "", 0
-        for place in sorted(rng.sample(starts, rng.randint(1, max(1, len(starts) // 3)))):
-            result += f"{text.text[position:place]}{rng.choice(MARKS)} "
-            position = place
+        for start in sorted(rng.sample(starts, rng.randint(1, max(1, len(starts) // 3)))):
+            result += f"{text.text[position:start]}{rng.choice(MARKS)} "
+            position = start
         return result + text.text[position:]

@@ -1,4 +1,4 @@
-"""Token dropout by the attention a token receives."""
+"""Attention dropout: tokens that receive little attention are dropped more often."""
 
 from typing import ClassVar, Literal
 
@@ -8,8 +8,8 @@ from benchmark.methods.dropout import RankedDropout
 class AttentionDropout(RankedDropout):
     """Equation 1 on the trained model's own scores: the attention baseline of Gao et al., AAAI 2025.
 
-    A token's score is the attention it receives from the tokens that follow, averaged over layers and heads. Equal
-    scores rank by position, the earlier first.
+    A token's score is the attention that it receives from the tokens after it, averaged over layers and heads. Of equal
+    scores the earlier ranks first.
     """
 
     name: ClassVar[str] = "attention_dropout"

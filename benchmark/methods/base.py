@@ -1,4 +1,4 @@
-"""What every augmentation method is: parameters, what it needs, and how it turns one text into one copy."""
+"""The base class of all methods: parameters, the scores they need, and how they make a copy of a text."""
 
 import random
 from abc import abstractmethod
@@ -21,17 +21,17 @@ Beta = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
 
 
 class Training(BaseModel):
-    """What a method changes in training itself; the default is training as ever.
+    """What a method changes in training itself; by default nothing.
 
     Attributes:
-        embedding_noise: α of NEFTune: embeddings get uniform noise of up to α / √(row length × width); 0 is none.
-        replaced: lowest and highest share of a text's input tokens that others stand for, the labels staying; each time
-            a text is read the share is drawn between the two. The first token always stays.
-        replacement: what stands for them: random tokens of the vocabulary, or one and the same mask token.
-        loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over the tokens of an
-            effective batch whose loss exceeds their value (a reference model's loss) most. A token that no value lies
-            on weighs 1, and has a reference loss of 0.
-        selected: share of the tokens that "selected" keeps.
+        embedding_noise: α of NEFTune: embeddings get uniform noise of up to α / √(row length × width); 0 means none.
+        replaced: The lowest and the highest share of a text's input tokens that are replaced; the labels stay. The
+            share is drawn between the two each time a text is read. The first token always stays.
+        replacement: By what they are replaced: random tokens of the vocabulary, or always the same mask token.
+        loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over those tokens of an
+            effective batch whose loss exceeds their value (the loss of a reference model) most. A token without a value
+            has weight 1 or reference loss 0.
+        selected: The share of tokens that "selected" keeps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,23 +44,23 @@ class Training(BaseModel):
 
 
 class Method(BaseModel):
-    """A way to turn a corpus into training texts. A method's parameters are its fields.
+    """A way to turn a corpus into training texts. The parameters of a method are its fields.
 
     Attributes:
-        name: what suites call the method; the registry finds it by this.
-        needs: which token scores `augment_one` gets: none; the trained model's tokens, all scored 0; the trained
-            model's own scores; the large model's of the pair; or the large minus the small model's, on the large
-            model's tokens.
-        details: which further fields of Text it needs, "subject" or "entities"; a task that does not know them is
-            refused.
-        welcome: which of these it makes use of where the task knows them, and does without elsewhere.
-        reduction: how attention becomes scores (`received`, `released`, …), or `loss` for each token's negative
-            log-likelihood in nats; None leaves that to the suite.
-        matched: whether training takes the suite's number of optimizer steps. Where False it takes the same number of
-            epochs as a method that makes copies, thus fewer steps.
-        originals: whether the original is among the training texts, as copy 0.
-        makes_copies: whether there are copies 1, 2, … beside it.
-        version: part of what identifies the method's texts; raise it when the same parameters come to make others.
+        name: The method's name in suites and in the registry.
+        needs: The token scores that `augment_one` gets. "nothing": none. "tokens": the trained model's tokens, all with
+            score 0. "trained": the trained model's scores. "large": the scores of the pair's large model. "difference":
+            the large minus the small model's scores, on the large model's tokens.
+        details: Fields of Text beside the text itself that it needs: "subject" or "entities". A suite with a task that
+            does not provide them is refused.
+        welcome: Such fields that it uses where a task provides them, and does without elsewhere.
+        reduction: How attention becomes scores (`received`, `released`, …), or `loss` for each token's negative
+            log-likelihood in nats. None leaves the choice to the suite.
+        matched: Whether it trains for the suite's number of optimizer steps. If False it trains for the number of
+            epochs of a method with copies, and so for fewer steps.
+        originals: Whether the original is among the training texts, as copy 0.
+        makes_copies: Whether it makes copies 1, 2, … of a text.
+        version: Version of the texts, and a part of keys. Raise it when the same parameters give other texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -77,62 +77,62 @@ class Method(BaseModel):
 
     @property
     def reads(self) -> Needs:
-        """What it needs with these parameters; for most methods `needs`, whatever they are."""
+        """The token scores that it needs with these parameters; for most methods `needs`, whatever they are."""
         return self.needs
 
     def fitted(self, texts: Sequence[Text], tokens: Sequence[TokenScores] | None) -> Self:
-        """The method made ready for a corpus; most look at each text by itself, and are themselves."""
+        """The method adapted to a corpus. Most methods treat each text by itself and return themselves."""
         return self
 
     @abstractmethod
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Make one copy of `text`, never empty; `tokens` are the text's (None where the method needs nothing)."""
+        """Make a copy of `text`, never empty; `tokens` are its token scores, None if the method needs nothing."""
 
     def make_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> str:
-        """Make the copy of that number, 1 or higher; for most methods the number says nothing that `rng` does not."""
+        """Make copy `number` (1, 2, …) of `text`. For most methods copies differ by `rng` only."""
         return self.augment_one(text, tokens, rng)
 
     def values(self, text: Text, tokens: TokenScores | None) -> tuple[tuple[int, int, float], ...]:
-        """Numbers on character spans of the original that `training` makes use of; most methods have none."""
+        """Numbers (start, end, value) on character spans of the original, for the loss of `training`; usually none."""
         return ()
 
     def training(self) -> Training:
-        """What changes in training itself; for most methods nothing."""
+        """The method's changes to training itself; for most methods none."""
         return Training()
 
     def attention(self, role: str) -> AttentionPart:
-        """Which part of a model's attention makes the scores; `role` is "large", "small" or "trained"."""
+        """The part of a model's attention that makes the scores; `role` is "large", "small" or "trained"."""
         return AttentionPart()
 
     def check(self, texts: Sequence[Text], copies: int) -> None:
-        """Refuse, by a UserError, parameters that do not suit these texts or that many copies; most suit any."""
+        """Raise UserError if the parameters do not fit these texts or the number of copies."""
 
     def key_parameters(self) -> dict[str, Any]:
-        """What of the parameters the texts depend on, for the keys: a file by the hash of its bytes, not its path."""
+        """The parameters as keys hold them: for a file the hash of its bytes instead of its path."""
         return self.model_dump(mode="json")
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """The parameters as a record shows them to others."""
+        """The parameters as records hold them."""
         return self.key_parameters()
 
     @property
     def varies(self) -> bool:
-        """Whether a text's copies differ by the `rng`; where not, they are all as `augment_one` makes the first."""
+        """Whether the copies of a text differ by `rng`; if not, all copies are the same."""
         return self.makes_copies
 
     @property
     def uses_pair(self) -> bool:
-        """Whether it looks at a pair's scores."""
+        """Whether it needs the scores of a pair."""
         return self.reads in ("large", "difference")
 
     @property
     def identity(self) -> str:
-        """The name, with the version from the second on: what keys hold."""
+        """The name as keys hold it, with the version from version 2 on."""
         return self.name if self.version == 1 else f"{self.name}@{self.version}"
 
     @property
     def label(self) -> str:
-        """The board's words: "contrastive_dropout α=0.6 β=0.03"; other options stand there if not at their default."""
+        """The method on the board: "contrastive_dropout α=0.6 β=0.03", with options that are not the default."""
         fields = type(self).model_fields
         values = {symbol: getattr(self, key) for key, symbol in _SYMBOLS.items() if key in fields}
         symbols = [f"{symbol}={value}" for symbol, value in values.items() if value is not None]

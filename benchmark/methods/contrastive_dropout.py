@@ -1,4 +1,4 @@
-"""Token dropout by how much more attention a large model pays than a small one."""
+"""Contrastive dropout: tokens are kept if a large model attends to them more than a small one does."""
 
 from typing import ClassVar, Literal
 
@@ -9,8 +9,8 @@ from benchmark.methods.dropout import RankedDropout
 class ContrastiveDropout(RankedDropout):
     """Equation 1 on the large minus the small model's scores: the method of Gao et al., AAAI 2025 (Figure 4).
 
-    Tokens that the large model attends to and the small one overlooks, the elusive clues, stay; the rest is thinned
-    out. Equal differences rank by position, the earlier first.
+    Tokens that the large model attends to and the small model overlooks (the paper's "elusive clues") are rarely
+    dropped. Of equal differences the earlier ranks first.
     """
 
     name: ClassVar[str] = "contrastive_dropout"

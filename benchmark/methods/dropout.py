@@ -1,14 +1,10 @@
-"""Token dropout, shared by the dropout methods: what a token is, how tokens are ranked, and how they leave the text.
-
-Everything happens on characters. A *unit* is what is dropped or kept as one: a token, or several tokens that share
-characters (a byte-level tokenizer spells an emoji or a Chinese character with more than one).
-"""
+"""Base classes of the dropout methods: with which probability each unit of a text is dropped."""
 
 import math
 import random
 from abc import abstractmethod
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
@@ -17,72 +13,13 @@ from benchmark.core.errors import UserError
 from benchmark.core.validation import not_a_bool
 from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Beta, Method, Needs
+from benchmark.methods.units import PUNCTUATION, Unit, remove_units, units, word_units
 
-PUNCTUATION = frozenset({",", "."})
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Characters [start, end) of a text that go together; `score` is the mean of their tokens' scores."""
-
-    start: int
-    end: int
-    score: float
-
-
-def units(text: Text, tokens: TokenScores) -> list[Unit]:
-    """Group a text's tokens into units, in text order. Tokens of no character take part in nothing.
-
-    A unit takes in the white space before it that no token covers, so that " was" is one unit whether or not the
-    tokenizer counts the space as part of the token.
-
-    Raises UserError if a score is not a finite number, ValueError if a token lies outside the text.
-    """
-    spans = sorted((s, e, score) for s, e, score in zip(tokens.start, tokens.end, tokens.score, strict=True) if s < e)
-    if spans and (spans[0][0] < 0 or max(end for _, end, _ in spans) > len(text.text)):
-        raise ValueError(f"text {text.id!r}: a token lies outside the text; these are the tokens of another text")
-    if not all(math.isfinite(score) for _, _, score in spans):
-        raise UserError(f"text {text.id!r}: a token score is not a finite number; score the model in float32")
-    found: list[Unit] = []
-    group: list[float] = []
-    for start, end, score in spans:
-        if found and start < found[-1].end:
-            group.append(score)
-            found[-1] = Unit(found[-1].start, max(end, found[-1].end), math.fsum(group) / len(group))
-            continue
-        group = [score]
-        before = found[-1].end if found else 0
-        found.append(Unit(before if text.text[before:start].isspace() else start, end, score))
-    return found
-
-
-def words(text: Text, every: Sequence[Unit]) -> list[Unit]:
-    """The words of a text as units: those between which no white space stands, a "," or "." at either end by itself.
-
-    A word's score is the mean of its units'.
-    """
-    found: list[list[Unit]] = []
-    for unit in every:
-        if found and not text.text[unit.start : unit.end][:1].isspace():
-            found[-1].append(unit)
-        else:
-            found.append([unit])
-    parts = (part for group in found for part in _without_marks(text, group))
-    return [Unit(part[0].start, part[-1].end, math.fsum(unit.score for unit in part) / len(part)) for part in parts]
-
-
-def _without_marks(text: Text, group: Sequence[Unit]) -> list[Sequence[Unit]]:
-    """The units of a word, and each "," or "." at its ends apart."""
-    is_mark = [text.text[unit.start : unit.end].strip() in PUNCTUATION for unit in group]
-    if all(is_mark):
-        return [[unit] for unit in group]
-    first = is_mark.index(False)
-    last = len(group) - is_mark[::-1].index(False)
-    return [*([unit] for unit in group[:first]), group[first:last], *([unit] for unit in group[last:])]
+UnitProbability = tuple[Unit, float]
 
 
 def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:
-    """Rank of each score: the largest is `first_rank`, the next one more; of equal scores the earlier comes first."""
+    """The rank of each score, `first_rank` for the largest. Of equal scores the earlier ranks first."""
     order = sorted(range(len(scores)), key=lambda position: -scores[position])
     result = [0] * len(scores)
     for rank, position in enumerate(order, start=first_rank):
@@ -91,16 +28,16 @@ def ranks(scores: Sequence[float], first_rank: int = 0) -> list[int]:
 
 
 def break_ties(tokens: TokenScores, rng: random.Random) -> TokenScores:
-    """The same tokens with their places as scores, counted from the lowest; equal scores take places at random.
+    """The same tokens with their ranks from the lowest as scores; equal scores are ranked at random.
 
-    Scores that are not finite numbers are left for `units` to refuse.
+    Tokens with a score that is not a finite number are returned as they are; `units` refuses them.
     """
     if not all(map(math.isfinite, tokens.score)):
         return tokens
-    order = sorted(range(len(tokens.score)), key=lambda place: (tokens.score[place], rng.random()))
+    order = sorted(range(len(tokens.score)), key=lambda position: (tokens.score[position], rng.random()))
     score = [0.0] * len(order)
-    for number, place in enumerate(order):
-        score[place] = float(number)
+    for rank, position in enumerate(order):
+        score[position] = float(rank)
     return replace(tokens, score=score)
 
 
@@ -109,47 +46,12 @@ def equation_1(rank: int, alpha: float, beta: float) -> float:
     return -alpha * math.expm1(-beta * rank)
 
 
-def taken_out(text: str, every: Sequence[Unit], dropped: Set[int]) -> Set[int]:
-    """Those of the units numbered `dropped` that leave the text.
-
-    They are all of them, unless nothing readable would be left: then the unit with the highest score among those that
-    can be read stays, and a text with no readable unit stays whole.
-    """
-    if not dropped or _cut(text, every, dropped, "blank").strip():
-        return dropped
-    readable = [number for number in dropped if text[every[number].start : every[number].end].strip()]
-    if not readable:
-        return frozenset()
-    return dropped - {min(readable, key=lambda number: (-every[number].score, number))}
-
-
-def without(text: str, every: Sequence[Unit], dropped: Set[int], how: Literal["delete", "blank"]) -> str:
-    """Take the units whose numbers are `dropped` out of the text: delete their characters, or make each a space.
-
-    Deletion bares no white space at the ends of the text. Something readable is always left, see `taken_out`.
-    """
-    left = taken_out(text, every, dropped)
-    if not left:
-        return text
-    result = _cut(text, every, left, how)
-    return result.strip() if how == "delete" else result
-
-
-def _cut(text: str, every: Sequence[Unit], dropped: Set[int], how: Literal["delete", "blank"]) -> str:
-    result, position = "", 0
-    for number in sorted(dropped):
-        unit = every[number]
-        result += text[position : unit.start] + (" " * (unit.end - unit.start) if how == "blank" else "")
-        position = unit.end
-    return result + text[position:]
-
-
 class TokenDropout(Method):
-    """A method that drops each unit by chance, independently of the others.
+    """Base of the methods that drop each unit of a text at random, independently of the others.
 
     Fields: `alpha`, the (highest) probability; `keep_punctuation`, whether "," and "." are never dropped, as in the
-    released code (they hold their rank all the same); `dropped`, whether what is dropped is deleted or blanked; `unit`,
-    whether tokens or whole words are dropped: of a word whose tokens are dropped one by one, pieces stay.
+    released code (they keep their rank all the same); `dropped`, whether dropped units are deleted or blanked; `unit`,
+    whether tokens or whole words are dropped. Dropping tokens can leave pieces of words.
     """
 
     alpha: Alpha = 0.6
@@ -157,65 +59,73 @@ class TokenDropout(Method):
     dropped: Literal["delete", "blank"] = "delete"
     unit: Literal["token", "word"] = "token"
 
-    # The fates of the text that was last seen: copies of one text are made one after another, and share them.
-    _last: tuple[Text, TokenScores | None, list[tuple[Unit, float]]] | None = PrivateAttr(None)
+    # The last text with its tokens and probabilities: the copies of a text are made one after another, and share them.
+    _last: tuple[Text, TokenScores | None, list[UnitProbability]] | None = PrivateAttr(None)
 
     @abstractmethod
-    def chances(self, scores: Sequence[float]) -> list[float]:
-        """Probability of being dropped for every unit, from the units' scores in text order."""
+    def probabilities(self, scores: Sequence[float]) -> list[float]:
+        """The probability of dropping each unit, from the units' scores in text order."""
 
-    def fates(self, text: Text, tokens: TokenScores | None) -> list[tuple[Unit, float]]:
-        """The units of `text`, each with its probability of being dropped: 0 for what this method never drops."""
+    def unit_probabilities(self, text: Text, tokens: TokenScores | None) -> list[UnitProbability]:
+        """The units of `text`, each with its probability of being dropped: 0 for units that are never dropped."""
         if tokens is None:
             raise ValueError(f"{self.name} needs the tokens of text {text.id!r}")
-        every = units(text, self.ranked(text, tokens))
+        units_of_text = units(text, self.scores_to_rank(text, tokens))
         if self.unit == "word":
-            every = words(text, every)
-        chances = self.chances([unit.score for unit in every])
-        kept = [self._keeps(text.text[unit.start : unit.end]) for unit in every]
-        return [(unit, 0.0 if keep else chance) for unit, keep, chance in zip(every, kept, chances, strict=True)]
+            units_of_text = word_units(text, units_of_text)
+        probabilities = self.probabilities([unit.score for unit in units_of_text])
+        kept = [self._is_kept(text.text[unit.start : unit.end]) for unit in units_of_text]
+        return [
+            (unit, 0.0 if keep else probability)
+            for unit, keep, probability in zip(units_of_text, kept, probabilities, strict=True)
+        ]
 
-    def ranked(self, text: Text, tokens: TokenScores) -> TokenScores:
-        """The tokens with the scores that count; those that it was given, if a method does not say otherwise."""
+    def scores_to_rank(self, text: Text, tokens: TokenScores) -> TokenScores:
+        """The tokens with the scores by which units are ranked; for most methods the scores that it was given."""
         return tokens
 
-    def drawn(self, fates: Sequence[tuple[Unit, float]], rng: random.Random) -> set[int]:
-        """Draw which units are dropped. One number per unit, kept or not, so that options do not shift the stream."""
-        return {number for number, (_, chance) in enumerate(fates) if rng.random() < chance}
+    def draw(self, unit_probabilities: Sequence[UnitProbability], rng: random.Random) -> set[int]:
+        """Draw the numbers of the units to drop.
+
+        Every unit takes one random number, whether or not it can be dropped, so that options do not shift the others'.
+        """
+        return {number for number, (_, probability) in enumerate(unit_probabilities) if rng.random() < probability}
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Drop units of `text`."""
         if self._last is None or self._last[0] is not text or self._last[1] is not tokens:
-            self._last = text, tokens, self.fates(text, tokens)
-        fates = self._last[2]
-        return without(text.text, [unit for unit, _ in fates], self.drawn(fates, rng), self.dropped)
+            self._last = text, tokens, self.unit_probabilities(text, tokens)
+        unit_probabilities = self._last[2]
+        dropped = self.draw(unit_probabilities, rng)
+        return remove_units(text.text, [unit for unit, _ in unit_probabilities], dropped, self.dropped)
 
-    def _keeps(self, surface: str) -> bool:
+    def _is_kept(self, surface: str) -> bool:
         return self.keep_punctuation and surface.strip() in PUNCTUATION
 
 
 class RankedDropout(TokenDropout):
-    """Dropout by Equation 1: the higher a unit's score, the likelier it stays.
+    """Dropout by Equation 1: units with a higher score are dropped less often.
 
-    Fields beside those of TokenDropout: `beta`, how fast the probability nears alpha; `first_rank`, the rank of the
-    highest score: with 0, as in the released code, that unit is never dropped.
+    Fields beside those of TokenDropout: `beta`, how fast the probability approaches alpha; `first_rank`, the rank of
+    the highest score. With 0, as in the released code, that unit is never dropped.
     """
 
     beta: Beta = 0.05
     first_rank: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, le=1)] = 0
 
-    def chances(self, scores: Sequence[float]) -> list[float]:
-        """Equation 1 at each unit's rank."""
+    def probabilities(self, scores: Sequence[float]) -> list[float]:
+        """Equation 1 at the rank of each unit."""
         return [equation_1(rank, self.alpha, self.beta) for rank in ranks(scores, self.first_rank)]
 
 
-class AtRate(TokenDropout):
-    """A dropout that can be told to drop as many tokens of a corpus as contrastive dropout does.
+class RateMatchedDropout(TokenDropout):
+    """Dropout that can be set to drop as many tokens of a corpus as contrastive dropout, for a fair comparison.
 
-    Fields beside those of TokenDropout: `rate`, "as contrastive_dropout" if `alpha` and `beta` are those of contrastive
-    dropout and say how much is dropped, not this method's own probability. What that method is expected to drop is
-    counted over the whole corpus, on the scores of the suite's pair. So two methods can be compared at equal damage:
-    at one α Equation 1 drops fewer tokens than a constant probability, and fewer where "," and "." rank low.
+    At the same α Equation 1 drops fewer tokens than a constant probability, and fewer still where "," and "." rank low.
+
+    Fields beside those of TokenDropout: `rate`. With "as contrastive_dropout", `alpha` and `beta` are those of
+    contrastive dropout. The number of tokens that it is expected to drop is counted over the whole corpus, with the
+    scores of the suite's pair, and this method's probabilities are scaled to drop as many.
     """
 
     rate: Literal["as contrastive_dropout"] | None = None
@@ -224,13 +134,14 @@ class AtRate(TokenDropout):
 
     @property
     def reads(self) -> Needs:
-        """The pair's difference, where the rate is that of contrastive dropout."""
+        """The difference of the pair's scores where the rate is that of contrastive dropout."""
         return self.needs if self.rate is None else "difference"
 
     def fitted(self, texts: Sequence[Text], tokens: Sequence[TokenScores] | None) -> Self:
-        """With the probabilities multiplied so that as much is dropped of these texts.
+        """The method with its probabilities scaled to the rate for these texts.
 
-        Raises UserError if not even dropping everything that may be dropped is as much.
+        Raises:
+            UserError: If a probability would have to be above 1.
         """
         if self.rate is None or tokens is None:
             return self
@@ -239,21 +150,25 @@ class AtRate(TokenDropout):
         options = {name: getattr(self, name) for name in ("keep_punctuation", "dropped", "unit")}
         model = ContrastiveDropout(alpha=self.alpha, beta=self.matched_beta, **options)
         pairs = list(zip(texts, tokens, strict=True))
-        wanted = math.fsum(chance for pair in pairs for _, chance in model.fates(*pair))
-        ready = self.model_copy()
-        ready._factor = 1.0
-        drops = math.fsum(chance for pair in pairs for _, chance in ready.fates(*pair))
-        ready._factor = wanted / drops if drops else 0.0
-        highest = max((chance for pair in pairs for _, chance in ready.fates(*pair)), default=0.0)
+        wanted = math.fsum(probability for pair in pairs for _, probability in model.unit_probabilities(*pair))
+        matched = self.model_copy()
+        matched._factor = 1.0
+        unscaled = [probability for pair in pairs for _, probability in matched.unit_probabilities(*pair)]
+        total = math.fsum(unscaled)
+        matched._factor = wanted / total if total else 0.0
+        highest = max((p for pair in pairs for _, p in matched.unit_probabilities(*pair)), default=0.0)
         if highest > 1:
-            raise UserError(f"{self.label}: cannot drop as much, since some probability would be {highest:.2f}")
-        return ready
+            raise UserError(
+                f"{self.label}: rate: cannot drop as many tokens as contrastive_dropout, since a probability would be "
+                f"{highest:.2f}; lower alpha"
+            )
+        return matched
 
     @property
     def matched_beta(self) -> float:
-        """β of the contrastive dropout whose rate is meant."""
+        """β of the contrastive dropout whose rate is matched."""
         raise NotImplementedError
 
-    def scaled(self, chances: Sequence[float]) -> list[float]:
-        """Probabilities at the rate asked for; without a corpus, or without `rate`, as they are."""
-        return list(chances) if self._factor is None else [self._factor * chance for chance in chances]
+    def scaled(self, probabilities: Sequence[float]) -> list[float]:
+        """The probabilities scaled to the rate; as they are without `rate` or before `fitted`."""
+        return list(probabilities) if self._factor is None else [self._factor * p for p in probabilities]

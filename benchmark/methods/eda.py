@@ -1,4 +1,4 @@
-"""Easy data augmentation: synonyms, insertions, swaps or deletions of words."""
+"""EDA, easy data augmentation: words are replaced by synonyms, inserted, swapped or deleted."""
 
 import random
 from typing import ClassVar
@@ -13,16 +13,17 @@ from benchmark.methods.words import Span, overlaps, words
 
 
 class Eda(Method):
-    """EDA (Wei & Zou, EMNLP 2019): each copy goes through one of four operations, drawn with equal chances.
+    """EDA (Wei & Zou, EMNLP 2019): each copy is made by one of four operations, drawn with equal probability.
 
-    The paper's code makes as many copies by each operation as by the others, shuffles them and takes the first;
-    here a copy depends on its own number alone. α of each operation is .1, as in its code: max(1, α × words) words get
-    a synonym everywhere, as many synonyms are put in, as many pairs trade places, or every word is deleted with
-    probability α. An operation of α 0 is left out.
+    max(1, α × words) different words are replaced by a synonym wherever they stand, as many synonyms are inserted, as
+    many pairs of words are swapped, or each word is deleted with probability α. α is .1 for each operation, as in the
+    paper's code; an operation with α 0 is never drawn.
 
-    Other than there, punctuation and capitals stay, and no word that has a capital or a digit, or lies in an entity
-    (where the task knows them), gets a synonym or is a source of one; nor do function words. Synonyms come from
-    WordNet, are English and lower case. Swaps and deletions take every word, names too. A text without words stays.
+    It differs from the paper's code in three ways. That code makes equally many copies by each operation, shuffles them
+    and takes the first; here a copy depends on its own number only. Punctuation and capitals stay. Function words,
+    words with a capital or a digit, and words in an entity (where the task provides entities) neither get a synonym nor
+    lend one. Synonyms come from WordNet: English, in lower case. Swaps and deletions affect every word, names too. A
+    text without words stays as it is.
     """
 
     name: ClassVar[str] = "eda"
@@ -34,73 +35,75 @@ class Eda(Method):
     deletions: Alpha = 0.1
 
     @model_validator(mode="after")
-    def _does_something(self) -> "Eda":
+    def _has_an_operation(self) -> "Eda":
         if not (self.synonyms or self.insertions or self.swaps or self.deletions):
             raise ValueError("expected one of synonyms, insertions, swaps, deletions above 0")
         return self
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Do one operation on `text`."""
-        chances = {_replace: self.synonyms, _insert: self.insertions, _swap: self.swaps, _delete: self.deletions}
-        operation = rng.choice([operation for operation, alpha in chances.items() if alpha])
-        found = words(text.text)
-        if not found:
+        """Apply one operation to `text`."""
+        alphas = {_replace: self.synonyms, _insert: self.insertions, _swap: self.swaps, _delete: self.deletions}
+        operation = rng.choice([operation for operation, alpha in alphas.items() if alpha])
+        spans = words(text.text)
+        if not spans:
             return text.text
-        return operation(text, found, chances[operation], rng)
+        return operation(text, spans, alphas[operation], rng)
 
 
-def _count(alpha: float, found: list[Span]) -> int:
-    return max(1, int(alpha * len(found)))
+def _count(alpha: float, spans: list[Span]) -> int:
+    """How many words an operation changes."""
+    return max(1, int(alpha * len(spans)))
 
 
-def _open_words(text: Text, found: list[Span]) -> list[str]:
-    """The different words that may get a synonym and have one, in text order."""
-    plain = [text.text[s:e] for s, e in found if not overlaps((s, e), text.entities)]
-    ordinary = [w for w in dict.fromkeys(plain) if w == w.lower() and not any(map(str.isdigit, w))]
+def _replaceable(text: Text, spans: list[Span]) -> list[str]:
+    """The different words that may be replaced and have a synonym, in text order."""
+    outside = [text.text[s:e] for s, e in spans if not overlaps((s, e), text.entities)]
+    ordinary = [w for w in dict.fromkeys(outside) if w == w.lower() and not any(map(str.isdigit, w))]
     return [w for w in ordinary if w not in FUNCTION_WORDS and synonyms(w)]
 
 
-def _replace(text: Text, found: list[Span], alpha: float, rng: random.Random) -> str:
-    able = _open_words(text, found)
-    chosen = {word: rng.choice(synonyms(word)) for word in rng.sample(able, min(_count(alpha, found), len(able)))}
-    others = [text.text[s:e] if overlaps((s, e), text.entities) else chosen.get(text.text[s:e]) for s, e in found]
-    return _with(text.text, found, others)
+def _replace(text: Text, spans: list[Span], alpha: float, rng: random.Random) -> str:
+    candidates = _replaceable(text, spans)
+    chosen = rng.sample(candidates, min(_count(alpha, spans), len(candidates)))
+    synonym_of = {word: rng.choice(synonyms(word)) for word in chosen}
+    replaced = [text.text[s:e] if overlaps((s, e), text.entities) else synonym_of.get(text.text[s:e]) for s, e in spans]
+    return _with_words(text.text, spans, replaced)
 
 
-def _insert(text: Text, found: list[Span], alpha: float, rng: random.Random) -> str:
-    able = _open_words(text, found)
-    places = [i for i, (start, _) in enumerate(found) if not any(s < start < e for s, e in text.entities)]
-    others: list[str | None] = [text.text[s:e] for s, e in found]
-    for _ in range(_count(alpha, found) if able and places else 0):
-        place = rng.choice(places)
-        others[place] = f"{rng.choice(synonyms(rng.choice(able)))} {others[place]}"
-    return _with(text.text, found, others)
+def _insert(text: Text, spans: list[Span], alpha: float, rng: random.Random) -> str:
+    candidates = _replaceable(text, spans)
+    positions = [i for i, (start, _) in enumerate(spans) if not any(s < start < e for s, e in text.entities)]
+    replaced: list[str | None] = [text.text[s:e] for s, e in spans]
+    for _ in range(_count(alpha, spans) if candidates and positions else 0):
+        position = rng.choice(positions)
+        replaced[position] = f"{rng.choice(synonyms(rng.choice(candidates)))} {replaced[position]}"
+    return _with_words(text.text, spans, replaced)
 
 
-def _swap(text: Text, found: list[Span], alpha: float, rng: random.Random) -> str:
-    order = list(range(len(found)))
-    for _ in range(_count(alpha, found) if len(found) > 1 else 0):
-        one, other = rng.sample(range(len(found)), 2)
-        order[one], order[other] = order[other], order[one]
-    return _with(text.text, found, [text.text[slice(*found[i])] for i in order])
+def _swap(text: Text, spans: list[Span], alpha: float, rng: random.Random) -> str:
+    order = list(range(len(spans)))
+    for _ in range(_count(alpha, spans) if len(spans) > 1 else 0):
+        first, second = rng.sample(range(len(spans)), 2)
+        order[first], order[second] = order[second], order[first]
+    return _with_words(text.text, spans, [text.text[slice(*spans[i])] for i in order])
 
 
-def _delete(text: Text, found: list[Span], alpha: float, rng: random.Random) -> str:
-    kept = [span for span in found if rng.random() >= alpha]
+def _delete(text: Text, spans: list[Span], alpha: float, rng: random.Random) -> str:
+    kept = [span for span in spans if rng.random() >= alpha]
     if not kept:
-        return text.text[slice(*rng.choice(found))]
+        return text.text[slice(*rng.choice(spans))]
     result, position = "", 0
-    for start, end in found:
+    for start, end in spans:
         if (start, end) not in kept:
             result += text.text[position:start].rstrip()
             position = end
     return (result + text.text[position:]).strip()
 
 
-def _with(text: str, found: list[Span], others: list[str | None]) -> str:
-    """The text with other words in the places of `found`; None leaves the word."""
+def _with_words(text: str, spans: list[Span], words_: list[str | None]) -> str:
+    """The text with the word at each of `spans` replaced; None leaves a word as it is."""
     result, position = "", 0
-    for (start, end), other in zip(found, others, strict=True):
-        result += text[position:start] + (text[start:end] if other is None else other)
+    for (start, end), word in zip(spans, words_, strict=True):
+        result += text[position:start] + (text[start:end] if word is None else word)
         position = end
     return result + text[position:]

@@ -1,4 +1,4 @@
-"""English words that carry grammar more than meaning: a method that looks for words with a meaning passes them over."""
+"""English function words, which carry grammar rather than meaning; methods that replace words skip them."""
 
 _ARTICLES = "a an the"
 _PRONOUNS = (

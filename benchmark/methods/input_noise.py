@@ -1,4 +1,4 @@
-"""Random tokens in the input while training; what is to be predicted stays."""
+"""Input noise: a share of the input tokens is replaced by random tokens in training."""
 
 from typing import ClassVar
 
@@ -7,9 +7,9 @@ from benchmark.methods.plain_matched import PlainMatched
 
 
 class InputNoise(PlainMatched):
-    """The input noise of D-AR (Saito et al., 2025): random tokens stand for a share of a text's, drawn at each reading.
+    """The input noise of D-AR (Saito et al., 2025): at each reading, random tokens replace a share of a text's.
 
-    The model has to predict the text's own tokens all the same, from a context that it cannot repeat word for word.
+    The labels stay: the model has to predict the text's own tokens, from a context that it cannot repeat word for word.
     """
 
     name: ClassVar[str] = "input_noise"
@@ -17,5 +17,5 @@ class InputNoise(PlainMatched):
     share: Alpha = 0.2
 
     def training(self) -> Training:
-        """The share, always the same, of random tokens."""
+        """Replace the share by random tokens."""
         return Training(replaced=(self.share, self.share), replacement="random")

@@ -1,4 +1,4 @@
-"""Noise on the embeddings while training."""
+"""NEFTune: noise on the embeddings in training."""
 
 from typing import Annotated, ClassVar
 
@@ -10,10 +10,10 @@ from benchmark.methods.plain_matched import PlainMatched
 
 
 class Neftune(PlainMatched):
-    """NEFTune (Jain et al., arXiv 2310.05914; ICLR 2024): the originals, read with uniform noise on their embeddings.
+    """NEFTune (Jain et al., arXiv 2310.05914; ICLR 2024): the originals alone, with uniform noise on their embeddings.
 
-    The noise is that of transformers, of up to noise_alpha / √(tokens × width), where the tokens are those of the row
-    that a text stands in.
+    The noise is that of transformers: up to noise_alpha / √(tokens × width), with the tokens of the row that holds the
+    text.
     """
 
     name: ClassVar[str] = "neftune"
@@ -21,5 +21,5 @@ class Neftune(PlainMatched):
     noise_alpha: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)] = 5.0
 
     def training(self) -> Training:
-        """Noise on the embeddings."""
+        """Add noise to the embeddings."""
         return Training(embedding_noise=self.noise_alpha)

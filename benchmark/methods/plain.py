@@ -1,4 +1,4 @@
-"""The original texts, trained on for as many epochs as augmented ones."""
+"""Plain: the original texts, for as many epochs as a method with copies."""
 
 import random
 from typing import ClassVar
@@ -10,8 +10,8 @@ from benchmark.methods.base import Method
 class Plain(Method):
     """The baseline "plain" of Gao et al., AAAI 2025: the originals alone.
 
-    It gets the same number of epochs as the methods with copies, and so far fewer optimizer steps; `plain_matched` is
-    the baseline with as many.
+    It trains for as many epochs as the methods with copies, and so for far fewer optimizer steps. `plain_matched` is
+    the baseline with as many steps.
     """
 
     name: ClassVar[str] = "plain"

@@ -1,4 +1,4 @@
-"""The original texts, repeated until training has taken as many steps as with copies."""
+"""Plain matched: the original texts, for as many optimizer steps as a method with copies."""
 
 from typing import ClassVar
 
@@ -6,9 +6,9 @@ from benchmark.methods.plain import Plain
 
 
 class PlainMatched(Plain):
-    """The originals alone, repeated by training to the same number of optimizer steps as every other method.
+    """The originals alone, repeated for the same number of optimizer steps as every other method.
 
-    Not in the paper: what an augmentation gains over this, it does not gain by more updates.
+    Not in the paper. An augmentation that beats this baseline does not win by more updates.
     """
 
     name: ClassVar[str] = "plain_matched"

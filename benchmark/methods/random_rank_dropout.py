@@ -1,4 +1,4 @@
-"""Dropout by Equation 1 on ranks drawn at random: what ranking by attention has to beat."""
+"""Random rank dropout: Equation 1 on random ranks, the control for ranking by attention."""
 
 import random
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Beta
-from benchmark.methods.dropout import AtRate, RankedDropout
+from benchmark.methods.dropout import RankedDropout, RateMatchedDropout
 
 
-class RandomRankDropout(AtRate, RankedDropout):
-    """Contrastive dropout whose scores say nothing: as many tokens are dropped as there, but any of them.
+class RandomRankDropout(RateMatchedDropout, RankedDropout):
+    """Contrastive dropout with random ranks: it drops as many tokens, but any of them (ours, from no paper).
 
-    A control of this project's. Random dropout at the same α is none, since it drops more: Equation 1 nears α at high
-    ranks alone. The order of a text's tokens is drawn once, and all its copies share it, as they share scores. With
-    `rate: as contrastive_dropout` exactly as many tokens are dropped, also where "," and "." rank otherwise there.
+    Random dropout at the same α is no fair control, since it drops more tokens: Equation 1 approaches α at high ranks
+    only. The ranks of a text are drawn once and shared by its copies, as scores are. With `rate: as
+    contrastive_dropout` it drops exactly as many tokens, whatever the ranks of "," and "." in contrastive dropout.
     """
 
     name: ClassVar[str] = "random_rank_dropout"
@@ -23,17 +23,17 @@ class RandomRankDropout(AtRate, RankedDropout):
 
     beta: Beta = 0.03
 
-    def ranked(self, text: Text, tokens: TokenScores) -> TokenScores:
-        """The tokens in an order that depends on the text alone."""
-        places = list(range(len(tokens.score)))
-        random.Random(f"ranks:{text.id}:{text.text}").shuffle(places)
-        return replace(tokens, score=[float(place) for place in places])
+    def scores_to_rank(self, text: Text, tokens: TokenScores) -> TokenScores:
+        """The tokens with random ranks as scores, drawn from the text alone."""
+        numbers = list(range(len(tokens.score)))
+        random.Random(f"ranks:{text.id}:{text.text}").shuffle(numbers)
+        return replace(tokens, score=[float(number) for number in numbers])
 
     @property
     def matched_beta(self) -> float:
-        """β of contrastive dropout is this method's own."""
+        """β of contrastive dropout: the method's own."""
         return self.beta
 
-    def chances(self, scores: Sequence[float]) -> list[float]:
-        """Equation 1 at random ranks, at the rate asked for."""
-        return self.scaled(super().chances(scores))
+    def probabilities(self, scores: Sequence[float]) -> list[float]:
+        """Equation 1 at random ranks, scaled to `rate`."""
+        return self.scaled(super().probabilities(scores))

@@ -9,8 +9,8 @@ from benchmark.methods.dropout import TokenDropout
 class ReleasedRandom(TokenDropout):
     """KEEP each token with probability α: `augment_type=random` of tsinghua-msiip/contrasting_attention, 283ad69.
 
-    The paper says that α is the probability of dropping. As released, what is dropped is blanked, the training texts
-    are the copies without the originals, and "," and "." stay. Other than there, a text is never blanked as a whole.
+    In the paper α is the probability of dropping. As released, dropped tokens are blanked, the copies alone are trained
+    on, and "," and "." stay. Unlike the released code, this method never blanks a whole text.
     """
 
     name: ClassVar[str] = "released_random"
@@ -19,6 +19,6 @@ class ReleasedRandom(TokenDropout):
 
     dropped: Literal["delete", "blank"] = "blank"
 
-    def chances(self, scores: Sequence[float]) -> list[float]:
+    def probabilities(self, scores: Sequence[float]) -> list[float]:
         """1 − α for every unit."""
         return [1 - self.alpha] * len(scores)

@@ -1,4 +1,4 @@
-"""The text from its end to its beginning, names and values kept as they are."""
+"""Reverse training: the words of a text in reverse order, with names and values kept whole."""
 
 import random
 import re
@@ -17,16 +17,16 @@ _GENITIVE = re.compile(r"['’]s\b")
 
 
 class Reverse(Method):
-    """Reverse training (Golovneva et al., 2024): a model reads its texts backwards, too.
+    """Reverse training (Golovneva et al., 2024): the model also reads its texts backwards.
 
-    Fields: `segment`, what keeps its order: "entity", the task's entities, all else going word by word; or "random",
-    runs of words, entities or not, each of a length drawn from 1 to `longest`. With "entity" the copies are all the
-    same, and a task has to know its entities. The paper reads every text as often forwards as backwards; here it is
-    once forwards to as many times backwards as there are copies: with `copies: 1` it is as there.
+    Fields: `segment`, what keeps its own order. "entity": the task's entities; all else is reversed word by word, all
+    copies are the same, and the task must provide entities. "random": runs of words, each of a length drawn from 1 to
+    `longest`. The paper reads every text as often forwards as backwards. Here a text is read forwards once for all its
+    copies, so `copies: 1` is the paper's setting.
 
-    Punctuation goes as a word of its own. What is reversed is joined by single spaces, or by nothing if the text has no
-    white space (Chinese, Japanese): there a run between entities and punctuation keeps its order, since nothing tells
-    its words apart. The paper's token [REV] between random segments is left out: models do not have it.
+    Punctuation counts as a word. The reversed parts are joined by single spaces, or by nothing if the text has no white
+    space (Chinese, Japanese); there a run between entities and punctuation keeps its order, since its words cannot be
+    separated. The paper's token [REV] between random segments is omitted, since models do not have it.
     """
 
     name: ClassVar[str] = "reverse"
@@ -36,41 +36,41 @@ class Reverse(Method):
     longest: Annotated[int, BeforeValidator(not_a_bool), Field(ge=1)] = 25
 
     def check(self, texts: Sequence[Text], copies: int) -> None:
-        """Refuse texts whose entities nobody knows, if they are to be kept whole."""
+        """Raise UserError if entities are to be kept whole and the task provides none."""
         if self.segment == "entity" and not any(text.entities for text in texts):
-            raise UserError("method 'reverse': the task knows no entities of its texts; set segment: random")
+            raise UserError("method 'reverse': the task provides no entities of its texts; set segment: random")
 
     @property
     def varies(self) -> bool:
-        """Whether segments are drawn."""
+        """Whether segments are random."""
         return self.segment == "random"
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Reverse `text`."""
-        left = pieces(text.text, text.entities if self.segment == "entity" else ())
+        remaining = pieces(text.text, text.entities if self.segment == "entity" else ())
         segments: list[str] = []
-        while left:
+        while remaining:
             length = rng.randint(1, self.longest) if self.segment == "random" else 1
-            segments.append(text.text[left[0][0] : left[:length][-1][1]])
-            left = left[length:]
+            segments.append(text.text[remaining[0][0] : remaining[:length][-1][1]])
+            remaining = remaining[length:]
         return (" " if len(text.text.split()) > 1 else "").join(reversed(segments))
 
 
 def pieces(text: str, entities: tuple[Span, ...]) -> list[Span]:
-    """Entities (with a genitive's 's), and between them words and runs of punctuation, in text order."""
-    found: list[Span] = []
+    """Entities (with a genitive 's), and the words and runs of punctuation between them, in text order."""
+    spans: list[Span] = []
     position = 0
     for start, end in entities:
-        found += _words_and_marks(text, position, start)
+        spans += _words_and_punctuation(text, position, start)
         genitive = _GENITIVE.match(text, end)
         position = genitive.end() if genitive else end
-        found.append((start, position))
-    return found + _words_and_marks(text, position, len(text))
+        spans.append((start, position))
+    return spans + _words_and_punctuation(text, position, len(text))
 
 
-def _words_and_marks(text: str, start: int, end: int) -> list[Span]:
-    edges = [start, *(edge for word in words(text, start, end) for edge in word), end]
-    found = words(text, start, end)
+def _words_and_punctuation(text: str, start: int, end: int) -> list[Span]:
+    spans = words(text, start, end)
+    edges = [start, *(edge for word in spans for edge in word), end]
     for first, last in zip(edges[::2], edges[1::2], strict=True):
-        found += [run.span() for run in re.compile(r"\S+").finditer(text, first, last)]
-    return sorted(found)
+        spans += [run.span() for run in re.compile(r"\S+").finditer(text, first, last)]
+    return sorted(spans)

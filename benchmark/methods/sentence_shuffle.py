@@ -1,4 +1,4 @@
-"""The sentences of a text in another order."""
+"""Sentence shuffle: the sentences of a text in random order."""
 
 import random
 from typing import ClassVar
@@ -7,36 +7,36 @@ from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method
 from benchmark.methods.words import Span
 
-# The splitter cuts after some of these; what follows them belongs to them.
+# The splitter wrongly ends a sentence after some of these.
 TITLES = ("Capt.", "Col.", "Dr.", "Fr.", "Ft.", "Gen.", "Lt.", "Mr.", "Mrs.", "Ms.", "Mt.", "Prof.", "Rev.", "St.")
 
 
 class SentenceShuffle(Method):
     """Sentences in random order: the permutation of Physics of Language Models 3.1 (Allen-Zhu & Li, ICML 2024).
 
-    The white space between two places stays where it is. Sentences are found by the rules of sentencex (Wikimedia),
-    which know many scripts; no cut is made after a title, nor within an entity where the task knows them.
+    The white space between sentences stays as it is. The sentences are those of sentencex (Wikimedia), which knows many
+    scripts; no sentence ends after a title such as "Dr.", nor within an entity where the task provides entities.
     """
 
     name: ClassVar[str] = "sentence_shuffle"
     welcome: ClassVar[frozenset[str]] = frozenset({"entities"})
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
-        """Shuffle the sentences of `text`; every order has the same chance, that of the original too."""
-        found = sentences(text)
-        order = rng.sample(found, len(found))
+        """Shuffle the sentences of `text`; every order is equally likely, the original order too."""
+        spans = sentences(text)
+        shuffled = rng.sample(spans, len(spans))
         result, position = "", 0
-        for (start, end), other in zip(found, order, strict=True):
-            result += text.text[position:start] + text.text[slice(*other)]
+        for (start, end), span in zip(spans, shuffled, strict=True):
+            result += text.text[position:start] + text.text[slice(*span)]
             position = end
         return result + text.text[position:]
 
 
 def sentences(text: Text) -> list[Span]:
-    """Offsets of the sentences, without the white space around them."""
+    """Character offsets of the sentences, without the white space around them."""
     from sentencex import segment
 
-    found: list[Span] = []
+    spans: list[Span] = []
     begin = end = 0
     for piece in segment("en", text.text):
         end += len(piece)
@@ -46,6 +46,6 @@ def sentences(text: Text) -> list[Span]:
             continue
         if sentence.strip():
             start = begin + len(sentence) - len(sentence.lstrip())
-            found.append((start, start + len(sentence.strip())))
+            spans.append((start, start + len(sentence.strip())))
         begin = end
-    return found
+    return spans

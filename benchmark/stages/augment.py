@@ -1,4 +1,4 @@
-"""Augment stage: the training texts that a method makes of a corpus."""
+"""Augment stage: a method makes the training texts from a corpus."""
 
 from pathlib import Path
 
@@ -13,7 +13,10 @@ AUGMENTED = "augmented.jsonl"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write augmented.jsonl from "corpus" and, as the method needs, the scores "trained", "large" and "small"."""
+    """Write augmented.jsonl from the input "corpus" and the scores that the method needs.
+
+    Scores are the inputs "trained", "large" and "small".
+    """
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
     from benchmark.scoring.requests import combined
@@ -22,9 +25,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     params = call.params
     method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))
     if "parameters" in call.where and method.key_parameters() != params["parameters"]:
-        raise UserError(
-            f"{method.label}: what its parameters name was changed after the suite was planned; run it again"
-        )
+        raise UserError(f"{method.label}: a file it names changed while the suite ran; run the suite again")
     texts = read_texts(inputs["corpus"] / "texts.jsonl")
     tokens = combined({role: read_scores(inputs[role] / "scores.parquet") for role in SCORING if role in inputs})
     if method.reads == "tokens":

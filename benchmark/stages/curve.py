@@ -1,4 +1,4 @@
-"""Curve stage: what a model knew at the checkpoints of its training."""
+"""Curve stage: scores of a model at several steps of its training."""
 
 import gc
 import json
@@ -16,7 +16,7 @@ CURVE = "curve.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write curve.json, a list of {"steps", "scores"}, from the checkpoints of the input "trained", in their order."""
+    """Write curve.json from the checkpoints of the input "trained": a list of {"steps", "scores"} by step."""
     import torch
 
     params = call.params

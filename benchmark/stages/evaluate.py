@@ -1,4 +1,4 @@
-"""Evaluate stage: lm-eval asks a trained model the task's questions; every answer is kept."""
+"""Evaluate stage: lm-eval asks a model the questions of a task, and every answer is kept."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,12 @@ from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS, Scores
 from benchmark.store.artifacts import StageCall
 
 ANSWERS, RESULTS = "answers.parquet", "results.json"
-MAX_GEN_TOKS = 256  # lm-eval's own limit, where a task says none
-PROMPTS_AT_ONCE = 1000  # whose tokens are held together while their lengths are checked
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write answers.parquet (a row per question and number of examples) and results.json (means, task versions).
 
-    The model is the input "trained", or without one the model as it was before training.
+    The model is the input "trained"; without this input, the model before training.
     """
     import torch
 
@@ -53,14 +51,15 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
 
 def parameters_of(model: Any) -> int:
-    """The parameters of a model without an adapter on it."""
+    """The number of a model's parameters, without those of an adapter."""
     return sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
 
 
 def check_questions(call: StageCall) -> None:
-    """Refuse data or a definition of the task that changed since the run was planned, whose answers the key forbids.
+    """Check that the task has not changed since the suite was planned, since the stage's key names the old one.
 
-    Raises UserError saying so.
+    Raises:
+        UserError: If its data or its definition has changed.
     """
     if "entry" not in call.where:
         return
@@ -71,23 +70,22 @@ def check_questions(call: StageCall) -> None:
 
 
 def answer_rows(samples: dict[tuple[str, int], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row per question, task by task and by the number of examples, with ANSWER_COLUMNS as keys."""
+    """A row with ANSWER_COLUMNS as keys for each question, by task and number of examples."""
     return [row for task, shots in sorted(samples) for row in _rows(task, shots, samples[task, shots])]
 
 
 def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
-    """The base model with the trained adapter on it, or the trained weights in its place."""
+    """A trained model in evaluation mode: the base model with the adapter in `weights`, or the whole weights there."""
     if (weights / "adapter_config.json").is_file():
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_model(spec, device), weights).eval()
-    how = spec.model_dump(include={"dtype", "trust_remote_code", "device_map"})
-    own = ModelSpec(model=str(weights.resolve()), **how)
-    return load_model(own, device)
+    options = spec.model_dump(include={"dtype", "trust_remote_code", "device_map"})
+    return load_model(ModelSpec(model=str(weights.resolve()), **options), device)
 
 
 def _rows(task: str, shots: int, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answer rows of one lm-eval task with so many examples, in the order of its questions."""
+    """Rows of one lm-eval task with one number of examples, in the order of its questions."""
     rows = []
     for sample in sorted(samples, key=lambda s: s["doc_id"]):
         document = sample["doc"]
@@ -102,7 +100,7 @@ def _rows(task: str, shots: int, samples: list[dict[str, Any]]) -> list[dict[str
 
 
 def means(rows: list[dict[str, Any]]) -> Scores:
-    """Mean of every metric per task, number of examples and half."""
+    """Mean of every metric by task, number of examples and half."""
     values: dict[tuple[str, int, str, str], list[float]] = {}
     for row in rows:
         for metric in METRICS:

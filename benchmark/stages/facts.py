@@ -1,4 +1,4 @@
-"""Facts stage: how many of the facts that are asked about a method leaves whole in its copies, and at what length."""
+"""Facts stage: how many of the facts that a task asks about a method's copies keep, and how long the copies are."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ TEXTS_AT_ONCE = 1_000
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write facts.json from "corpus" and "texts" (of a method)."""
+    """Write facts.json from the inputs "corpus" and "texts" (of a method)."""
     corpus = make_task(call.where["entry"]).load()
     tokenizer = tokenizer_of(ModelSpec.model_validate(call.where["model"]))
     originals = read_texts(inputs["corpus"] / "texts.jsonl")
@@ -30,37 +30,37 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 def count_facts(
     originals: Sequence[Text], copies: Sequence[AugmentedText], facts: Mapping[str, Facts], tokenizer: Any
 ) -> dict[str, float | int | None]:
-    """What copies keep of the facts in their originals.
+    """Count the facts of the originals that their copies keep.
 
-    A fact is a question one of whose gold answers stands in the original as whole words, after SQuAD's normalisation.
+    A fact is a question with a gold answer that the original contains as whole words, after SQuAD's normalisation.
 
     Args:
-        originals: The texts; of one that was split, "x/0" and so on are pieces of "x".
-        copies: Copies of them.
-        facts: What is asked about each text.
-        tokenizer: Of the trained model.
+        originals: The texts; "x/0", "x/1" and so on are pieces of a text "x" that was split.
+        copies: Copies of the originals.
+        facts: Questions about each text.
+        tokenizer: Tokenizer of the trained model.
 
     Returns:
-        `copies`; `facts`, the number of pairs of a copy and a fact of its original; `answer`, the share of these pairs
-        whose answer stands whole in the copy; `answer_and_name`, the share in which the subject's full name does, too
-        (None where no text has a subject); and `tokens`, by how much copies are longer than their originals, as a
-        share of the originals' tokens. Shares are None where there is nothing to count.
+        `copies`: their number. `facts`: the number of pairs of a copy and a fact of its original. `answer`: the share
+        of these pairs whose copy contains the answer. `answer_and_name`: the share whose copy contains the subject's
+        full name, too (None where no text has a subject). `tokens`: by which share of the originals' tokens the copies
+        are longer. Shares are None where there is nothing to count.
     """
     from benchmark.tasks.biography.biography import normalise
 
-    there = {
+    facts_in_text = {
         text.id: _in_text(text.text, facts.get(text.id) or facts.get(text.id.rpartition("/")[0])) for text in originals
     }
     lengths = dict(
         zip((text.id for text in originals), _lengths((text.text for text in originals), tokenizer), strict=True)
     )
-    pairs = whole = named = with_subject = 0
+    pairs = answered = named = with_subject = 0
     for copy in copies:
-        subject, answers = there[copy.id]
+        subject, answers = facts_in_text[copy.id]
         words = normalise(copy.text)
         has_name = bool(subject) and subject in words
         kept = sum(_holds(golds, words) for golds in answers)
-        pairs, whole = pairs + len(answers), whole + kept
+        pairs, answered = pairs + len(answers), answered + kept
         named += kept if has_name else 0
         with_subject += len(answers) if subject else 0
     before = sum(lengths[copy.id] for copy in copies)
@@ -68,37 +68,38 @@ def count_facts(
     return {
         "copies": len(copies),
         "facts": pairs,
-        "answer": round(whole / pairs, 6) if pairs else None,
+        "answer": round(answered / pairs, 6) if pairs else None,
         "answer_and_name": round(named / with_subject, 6) if with_subject else None,
         "tokens": round(after / before - 1, 6) if before else None,
     }
 
 
 def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
-    """The normalised name of the subject, and the normalised golds of the facts that stand in a text."""
+    """The normalised name of the subject, and the normalised gold answers of each fact that a text contains."""
     from benchmark.tasks.biography.biography import normalise
 
     if facts is None:
         return "", []
     words = normalise(text)
     golds = [[normalise(gold) for gold in answers] for answers in facts.answers]
-    return normalise(facts.subject), [some for some in golds if _holds(some, words)]
+    return normalise(facts.subject), [answers for answers in golds if _holds(answers, words)]
 
 
 def _holds(golds: Iterable[str], words: str) -> bool:
+    """Whether a normalised text contains one of the gold answers as whole words."""
     from benchmark.tasks.corpus.wording import longer_word
 
     return any(gold in words and not longer_word(gold, words) for gold in golds)
 
 
 def _lengths(texts: Iterable[str], tokenizer: Any) -> list[int]:
-    """Tokens of each text, without special ones."""
-    found: list[int] = []
+    """The number of tokens of each text, without special tokens."""
+    lengths: list[int] = []
     batch: list[str] = []
 
     def count() -> None:
         if batch:
-            found.extend(map(len, tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]))
+            lengths.extend(map(len, tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]))
             batch.clear()
 
     for text in texts:
@@ -106,4 +107,4 @@ def _lengths(texts: Iterable[str], tokenizer: Any) -> list[int]:
         if len(batch) == TEXTS_AT_ONCE:
             count()
     count()
-    return found
+    return lengths

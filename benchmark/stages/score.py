@@ -11,11 +11,11 @@ from benchmark.models.spec import ModelSpec
 from benchmark.scoring.scores import prefix_for, score_texts
 from benchmark.store.artifacts import StageCall
 
-SCORES, TOLD = "scores.parquet", "told.json"
+SCORES, REPORT = "scores.parquet", "told.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
-    """Write scores.parquet from the input "corpus", and told.json: the prefix, and what was done in another way."""
+    """Write scores.parquet from the input "corpus", and told.json with the prefix and notes."""
     import torch
 
     from benchmark.models.behaviour import ALONE, bears_padding
@@ -36,8 +36,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         part=AttentionPart.model_validate(params.get("attention", {})),
     )
     write_scores(out / SCORES, scores)
-    told = {
+    report = {
         "prefix": prefix_for(tokenizer, params["prefix"]),
         "notes": [] if bears_padding(model) else [ALONE],
     }
-    (out / TOLD).write_text(json.dumps(told, indent=1))
+    (out / REPORT).write_text(json.dumps(report, indent=1))

@@ -19,15 +19,13 @@ from benchmark.methods.base import Training
 from benchmark.models.loading import load_model
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
+from benchmark.training.adaptation import trainable
 from benchmark.training.data import TrainingData, training_data
 from benchmark.training.interrupted import TRAINER, training_environment
-from benchmark.training.lora import with_lora
 from benchmark.training.out_of_memory import is_out_of_memory, smaller_micro_batch
 from benchmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from benchmark.training.checkpoints import ResumeInfo
 
 WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
@@ -73,7 +71,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         if not checkpoints.last():
             shutil.rmtree(begun, ignore_errors=True)
         set_seed(params["seed"])
-        model = _trainable(load_model(spec, params["device"]), recipe, spec)
+        model = trainable(load_model(spec, params["device"]), recipe, spec)
         if info.micro_batch > 1 and not keeps_rows_apart(model) and not bears_padding(model.eval()):
             info = replace(info, micro_batch=1, notes=(*info.notes, ALONE))
         model.train()
@@ -143,22 +141,6 @@ def _loss_tokens(data: TrainingData, training: Training) -> int:
     """Tokens in the loss, each counted as often as it was read."""
     predicted = sum(len(ids) - 1 for ids in data.in_order())
     return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
-
-
-def _trainable(model: "PreTrainedModel", recipe: Recipe, spec: ModelSpec) -> Any:
-    """The model ready for training: with a LoRA adapter on its linear layers, or with all its weights marked."""
-    model.config.use_cache = False
-    if recipe.adaptation == "full":
-        if spec.quantization or spec.dtype != "float32":
-            raise UserError(
-                f"model {spec.model!r}: full fine-tuning needs plain float32 weights; set recipe.adaptation: lora"
-            )
-        return model.requires_grad_(True).train()  # merging the spec's adapter has frozen them
-    from peft import prepare_model_for_kbit_training
-
-    if spec.quantization:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    return with_lora(model, recipe, spec)
 
 
 def _adapter_parameters(model: Any) -> int:

@@ -1,4 +1,4 @@
-"""The doctor: each look with what a system may answer, good and bad; none hangs, crashes or tells a secret."""
+"""The doctor: every check with good and bad answers of the system. No check hangs, crashes or shows a secret."""
 
 import email.message
 import errno
@@ -27,10 +27,10 @@ SMI = "NVIDIA A100-SXM4-80GB, 550.54.15, 8.0, 70000, 81920\nNVIDIA A100-SXM4-80G
 TOKEN = "hf_" + "secret" * 6
 
 
-# --- looks in general
+# --- checks in general
 
 
-def test_a_look_that_hangs_is_given_up() -> None:
+def test_a_check_that_hangs_is_given_up() -> None:
     over = threading.Event()
     began = time.monotonic()
     finding = Check("disk", lambda: Finding("disk", "late", over.wait(60)), 0.1).finding()
@@ -39,14 +39,14 @@ def test_a_look_that_hangs_is_given_up() -> None:
     assert (finding.what, finding.ok, finding.found) == ("disk", False, "no answer within 0.1 s")
 
 
-def test_a_look_that_crashes_is_a_finding_of_one_line_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_gives_a_finding_of_one_line_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
 
     def crash() -> Finding:
         raise KeyError(f"a\x1b[2J\nb {TOKEN}")
 
     finding = Check("hub", crash).finding()
-    assert not finding.ok and finding.found.startswith("could not be looked at (KeyError: ")
+    assert not finding.ok and finding.found.startswith("the check failed (KeyError: ")
     assert not set(finding.found) & set("\x1b\n") and TOKEN not in finding.found
 
 
@@ -55,14 +55,14 @@ def test_a_look_that_crashes_is_a_finding_of_one_line_without_secrets(monkeypatc
 
 @pytest.fixture
 def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets up what the system says of a GPU: a driver's node, nvidia-smi's answer, the driver's CUDA, torch's build."""
+    """Sets up a GPU: the driver's device node, nvidia-smi's answer, the driver's CUDA version, torch's build."""
     monkeypatch.setattr(gpu, "_PCI", tmp_path / "pci")
     monkeypatch.setattr(gpu, "_NODES", (tmp_path / "nvidiactl",))
 
     def set_up(
         node: bool = True,
         smi: str | Exception = SMI,
-        speaks: tuple[int, int] | None = (12, 4),
+        driver_cuda: tuple[int, int] | None = (12, 4),
         built: tuple[int, int] | None = (12, 8),
         kinds: tuple[str, ...] = ("sm_75", "sm_80", "sm_90", "compute_120"),
     ) -> None:
@@ -75,7 +75,7 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         if node:
             (tmp_path / "nvidiactl").touch()
         monkeypatch.setattr(subprocess, "run", answer)
-        monkeypatch.setattr(gpu, "_cuda_of_driver", lambda: speaks)
+        monkeypatch.setattr(gpu, "_cuda_of_driver", lambda: driver_cuda)
         monkeypatch.setattr(gpu, "_torch_build", lambda: (built, list(kinds)))
 
     return set_up
@@ -87,27 +87,27 @@ def on_bus(tmp_path: Path, maker: str, kind: str) -> None:
     (tmp_path / "pci/0000:01:00.0/class").write_text(f"{kind}\n")
 
 
-def test_a_driver_that_fits_torch_is_named_with_both_versions(nvidia: Callable[..., None]) -> None:
+def test_a_driver_that_fits_torch_is_shown_with_both_versions(nvidia: Callable[..., None]) -> None:
     nvidia()
-    assert gpu.driver() == Finding("driver", "550.54.15, CUDA 12.4; torch is built for CUDA 12.8")
+    assert gpu.driver_fits_torch() == Finding("driver", "550.54.15, CUDA 12.4; torch is built for CUDA 12.8")
 
 
-def test_a_driver_too_old_for_torch_says_from_which_on_it_is_not(nvidia: Callable[..., None]) -> None:
-    nvidia(speaks=(11, 8))
-    finding = gpu.driver()
+def test_for_a_driver_too_old_for_torch_the_remedy_names_the_first_that_fits(nvidia: Callable[..., None]) -> None:
+    nvidia(driver_cuda=(11, 8))
+    finding = gpu.driver_fits_torch()
     assert not finding.ok and finding.found == "550.54.15, CUDA 11.8; torch is built for CUDA 12.8"
-    assert finding.remedy == "too old for this torch: install a driver of 525 or later, or a torch for CUDA 11"
-    nvidia(speaks=(12, 4), built=(13, 0))
-    assert not gpu.driver().ok and "580 or later" in gpu.driver().remedy
-    nvidia(speaks=(13, 0), built=(14, 0))
-    assert not gpu.driver().ok and "a driver of CUDA 14" in gpu.driver().remedy
+    assert finding.remedy == "the driver is too old for this torch: install driver 525 or later, or a torch for CUDA 11"
+    nvidia(driver_cuda=(12, 4), built=(13, 0))
+    assert not gpu.driver_fits_torch().ok and "580 or later" in gpu.driver_fits_torch().remedy
+    nvidia(driver_cuda=(13, 0), built=(14, 0))
+    assert not gpu.driver_fits_torch().ok and "a driver for CUDA 14" in gpu.driver_fits_torch().remedy
 
 
-def test_a_newer_driver_and_a_torch_for_the_cpu_are_no_fault(nvidia: Callable[..., None]) -> None:
-    nvidia(speaks=(13, 0))
-    assert gpu.driver().ok
+def test_a_newer_driver_and_a_torch_for_the_cpu_are_in_order(nvidia: Callable[..., None]) -> None:
+    nvidia(driver_cuda=(13, 0))
+    assert gpu.driver_fits_torch().ok
     nvidia(built=None, kinds=())
-    assert gpu.driver() == Finding("driver", "550.54.15, CUDA 12.4; torch is a build for the CPU")
+    assert gpu.driver_fits_torch() == Finding("driver", "550.54.15, CUDA 12.4; torch is built for the CPU")
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_a_gpu_that_torch_was_not_built_for_is_named(
     nvidia: Callable[..., None], capability: str, kinds: tuple[str, ...], runs: bool
 ) -> None:
     nvidia(smi=SMI.replace("8.0", capability), kinds=kinds)
-    finding = gpu.driver()
+    finding = gpu.driver_fits_torch()
     assert finding.ok == runs
     if not runs:
-        assert f"the compute capability {capability} of NVIDIA A100-SXM4-80GB" in finding.found and finding.remedy
+        assert f"compute capability {capability} of NVIDIA A100-SXM4-80GB" in finding.found and finding.remedy
 
 
 @pytest.mark.parametrize(
@@ -142,29 +142,31 @@ def test_a_gpu_that_torch_was_not_built_for_is_named(
         "Failed to initialize NVML: Driver/library version mismatch\n",
     ],
 )
-def test_a_driver_whose_tool_does_not_answer_is_not_in_order(nvidia: Callable[..., None], smi: Any) -> None:
+def test_a_driver_is_not_in_order_if_nvidia_smi_does_not_answer(nvidia: Callable[..., None], smi: Any) -> None:
     nvidia(smi=smi)
-    finding = gpu.driver()
-    assert not finding.ok and finding.found.startswith("nvidia-smi gives no answer (") and "driver" in finding.remedy
-    assert not Check("gpu memory", gpu.memory).finding().ok
+    finding = gpu.driver_fits_torch()
+    assert not finding.ok and finding.found.startswith("nvidia-smi does not answer (") and "driver" in finding.remedy
+    assert not Check("gpu memory", gpu.gpu_memory).finding().ok
 
 
-def test_no_gpu_is_no_fault_and_a_gpu_without_a_driver_is(nvidia: Callable[..., None], tmp_path: Path) -> None:
+def test_a_machine_without_a_gpu_is_in_order_and_a_gpu_without_a_driver_is_not(
+    nvidia: Callable[..., None], tmp_path: Path
+) -> None:
     nvidia(node=False)
-    assert gpu.driver() == Finding("driver", "no NVIDIA GPU here") and gpu.memory().ok
+    assert gpu.driver_fits_torch() == Finding("driver", "this machine has no NVIDIA GPU") and gpu.gpu_memory().ok
     on_bus(tmp_path, "0x10de", "0x040300")  # its sound
-    assert gpu.driver().ok
+    assert gpu.driver_fits_torch().ok
     (tmp_path / "pci/0000:01:00.0/class").write_text("0x030200\n")
-    assert not gpu.driver().ok and "install the NVIDIA driver" in gpu.driver().remedy
+    assert not gpu.driver_fits_torch().ok and "install the NVIDIA driver" in gpu.driver_fits_torch().remedy
 
 
-def test_memory_of_every_gpu_is_told(nvidia: Callable[..., None]) -> None:
+def test_the_free_memory_of_every_gpu_is_shown(nvidia: Callable[..., None]) -> None:
     nvidia()
-    finding = gpu.memory()
+    finding = gpu.gpu_memory()
     assert finding.found.startswith("68 of 80 GiB free on NVIDIA A100-SXM4-80GB, 1 of 80 GiB free on NVIDIA A100-")
-    assert "the paper's 80 GB" in finding.found and not finding.ok and "nvidia-smi" in finding.remedy
+    assert "those of the paper 80 GB" in finding.found and not finding.ok and "nvidia-smi" in finding.remedy
     nvidia(smi=SMI.splitlines()[0])
-    assert gpu.memory().ok
+    assert gpu.gpu_memory().ok
 
 
 @pytest.mark.parametrize(
@@ -178,24 +180,24 @@ def test_memory_of_every_gpu_is_told(nvidia: Callable[..., None]) -> None:
         (None, True, "no Docker Engine answers"),
     ],
 )
-def test_containers_need_a_toolkit_for_gpus(
+def test_containers_need_the_toolkit_for_gpus(
     nvidia: Callable[..., None], monkeypatch: pytest.MonkeyPatch, engine: Any, ok: bool, found: str
 ) -> None:
     nvidia()
     monkeypatch.setattr("shutil.which", lambda name: None)
-    finding = gpu.toolkit(engine)
+    finding = gpu.containers_get_gpus(engine)
     assert finding.ok == ok and found in finding.found
     assert ok or "nvidia-ctk runtime configure" in finding.remedy
 
 
-def test_the_toolkits_hook_will_do_and_without_a_gpu_nothing_is_needed(
+def test_the_toolkits_hook_is_enough_and_without_a_gpu_nothing_is_needed(
     nvidia: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     nvidia()
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert gpu.toolkit({}).ok
+    assert gpu.containers_get_gpus({}).ok
     (tmp_path / "nvidiactl").unlink()
-    assert gpu.toolkit({}) == Finding("container toolkit", "no NVIDIA GPU here")
+    assert gpu.containers_get_gpus({}) == Finding("container toolkit", "this machine has no NVIDIA GPU")
 
 
 # --- the machine
@@ -215,23 +217,23 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str
     return limit
 
 
-def test_cores_that_a_control_group_does_not_give_time_for_are_told(
+def test_a_control_group_with_less_time_than_cores_is_reported(
     group: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "usable_cores", lambda: 8)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert machine.cores() == Finding("cores", "8 of 16 usable")
+    assert machine.usable_cores_have_time() == Finding("cores", "8 of 16 usable")
     group("cpu.max", "max 100000")
-    assert machine.cores().ok
+    assert machine.usable_cores_have_time().ok
     group("cpu.max", "250000 100000")
-    finding = machine.cores()
-    assert not finding.ok and finding.found == "8 of 16 usable, the time of 2.5 by a control group"
-    assert finding.remedy.endswith("give --workers 2")
+    finding = machine.usable_cores_have_time()
+    assert not finding.ok and finding.found == "8 of 16 usable, limited to the time of 2.5 by a control group"
+    assert finding.remedy.endswith("give them --workers 2")
     group("cpu.max", "900000 100000")
-    assert machine.cores().ok
+    assert machine.usable_cores_have_time().ok
 
 
-def test_memory_is_what_is_available_and_no_more_than_the_control_group_allows(
+def test_memory_is_limited_by_what_is_available_and_by_the_control_group(
     group: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Path.read_text
@@ -245,27 +247,30 @@ def test_memory_is_what_is_available_and_no_more_than_the_control_group_allows(
         monkeypatch.setattr(Path, "read_text", told)
 
     available(8 * 2**20)
-    assert machine.memory().ok and machine.memory().found.startswith("8.0 GiB available; a worker of the tiny")
+    assert machine.free_memory().ok and machine.free_memory().found.startswith(
+        "8.0 GiB available; a worker needs 1 GiB for the tiny"
+    )
     group("memory.max", "max")
-    assert machine.memory().ok
+    assert machine.free_memory().ok
     group("memory.max", str(2**30))
-    assert not machine.memory().ok and "limited to 1.0 GiB by a control group" in machine.memory().found
+    assert not machine.free_memory().ok and "limited to 1.0 GiB by a control group" in machine.free_memory().found
     group("memory.max", str(16 * 2**30))
     available(2**20)
-    assert not machine.memory().ok and machine.memory().remedy
+    assert not machine.free_memory().ok and machine.free_memory().remedy
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size))
 
 
-def test_shared_memory_has_to_be_there_writable_and_large_enough(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_shared_memory_has_to_be_writable_and_large_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "_SHM", tmp_path)
     free(monkeypatch, 64 * 2**20)
     assert machine.shared_memory() == Finding(
-        "shared memory", f"64 MiB free in {tmp_path}", True, "give a container more: --shm-size 1g, shm_size: 1g"
+        "shared memory",
+        f"64 MiB free in {tmp_path}",
+        True,
+        "give the container more: --shm-size 1g with docker, shm_size: 1g in compose files",
     )
     free(monkeypatch, 2**20)
     assert not machine.shared_memory().ok
@@ -276,9 +281,7 @@ def test_shared_memory_has_to_be_there_writable_and_large_enough(
     assert machine.shared_memory().ok
 
 
-def test_a_disk_is_asked_for_room_and_whether_it_can_be_written(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_disk_has_to_be_writable_and_have_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     free(monkeypatch, 40 * 2**30)
     folder = tmp_path / "not" / "there" / "yet"
     assert machine.disk("disk", folder, 5, "free some") == Finding(
@@ -292,35 +295,33 @@ def test_a_disk_is_asked_for_room_and_whether_it_can_be_written(
     assert not folder.parent.exists()
 
 
-def test_locks_are_tried_and_nothing_stays(tmp_path: Path) -> None:
-    finding = machine.locks(tmp_path / "results")
+def test_locks_are_tried_and_no_file_is_left(tmp_path: Path) -> None:
+    finding = machine.locks_work(tmp_path / "results")
     assert finding.ok and finding.found == f"work, in {tmp_path}" and list(tmp_path.iterdir()) == []
 
 
-def test_locks_that_are_not_there_hold_nobody_off_or_cannot_be_tried_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_broken_and_untried_locks_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without(descriptor: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", without)
-    finding = machine.locks(tmp_path)
+    finding = machine.locks_work(tmp_path)
     assert not finding.ok and "has no locks (No locks available)" in finding.found and "--results" in finding.remedy
     monkeypatch.setattr("fcntl.flock", lambda descriptor, how: None)
-    assert not machine.locks(tmp_path).ok and "hold nobody off" in machine.locks(tmp_path).found
+    assert not machine.locks_work(tmp_path).ok and "do not work" in machine.locks_work(tmp_path).found
 
     def refused(**options: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
-    assert not machine.locks(tmp_path).ok and "Read-only file system" in machine.locks(tmp_path).found
+    assert not machine.locks_work(tmp_path).ok and "Read-only file system" in machine.locks_work(tmp_path).found
 
 
 # --- the hub and the clock
 
 
 class Redirecting(http.server.BaseHTTPRequestHandler):
-    """A hub that sends every question on to another place; keeps what it was asked."""
+    """A hub that redirects every request, and records the requests."""
 
     asked: ClassVar[list[tuple[str, str | None]]] = []
 
@@ -337,7 +338,7 @@ class Redirecting(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_token_goes_to_the_hub_and_not_where_it_points(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_goes_to_the_hub_and_not_where_it_redirects(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
@@ -347,11 +348,11 @@ def test_a_token_goes_to_the_hub_and_not_where_it_points(monkeypatch: pytest.Mon
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: TOKEN)
     answer = outside.ask_hub()
-    finding = outside.hub(answer)
+    finding = outside.hub_answers(answer)
     server.shutdown()
     server.server_close()
     assert answer is not None and answer.clock == pytest.approx(time.time(), abs=60)
-    assert finding == Finding("hub", "answers, with a token that could not be tried")
+    assert finding == Finding("hub", "answers, with a token that could not be checked")
     assert [(path.strip("/"), token) for path, token in Redirecting.asked] == [
         ("", None),
         ("api/whoami-v2", f"Bearer {TOKEN}"),
@@ -359,7 +360,7 @@ def test_a_token_goes_to_the_hub_and_not_where_it_points(monkeypatch: pytest.Mon
 
 
 class Hub:
-    """Stands in for the hub: answers with a status and a date, or not at all; keeps what it was asked."""
+    """Stands in for the hub: answers with a status and a date, or not at all, and records the requests."""
 
     def __init__(self, status: int = 200, date: str | None = None, failure: Exception | None = None) -> None:
         self.status, self.date, self.failure = status, date, failure
@@ -385,7 +386,7 @@ def opened(headers: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
-    """Sets the hub up, with a token or without."""
+    """Sets up the hub, with or without a token."""
     from huggingface_hub import constants
 
     def set_up(token: str | None = None, offline: bool = False, **how: Any) -> Hub:
@@ -398,62 +399,64 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
     return set_up
 
 
-def test_a_hub_is_not_asked_where_the_environment_says_so(asked: Callable[..., Hub], tmp_path: Path) -> None:
+def test_the_hub_is_not_asked_in_offline_mode(asked: Callable[..., Hub], tmp_path: Path) -> None:
     hub = asked(offline=True, token=TOKEN)
     answer = outside.ask_hub()
-    assert answer is None and outside.hub(answer).ok and "HF_HUB_OFFLINE is set" in outside.hub(answer).found
-    assert outside.clock(answer, tmp_path).ok and hub.asked == []
+    assert (
+        answer is None
+        and outside.hub_answers(answer).ok
+        and "HF_HUB_OFFLINE is set" in outside.hub_answers(answer).found
+    )
+    assert outside.clock_is_right(answer, tmp_path).ok and hub.asked == []
 
 
 @pytest.mark.parametrize(
     ("token", "status", "ok", "found"),
     [
         (None, 200, True, "answers, without a token (gated models need HF_TOKEN)"),
-        (TOKEN, 200, True, "answers, with a token that it takes"),
-        (TOKEN, 401, False, "answers, with a token that it refuses (401)"),
-        (TOKEN, 403, False, "answers, with a token that it refuses (403)"),
-        (TOKEN, 503, True, "answers, with a token that could not be tried"),
-        (TOKEN, 302, True, "answers, with a token that could not be tried"),
+        (TOKEN, 200, True, "answers, with a token that it accepts"),
+        (TOKEN, 401, False, "answers, with a token that it rejects (401)"),
+        (TOKEN, 403, False, "answers, with a token that it rejects (403)"),
+        (TOKEN, 503, True, "answers, with a token that could not be checked"),
+        (TOKEN, 302, True, "answers, with a token that could not be checked"),
     ],
 )
-def test_a_token_is_tried_and_never_told(
+def test_a_token_is_checked_and_never_shown(
     asked: Callable[..., Hub], token: str | None, status: int, ok: bool, found: str
 ) -> None:
     hub = asked(token=token, status=status)
-    finding = outside.hub(outside.ask_hub())
+    finding = outside.hub_answers(outside.ask_hub())
     assert (finding.ok, finding.found) == (ok, found) and TOKEN not in repr(finding)
     assert ok or "HF_TOKEN" in finding.remedy
     sent = [request.get_header("Authorization") for request in hub.asked]
     assert sent == ([None, f"Bearer {token}"] if token else [None])
 
 
-def test_a_hub_that_does_not_answer_is_only_of_interest_to_some(asked: Callable[..., Hub]) -> None:
+def test_a_hub_that_does_not_answer_matters_only_for_hub_models(asked: Callable[..., Hub]) -> None:
     asked(token=TOKEN, failure=urllib.error.URLError(f"no route to https://me:word@host {TOKEN}"))
-    finding = outside.hub(outside.ask_hub())
+    finding = outside.hub_answers(outside.ask_hub())
     assert not finding.ok and finding.found.startswith("does not answer (URLError: ")
     assert finding.found.endswith(", with a token")
     assert finding.remedy.startswith("only needed for models and data of the hub")
     assert TOKEN not in repr(finding) and "word@" not in repr(finding)
 
 
-def test_a_token_that_no_header_can_hold_is_not_told_by_the_error(
+def test_an_error_that_quotes_the_token_is_not_shown(
     asked: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = asked(token=TOKEN)
     answer = outside.ask_hub()
     hub.failure = ValueError(f"Invalid header value {TOKEN}")
-    finding = outside.hub(answer)
-    assert finding.found == "answers, with a token that could not be tried"
+    finding = outside.hub_answers(answer)
+    assert finding.found == "answers, with a token that could not be checked"
 
 
-def test_an_address_that_is_no_web_address_is_not_opened(
-    asked: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_web_addresses_are_opened(asked: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     hub = asked()
     monkeypatch.setattr(constants, "ENDPOINT", "file:///etc/passwd")
-    assert not outside.hub(outside.ask_hub()).ok and hub.asked == []
+    assert not outside.hub_answers(outside.ask_hub()).ok and hub.asked == []
 
 
 @pytest.mark.parametrize(
@@ -463,55 +466,55 @@ def test_the_clock_is_compared_with_the_hubs(
     asked: Callable[..., Hub], tmp_path: Path, ahead: float, ok: bool, words: str
 ) -> None:
     asked(date=formatdate(time.time() - ahead, usegmt=True))
-    finding = outside.clock(outside.ask_hub(), tmp_path)
+    finding = outside.clock_is_right(outside.ask_hub(), tmp_path)
     assert finding.ok == ok and f" s {words} the hub's" in finding.found and "timedatectl" in finding.remedy
 
 
 @pytest.mark.parametrize("date", [None, "yesterday"])
-def test_without_a_date_of_the_hub_the_file_system_is_asked(
+def test_without_the_hubs_date_the_clock_is_compared_with_the_file_system(
     asked: Callable[..., Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, date: str | None
 ) -> None:
     asked(date=date)
     answer = outside.ask_hub()
     assert answer is not None
-    finding = outside.clock(answer, tmp_path / "results")
+    finding = outside.clock_is_right(answer, tmp_path / "results")
     assert finding.ok and finding.found.endswith("the file system's (no other clock answers)")
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 1000)
-    assert not outside.clock(answer, tmp_path).ok
+    assert not outside.clock_is_right(answer, tmp_path).ok
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_artifact_from_the_future_says_that_the_clock_is_behind(tmp_path: Path) -> None:
+def test_an_artifact_from_the_future_shows_that_the_clock_is_behind(tmp_path: Path) -> None:
     manifest = tmp_path / "store/train/abc/manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.touch()
     os.utime(manifest, (time.time() + 86400, time.time() + 86400))
-    finding = outside.clock(Answer(failure="x"), tmp_path)
+    finding = outside.clock_is_right(Answer(failure="x"), tmp_path)
     assert not finding.ok and finding.found.endswith("behind the date of the newest artifact")
 
 
-def test_no_clock_to_compare_with_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_without_another_to_compare_with_is_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(**options: Any) -> None:
         raise OSError(errno.EROFS, "read-only")
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
-    assert outside.clock(None, tmp_path) == Finding("clock", "no other clock answers")
+    assert outside.clock_is_right(None, tmp_path) == Finding("clock", "no other clock answers")
 
 
-# --- the engine
+# --- Docker
 
 
-def test_an_engine_is_told_with_the_room_for_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_is_shown_with_the_room_for_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 50 * 2**30)
     told = {"ServerVersion": "28.2", "DockerRootDir": "/var/lib/docker"}
-    assert outside.engine(told).ok
-    assert outside.engine(told).found == "engine 28.2, 50 GiB free in /var/lib/docker"
+    assert outside.docker_answers(told).ok
+    assert outside.docker_answers(told).found == "engine 28.2, 50 GiB free in /var/lib/docker"
     free(monkeypatch, 3 * 2**30)
-    assert not outside.engine(told).ok and "docker system prune" in outside.engine(told).remedy
+    assert not outside.docker_answers(told).ok and "docker system prune" in outside.docker_answers(told).remedy
 
 
-def test_an_engine_on_another_machine_is_not_asked_for_its_disk() -> None:
+def test_the_disk_of_an_engine_on_another_machine_is_not_checked() -> None:
     told = {"ServerVersion": "28.2", "DockerRootDir": "/no/such/root"}
-    assert outside.engine(told) == Finding("docker", "engine 28.2")
-    assert not outside.engine(None).ok
+    assert outside.docker_answers(told) == Finding("docker", "engine 28.2")
+    assert not outside.docker_answers(None).ok

@@ -1,4 +1,4 @@
-"""Folders that hold a configuration and a tokenizer, and no weights."""
+"""Model folders with a configuration and a tokenizer, but no weights."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ Written = Callable[[str, dict[str, Any]], Path]
 
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
-    """Writes a model's folder: config.json of the content, and the tokenizer of the zoo."""
+    """Writes a model folder: config.json with the given content, and the tokenizer of the zoo."""
 
     def write(name: str, content: dict[str, Any]) -> Path:
         folder = tmp_path / name

@@ -1,4 +1,4 @@
-"""Architectures whose numbers of parameters are published, as their config.json says them."""
+"""config.json of models whose numbers of parameters are published."""
 
 from typing import Any
 

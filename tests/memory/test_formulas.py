@@ -1,4 +1,4 @@
-"""The formulas of activations must be what autograd says that it keeps, and the others what is computed by hand."""
+"""Formulas of activations must equal what autograd keeps, and all others numbers computed by hand."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from benchmark.memory import formulas
 from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, count
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.train import _trainable
+from benchmark.training.adaptation import trainable
 from benchmark.training.recipe import Recipe
 from benchmark.training.rows import UNMASKED, in_rows
 
@@ -42,13 +42,13 @@ def _model(kind: str, dtype: torch.dtype) -> Any:
 
 
 def _kept(model: Any, batch: dict[str, torch.Tensor], autocast: bool) -> int:
-    """Bytes that autograd keeps of a pass, each storage once and the model's own left out."""
+    """Bytes that autograd keeps of a pass: each storage once, without the model's own tensors."""
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if (place := tensor.untyped_storage().data_ptr()) not in own:
-            kept[place] = tensor  # held, so that no other tensor comes to lie there
+        if (address := tensor.untyped_storage().data_ptr()) not in own:
+            kept[address] = tensor  # kept alive, so that no other tensor gets this address
         return tensor
 
     with (
@@ -85,19 +85,19 @@ def test_activations_are_what_autograd_keeps(
     rows, length = batch["input_ids"].shape
     how = Arithmetic(4 if dtype == torch.float32 else 2, autocast)
     rank = recipe.lora_rank if adaptation == "lora" else None
-    found = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
-    found += rows * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
-    assert found == pytest.approx(_kept(_trainable(model, recipe, spec), batch, autocast), rel=within)
+    predicted = formulas.activations(shape, how, rows * length, length, rank) + formulas.cast_weights(shape, how)
+    predicted += rows * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
+    assert predicted == pytest.approx(_kept(trainable(model, recipe, spec), batch, autocast), rel=within)
 
 
 @pytest.mark.parametrize("length", [UNMASKED - 1, UNMASKED, 2 * UNMASKED])
-def test_activations_of_long_texts_with_a_row_each_have_no_mask_among_them(length: int) -> None:
+def test_activations_of_long_texts_do_not_include_a_mask(length: int) -> None:
     model = _model("llama", torch.float32)
     shape, batch = count(model.config, SPEC), in_rows([[5] * length, [5] * (length - 100)], 0)
-    found = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
-    found += 2 * length * shape.vocabulary * formulas.SINGLE  # the logarithms of probabilities
-    assert found == pytest.approx(
-        _kept(_trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
+    predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
+    predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
+    assert predicted == pytest.approx(
+        _kept(trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02
     )
 
 
@@ -107,7 +107,7 @@ def test_quantized_weights_take_a_byte_or_half_a_byte_and_their_scales() -> None
     assert formulas.weights(SHAPE, Arithmetic(2, quantization="4bit")) == 400 * 2 + 300 + 9 * 4
 
 
-def test_weights_are_cast_where_autocast_meets_float32_alone() -> None:
+def test_only_float32_weights_are_cast_under_autocast() -> None:
     assert formulas.cast_weights(SHAPE, Arithmetic(4)) == formulas.cast_weights(SHAPE, Arithmetic(2, True)) == 0
     assert formulas.cast_weights(SHAPE, Arithmetic(4, True)) == 2 * (200 + 600)
     assert formulas.cast_weights(SHAPE, Arithmetic(4, True, "8bit")) == 2 * 200
@@ -120,7 +120,7 @@ def test_keys_and_values_are_as_large_as_the_cache_that_a_model_fills(dtype: tor
     held = model(input_ids=torch.ones(3, 40, dtype=torch.long), use_cache=True).past_key_values
     size = sum(part.nbytes for layer in held.layers for part in (layer.keys, layer.values))
     one_more_layer = (shape.layers + 1) / shape.layers
-    assert formulas.cache(shape, Arithmetic(dtype.itemsize), 3 * 40) == size * one_more_layer
+    assert formulas.key_value_cache(shape, Arithmetic(dtype.itemsize), 3 * 40) == size * one_more_layer
 
 
 def test_logits_of_losses_are_bounded_by_their_block() -> None:
@@ -132,7 +132,7 @@ def test_logits_of_losses_are_bounded_by_their_block() -> None:
 
 def test_scoring_in_blocks_grows_with_the_length_and_whole_matrices_with_its_square() -> None:
     def ratio(whole: bool) -> float:
-        short, long = (formulas.received(SHAPE, Arithmetic(4), 1, n, whole) for n in (1024, 8192))
+        short, long = (formulas.attention_scores(SHAPE, Arithmetic(4), 1, n, whole) for n in (1024, 8192))
         return long / short
 
     assert ratio(whole=False) == pytest.approx(8)

@@ -1,4 +1,4 @@
-"""`benchmark plan --memory`: what it prints, and what of a user's it refuses."""
+"""`benchmark plan --memory`: its output, and the input that it refuses."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from benchmark import ROOT
 from benchmark.cli.app import app
 from benchmark.cli.plan import print_memory
 from benchmark.core.errors import UserError
-from benchmark.memory.report import GPUS, sizes_of, told
+from benchmark.memory.report import GPUS, memory_report, sizes_of
 from benchmark.suite.schema import Suite, find_suite, load_suite
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_8B, LLAMA_3_70B
@@ -37,13 +37,13 @@ def _suite(large: Path, small: Path, **changes: Any) -> Suite:
 
 def test_the_table_has_a_line_for_every_kind_of_stage_with_every_model_and_no_gpu_or_weights(written: Written) -> None:
     suite = _suite(written("large", LLAMA_3_70B), written("small", LLAMA_3_8B))
-    text = told(suite, None, as_json=False)
+    text = memory_report(suite, None, as_json=False)
     rows = [line.split()[:3] for line in text.splitlines()[3:-1]]
     assert [" ".join(row[:2]) for row in rows] == [
         "score large", "score small", "train (lora)", "train (lora)", "evaluate large", "evaluate small",
     ]  # fmt: skip
     assert "24" in text and "141" in text and "overhead" in text
-    content = json.loads(told(suite, "80g,141g", as_json=True))
+    content = json.loads(memory_report(suite, "80g,141g", as_json=True))
     assert [line["model"] for line in content["lines"]] == ["large", "small"] * 3
     counts = [line["stages"] for line in content["lines"]]
     assert counts == [1, 1, 2, 2, 2 + 2, 2 + 2], "each model as it is, without and with the document, too"
@@ -71,22 +71,22 @@ def test_the_folders_of_the_page_hold_the_published_shapes_and_no_weights(name: 
 
 
 def test_cells_fit_one_by_one(written: Written) -> None:
-    """On 24 GiB the small model alone can be trained, by the method that looks at no large one."""
+    """On 24 GiB only the small model can be trained, by the method that needs no large model."""
     suite = _suite(written("large", LLAMA_3_70B), written("small", LLAMA_3_8B))
-    content = json.loads(told(suite, "24", as_json=True))
+    content = json.loads(memory_report(suite, "24", as_json=True))
     assert content["cells"] == [{"size": 24.0, "cells": 3}]
 
 
 def test_workers_are_as_many_as_fit_one_gpu() -> None:
     suite = load_suite(find_suite("smoke"))
-    content = json.loads(told(suite, "24g", as_json=True))
+    content = json.loads(memory_report(suite, "24g", as_json=True))
     assert content["device"] == "cuda"
     for line in content["lines"]:
-        (found,) = line["fits"]
-        assert found["workers"] == int(24 * 2**30 * 0.94 // line["needs"][0]["peak"]) > 1
+        (fitting,) = line["fits"]
+        assert fitting["workers"] == int(24 * 2**30 * 0.94 // line["needs"][0]["peak"]) > 1
 
 
-def test_a_size_may_be_given_in_several_ways() -> None:
+def test_gpu_sizes_can_be_written_in_several_ways() -> None:
     assert sizes_of("80g, 23.5 GiB,141", "cuda") == [80, 23.5, 141]
     assert sizes_of(None, "cuda") == list(GPUS)
     (here,) = sizes_of(None, "cpu")
@@ -94,8 +94,8 @@ def test_a_size_may_be_given_in_several_ways() -> None:
 
 
 @pytest.mark.parametrize("gpu", ["", "large", "80m", "0", "-3", "80,,", "nan", "9" * 400])
-def test_a_size_that_is_none_is_one_line(gpu: str) -> None:
-    with pytest.raises(UserError, match="--gpu .*expected GiB of a GPU, as 80g"):
+def test_an_invalid_gpu_size_gives_a_one_line_error(gpu: str) -> None:
+    with pytest.raises(UserError, match="--gpu .*expected GiB of a GPU such as 80g"):
         sizes_of(gpu, "cuda")
 
 
@@ -107,7 +107,7 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_loaded()
         print_memory(suite, memory=True, gpu=None, stages=True, as_json=False)
 
 
-def test_the_command_prints_it_and_says_a_mistake_in_one_line(written: Written, tmp_path: Path) -> None:
+def test_the_command_prints_the_prediction_and_gives_one_line_errors(written: Written, tmp_path: Path) -> None:
     suite = _suite(written("large", LLAMA_3_8B), written("small", LLAMA_3_8B)).model_dump(mode="json", by_alias=True)
     (file := tmp_path / "trial.yaml").write_text(yaml.safe_dump({**suite, "recipe": {}, "description": ""}))
     done = CliRunner().invoke(app, ["plan", str(file), "--memory", "--gpu", "80g", "--json"])
@@ -117,11 +117,13 @@ def test_the_command_prints_it_and_says_a_mistake_in_one_line(written: Written, 
     assert isinstance(wrong.exception, UserError) and "\n" not in str(wrong.exception)
 
 
-def test_a_model_of_the_hub_that_is_not_at_hand_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_a_hub_model_that_cannot_be_loaded_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"model 'none/such': .*cannot be loaded") as caught:
-        told(_suite(Path("none/such"), Path("none/such")), None, as_json=False)
+        memory_report(_suite(Path("none/such"), Path("none/such")), None, as_json=False)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""AEDA: how many marks, where, and that nothing else changes."""
+"""AEDA: the number and positions of marks; nothing else changes."""
 
 import random
 import re
@@ -16,16 +16,16 @@ def _copy(content: str, seed: int) -> str:
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 1), (3, 1), (6, 2), (8, 2), (9, 3), (30, 10)])
-def test_there_are_from_one_to_a_third_of_the_words_marks_and_every_number_comes(count: int, most: int) -> None:
+def test_the_number_of_marks_is_between_one_and_a_third_of_the_words(count: int, most: int) -> None:
     content = " ".join(["word"] * count)
     numbers = {len(_copy(content, seed).split()) - count for seed in range(300)}
     assert numbers == set(range(1, most + 1))
 
 
-def test_a_mark_stands_before_a_word_and_all_six_come() -> None:
+def test_marks_stand_before_words_and_all_six_occur() -> None:
     assert {_copy("Quartz", seed) for seed in range(100)} == {f"{mark} Quartz" for mark in ".;?:!,"}
-    places = {tuple(part in ".;?:!," for part in _copy("a b c", seed).split()) for seed in range(100)}
-    assert places == {(True, False, False, False), (False, True, False, False), (False, False, True, False)}
+    patterns = {tuple(part in ".;?:!," for part in _copy("a b c", seed).split()) for seed in range(100)}
+    assert patterns == {(True, False, False, False), (False, True, False, False), (False, False, True, False)}
 
 
 @settings(max_examples=100)

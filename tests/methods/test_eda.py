@@ -1,4 +1,4 @@
-"""EDA by hand: what each operation does to a text, and what none may touch."""
+"""EDA: what each operation changes in a text, and what it must not change."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ OPERATIONS = ("synonyms", "insertions", "swaps", "deletions")
 
 
 def _copies(text: Text | str, count: int = 40, **alphas: float) -> list[str]:
-    """Copies by the operations named, the others left out."""
+    """Copies made by the given operations only."""
     method = make_method("eda", {**dict.fromkeys(OPERATIONS, 0), **alphas})
     given = text if isinstance(text, Text) else Text("t", text)
     return [method.augment_one(given, None, random.Random(seed)) for seed in range(count)]
@@ -25,7 +25,7 @@ def _copies(text: Text | str, count: int = 40, **alphas: float) -> list[str]:
 
 @pytest.fixture
 def dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words with a synonym or two, in place of WordNet, which has some for numbers, too."""
+    """Words with a synonym or two instead of WordNet, which has synonyms for numbers, too."""
     known = {"big": ("huge", "large"), "dog": ("hound",), "2": ("two",), "88th": ("late",)}
     monkeypatch.setattr(eda, "synonyms", lambda word: known.get(word, ()))
 
@@ -49,7 +49,7 @@ def test_a_chosen_word_gets_one_synonym_wherever_it_stands() -> None:
 
 
 @pytest.mark.usefixtures("dictionary")
-def test_as_many_words_get_synonyms_as_alpha_says_or_as_have_any() -> None:
+def test_alpha_sets_the_number_of_replaced_words() -> None:
     assert set(_copies("The big dog sat.", synonyms=0.5)) == {"The huge hound sat.", "The large hound sat."}
     assert set(_copies("The big dog sat.", synonyms=1)) == {"The huge hound sat.", "The large hound sat."}
 
@@ -87,12 +87,12 @@ def test_deletion_takes_each_word_with_probability_alpha_and_the_space_before_it
         assert abs(copies[copy] / 4000 - chance) < 0.03
 
 
-def test_a_text_of_which_every_word_would_go_keeps_one() -> None:
+def test_if_every_word_would_be_deleted_one_stays() -> None:
     assert set(_copies("a, b c.", deletions=1)) == {"a", "b", "c"}
     assert set(_copies("Quartz.", deletions=1)) == {"Quartz"}
 
 
-def test_each_copy_goes_through_one_operation_and_all_four_are_as_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_copy_is_made_by_one_operation_and_all_four_are_equally_likely(monkeypatch: pytest.MonkeyPatch) -> None:
     for operation in ("replace", "insert", "swap", "delete"):
         monkeypatch.setattr(eda, f"_{operation}", lambda *_, operation=operation: operation)
     method = make_method("eda", {})
@@ -106,14 +106,14 @@ def test_a_word_of_another_script_is_a_run_without_white_space_and_an_emoji_is_a
     assert [text[start:end] for start, end in words(text)] == ["李雷,上海", "👩‍👩‍👧", "x"]
 
 
-def test_all_operations_left_out_are_refused() -> None:
+def test_parameters_without_any_operation_are_refused() -> None:
     with pytest.raises(UserError, match="method 'eda': .*one of synonyms, insertions, swaps, deletions above 0"):
         make_method("eda", dict.fromkeys(OPERATIONS, 0))
 
 
 @settings(max_examples=50)
 @given(st.text(max_size=40).filter(lambda text: bool(text.strip())))
-def test_swaps_keep_every_character_and_deletions_invent_none(content: str) -> None:
+def test_swaps_keep_all_characters_and_deletions_add_none(content: str) -> None:
     for copy in _copies(content, count=3, swaps=0.5):
         assert Counter(copy) == Counter(content)
     for copy in _copies(content, count=3, deletions=0.5):

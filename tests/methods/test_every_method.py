@@ -1,4 +1,4 @@
-"""What every method in the registry keeps to, whatever it does."""
+"""Properties that every method in the registry has."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ _FILES = tempfile.TemporaryDirectory()
 
 
 def _required(name: str, texts: list[Text]) -> dict[str, object]:
-    """What the method has to be given: a file of copies, each the original with its words turned round."""
+    """Required parameters: for `texts` a file of copies, each the original with its words reversed."""
     if name != "texts":
         return {}
     lines = [json.dumps({"id": t.id, "text": " ".join(t.text.split()[::-1])}) for t in texts for _ in range(30)]
@@ -91,7 +91,7 @@ def test_the_registry_is_imported_without_torch() -> None:
 
 
 @NAMES
-def test_every_method_says_what_it_is(name: str) -> None:
+def test_every_method_has_a_docstring_and_consistent_attributes(name: str) -> None:
     method = METHODS[name]
     assert method.__doc__
     assert method.needs in ("nothing", "tokens", "trained", "large", "difference")
@@ -105,13 +105,13 @@ def test_the_same_seed_gives_the_same_texts(name: str, tokenize: Tokenize) -> No
 
 
 @NAMES
-def test_another_seed_gives_other_copies_of_a_method_that_says_it_varies(name: str, tokenize: Tokenize) -> None:
+def test_another_seed_changes_the_copies_exactly_if_the_method_varies(name: str, tokenize: Tokenize) -> None:
     differs = _run(name, CORPUS, tokenize, seed=1) != _run(name, CORPUS, tokenize, seed=2)
     assert differs == _method(name, CORPUS).varies
 
 
 @NAMES
-def test_texts_come_in_order_each_with_its_original_first_and_then_its_copies(name: str, tokenize: Tokenize) -> None:
+def test_texts_come_in_order_each_original_before_its_copies(name: str, tokenize: Tokenize) -> None:
     method = METHODS[name]
     numbers = ([0] if method.originals else []) + ([1, 2, 3] if method.makes_copies else [])
     rows = _run(name, CORPUS, tokenize, copies=3)
@@ -125,7 +125,7 @@ def test_copy_0_is_the_original(name: str, tokenize: Tokenize) -> None:
 
 
 @NAMES
-def test_no_copy_is_blank_and_every_copy_can_be_written(name: str, tokenize: Tokenize) -> None:
+def test_no_copy_is_blank_and_every_copy_is_valid_text(name: str, tokenize: Tokenize) -> None:
     for row in _run(name, CORPUS, tokenize, copies=20):
         assert row.text.strip()
         assert row.text.encode()
@@ -137,21 +137,23 @@ def _names_and_numbers(text: str) -> set[str]:
 
 
 @NAMES
-def test_no_copy_holds_a_name_or_number_that_neither_original_nor_subject_holds(name: str, tokenize: Tokenize) -> None:
+def test_no_copy_contains_a_name_or_number_that_is_not_in_the_original_or_the_subject(
+    name: str, tokenize: Tokenize
+) -> None:
     known = {text.id: _names_and_numbers(f"{text.text} {text.subject}") for text in CORPUS}
     for row in _run(name, CORPUS, tokenize, copies=20):
         assert _names_and_numbers(row.text) <= known[row.id]
 
 
 @NAMES
-def test_every_emoji_of_several_characters_stays_whole_or_goes(name: str, tokenize: Tokenize) -> None:
+def test_an_emoji_of_several_characters_is_kept_or_dropped_as_a_whole(name: str, tokenize: Tokenize) -> None:
     for row in _run(name, CORPUS, tokenize, copies=20):
-        if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # those drop a tokenizer's pieces
+        if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # dropout removes pieces of a tokenizer
             assert row.text.replace("👩‍👩‍👧", "").isprintable()
 
 
 @NAMES
-def test_one_more_text_or_another_order_changes_no_other_texts_copies(name: str, tokenize: Tokenize) -> None:
+def test_copies_do_not_depend_on_the_other_texts(name: str, tokenize: Tokenize) -> None:
     rows = _run(name, CORPUS, tokenize)
     new = _text("new", "A text that was not there.", "A text", "text")
     more = _run(name, [new, *reversed(CORPUS)], tokenize)
@@ -159,13 +161,13 @@ def test_one_more_text_or_another_order_changes_no_other_texts_copies(name: str,
 
 
 @NAMES
-def test_more_copies_leave_the_first_ones_as_they_were(name: str, tokenize: Tokenize) -> None:
+def test_more_copies_do_not_change_the_first_copies(name: str, tokenize: Tokenize) -> None:
     more = _run(name, CORPUS, tokenize, copies=8)
     assert _run(name, CORPUS, tokenize, copies=3) == [row for row in more if row.copy <= 3]
 
 
 @NAMES
-def test_two_texts_of_the_same_words_get_copies_of_their_own(name: str, tokenize: Tokenize) -> None:
+def test_two_texts_with_the_same_content_get_different_copies(name: str, tokenize: Tokenize) -> None:
     twins = [replace(CORPUS[0], id="a"), replace(CORPUS[0], id="b")]
     rows = _run(name, twins, tokenize, copies=20)
     first, second = ([row.text for row in rows if row.id == key and row.copy > 0] for key in "ab")
@@ -197,7 +199,7 @@ def test_no_copy_is_empty_and_its_visible_characters_are_a_subsequence_of_the_or
 
 
 @NAMES
-def test_a_parameter_that_the_method_lacks_is_refused_by_name(name: str) -> None:
+def test_the_error_for_an_unknown_parameter_names_it(name: str) -> None:
     with pytest.raises(
         UserError, match=rf"method '{name}': unknown parameter 'alhpa'; (.*known: |it takes none)"
     ) as error:
@@ -230,7 +232,7 @@ def test_parameters_out_of_range_or_of_another_type_are_refused(name: str) -> No
 
 
 @NAMES
-def test_parameters_come_back_from_what_a_record_holds_unless_that_would_tell_a_path(name: str) -> None:
+def test_a_record_s_parameters_make_the_same_method_unless_one_is_a_path(name: str) -> None:
     method = _method(name, CORPUS)
     if method.model_dump(mode="json") == method.recorded_parameters():
         assert make_method(name, method.recorded_parameters()) == method
@@ -239,7 +241,7 @@ def test_parameters_come_back_from_what_a_record_holds_unless_that_would_tell_a_
 
 
 @NAMES
-def test_tokens_that_are_missing_or_of_another_text_are_refused(name: str, tokenize: Tokenize) -> None:
+def test_missing_tokens_and_tokens_of_another_text_are_refused(name: str, tokenize: Tokenize) -> None:
     texts = CORPUS[:2]
     method = _method(name, texts)
     tokens = [tokenize(text) for text in texts]
@@ -254,12 +256,12 @@ def test_tokens_that_are_missing_or_of_another_text_are_refused(name: str, token
         list(augment(method, texts, tokens[:1], 2, seed=1))
 
 
-def test_an_unknown_method_is_answered_with_the_nearest_one() -> None:
+def test_the_error_for_an_unknown_method_names_the_nearest_method() -> None:
     with pytest.raises(UserError, match=r"^unknown method 'random_drpout'; did you mean 'random_dropout'\? known: "):
         make_method("random_drpout", {})
 
 
-def test_a_label_names_alpha_beta_and_what_is_not_at_its_default() -> None:
+def test_a_label_shows_alpha_beta_and_options_that_are_not_the_default() -> None:
     assert make_method("plain_matched", {}).label == "plain_matched"
     assert make_method("random_dropout", {}).label == "random_dropout α=0.6"
     contrastive = make_method("contrastive_dropout", {"beta": 0.03, "dropped": "blank"})

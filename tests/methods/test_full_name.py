@@ -1,4 +1,4 @@
-"""Pronouns and what becomes of them."""
+"""Full name: pronouns become the name of the subject."""
 
 import random
 
@@ -34,11 +34,11 @@ def _named(content: str, subject: str = NAME, *entities: tuple[int, int]) -> str
         ("Nobody is meant here.", "Nobody is meant here."),
     ],
 )
-def test_every_shape_of_pronoun_gives_the_name_in_its_case(content: str, expected: str) -> None:
+def test_every_pronoun_becomes_the_name_in_the_right_form(content: str, expected: str) -> None:
     assert _named(content) == expected
 
 
-def test_a_subject_in_lower_case_gets_a_capital_where_the_pronoun_had_one() -> None:
+def test_a_lower_case_subject_is_capitalised_where_the_pronoun_was() -> None:
     assert _named("She met her.", "the duchess of York") == "The duchess of York met the duchess of York."
 
 
@@ -51,6 +51,6 @@ def test_other_scripts_stay_as_they_are() -> None:
         assert _named(content) == content
 
 
-def test_a_text_without_its_subject_is_refused_by_its_id() -> None:
+def test_the_error_for_a_text_without_subject_names_its_id() -> None:
     with pytest.raises(UserError, match="text 'b': full_name needs its \"subject\""):
         list(augment(make_method("full_name", {}), [Text("a", "x", "y"), Text("b", "x")], None, 1, seed=1))

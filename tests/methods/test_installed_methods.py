@@ -1,4 +1,4 @@
-"""Methods that other distributions bring: found through their entry points, or refused in one line."""
+"""Methods of other distributions: found by their entry points, or refused with a one-line error."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ class Shout(Method):
 
 
 def _install(folder: Path, module: str, content: str, entry: str, version: str = "1.2") -> None:
-    """What pip leaves of a distribution: a module, and a .dist-info with its entry points."""
+    """Write a distribution as pip installs it: a module, and a .dist-info with its entry points."""
     (folder / f"{module}.py").write_text(content, encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
@@ -44,7 +44,7 @@ def _install(folder: Path, module: str, content: str, entry: str, version: str =
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that Python looks into for packages, before the registry has been asked for."""
+    """A folder on Python's path, with the registry not built yet."""
     monkeypatch.syspath_prepend(tmp_path)
     methods._registry.cache_clear()
     yield tmp_path
@@ -53,7 +53,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(path.stem, None)
 
 
-def test_an_installed_method_is_in_the_registry_by_its_name_and_known_by_its_package(site: Path) -> None:
+def test_an_installed_method_is_in_the_registry_with_its_package(site: Path) -> None:
     _install(site, "shouting_one", SHOUT, "anything = shouting_one:Shout")
     assert {"shout", "plain"} <= set(methods.METHODS)
     method = make_method("shout", {"marks": 2})
@@ -62,17 +62,17 @@ def test_an_installed_method_is_in_the_registry_by_its_name_and_known_by_its_pac
     assert (package_of("shout"), package_of("plain")) == ("shouting-one 1.2", None)
 
 
-def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
+def test_the_error_for_a_name_used_twice_names_both_packages(site: Path) -> None:
     _install(site, "shouting_two", SHOUT.replace('"shout"', '"plain"'), "x = shouting_two:Shout")
     with pytest.raises(
-        UserError, match="^shouting-two 1.2: a method of this project is called 'plain' already; uninstall"
+        UserError, match="^shouting-two 1.2: this project already has a method called 'plain'; uninstall"
     ):
         make_method("plain", {})
     _install(site, "shouting_tri", SHOUT, "x = shouting_tri:Shout")
     (site / "shouting_two.py").write_text(SHOUT, encoding="utf-8")
     sys.modules.pop("shouting_two")
     with pytest.raises(
-        UserError, match="^shouting-two 1.2: a method of shouting-tri 1.2 is called 'shout' already; uninstall"
+        UserError, match="^shouting-two 1.2: shouting-tri 1.2 already has a method called 'shout'; uninstall"
     ):
         make_method("plain", {})
 
@@ -83,12 +83,14 @@ def test_a_clash_of_names_is_one_line_that_names_both(site: Path) -> None:
         ("Shout = 3", "m = shouting_bad:Shout", "not a Method with a name"),
         ("class Shout: name = 'shout'", "m = shouting_bad:Shout", "not a Method with a name"),
         ("from benchmark.methods import Method as Shout", "m = shouting_bad:Shout", "not a Method with a name"),
-        ("", "m = shouting_bad:Shout", "AttributeError: .*; mend or uninstall shouting-bad 1.2"),
-        ("import nowhere_to_be_found", "m = shouting_bad:Shout", "ModuleNotFoundError: .*; mend or uninstall"),
-        ("raise ValueError('two\\nlines')", "m = shouting_bad:Shout", "ValueError: two lines; mend or uninstall"),
+        ("", "m = shouting_bad:Shout", "AttributeError: .*; repair or uninstall shouting-bad 1.2"),
+        ("import nowhere_to_be_found", "m = shouting_bad:Shout", "ModuleNotFoundError: .*; repair or uninstall"),
+        ("raise ValueError('two\\nlines')", "m = shouting_bad:Shout", "ValueError: two lines; repair or uninstall"),
     ],
 )
-def test_what_is_no_method_is_refused_by_its_package(site: Path, content: str, entry: str, message: str) -> None:
+def test_the_error_for_an_entry_point_that_is_not_a_method_names_its_package(
+    site: Path, content: str, entry: str, message: str
+) -> None:
     _install(site, "shouting_bad", content, entry)
     with pytest.raises(UserError, match=f"^shouting-bad 1.2: entry point {entry}: {message}") as error:
         make_method("plain", {})

@@ -1,4 +1,4 @@
-"""Reversed texts by hand."""
+"""Reverse training: texts reversed by hand."""
 
 import random
 
@@ -35,31 +35,31 @@ def _reversed(content: str, *entities: str, seed: int = 1, **parameters: object)
         (". , .", [","], ". , ."),
     ],
 )
-def test_words_go_backwards_and_entities_stay_whole(content: str, entities: list[str], expected: str) -> None:
+def test_words_are_reversed_and_entities_stay_whole(content: str, entities: list[str], expected: str) -> None:
     assert _reversed(content, *entities) == expected
 
 
-def test_random_segments_keep_their_order_and_have_every_length_up_to_the_longest() -> None:
+def test_random_segments_keep_their_order_and_have_all_lengths_up_to_the_longest() -> None:
     # Four words in segments of one or two: 1+1+1+1, 2+1+1, 1+2+1, 1+1+2, 2+2.
     made = {_reversed("a b c d", segment="random", longest=2, seed=seed) for seed in range(200)}
     assert made == {"d c b a", "d c a b", "d b c a", "c d b a", "c d a b"}
     assert {_reversed("a b c d", segment="random", longest=1, seed=seed) for seed in range(20)} == {"d c b a"}
 
 
-def test_random_segments_take_no_heed_of_entities() -> None:
+def test_random_segments_ignore_entities() -> None:
     assert _reversed("Ada Moss ran", "Ada Moss", segment="random", longest=1) == "ran Moss Ada"
 
 
 @settings(max_examples=100)
 @given(st.text(max_size=40).filter(lambda text: bool(text.strip())), st.sampled_from(["entity", "random"]))
-def test_all_but_white_space_stays(content: str, segment: str) -> None:
+def test_all_characters_but_white_space_stay(content: str, segment: str) -> None:
     copy = _reversed(content, segment=segment, longest=3)
     assert sorted("".join(copy.split())) == sorted("".join(content.split()))
 
 
 def test_a_corpus_without_entities_is_refused() -> None:
     with pytest.raises(
-        UserError, match="method 'reverse': the task knows no entities of its texts; set segment: random"
+        UserError, match="method 'reverse': the task provides no entities of its texts; set segment: random"
     ):
         list(augment(make_method("reverse", {}), [Text("a", "x")], None, 1, seed=1))
     assert len(list(augment(make_method("reverse", {"segment": "random"}), [Text("a", "x")], None, 1, seed=1))) == 2

@@ -1,4 +1,4 @@
-"""Sentences: where they end, and that they only change places."""
+"""Sentence shuffle: where sentences end, and that only their order changes."""
 
 import itertools
 import random
@@ -21,13 +21,13 @@ def _copies(content: str, count: int = 200) -> set[str]:
     return {method.augment_one(Text("t", content), None, random.Random(seed)) for seed in range(count)}
 
 
-def test_every_order_of_the_sentences_comes_and_nothing_else() -> None:
+def test_every_order_of_the_sentences_occurs_and_nothing_else() -> None:
     parts = ["Ada was born.", "She ran!", "Did she?"]
     expected = {"{}  {}\n{}".format(*order) for order in itertools.permutations(parts)}
     assert _copies("Ada was born.  She ran!\nDid she?") == expected
 
 
-def test_abbreviations_of_names_end_no_sentence() -> None:
+def test_a_title_does_not_end_a_sentence() -> None:
     assert _cut("J. R. Smith grew up in St. Louis. He met Dr. Moss and Ms. Lee in Ft. Worth. He left.") == [
         "J. R. Smith grew up in St. Louis.",
         "He met Dr. Moss and Ms. Lee in Ft. Worth.",
@@ -35,7 +35,7 @@ def test_abbreviations_of_names_end_no_sentence() -> None:
     ]
 
 
-def test_an_entity_is_never_cut() -> None:
+def test_no_sentence_ends_within_an_entity() -> None:
     content = "She worked for Who? What! Inc. in Rome. She left."
     assert _cut(content, "Who? What! Inc.") == ["She worked for Who? What! Inc. in Rome.", "She left."]
     assert len(_cut(content)) > 2, "without the entity it is cut, so the case says something"

@@ -1,4 +1,4 @@
-"""The method `texts`: which line becomes which copy, what is refused, and that no path gets about."""
+"""The method `texts`: which line becomes which copy, what is refused, and that no path is published."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ LINES = '{"id": "b", "text": "B one"}\n{"id": "a", "text": "A one"}\n\n{"id": "b
 
 
 def _file(folder: Path, content: str = LINES) -> Path:
-    file = folder / "told.jsonl"
+    file = folder / "copies.jsonl"
     file.write_text(content, encoding="utf-8")
     return file
 
@@ -42,7 +42,7 @@ def test_copy_k_is_the_kth_line_of_its_id(tmp_path: Path) -> None:
     ]
 
 
-def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -> None:
+def test_the_output_of_augment_can_be_read_without_its_originals(tmp_path: Path) -> None:
     made = list(augment(make_method("aeda", {}), CORPUS, None, 3, seed=1))
     write_lines(tmp_path / "made.jsonl", made)
     assert _copies(tmp_path / "made.jsonl", 3) == [(row.id, row.copy, row.text) for row in made]
@@ -51,26 +51,26 @@ def test_what_augment_wrote_can_be_read_its_originals_left_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LINES + '{"id": "c", "text": "x"}\n', r"told\.jsonl:9: id 'c' is no text of the corpus; take the line out"),
-        (LINES + '{"id": "a", "text": "x"', r"told\.jsonl:9: not JSON"),
-        (LINES + '{"id": "a"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text", both strings'),
-        (LINES + '{"id": "a", "text": " "}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
-        (LINES + '{"id": 1, "text": "x"}', r'told\.jsonl:9: each line needs "id" and a non-empty "text"'),
-        (LINES + '["a", "x"]', r"told\.jsonl:9: expected a JSON object"),
-        (LINES + '{"id": "a", "text": "\\ud800"}', r"told\.jsonl:9: .* is no character"),
-        (LINES, r"told\.jsonl:6: id 'a' has 2 of 3 copies; add lines or ask for fewer"),
-        ('{"id": "b", "text": "x"}\n' * 3, r"told\.jsonl: id 'a' has 0 of 3 copies; add lines or ask for fewer"),
-        ("\n", r"told\.jsonl: no copy in it"),
-        ('{"id": "a", "copy": 0, "text": "x"}', r"told\.jsonl: no copy in it"),
+        (LINES + '{"id": "c", "text": "x"}\n', r"copies\.jsonl:9: id 'c' is not in the corpus; remove the line"),
+        (LINES + '{"id": "a", "text": "x"', r"copies\.jsonl:9: not JSON"),
+        (LINES + '{"id": "a"}', r'copies\.jsonl:9: each line needs "id" and a non-empty "text", both strings'),
+        (LINES + '{"id": "a", "text": " "}', r'copies\.jsonl:9: each line needs "id" and a non-empty "text"'),
+        (LINES + '{"id": 1, "text": "x"}', r'copies\.jsonl:9: each line needs "id" and a non-empty "text"'),
+        (LINES + '["a", "x"]', r"copies\.jsonl:9: expected a JSON object"),
+        (LINES + '{"id": "a", "text": "\\ud800"}', r"copies\.jsonl:9: .* is no character"),
+        (LINES, r"copies\.jsonl:6: id 'a' has 2 of 3 copies; add lines or lower copies"),
+        ('{"id": "b", "text": "x"}\n' * 3, r"copies\.jsonl: id 'a' has 0 of 3 copies; add lines or lower copies"),
+        ("\n", r"copies\.jsonl: holds no copy"),
+        ('{"id": "a", "copy": 0, "text": "x"}', r"copies\.jsonl: holds no copy"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_by_its_line(tmp_path: Path, content: str, message: str) -> None:
+def test_the_error_for_an_invalid_file_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         _copies(_file(tmp_path, content), 3)
     assert "\n" not in str(error.value)
 
 
-def test_a_path_that_is_missing_or_leads_nowhere_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_or_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="^method 'texts': path: missing; give it a value$"):
         make_method("texts", {})
     with pytest.raises(UserError, match="nowhere: No such file"):
@@ -91,29 +91,29 @@ def _cell(model: Path, **parameters: Any) -> Cell:
     return cell
 
 
-def test_keys_hold_the_hash_of_the_file_and_neither_its_place_nor_its_title(tmp_path: Path, tiny: Path) -> None:
+def test_keys_hold_the_hash_of_the_file_but_not_its_path_or_title(tmp_path: Path, tiny: Path) -> None:
     here, there = (_cell(tiny, path=str(_told(tmp_path / name))) for name in ("here", "there"))
     assert here.key == there.key
-    titled = _cell(tiny, path=str(tmp_path / "here" / "told.jsonl"), title="GPT")
+    titled = _cell(tiny, path=str(tmp_path / "here" / "copies.jsonl"), title="GPT")
     assert titled.stages["evaluate"].key == here.stages["evaluate"].key
-    assert (here.method.label, titled.method.label) == ("texts told.jsonl", "texts GPT")
+    assert (here.method.label, titled.method.label) == ("texts copies.jsonl", "texts GPT")
     changed = _cell(tiny, path=str(_told(tmp_path / "here", " over")))
     assert changed.stages["augment"].key != here.stages["augment"].key
 
 
 def test_a_file_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, tiny: Path) -> None:
-    with pytest.raises(UserError, match=r"told\.jsonl:1: id 'b' is no text of the corpus"):
+    with pytest.raises(UserError, match=r"copies\.jsonl:1: id 'b' is not in the corpus"):
         _cell(tiny, path=str(_file(tmp_path)))
 
 
-def test_a_file_that_changed_after_planning_is_not_taken_for_what_it_was(tmp_path: Path, tiny: Path) -> None:
+def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path, tiny: Path) -> None:
     call = _cell(tiny, path=str(_told(tmp_path))).stages["augment"]
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     write_lines(corpus / "texts.jsonl", [Text(f"person-{i:05}", "x") for i in range(4)])
     run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
     _told(tmp_path, " over")
-    with pytest.raises(UserError, match=r"texts told\.jsonl: .*changed after the suite was planned; run it again"):
+    with pytest.raises(UserError, match=r"texts copies\.jsonl: .*changed while the suite ran; run the suite again"):
         run_augment(call, {"corpus": corpus}, tmp_path, lambda done, total: None)
 
 
@@ -128,4 +128,4 @@ def test_record_and_board_name_the_file_and_no_path(tmp_path: Path, tiny: Path) 
     assert record.method.texts == 4 * 3  # the originals and two copies
     assert str(tmp_path) not in path.read_text()
     (table,) = build_board(load_records(tmp_path / "records")).tables
-    assert [row.label for row in table.rows] == ["texts told.jsonl"]
+    assert [row.label for row in table.rows] == ["texts copies.jsonl"]

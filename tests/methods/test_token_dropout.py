@@ -1,4 +1,4 @@
-"""Token dropout: which tokens go, how often, and what is left of the text."""
+"""Token dropout: which tokens are dropped, how often, and what is left of the text."""
 
 import math
 import random
@@ -18,7 +18,8 @@ from tokenizers.trainers import BpeTrainer
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text, TokenScores
 from benchmark.methods import METHODS, augment, make_method
-from benchmark.methods.dropout import TokenDropout, Unit, equation_1, ranks, units, without, words
+from benchmark.methods.dropout import TokenDropout, equation_1, ranks
+from benchmark.methods.units import Unit, remove_units, units, word_units
 
 WORDS = Text("w", "zero one two three four five six seven eight nine")
 SCORES = [3.0, 9.0, 1.0, 4.0, 1.5, 5.0, 9.5, 2.0, 6.0, 0.0]
@@ -67,8 +68,8 @@ def test_the_largest_score_ranks_first_and_of_equal_scores_the_earlier() -> None
     assert ranks(SCORES) == RANK_OF_WORD
 
 
-def test_what_is_kept_of_the_text_seen_last_never_makes_another_text_s_copy() -> None:
-    """Or a copy of the same text by other scores."""
+def test_cached_probabilities_are_never_used_for_another_text() -> None:
+    """Neither for another text nor for other scores of the same text."""
     other = Text("w", "nine eight seven six")
     seen = [(WORDS, _tokens(WORDS, scores=SCORES)), (other, _tokens(other)), (WORDS, _tokens(WORDS, scores=SCORES))]
     seen += [(WORDS, _tokens(WORDS, scores=SCORES[::-1])), (WORDS, _tokens(WORDS, scores=SCORES))]
@@ -77,7 +78,7 @@ def test_what_is_kept_of_the_text_seen_last_never_makes_another_text_s_copy() ->
     for text, tokens in seen:
         anew = make_method("attention_dropout", parameters)
         for seed in (1, 2):
-            copies = [one.augment_one(text, tokens, random.Random(seed)) for one in (method, anew)]
+            copies = [dropout.augment_one(text, tokens, random.Random(seed)) for dropout in (method, anew)]
             assert copies[0] == copies[1]
 
 
@@ -95,9 +96,7 @@ def test_each_rank_is_dropped_as_often_as_equation_1_says(name: str, first_rank:
 
 
 @pytest.mark.parametrize(("name", "drop_rate"), [("random_dropout", 0.3), ("released_random", 0.7)])
-def test_random_dropout_drops_with_probability_alpha_and_the_released_one_keeps_with_it(
-    name: str, drop_rate: float
-) -> None:
+def test_random_dropout_drops_and_released_random_keeps_with_probability_alpha(name: str, drop_rate: float) -> None:
     copies = _copies(name, {"alpha": 0.3}, WORDS, _tokens(WORDS), 3000)
     kept = Counter(word for copy in copies for word in copy.split())
     assert all(_within_five_sigma(3000 - kept[word], 3000, drop_rate) for word in WORDS.text.split())
@@ -115,7 +114,7 @@ def test_two_copies_draw_their_own_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if issubclass(method, TokenDropout)))
-def test_where_nothing_can_be_dropped_every_copy_is_the_text_itself(name: str) -> None:
+def test_if_no_unit_can_be_dropped_every_copy_is_the_text_itself(name: str) -> None:
     text = Text("t", "  Two spaces lead,\nand one trails. ")
     alpha = 1.0 if name == "released_random" else 0.0
     assert set(_copies(name, {"alpha": alpha}, text, _tokens(text), 5)) == {text.text}
@@ -124,32 +123,32 @@ def test_where_nothing_can_be_dropped_every_copy_is_the_text_itself(name: str) -
 def test_a_dropped_token_leaves_no_space_behind() -> None:
     text = "Ada was born in Rome."
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
-    assert without(text, every, {1}, "delete") == "Ada born in Rome."
-    assert without(text, every, {1, 2, 4}, "delete") == "Ada in."
+    assert remove_units(text, every, {1}, "delete") == "Ada born in Rome."
+    assert remove_units(text, every, {1, 2, 4}, "delete") == "Ada in."
 
 
-def test_a_space_that_no_token_covers_goes_with_the_word_after_it() -> None:
+def test_a_space_that_no_token_covers_belongs_to_the_word_after_it() -> None:
     text = Text("t", "Ada was born\n in Rome.")
     with_space, without_space = _tokens(text, r"\s*\w+|\."), _tokens(text, r"\w+|\.")
     assert without_space.start[1] == 4
     assert units(text, without_space) == units(text, with_space)
 
 
-def test_a_text_does_not_begin_or_end_with_the_space_of_a_dropped_neighbour() -> None:
+def test_deletion_leaves_no_space_at_the_ends_of_a_text() -> None:
     text = "Ada was born "
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+"))
-    assert without(text, every, {0}, "delete") == "was born"
-    assert without(text, every, {2}, "delete") == "Ada was"
+    assert remove_units(text, every, {0}, "delete") == "was born"
+    assert remove_units(text, every, {2}, "delete") == "Ada was"
 
 
-def test_blanking_puts_as_many_spaces_as_there_were_characters() -> None:
+def test_blanking_replaces_every_character_by_a_space() -> None:
     text = "Ada was born."
     every = units(Text("t", text), _tokens(Text("t", text), r"\s?\w+|\."))
-    assert without(text, every, {0, 2}, "blank") == "    was     ."
+    assert remove_units(text, every, {0, 2}, "blank") == "    was     ."
 
 
 @pytest.mark.parametrize("name", ["released_random", "released_attention", "released_difference"])
-def test_the_released_methods_blank_and_so_keep_every_character_in_its_place(name: str) -> None:
+def test_the_released_methods_blank_tokens_so_other_characters_keep_their_positions(name: str) -> None:
     copies = _copies(name, {"alpha": 0.5}, WORDS, _tokens(WORDS, scores=SCORES), 50)
     assert any(copy != WORDS.text for copy in copies)
     for copy in copies:
@@ -157,14 +156,14 @@ def test_the_released_methods_blank_and_so_keep_every_character_in_its_place(nam
         assert all(new in (old, " ") for new, old in zip(copy, WORDS.text, strict=True))
 
 
-def test_commas_and_full_stops_stay_unless_told_otherwise() -> None:
+def test_commas_and_full_stops_stay_unless_keep_punctuation_is_off() -> None:
     text = Text("t", "Ada, of Rome , left.\nNo!")
     tokens = _tokens(text, r"\s?\w+|\s?,|\.\s?|!")
     assert set(_copies("random_dropout", {"alpha": 1}, text, tokens, 3)) == {", ,."}
     assert set(_copies("random_dropout", {"alpha": 1, "keep_punctuation": False}, text, tokens, 3)) == {"Ada"}
 
 
-def test_punctuation_that_stays_holds_its_rank_all_the_same() -> None:
+def test_punctuation_that_stays_keeps_its_rank() -> None:
     text = Text("t", "One, two")
     tokens = _tokens(text, r"\s?\w+|,", scores=[3.0, 2.0, 1.0])
     copies = _copies("attention_dropout", {"alpha": 1, "beta": 0.4}, text, tokens, 2000)
@@ -208,13 +207,13 @@ def test_a_byte_level_tokenizer_never_leaves_half_a_character() -> None:
     assert {"李", "雷", "🍎", "🍏", ",", "ï"} <= {surface.strip() for surface in surfaces}
 
 
-def test_tokens_that_stand_for_no_character_take_no_rank() -> None:
+def test_tokens_without_characters_take_no_rank() -> None:
     text = Text("t", "Ada left")
     tokens = TokenScores("t", ["", "Ada", "", " left"], [0, 0, 3, 3], [0, 3, 3, 8], [9.0, 1.0, 8.0, 2.0])
     assert units(text, tokens) == [Unit(0, 3, 1.0), Unit(3, 8, 2.0)]
 
 
-def test_a_score_that_is_no_number_is_refused_with_its_text() -> None:
+def test_the_error_for_a_score_that_is_not_finite_names_the_text() -> None:
     for score in (math.nan, math.inf):
         with pytest.raises(UserError, match="text 'w': a token score is not a finite number"):
             units(WORDS, _tokens(WORDS, scores=[score, *SCORES[1:]]))
@@ -239,7 +238,7 @@ def test_units_cover_every_token_and_never_overlap(content: str, spans: list[tup
         assert start == end or sum(unit.start <= start and end <= unit.end for unit in every) == 1
 
 
-def test_a_higher_alpha_drops_what_a_lower_one_dropped_and_more() -> None:
+def test_a_higher_alpha_drops_all_that_a_lower_alpha_drops_and_more() -> None:
     low, high = (_copies("random_dropout", {"alpha": alpha}, WORDS, _tokens(WORDS), 50) for alpha in (0.2, 0.6))
     for less, more in zip(low, high, strict=True):
         assert set(more.split()) <= set(less.split())
@@ -254,14 +253,14 @@ def test_equation_1_agrees_with_the_paper_on_how_much_of_a_text_is_lost() -> Non
 
 
 def test_equal_released_differences_are_ranked_at_random_and_once_per_text() -> None:
-    """With all differences 0, as in bfloat16, every place of a text is kept as the first rank about equally often."""
+    """With all differences 0, as in bfloat16, every token of a text is kept as the first rank about equally often."""
     method = make_method("released_difference", {"alpha": 1.0, "beta": 50.0, "keep_punctuation": False})
     kept: Counter[str] = Counter()
     for number in range(400):
         text = Text(f"t{number}", "a b c d e f g h")
         tokens = TokenScores(text.id, list("abcdefgh"), list(range(0, 16, 2)), list(range(1, 17, 2)), [0.0] * 8)
         copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
-        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave only rank 0
         kept.update(copies[0])
     assert set(kept) == set("abcdefgh")
     assert all(25 < count < 80 for count in kept.values())  # 50 each; 6.6 is the standard deviation
@@ -274,22 +273,22 @@ def test_unequal_released_differences_keep_their_order() -> None:
     assert [copy.text.strip() for copy in augment(method, [text], [tokens], 2, seed=1)] == ["c", "c"]
 
 
-def test_random_ranks_are_drawn_once_per_text_and_each_place_is_as_likely_the_first() -> None:
+def test_random_ranks_are_drawn_once_per_text_and_every_token_is_equally_likely_first() -> None:
     method = make_method("random_rank_dropout", {"alpha": 1.0, "beta": 50.0, "keep_punctuation": False})
     kept: Counter[str] = Counter()
     for number in range(400):
         text = Text(f"t{number}", "a b c d e f g h")
-        tokens = _tokens(text, scores=[float(place) for place in range(8)])  # of which it takes no notice
+        tokens = _tokens(text, scores=[float(number) for number in range(8)])  # which it ignores
         original, *copies = [copy.text.split() for copy in augment(method, [text], [tokens], 3, seed=number)]
         assert original == text.text.split()
-        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave rank 0 alone
+        assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 1  # α 1 and a steep β leave only rank 0
         kept.update(copies[0])
     assert all(25 < kept[letter] < 80 for letter in "abcdefgh")  # 50 each; 6.6 is the standard deviation
 
 
 def test_random_ranks_drop_as_many_tokens_as_contrastive_dropout() -> None:
     text = Text("t", " ".join(f"w{number}" for number in range(60)))
-    tokens = _tokens(text, scores=[float(place) for place in range(60)])
+    tokens = _tokens(text, scores=[float(number) for number in range(60)])
     expected = sum(0.6 * (1 - math.exp(-0.03 * rank)) for rank in range(60))
     for name in ("random_rank_dropout", "contrastive_dropout"):
         copies = _copies(name, {}, text, tokens, 2000)
@@ -300,7 +299,7 @@ def test_random_ranks_drop_as_many_tokens_as_contrastive_dropout() -> None:
 
 
 def _parts(text: Text) -> TokenScores:
-    """Tokens of at most three letters, as a tokenizer has parts of words, with rising scores."""
+    """Tokens of at most three letters, like the word pieces of a tokenizer, with rising scores."""
     tokens = _tokens(text, r"\s?\w{1,3}|[^\w\s]")
     return _tokens(text, r"\s?\w{1,3}|[^\w\s]", [float(n) for n in range(len(tokens.token))])
 
@@ -312,7 +311,7 @@ def _surfaces(text: str) -> list[str]:
     return re.sub(r"([,.])(?=[\s,.]|$)", r" \1 ", text).split()
 
 
-def test_words_go_whole() -> None:
+def test_with_unit_word_whole_words_are_dropped() -> None:
     tokens = _parts(PARTS)
     copies = _copies("random_dropout", {"alpha": 0.5, "unit": "word"}, PARTS, tokens, 300)
     known = {"Ada", "Lovelace-Byron", "(born", "1815)", "of", "London", "wrote", "1,900", "programs", ",", "."}
@@ -324,13 +323,13 @@ def test_words_go_whole() -> None:
 
 def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
     tokens = _parts(PARTS)
-    found = words(PARTS, units(PARTS, tokens))
-    for word in found:
+    words_of_text = word_units(PARTS, units(PARTS, tokens))
+    for word in words_of_text:
         scores = [
             score for start, score in zip(tokens.start, tokens.score, strict=True) if word.start <= start < word.end
         ]
         assert word.score == pytest.approx(sum(scores) / len(scores))
-    assert [PARTS.text[word.start : word.end].strip() for word in found][:4] == [
+    assert [PARTS.text[word.start : word.end].strip() for word in words_of_text][:4] == [
         "Ada",
         "Lovelace-Byron",
         "(born",
@@ -340,7 +339,9 @@ def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
 
 @pytest.mark.parametrize("name", ["random_dropout", "random_rank_dropout"])
 @pytest.mark.parametrize(("alpha", "beta", "unit"), [(0.2, 0.03, "token"), (0.6, 0.3, "token"), (0.4, 0.1, "word")])
-def test_at_contrasts_rate_as_many_tokens_go_as_contrast_drops(name: str, alpha: float, beta: float, unit: str) -> None:
+def test_at_the_rate_of_contrastive_dropout_as_many_tokens_are_dropped(
+    name: str, alpha: float, beta: float, unit: str
+) -> None:
     """Counted over many copies of two texts whose scores differ; the tolerance is five standard errors."""
     texts = [PARTS, WORDS]
     tokens = [_parts(PARTS), _tokens(WORDS, scores=SCORES)]
@@ -359,10 +360,10 @@ def test_at_contrasts_rate_as_many_tokens_go_as_contrast_drops(name: str, alpha:
     for method, more in (("contrastive_dropout", {}), (name, {"rate": "as contrastive_dropout"})):
         ready = make_method(method, {**options, **more}).fitted(texts, tokens)
         assert isinstance(ready, TokenDropout)
-        fates = [ready.fates(text, scores) for text, scores in zip(texts, tokens, strict=True)]
-        units_gone.append(math.fsum(chance for one in fates for _, chance in one))
+        probabilities = [ready.unit_probabilities(text, scores) for text, scores in zip(texts, tokens, strict=True)]
+        units_gone.append(math.fsum(probability for of_text in probabilities for _, probability in of_text))
     assert units_gone[0] == pytest.approx(units_gone[1]) and units_gone[0] > 1
     characters = [dropped("contrastive_dropout", {}), dropped(name, {"rate": "as contrastive_dropout"})]
-    means = [sum(one) / len(one) for one in characters]
-    # Which tokens go differs, so their letters do a little; their number is the same.
+    means = [sum(lengths) / len(lengths) for lengths in characters]
+    # Different tokens are dropped, so the number of letters differs a little; that of tokens is the same.
     assert means[1] == pytest.approx(means[0], rel=0.35)

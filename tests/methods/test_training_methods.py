@@ -1,4 +1,4 @@
-"""Methods that change training or scoring: what they ask of it, and the values they lay on their texts."""
+"""Methods that change training or scoring: their settings, and the values on their texts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,12 +35,12 @@ CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "
         ("contrastive_blend", {"low": 0.5}, Training()),
     ],
 )
-def test_what_a_method_changes_in_training(name: str, parameters: Mapping[str, object], training: Training) -> None:
+def test_methods_change_training_as_they_say(name: str, parameters: Mapping[str, object], training: Training) -> None:
     assert make_method(name, parameters).training() == training
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_a_method_that_changes_training_trains_on_the_originals_for_as_many_steps_as_all(name: str) -> None:
+def test_methods_that_change_training_train_on_the_originals_for_the_matched_steps(name: str) -> None:
     assert METHODS[name].originals and not METHODS[name].makes_copies and METHODS[name].matched
     (row,) = augment(make_method(name, {}), [FOUR], [SCORES], 5, seed=1)
     assert (row.id, row.copy, row.text) == ("t", 0, FOUR.text)
@@ -53,7 +53,7 @@ def test_the_values_of_selective_loss_are_the_reference_losses() -> None:
     assert method.values(FOUR, SCORES) == ((0, 3, 0.5), (3, 7, 2.0), (7, 8, -1.0), (8, 14, 1.0))
 
 
-def test_the_weights_of_contrastive_loss_are_the_chances_that_dropout_keeps_a_token() -> None:
+def test_the_weights_of_contrastive_loss_are_the_probabilities_that_dropout_keeps_a_token() -> None:
     """Ranks 2, 0, 3, 1; with α .5 and β ln 2, 1 − p(r) = 1 − .5 (1 − 2^−r) = 1, .75, .625, .5625; mean .734375."""
     method = make_method("contrastive_loss", {"alpha": 0.5, "beta": 0.6931471805599453})
     values = method.values(FOUR, SCORES)
@@ -69,7 +69,7 @@ def test_the_weights_of_contrastive_loss_do_not_change_with_the_scale_of_the_sco
     assert {value for _, _, value in make_method("contrastive_loss", {"alpha": 0}).values(FOUR, SCORES)} == {1.0}
 
 
-def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_depth() -> None:
+def test_contrastive_blend_uses_the_given_heads_or_else_the_layers() -> None:
     method = make_method("contrastive_blend", {"low": 0.5, "small_heads": "L10H3 L2H0"})
     assert method.attention("large") == AttentionPart(depth=(0.5, 1.0))
     assert method.attention("small") == AttentionPart(heads=((2, 0), (10, 3)))
@@ -92,12 +92,10 @@ def test_contrastive_blend_looks_at_heads_where_they_are_named_and_else_at_the_d
         ("contrastive_blend", {"large_heads": 3.1}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3"}, "large_heads: "),
         ("contrastive_blend", {"large_heads": "L3H1  L3H2"}, "large_heads: "),
-        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.4}, "of no use"),
+        ("contrastive_blend", {"large_heads": "L0H0", "small_heads": "L0H0", "low": 0.4}, "no effect"),
     ],
 )
-def test_parameters_that_make_no_sense_are_refused_in_one_line(
-    name: str, parameters: dict[str, Any], says: str
-) -> None:
+def test_contradictory_parameters_give_a_one_line_error(name: str, parameters: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=f"^method '{name}': .*{says}") as error:
         make_method(name, parameters)
     assert "\n" not in str(error.value)

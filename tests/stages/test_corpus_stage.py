@@ -1,4 +1,4 @@
-"""The corpus stage: texts as they are, or split so that they fit every model. Here a token is a character."""
+"""The corpus stage keeps texts as they are, or splits them to fit every model. Here a token is a character."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ ENTRY = {"name": "biography"}
 
 
 def _run(texts: list[Text], limits: Mapping[str, int | None], details: Sequence[str] = ()) -> list[Text]:
-    """What the stage writes for `texts` and models whose contexts leave room for so many characters."""
+    """The texts that the stage writes for models whose contexts have room for `limits` characters."""
 
     def context(spec: ModelSpec) -> int | None:
         limit = limits[spec.model]
@@ -48,11 +48,11 @@ def _bare(text: str) -> str:
 
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=1, max_size=60)
-# A word has six characters at most, and a full stop after it: every limit from seven on can be kept.
+# A word has at most six characters and a full stop, so every limit from seven on can be met.
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=200))
-def test_a_text_without_white_space_is_split_and_not_one_character_of_it_is_lost(text: str) -> None:
+def test_a_text_without_white_space_is_split_without_losing_a_character(text: str) -> None:
     limit = max([20, *map(len, regex.findall(r"\X", text))])  # room for any letter with all its marks
     pieces = _run([Text("x", text)], {"m": limit})
     assert "".join(piece.text for piece in pieces) == text
@@ -81,7 +81,7 @@ def test_a_text_is_cut_at_the_sentence_end_nearest_to_its_middle() -> None:
     assert [piece.text for piece in pieces] == ["One. Two three four.", "Five six seven eight nine ten, eleven."]
 
 
-def test_a_lone_sentence_end_far_from_the_middle_is_not_cut_at() -> None:
+def test_a_sentence_end_far_from_the_middle_is_not_used() -> None:
     pieces = _run([Text("x", "No. " + "word " * 9 + "end")], {"m": 30})
     assert [piece.text for piece in pieces] == ["No. word word word word word", "word word word word end"]
 
@@ -96,30 +96,30 @@ def test_only_the_text_that_does_not_fit_is_split() -> None:
     assert _run(texts, {"m": 8}) == [texts[0], Text("b/0", "rather"), Text("b/1", "long"), texts[2]]
 
 
-def test_the_smallest_context_counts_in_whatever_order_the_models_stand() -> None:
+def test_the_smallest_context_counts_whatever_the_order_of_the_models() -> None:
     text = [Text("x", "one two three four five six seven eight nine ten")]
-    one = _run(text, {"large": 30, "small": 10, "endless": None})
-    assert one == _run(text, {"endless": None, "small": 10, "large": 30}) == _run(text, {"small": 10})
-    assert len(one) > 3
+    pieces = _run(text, {"large": 30, "small": 10, "endless": None})
+    assert pieces == _run(text, {"endless": None, "small": 10, "large": 30}) == _run(text, {"small": 10})
+    assert len(pieces) > 3
 
 
-def test_without_a_limit_no_text_is_touched() -> None:
+def test_without_a_limit_texts_stay_as_they_are() -> None:
     text = [Text("x", "  any text. " * 1000)]
     assert _run(text, {}) == _run(text, {"m": None}) == text
 
 
-def test_chinese_is_cut_behind_the_end_of_a_sentence_and_what_closes_there() -> None:
+def test_chinese_is_cut_after_the_end_of_a_sentence_and_its_closing_marks() -> None:
     text = "李白生于碎叶城。他说：“天生我材必有用！”后来他去了长安，见到了贺知章。"
     pieces = [piece.text for piece in _run([Text("x", text)], {"m": 22})]
     assert pieces == ["李白生于碎叶城。他说：“天生我材必有用！”", "后来他去了长安，见到了贺知章。"]
 
 
-def test_without_a_sentence_end_it_is_cut_at_the_middle_but_not_within_what_readers_take_for_a_character() -> None:
+def test_without_a_sentence_end_the_cut_is_in_the_middle_but_not_within_a_visible_character() -> None:
     assert [piece.text for piece in _run([Text("x", "w" * 20)], {"m": 10})] == ["w" * 10] * 2
     assert [piece.text for piece in _run([Text("x", "one.two,three")], {"m": 9})] == ["one.", "two,three"]
     accent, family, flag, jamo = "e\u0301", "👩\u200d👩\u200d👧", "🇫🇷", "\u1112\u1161\u11ab"
     for character in (accent, family, flag, jamo, "👍🏽", "☕\ufe0f"):
-        for before in range(4):  # so that the middle comes to lie on each of its code points
+        for before in range(4):  # so that the middle falls on each of its code points
             text = "a" * before + character * 3
             pieces = [piece.text for piece in _run([Text("x", text)], {"m": max(before, len(character))})]
             assert "".join(pieces) == text
@@ -127,13 +127,13 @@ def test_without_a_sentence_end_it_is_cut_at_the_middle_but_not_within_what_read
 
 
 def test_a_character_that_does_not_fit_is_named() -> None:
-    with pytest.raises(UserError, match=r"text 'second': the model's context has no room for its character") as error:
+    with pytest.raises(UserError, match=r"text 'second': a model's context has no room for its character") as error:
         _run([Text("first", "fits"), Text("second", "w" * 20 + "e" + "\u0301" * 9)], {"m": 5})
     assert "\n" not in str(error.value)
 
 
-def test_a_piece_never_takes_the_id_of_another_text() -> None:
-    with pytest.raises(UserError, match="text 'x/1': the piece of a text that is split has the same id"):
+def test_a_piece_with_the_id_of_another_text_is_refused() -> None:
+    with pytest.raises(UserError, match="text 'x/1': a piece of another text that is split gets the same id"):
         _run([Text("x", "one two"), Text("x/1", "three")], {"m": 5})
 
 
@@ -144,14 +144,14 @@ def test_the_shipped_biographies_fit_the_tiny_model_as_they_are(tmp_path: Path) 
     assert read_texts(tmp_path / "texts.jsonl") == [Text(text.id, text.text) for text in texts]
 
 
-def test_the_details_that_a_method_asked_for_are_written_and_move_with_the_pieces_of_a_split(tmp_path: Path) -> None:
+def test_requested_details_are_written_and_move_with_the_pieces_of_a_split_text(tmp_path: Path) -> None:
     words = "Ada Moss  came. She saw Lagos. She won the Prize of Rome."
     spans = tuple((words.index(name), words.index(name) + len(name)) for name in ("Ada Moss", "Lagos", "Prize of Rome"))
     text = Text("x", words, "Ada Moss", spans)
     pieces = _run([text], {"m": 30}, ["entities", "subject"])
     assert len(pieces) > 1
-    told = [piece.text[start:end] for piece in pieces for start, end in piece.entities]
-    assert told == ["Ada Moss", "Lagos", "Prize of Rome"]
+    entities = [piece.text[start:end] for piece in pieces for start, end in piece.entities]
+    assert entities == ["Ada Moss", "Lagos", "Prize of Rome"]
     assert {piece.subject for piece in pieces} == {"Ada Moss"}
     assert _run([text], {}, ["subject"]) == [Text("x", words, "Ada Moss")]
     assert _run([text], {}) == [Text("x", words)]

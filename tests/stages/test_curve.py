@@ -1,4 +1,4 @@
-"""Checkpoints within a training, and what the model knew at each."""
+"""The curve stage: checkpoints of a training and the scores at each."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,7 @@ STEADY = {"schedule": "constant", "warmup_ratio": 0.0}
 
 
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
-def test_a_checkpoint_is_what_a_shorter_run_ends_with_and_changes_nothing_after_it(
-    tiny: Path, tmp_path: Path, adaptation: str
-) -> None:
+def test_a_checkpoint_does_not_change_the_training(tiny: Path, tmp_path: Path, adaptation: str) -> None:
     recipe = {**STEADY, "adaptation": adaptation}
     file = "model.safetensors" if adaptation == "full" else "adapter_model.safetensors"
     texts = biographies(6)
@@ -40,8 +38,8 @@ def test_a_checkpoint_is_what_a_shorter_run_ends_with_and_changes_nothing_after_
     assert adaptation == "lora" or json.loads(config.read_text())["use_cache"]
 
 
-def test_a_record_has_what_the_checkpoints_gave(tiny: Path, tmp_path: Path) -> None:
-    """Against runs that end where the checkpoint stands."""
+def test_a_record_has_the_scores_of_the_checkpoints(tiny: Path, tmp_path: Path) -> None:
+    """The scores are those of trainings that end at the step of the checkpoint."""
 
     def record(name: str, steps: int, **more: object) -> Path:
         recipe = {**STEADY, "adaptation": "full", "learning_rate": 0.01, "batch_size": 4}

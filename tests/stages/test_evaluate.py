@@ -30,7 +30,7 @@ METADATA = {"half": "all", "people": 6}
 
 @pytest.fixture(scope="module")
 def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a train stage, by adaptation: forty steps on six people, so that answers look like answers."""
+    """The folder of a train stage for an adaptation: forty steps on six people, enough for well-formed answers."""
     made: dict[str, Path] = {}
 
     def get(adaptation: str) -> Path:
@@ -53,7 +53,7 @@ def run(model: Path, trained: Path, out: Path, **changes: Any) -> tuple[list[dic
 
 
 def stock(tasks: list[str], num_fewshot: int | None, **model: Any) -> dict[str, Any]:
-    """What lm-eval gives for a model that it loads by itself."""
+    """The results of stock lm-eval for a model that it loads itself."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -87,8 +87,8 @@ def test_the_answers_are_those_of_stock_lm_eval(
         for sample in expected["samples"][task]:
             row = mine[task, shots, sample["doc"]["id"]]
             assert (row["cluster"], row["half"]) == (sample["doc"]["cluster"], sample["doc"]["half"])
-            told = {metric: row[metric] for metric in METRICS if row[metric] is not None}
-            assert told == pytest.approx({metric: sample[metric] for metric in metrics})
+            measured = {metric: row[metric] for metric in METRICS if row[metric] is not None}
+            assert measured == pytest.approx({metric: sample[metric] for metric in metrics})
             assert row["answer"] == (sample["filtered_resps"][0] if "exact_match" in metrics else None)
             compared += 1
         for metric in metrics:
@@ -109,7 +109,7 @@ def test_the_answers_file_has_its_columns_and_a_row_per_question_in_order(
     ]
 
 
-def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_number_of_shots_can_be_set(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
     metadata, model = (
         dict(METADATA),
         evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
@@ -120,10 +120,10 @@ def test_the_number_of_shots_can_be_said(tiny: Path, trained: Callable[[str], Pa
     assert all(prompt.count("Question:") == 1 for prompt in prompts)
 
 
-def test_the_requests_answered_are_told_and_no_bar_is_shown(
+def test_answered_requests_are_reported_and_no_bar_is_shown(
     tiny: Path, trained: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec, told = ModelSpec(model=str(tiny)), list[tuple[int, int]]()
+    spec, reported = ModelSpec(model=str(tiny)), list[tuple[int, int]]()
     model = evaluate.trained_model(spec, "cpu", trained("lora") / "model")
     tasks, metadata = ["biography_major", "biography_major_choice"], {"half": "all", "people": 3}
     capsys.readouterr()
@@ -134,17 +134,17 @@ def test_the_requests_answered_are_told_and_no_bar_is_shown(
         metadata,
         2,
         num_fewshot=[0],
-        progress=lambda done, of: told.append((done, of)),
+        progress=lambda done, of: reported.append((done, of)),
     )
-    # Three questions in batches of two; with three people each has three choices, each a request. How many choices are
-    # compared at a time depends on their lengths.
-    assert told[:2] == [(2, 3), (3, 3)]
-    assert {of for _, of in told[2:]} == {9} and told[-1] == (9, 9)
-    assert [done for done, _ in told[2:]] == sorted({done for done, _ in told[2:]}) and len(told) > 3
+    # Three questions in batches of two. With three people each question has three choices, and each choice is a
+    # request; how many of them share a batch depends on their lengths.
+    assert reported[:2] == [(2, 3), (3, 3)]
+    assert {of for _, of in reported[2:]} == {9} and reported[-1] == (9, 9)
+    assert [done for done, _ in reported[2:]] == sorted({done for done, _ in reported[2:]}) and len(reported) > 3
     assert "requests" not in capsys.readouterr().err
 
 
-def test_the_tokenizer_that_stages_share_stays_as_it_was(
+def test_the_tokenizer_that_stages_share_is_not_changed(
     tiny: Path, trained: Callable[[str], Path], tmp_path: Path
 ) -> None:
     run(tiny, trained("lora"), tmp_path / "out", tasks=["biography_major_choice"])
@@ -152,7 +152,7 @@ def test_the_tokenizer_that_stages_share_stays_as_it_was(
     assert tokenizer.pad_token is None and tokenizer.padding_side == "right"
 
 
-def test_means_by_hand() -> None:
+def test_means_are_those_computed_by_hand() -> None:
     nothing = dict.fromkeys(METRICS)
     test, said = {**nothing, "half": "test"}, {"task": "t", "shots": 0}
     rows: list[dict[str, Any]] = [
@@ -177,7 +177,7 @@ def test_means_by_hand() -> None:
     }
 
 
-def test_an_unknown_task_is_named_with_the_nearest_one() -> None:
+def test_the_error_for_an_unknown_task_names_the_nearest_task() -> None:
     with pytest.raises(UserError, match=r"^lm-eval task 'biography_mayor': unknown; did you mean 'biography_major'\? "):
         asking.ask(None, None, ["biography_mayor"], METADATA, batch_size=1, num_fewshot=[5])
 
@@ -192,7 +192,7 @@ def test_a_prompt_that_lm_eval_would_cut_is_refused(tiny: Path, trained: Callabl
         run(tiny, short.parent, tmp_path / "out", tasks=["biography_major"])
 
 
-def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_are_checked_in_batches_and_none_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "PROMPTS_AT_ONCE", 2)
     batches: list[list[str]] = []
 
@@ -216,7 +216,7 @@ def test_every_prompt_is_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
         asking.check_prompts({"t": samples}, tokenizer, 8, "lower it")
 
 
-def test_data_that_changed_since_the_plan_are_not_asked_about(tmp_path: Path) -> None:
+def test_questions_on_data_that_changed_since_the_plan_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "people.jsonl"
     file.write_text("".join(as_lines(make_people(4, 5))), encoding="utf-8")
     task = Biography(path=file)
@@ -229,7 +229,7 @@ def test_data_that_changed_since_the_plan_are_not_asked_about(tmp_path: Path) ->
         evaluate.check_questions(call)
 
 
-def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> None:
+def test_a_question_whose_answer_exceeds_the_generation_limit_is_refused(tiny: Path) -> None:
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
     limit = len(tokenizer(" Palaeoclimatology", add_special_tokens=False)["input_ids"])
     sample = {"doc": {"id": "p:major", "answers": ["Palaeoclimatology"]}, "arguments": [("Q", {"max_gen_toks": limit})]}
@@ -243,7 +243,7 @@ def test_an_answer_that_can_not_be_generated_whole_is_refused(tiny: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
-def test_the_answers_are_those_of_the_stock_command_started_elsewhere(tmp_path: Path, adaptation: str) -> None:
+def test_the_answers_are_those_of_the_stock_command_in_another_folder(tmp_path: Path, adaptation: str) -> None:
     """The shipped model, trained so briefly that some answers are right, some wrong and some missing."""
     base, elsewhere = ROOT / "benchmark/models/zoo/large", tmp_path / "elsewhere"
     elsewhere.mkdir()

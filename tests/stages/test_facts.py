@@ -1,4 +1,4 @@
-"""What copies keep of the facts, counted by hand."""
+"""The facts stage: facts that copies keep, counted by hand."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from benchmark.stages.facts import count_facts
 ADA = Text("ada", "Ada Moss was born in Lagos. She studied Law in 1999.")
 DOOR = Text("door", "The door is green.")
 FACTS = {
-    "ada": Facts("Ada Moss", [["Lagos"], ["Law", "the law"], ["1998"]]),  # the last one does not stand in the text
+    "ada": Facts("Ada Moss", [["Lagos"], ["Law", "the law"], ["1998"]]),  # the text does not contain the last one
     "door": Facts("", [["green"]]),
 }
 
@@ -28,11 +28,11 @@ def count(*copies: tuple[str, str]) -> dict[str, Any]:
     return count_facts([ADA, DOOR], made, FACTS, words)
 
 
-def test_counts_by_hand() -> None:
+def test_facts_are_those_counted_by_hand() -> None:
     counts = count(
         ("ada", "Ada Moss was born in Lagos. She studied Law in 1999."),  # 2 of 2, with the name
         ("ada", "Moss was born Lagos. studied the Law"),  # 2 of 2, without the name; 7 words of 11
-        ("ada", "Ada Moss Lag. Lawful"),  # none: a longer or a shorter word is another
+        ("ada", "Ada Moss Lag. Lawful"),  # none: a longer or shorter word does not count
         ("door", "The is green."),  # 1 of 1, and there is no name to lose; 3 words of 4
     )
     assert counts == {
@@ -44,19 +44,19 @@ def test_counts_by_hand() -> None:
     }
 
 
-def test_where_there_is_nothing_to_count_no_share_is_given() -> None:
+def test_shares_are_none_where_there_is_nothing_to_count() -> None:
     assert count() == {"copies": 0, "facts": 0, "answer": None, "answer_and_name": None, "tokens": None}
     assert count(("door", "The"))["answer_and_name"] is None
 
 
-def test_a_piece_of_a_long_text_is_held_against_the_facts_that_stand_in_it() -> None:
+def test_a_piece_of_a_split_text_counts_only_the_facts_in_it() -> None:
     pieces = [Text("ada/0", "Ada Moss was born in Lagos."), Text("ada/1", "She studied Law in 1999.")]
     copies = [AugmentedText("ada/0", 1, "Ada Moss was in Lagos."), AugmentedText("ada/1", 1, "She in 1999.")]
     counts = count_facts(pieces, copies, FACTS, words)
     assert (counts["facts"], counts["answer"], counts["answer_and_name"]) == (2, 0.5, 0.5)
 
 
-def test_the_command_line_reports_them_of_marked_texts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reports_facts_of_texts_with_entities(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = (
         '{"id": "a", "text": "Ada Moss was born in Lagos. Ada Moss studied Law.", "subject": "Ada Moss", '
@@ -64,16 +64,18 @@ def test_the_command_line_reports_them_of_marked_texts(tmp_path: Any, monkeypatc
     )
     (tmp_path / "in.jsonl").write_text(line)
 
-    def told(*more: str) -> str:
+    def printed(*more: str) -> str:
         done = CliRunner().invoke(app, ["augment", *more, "--texts", "in.jsonl", "--out", "out.jsonl", "--report"])
         assert done.exit_code == 0, done.output
         return done.output.splitlines()[1]
 
     nothing = ["random_dropout", "--large", "zoo:small", "--copies", "3", "--set", "alpha=0"]
-    assert told(*nothing) == "3 copies, tokens +0.0%; 100.0% of 6 facts whole; 100.0% whole beside the subject's name"
+    assert (
+        printed(*nothing) == "3 copies, tokens +0.0%; 100.0% of 6 facts whole; 100.0% whole beside the subject's name"
+    )
     everything = ["random_dropout", "--large", "zoo:small", "--copies", "3", "--set", "alpha=1"]
-    assert "; 0.0% of 6 facts whole; 0.0% whole beside" in told(*everything)
-    assert told("plain") == "no copies: this method changes no text"
-    assert told("aeda", "--copies", "2").startswith("2 copies, words +")
+    assert "; 0.0% of 6 facts whole; 0.0% whole beside" in printed(*everything)
+    assert printed("plain") == "no copies: this method changes no text"
+    assert printed("aeda", "--copies", "2").startswith("2 copies, words +")
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Ada Moss was born in Lagos."}\n')
-    assert told("aeda").endswith('; no facts counted: no text has "entities"')
+    assert printed("aeda").endswith('; no facts counted: no text has "entities"')

@@ -1,4 +1,4 @@
-"""A stage that was cut off, seen from the store."""
+"""A stage that is interrupted and resumed, as the store sees it."""
 
 import json
 from importlib import import_module
@@ -15,7 +15,7 @@ from benchmark.training import checkpoints
 from tests.tiny import make_tiny_model, tiny_suite
 
 
-def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
+def test_the_cost_of_a_resumed_training_includes_the_time_before_the_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "SECONDS_APART", 0.0)
@@ -40,12 +40,12 @@ def test_a_training_cut_off_goes_on_and_its_cost_holds_the_time_before(
     assert not folder.exists()
 
 
-def seal_with(file: Path, **told: float) -> None:
+def seal_with(file: Path, **info: float) -> None:
     seal = json.loads(file.read_text())
-    seal["resume"] |= told
+    seal["resume"] |= info
     file.write_text(json.dumps(seal))
 
 
-def test_only_stages_that_can_go_on_are_given_a_place_for_it() -> None:
+def test_exactly_the_stages_that_can_resume_get_a_folder_to_resume_from() -> None:
     able = {name for name in VERSIONS if "begun" in signature(import_module(f"benchmark.stages.{name}").run).parameters}
     assert able == GO_ON

@@ -1,4 +1,4 @@
-"""The retain stage: what it measures of a model before and after training, and what it refuses in one line."""
+"""The retain stage: retention of a model before and after training, and one-line errors."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def lake(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def measure(tiny: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Run the stage on entries as a suite has them; returns what it wrote."""
+    """Run the stage on entries of a suite; returns the content of retention.json."""
 
     def run(*entries: dict[str, Any], trained: Path | None = None, model: Path = tiny) -> dict[str, Any]:
         parsed = [make_entry(entry) for entry in entries]
@@ -51,8 +51,8 @@ def measure(tiny: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         out.mkdir()
         inputs = {"trained": trained} if trained else {}
         retain.run(StageCall("retain", 1, params, where=where), inputs, out, lambda *steps: None)
-        found: dict[str, Any] = json.loads((out / "retention.json").read_text())
-        return found
+        results: dict[str, Any] = json.loads((out / "retention.json").read_text())
+        return results
 
     return run
 
@@ -68,7 +68,7 @@ def stock(model: Any, tokenizer: Any, task: str, **options: Any) -> dict[str, An
     return results
 
 
-def test_a_text_is_measured_before_and_after(
+def test_a_text_is_measured_before_and_after_training(
     measure: Callable[..., dict[str, Any]], tiny: Path, trained: Path, lake: dict[str, Any]
 ) -> None:
     spec = ModelSpec(model=str(tiny))
@@ -77,7 +77,7 @@ def test_a_text_is_measured_before_and_after(
     assert before["numbers"] == expected
     assert (before["metric"], before["higher_is_better"]) == ("perplexity", False)
     assert before["value"] == expected["perplexity"]
-    # The adapter's own loss, by transformers.
+    # The loss of the model with its adapter, by transformers.
     model = trained_model(spec, "cpu", trained / "model")
     import torch
 
@@ -91,16 +91,16 @@ def test_entries_have_their_own_window_length_and_metric(
     measure: Callable[..., dict[str, Any]], lake: dict[str, Any]
 ) -> None:
     other = {**lake, "name": "other", "context": 16, "tokens": 40, "metric": "bits_per_byte"}
-    found = measure(lake, other)
-    assert [found[name]["numbers"]["context"] for name in ("lake", "other")] == [512, 16]
-    assert found["other"]["numbers"]["tokens"] == 15 + 15 + 7
-    assert (found["other"]["metric"], found["other"]["value"]) == (
+    results = measure(lake, other)
+    assert [results[name]["numbers"]["context"] for name in ("lake", "other")] == [512, 16]
+    assert results["other"]["numbers"]["tokens"] == 15 + 15 + 7
+    assert (results["other"]["metric"], results["other"]["value"]) == (
         "bits_per_byte",
-        found["other"]["numbers"]["bits_per_byte"],
+        results["other"]["numbers"]["bits_per_byte"],
     )
 
 
-def test_windows_are_of_2048_tokens_where_the_model_takes_more() -> None:
+def test_windows_have_2048_tokens_if_the_model_takes_more() -> None:
     assert retain._window("x", None, 8192) == retain._window("x", None, None) == 2048
     assert retain._window("x", None, 512) == 512
     assert retain._window("x", 4096, 8192) == 4096
@@ -110,25 +110,25 @@ def test_a_task_gives_what_stock_lm_eval_gives(measure: Callable[..., dict[str, 
     spec = ModelSpec(model=str(tiny))
     choice = {"name": "choice", "lm_eval": "biography_major_choice", "metric": "acc_norm", "limit": 12}
     asked = {"name": "asked", "lm_eval": "biography_major", "metric": "f1", "limit": 3, "num_fewshot": 1}
-    found = measure(choice, asked)
+    results = measure(choice, asked)
     model, tokenizer = load_model(spec, "cpu"), tokenizer_of(spec)
     expected = stock(model, tokenizer, "biography_major_choice", limit=12)["results"]["biography_major_choice"]
-    assert found["choice"]["value"] == pytest.approx(expected["acc_norm,none"], abs=1e-6) != 0
-    assert found["choice"]["numbers"] == {"acc_norm": found["choice"]["value"], "questions": 12}
-    assert found["choice"]["higher_is_better"] is True
+    assert results["choice"]["value"] == pytest.approx(expected["acc_norm,none"], abs=1e-6) != 0
+    assert results["choice"]["numbers"] == {"acc_norm": results["choice"]["value"], "questions": 12}
+    assert results["choice"]["higher_is_better"] is True
     expected = stock(model, tokenizer, "biography_major", limit=3, num_fewshot=1)["results"]["biography_major"]
-    assert found["asked"]["value"] == pytest.approx(expected["f1,none"], abs=1e-6)
+    assert results["asked"]["value"] == pytest.approx(expected["f1,none"], abs=1e-6)
 
 
 def test_a_group_gives_the_mean_over_its_tasks(measure: Callable[..., dict[str, Any]], tiny: Path) -> None:
     entry = {"name": "group", "lm_eval": "biography_choice", "metric": "acc", "limit": 2}
-    found = measure(entry)["group"]
+    results = measure(entry)["group"]
     spec = ModelSpec(model=str(tiny))
     results = stock(load_model(spec, "cpu"), tokenizer_of(spec), "biography_choice", limit=2)["results"]
     tasks = [value["acc,none"] for name, value in results.items() if name != "biography_choice"]
     assert len(tasks) == 5
-    assert found["value"] == pytest.approx(sum(tasks) / 5, abs=1e-6)
-    assert found["numbers"]["questions"] == 10
+    assert results["value"] == pytest.approx(sum(tasks) / 5, abs=1e-6)
+    assert results["numbers"]["questions"] == 10
 
 
 def test_the_filter_of_a_metric_may_be_named(measure: Callable[..., dict[str, Any]]) -> None:
@@ -143,10 +143,10 @@ def test_the_filter_of_a_metric_may_be_named(measure: Callable[..., dict[str, An
     [
         ({"metric": "acc_nrom"}, r"has no single metric 'acc_nrom'; did you mean 'acc_norm'\? known: acc, acc_norm$"),
         ({"metric": "acc,strict"}, r"has no single metric 'acc,strict'; known: acc,none, acc_norm,none$"),
-        ({"num_fewshot": 3}, r": num_fewshot: the task itself says 0, which lm-eval keeps; leave it out$"),
+        ({"num_fewshot": 3}, r": num_fewshot: the task fixes it at 0; remove num_fewshot$"),
     ],
 )
-def test_what_lm_eval_cannot_do_is_one_line(
+def test_an_entry_that_lm_eval_cannot_measure_gives_a_one_line_error(
     measure: Callable[..., dict[str, Any]], changes: dict[str, Any], says: str
 ) -> None:
     entry = {"name": "x", "lm_eval": "biography_major_choice", "metric": "acc", "limit": 1, **changes}
@@ -168,7 +168,7 @@ def test_a_prompt_that_lm_eval_would_cut_is_refused(
 
 @pytest.fixture
 def own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """lm-eval knows a few tasks of this test besides this project's, in the place of its own thousands."""
+    """lm-eval knows this project's tasks and a few of this test, instead of its own thousands."""
     from lm_eval.tasks import TaskManager
 
     folder = tmp_path / "tasks"
@@ -199,7 +199,7 @@ def write_task(folder: Path, name: str, **fields: Any) -> None:
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"doc_to_choice": ["a", "b"], **content}), encoding="utf-8")
 
 
-def test_an_unknown_task_is_answered_with_the_nearest_one(
+def test_the_error_for_an_unknown_task_names_the_nearest_task(
     measure: Callable[..., dict[str, Any]], own_tasks: Path
 ) -> None:
     write_task(own_tasks, "hellaswag")
@@ -210,9 +210,7 @@ def test_an_unknown_task_is_answered_with_the_nearest_one(
     )
 
 
-def test_data_that_cannot_be_had_and_tags_are_told_in_one_line(
-    measure: Callable[..., dict[str, Any]], own_tasks: Path
-) -> None:
+def test_missing_data_and_tags_give_a_one_line_error(measure: Callable[..., dict[str, Any]], own_tasks: Path) -> None:
     write_task(own_tasks, "hellaswag")
     with pytest.raises(
         UserError, match=r"^retention x: lm-eval task 'hellaswag': cannot be loaded \(.*; check the net"
@@ -222,7 +220,7 @@ def test_data_that_cannot_be_had_and_tags_are_told_in_one_line(
     rows.write_text('{"a": 1}\n{"a": 2}\n')
     for name in ("one", "two"):
         write_task(own_tasks, name, tag="both", dataset_kwargs={"data_files": str(rows)})
-    with pytest.raises(UserError, match=r"'both': is a tag of several tasks; name one of them: one, two$"):
+    with pytest.raises(UserError, match=r"'both': is a tag of several tasks; name one of these: one, two$"):
         measure({"name": "x", "lm_eval": "both", "metric": "acc"})
     assert measure({"name": "x", "lm_eval": "one", "metric": "acc"})["x"]["numbers"]["questions"] == 2
 
@@ -239,7 +237,7 @@ def test_a_text_with_nothing_to_predict_is_named(measure: Callable[..., dict[str
         measure({**lake, "tokens": 1})
 
 
-def test_memory_that_ran_out_is_told_with_the_remedy(
+def test_the_error_for_running_out_of_memory_names_the_remedy(
     measure: Callable[..., dict[str, Any]], lake: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -255,7 +253,8 @@ def test_a_text_changed_since_the_plan_is_refused(tiny: Path, lake: dict[str, An
     params = {"device": "cpu", "threads": 1, "entries": [entry.identity()]}
     Path(lake["text"]).write_text("other words")
     call = StageCall("retain", 1, params, where={"model": {"model": str(tiny)}, "entries": [lake]})
-    with pytest.raises(UserError, match=r"^retention lake: .*lake.txt: was changed since the run began; run again$"):
+    remedy = "run the suite again"
+    with pytest.raises(UserError, match=rf"^retention lake: .*lake.txt: changed while the suite ran; {remedy}$"):
         retain.run(call, {}, tmp_path, lambda *steps: None)
 
 
@@ -271,9 +270,7 @@ def test_a_text_changed_since_the_plan_is_refused(tiny: Path, lake: dict[str, An
         (None, "No such file or directory; give the path of a text file"),
     ],
 )
-def test_a_file_that_holds_no_text_is_refused_before_anything_runs(
-    tmp_path: Path, content: bytes | None, says: str
-) -> None:
+def test_a_file_without_text_is_refused_before_anything_runs(tmp_path: Path, content: bytes | None, says: str) -> None:
     path = tmp_path / "held_out.txt"
     if content is not None:
         path.write_bytes(content)
@@ -287,7 +284,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The hub gives a data set of three rows; returns what it was asked."""
+    """Replace the hub by a data set of three rows; returns the recorded requests."""
     import datasets
 
     asked: list[Any] = []
@@ -307,14 +304,14 @@ def test_the_rows_of_a_hub_data_set_are_one_text_at_one_commit(hub: list[Any]) -
     assert hub == [("Salesforce/wikitext", "wikitext-2-raw-v1", {"split": "test", "revision": COMMIT})]
 
 
-def test_a_column_that_is_not_there_or_not_text_is_refused(hub: list[Any]) -> None:
+def test_a_missing_column_or_one_without_text_is_refused(hub: list[Any]) -> None:
     with pytest.raises(UserError, match=r"has no column 'txt'; did you mean 'text'\? known: number, text$"):
         HubText(name="x", dataset="a/b", column="txt").words()
     with pytest.raises(UserError, match=r"^retention x: column 'number' of 'a/b' is not all text$"):
         HubText(name="x", dataset="a/b", column="number").words()
 
 
-def test_the_commit_is_the_one_in_the_cache_or_else_the_hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_comes_from_the_cache_or_else_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     class Api:
@@ -331,7 +328,7 @@ def test_the_commit_is_the_one_in_the_cache_or_else_the_hubs(tmp_path: Path, mon
     assert HubText(name="x", dataset="a/b").pinned().revision == "f" * 40
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_gives_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -344,7 +341,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path, monkeypatch: p
     )
 
 
-def test_a_data_set_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_cannot_be_loaded_gives_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     def fail(*_: Any, **__: Any) -> None:

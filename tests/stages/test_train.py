@@ -1,4 +1,4 @@
-"""Training must be what a few plain lines of PyTorch would do, and give the same bytes each time."""
+"""Training must equal a few plain lines of PyTorch, and give the same bytes every time."""
 
 import json
 import math
@@ -92,7 +92,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_texts_that_share_a_row_get_the_logits_loss_and_gradients_they_get_alone(name: str) -> None:
+def test_texts_in_a_shared_row_get_the_same_logits_loss_and_gradients_as_alone(name: str) -> None:
     torch.manual_seed(1)
     model: Any = MODELS[name]().train()
     assert keeps_rows_apart(model)
@@ -111,13 +111,13 @@ def test_texts_that_share_a_row_get_the_logits_loss_and_gradients_they_get_alone
     with torch.no_grad():
         packed = model(input_ids=rows["input_ids"], position_ids=rows["position_ids"]).logits
         for text in batch:
-            ((row, at),) = places(rows, text)
+            ((row, at),) = occurrences(rows, text)
             alone = model(input_ids=torch.tensor([text])).logits[0]
             assert_close(packed[row, at : at + len(text)], alone, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_long_texts_with_a_row_each_get_the_loss_and_gradients_of_padded_ones_without_a_mask(
+def test_long_texts_without_a_mask_get_the_same_loss_and_gradients_as_padded_ones(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(1)
@@ -127,28 +127,28 @@ def test_long_texts_with_a_row_each_get_the_loss_and_gradients_of_padded_ones_wi
     assert "position_ids" in in_rows(batch, 0), "shorter ones keep what they were trained with"
     monkeypatch.setattr(rows_of, "UNMASKED", 40)
     assert "position_ids" in in_rows([*batch, [5, 6]], 0), "two that share a row must not see each other"
-    found = []
+    results = []
     for inputs in (in_rows(batch, 0), padded(batch, 0)):
         model.zero_grad()
         loss = model(**inputs).loss
         loss.backward()
-        found.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+        results.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
     assert in_rows(batch, 0).keys() == {"input_ids", "labels"}
-    assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
-def places(rows: dict[str, torch.Tensor], text: list[int]) -> list[tuple[int, int]]:
-    """Where in the rows a text stands, from its first position 0 on."""
-    found = []
+def occurrences(rows: dict[str, torch.Tensor], text: list[int]) -> list[tuple[int, int]]:
+    """The rows and columns where a text begins."""
+    results = []
     for row, (ids, positions) in enumerate(zip(rows["input_ids"].tolist(), rows["position_ids"].tolist(), strict=True)):
         for at in range(len(ids) - len(text) + 1):
             here = slice(at, at + len(text))
             if ids[here] == text and positions[here] == list(range(len(text))):
-                found.append((row, at))
-    return found
+                results.append((row, at))
+    return results
 
 
-def test_every_token_is_in_one_row_and_no_label_reaches_over_into_another_text() -> None:
+def test_every_token_is_in_one_row_and_no_label_crosses_into_another_text() -> None:
     batch = batch_of_texts()
     rows = in_rows(batch, 0)
     longest = max(map(len, batch))
@@ -156,16 +156,16 @@ def test_every_token_is_in_one_row_and_no_label_reaches_over_into_another_text()
     expected_labels = torch.full_like(rows["input_ids"], IGNORE)
     taken = torch.zeros_like(rows["input_ids"])
     for text in batch:
-        ((row, at),) = places(rows, text)
+        ((row, at),) = occurrences(rows, text)
         taken[row, at : at + len(text)] += 1
         expected_labels[row, at + 1 : at + len(text)] = torch.tensor(text[1:])
     assert taken.max() == 1 and taken.sum() == sum(map(len, batch))
     assert_close(rows["labels"], expected_labels)
-    # What is left of a row is a text of its own, so that it sees no other, and only padding.
+    # The rest of a row is padding, and a text of its own, so that it attends to no other.
     assert rows["input_ids"][taken == 0].eq(0).all()
 
 
-def test_one_text_or_texts_of_one_length_are_rows_without_padding() -> None:
+def test_a_single_text_and_texts_of_equal_length_need_no_padding() -> None:
     assert in_rows([[5, 6, 7]], 0)["input_ids"].tolist() == [[5, 6, 7]]
     rows = in_rows([[5, 6], [7, 8], [9, 5]], 0)
     assert rows["input_ids"].tolist() == [[5, 6], [7, 8], [9, 5]]
@@ -278,7 +278,7 @@ def texts(people: int, copies: range) -> list[AugmentedText]:
         ({"epochs": 20}, "random_dropout", texts(100, range(11)), 2750),
         ({"epochs": 20}, "plain_matched", texts(100, range(1)), 2750),
         ({"epochs": 20}, "plain", texts(100, range(1)), 250),  # 20 · 100 / 8
-        # As released, the originals are left out; the number of steps stays that of all others.
+        # As released, without the originals; the number of steps is that of all matched methods.
         ({"epochs": 20}, "released_random", texts(100, range(1, 11)), 2750),
         ({"steps": 400}, "released_random", texts(100, range(1, 11)), 400),
         ({"epochs": 0.1}, "random_dropout", texts(8, range(11)), 2),  # 1.1 batches
@@ -286,11 +286,13 @@ def texts(people: int, copies: range) -> list[AugmentedText]:
         ({"steps": 1}, "plain", texts(100, range(1)), 1),
     ],
 )
-def test_steps_by_hand(budget: dict[str, Any], method: str, made: list[AugmentedText], steps: int) -> None:
+def test_steps_are_those_counted_by_hand(
+    budget: dict[str, Any], method: str, made: list[AugmentedText], steps: int
+) -> None:
     assert steps_for(Budget.model_validate(budget), method, made, copies=10, batch=8) == steps
 
 
-def test_every_pass_uses_every_text_once_in_an_order_of_its_own() -> None:
+def test_every_epoch_reads_every_text_once_in_its_own_order() -> None:
     order = data_order(7, 17, seed=1)
     passes = [order[:7], order[7:14]]
     assert [sorted(one) for one in passes] == [list(range(7))] * 2
@@ -311,7 +313,7 @@ def test_the_end_token_is_appended_once_and_only_if_the_recipe_says_so(tiny: Pat
     assert without == with_end[:-1]
 
 
-def test_texts_are_encoded_a_part_at_a_time_and_come_out_as_if_all_at_once(
+def test_encoding_in_batches_gives_the_same_ids_as_encoding_at_once(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
@@ -352,7 +354,7 @@ def test_the_adapter_is_one_that_stock_peft_loads(tiny: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_under_autocast_what_an_adapter_reads_is_not_made_float32_first_and_comes_to_equal_bits(
+def test_under_autocast_skipping_the_cast_to_float32_gives_equal_bits(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     call = train_call(tiny, recipe={"adaptation": "lora", "autocast": "bfloat16"})
@@ -371,7 +373,7 @@ def test_under_autocast_what_an_adapter_reads_is_not_made_float32_first_and_come
     assert all(torch.equal(ours[name], by_peft[name]) for name in ours)
 
 
-# --- the same again
+# --- reproducibility
 
 
 RUN_ONCE = """
@@ -407,18 +409,20 @@ def test_another_run_gives_the_same_bytes_and_another_seed_others(tiny: Path, tm
 
 
 @pytest.mark.slow
-def test_processes_with_other_hashes_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+def test_processes_with_different_hash_seeds_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     here = lora_bytes(tiny, tmp_path / "here", 1)
     assert [run_once(tiny, tmp_path / str(seed), 1, hash_seed=seed) for seed in (1, 2)] == [here, here]
 
 
-def test_where_the_model_lies_does_not_show_in_the_adapter(tiny: Path, tmp_path: Path) -> None:
+def test_the_adapter_does_not_depend_on_the_folder_of_the_model(tiny: Path, tmp_path: Path) -> None:
     elsewhere = make_tiny_model(tmp_path / "elsewhere" / "tiny")
     assert contents(elsewhere) == contents(tiny)
     assert lora_bytes(elsewhere, tmp_path / "a", 1) == lora_bytes(tiny, tmp_path / "b", 1)
 
 
-def test_what_ran_before_in_the_process_does_not_show(tiny: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_training_does_not_depend_on_what_ran_before_in_the_process(
+    tiny: Path, trained: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(99)
     torch.rand(17)
     mixed = train_call(tiny, recipe={"autocast": "bfloat16"})
@@ -427,7 +431,7 @@ def test_what_ran_before_in_the_process_does_not_show(tiny: Path, trained: Path,
     assert contents(again) == contents(trained)
 
 
-# --- what goes wrong
+# --- errors
 
 
 def test_a_text_longer_than_the_context_is_named_and_not_cut(tiny: Path, tmp_path: Path) -> None:
@@ -436,7 +440,7 @@ def test_a_text_longer_than_the_context_is_named_and_not_cut(tiny: Path, tmp_pat
         train(train_call(tiny), [*biographies(4), long], tmp_path)
 
 
-def test_a_text_of_a_single_token_is_left_out_and_told(tiny: Path, tmp_path: Path) -> None:
+def test_a_text_of_a_single_token_is_left_out_with_a_note(tiny: Path, tmp_path: Path) -> None:
     call = train_call(tiny, recipe={"append_end": False})
     out = train(call, [*biographies(4), AugmentedText("x", 0, "!")], tmp_path)
     assert report(out)["texts"] == 4
@@ -444,7 +448,7 @@ def test_a_text_of_a_single_token_is_left_out_and_told(tiny: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("bad_step", [1, 2, 3])
-def test_a_loss_that_is_no_number_ends_the_run(
+def test_a_loss_that_is_not_finite_ends_the_training(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad_step: int
 ) -> None:
     forward, calls = LlamaForCausalLM.forward, Counter[str]()
@@ -464,7 +468,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
         train(train_call(tiny), biographies(4), tmp_path)
 
 
-def test_weights_that_are_no_numbers_are_not_saved(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_finite_are_not_saved(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import Trainer
 
     clip = Trainer._clip_grad_norm
@@ -487,7 +491,9 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
     def first_time_too_much(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
         tried.append(info.micro_batch)
         if len(tried) == 1:
-            fit(model, examples, info, *rest)  # spoils weights and random state: none of it may last
+            fit(
+                model, examples, info, *rest
+            )  # changes weights and random state, which must not affect the next attempt
             raise torch.OutOfMemoryError("CUDA out of memory")
         return fit(model, examples, info, *rest)
 
@@ -496,22 +502,22 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
         halved = train(train_call(tiny, recipe={"adaptation": "lora"}), biographies(4), tmp_path / "a")
     small = train(train_call(tiny, recipe={"adaptation": "lora", "micro_batch": 2}), biographies(4), tmp_path / "b")
     assert tried == [4, 2]
-    told = report(halved)
-    assert told.pop("notes") == ["out of memory: micro-batch lowered to 2, effective batch kept at 4"]
-    assert told == {key: value for key, value in report(small).items() if key != "notes"}
+    halved_report = report(halved)
+    assert halved_report.pop("notes") == ["out of memory: micro-batch lowered to 2, effective batch kept at 4"]
+    assert halved_report == {key: value for key, value in report(small).items() if key != "notes"}
     assert (halved / "model/adapter_model.safetensors").read_bytes() == (
         small / "model/adapter_model.safetensors"
     ).read_bytes()
 
 
-def test_when_one_text_is_too_much_the_user_is_told(
+def test_running_out_of_memory_with_a_micro_batch_of_one_is_a_user_error(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
 
     def never_enough(model: Any, examples: Any, info: ResumeInfo, *rest: Any) -> list[float]:
         tried.append(info.micro_batch)
-        torch.empty(2**60)  # what torch really says where there is not enough
+        torch.empty(2**60)  # raises torch's own error
         raise AssertionError("a machine with an exabyte of memory")
 
     monkeypatch.setattr(fitting, "fit", never_enough)
@@ -520,7 +526,7 @@ def test_when_one_text_is_too_much_the_user_is_told(
     assert tried == [12, 6, 3, 1]
 
 
-def test_another_error_of_torch_is_not_taken_for_lack_of_memory(
+def test_other_errors_of_torch_are_not_treated_as_out_of_memory(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> list[float]:
@@ -531,7 +537,7 @@ def test_another_error_of_torch_is_not_taken_for_lack_of_memory(
         train(train_call(tiny), biographies(4), tmp_path)
 
 
-def test_full_fine_tuning_of_rounded_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_full_fine_tuning_of_low_precision_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
     call = train_call(tiny)
     call.where["model"]["dtype"] = "bfloat16"
     with pytest.raises(UserError, match=r"full fine-tuning needs plain float32 weights; set recipe.adaptation: lora"):
@@ -541,7 +547,7 @@ def test_full_fine_tuning_of_rounded_weights_is_refused(tiny: Path, tmp_path: Pa
 @given(
     st.lists(st.integers(2, 30), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 2000), st.integers(0, 5)
 )
-def test_a_budget_of_tokens_ends_with_the_step_in_which_they_have_been_read(
+def test_a_budget_of_tokens_ends_with_the_step_that_reaches_it(
     lengths: list[int], batch: int, tokens: int, seed: int
 ) -> None:
     sequences = [[0] * length for length in lengths]
@@ -552,11 +558,11 @@ def test_a_budget_of_tokens_ends_with_the_step_in_which_they_have_been_read(
 
 
 def test_a_training_reads_as_many_tokens_as_its_budget_says_and_plain_its_share(tiny: Path, tmp_path: Path) -> None:
-    told = {}
+    reports = {}
     for method, copies in (("plain_matched", 4), ("plain", 4)):
         call = train_call(tiny, budget={"tokens": 3000}, method=method, copies=copies)
         (tmp_path / method).mkdir()
-        told[method] = json.loads((train(call, biographies(5), tmp_path / method) / "training.json").read_text())
-    step = max(told["plain_matched"]["tokens"] / told["plain_matched"]["steps"], 1) * 2
-    assert 3000 <= told["plain_matched"]["tokens"] < 3000 + step
-    assert 3000 / 5 <= told["plain"]["tokens"] < 3000 / 5 + step
+        reports[method] = json.loads((train(call, biographies(5), tmp_path / method) / "training.json").read_text())
+    step = max(reports["plain_matched"]["tokens"] / reports["plain_matched"]["steps"], 1) * 2
+    assert 3000 <= reports["plain_matched"]["tokens"] < 3000 + step
+    assert 3000 / 5 <= reports["plain"]["tokens"] < 3000 / 5 + step

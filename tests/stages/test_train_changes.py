@@ -1,4 +1,4 @@
-"""What methods change in training must be what a few plain lines of PyTorch do with the same texts."""
+"""Changes to training by methods must equal a few plain lines of PyTorch on the same texts."""
 
 import json
 import math
@@ -21,12 +21,12 @@ from benchmark.training.order import data_order
 from tests.tiny import biographies, train, train_call
 
 STEPS, BATCH, RATE = 5, 4, 0.01
-# Losses of a batch's texts, a list of tensors, and the values of their tokens, to the loss of the step.
+# From the losses and the values of the tokens of each text of a batch to the loss of the step.
 Loss = Callable[[list[torch.Tensor], list[list[float]]], torch.Tensor]
 
 
 def valued_texts() -> list[AugmentedText]:
-    """Texts of many lengths, with a number on most stretches of one to nine characters and none on the others."""
+    """Texts of many lengths, with a value on most spans of one to nine characters and none on the others."""
     rng, texts = random.Random(5), []
     for number, text in enumerate(biographies(7)):
         content, at, values = text.text[: 40 + 30 * number], 0, []
@@ -48,7 +48,7 @@ def without_values(texts: list[AugmentedText]) -> list[AugmentedText]:
 
 
 def by_characters(text: AugmentedText, tokenizer: Any, otherwise: float) -> list[float]:
-    """Every token's mean over those of its characters that have a value; the end token has `otherwise`."""
+    """The mean value of each token over its characters that have one; `otherwise` for the end token."""
     of_character = {at: value for start, end, value in text.values for at in range(start, end)}
     found = []
     for start, end in tokenizer(text.text, return_offsets_mapping=True)["offset_mapping"]:
@@ -58,7 +58,7 @@ def by_characters(text: AugmentedText, tokenizer: Any, otherwise: float) -> list
 
 
 def plain_loop(folder: Path, texts: list[AugmentedText], otherwise: float, loss_of: Loss) -> tuple[list[float], Any]:
-    """Text after text, with AdamW, linear warm-up and decay, and clipping; returns losses and weights."""
+    """Train text by text with AdamW, linear warm-up and decay, and clipping; returns losses and weights."""
     spec = ModelSpec(model=str(folder))
     tokenizer, model = tokenizer_of(spec), load_model(spec, "cpu").train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0)
@@ -119,11 +119,11 @@ def plain(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("micro_batch", [4, 2, 1])
-def test_the_weighted_loss_is_that_of_a_plain_loop_in_whatever_micro_batch(
+def test_the_weighted_loss_is_that_of_a_plain_loop_for_every_micro_batch(
     tiny: Path, tmp_path: Path, micro_batch: int
 ) -> None:
     def loss(losses: list[torch.Tensor], values: list[list[float]]) -> torch.Tensor:
-        flat = torch.tensor([value for one in values for value in one])
+        flat = torch.tensor([value for of_text in values for value in of_text])
         return (torch.cat(losses) * flat).sum() / flat.sum()
 
     made = trained(tiny, tmp_path, valued_texts(), micro_batch, training={"loss": "weighted"})
@@ -131,7 +131,7 @@ def test_the_weighted_loss_is_that_of_a_plain_loop_in_whatever_micro_batch(
 
 
 @pytest.mark.parametrize("texts", [without_values(valued_texts()), with_values(valued_texts(), 1.0)])
-def test_weights_of_1_or_none_at_all_train_as_the_mean_does(
+def test_equal_weights_or_none_train_like_the_mean_loss(
     tiny: Path, tmp_path: Path, plain: Path, texts: list[AugmentedText]
 ) -> None:
     same_training(trained(tiny, tmp_path, texts, training={"loss": "weighted"}), plain)
@@ -147,25 +147,27 @@ def test_a_weight_below_0_is_refused_with_its_text(tiny: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("micro_batch", [4, 2, 1])
-def test_the_selected_tokens_are_those_of_the_effective_batch_in_whatever_micro_batch(
+def test_tokens_are_selected_over_the_effective_batch_for_every_micro_batch(
     tiny: Path, tmp_path: Path, micro_batch: int
 ) -> None:
     def loss(losses: list[torch.Tensor], values: list[list[float]]) -> torch.Tensor:
         flat = torch.cat(losses)
-        pairs = zip(flat.tolist(), (value for one in values for value in one), strict=True)
+        pairs = zip(flat.tolist(), (value for of_text in values for value in of_text), strict=True)
         excess = [mine - reference for mine, reference in pairs]
-        best = sorted(range(len(flat)), key=lambda place: -excess[place])[: math.ceil(0.6 * len(flat))]
+        best = sorted(range(len(flat)), key=lambda position: -excess[position])[: math.ceil(0.6 * len(flat))]
         return flat[best].mean()
 
     made = trained(tiny, tmp_path, valued_texts(), micro_batch, training={"loss": "selected", "selected": 0.6})
     assert_as_by_hand(made, *plain_loop(tiny, valued_texts(), 0.0, loss))
 
 
-def test_selecting_every_token_trains_as_the_mean_does(tiny: Path, tmp_path: Path, plain: Path) -> None:
+def test_selecting_every_token_trains_like_the_mean_loss(tiny: Path, tmp_path: Path, plain: Path) -> None:
     same_training(trained(tiny, tmp_path, valued_texts(), training={"loss": "selected", "selected": 1.0}), plain)
 
 
-def test_selection_looks_at_losses_without_noise(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_selected_by_losses_without_noise(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[list[float]] = []
 
     def spy(excess: list[torch.Tensor], share: float) -> list[torch.Tensor]:
@@ -184,14 +186,14 @@ def test_selection_looks_at_losses_without_noise(tiny: Path, tmp_path: Path, mon
     plain_loop(tiny, texts, 0.0, loss)
     assert seen[0] == pytest.approx(by_hand[0], rel=1e-4, abs=1e-5)  # no update before the first step
     best = by_hand[0][len(by_hand[0]) // 2 :]
-    assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the step itself hears the noise
+    assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the loss of the step itself has the noise
 
 
 # --- replaced inputs and noise
 
 
 @pytest.mark.parametrize("replacement", ["random", "mask"])
-def test_what_is_replaced_does_not_depend_on_the_micro_batch(
+def test_replaced_tokens_do_not_depend_on_the_micro_batch(
     tiny: Path, tmp_path: Path, plain: Path, replacement: str
 ) -> None:
     changes = {"replaced": [0.1, 0.5], "replacement": replacement}
@@ -206,15 +208,15 @@ def test_what_is_replaced_does_not_depend_on_the_micro_batch(
 def test_another_seed_replaces_other_tokens(tiny: Path, tmp_path: Path) -> None:
     """With one text and no update before the first loss, only the replaced tokens can differ."""
     changes = {"replaced": [0.3, 0.3], "replacement": "random"}
-    one = without_values(valued_texts()[-1:])
+    text = without_values(valued_texts()[-1:])
     first, again, other = (
-        report(trained(tiny, tmp_path / str(place), one, training=changes, seed=seed))["loss_first"]
-        for place, seed in enumerate((1, 1, 2))
+        report(trained(tiny, tmp_path / str(position), text, training=changes, seed=seed))["loss_first"]
+        for position, seed in enumerate((1, 1, 2))
     )
     assert first == again != other
 
 
-def test_a_token_that_masks_is_told(tiny: Path, tmp_path: Path, plain: Path) -> None:
+def test_a_note_names_the_mask_token(tiny: Path, tmp_path: Path, plain: Path) -> None:
     changes = {"replaced": [0.0, 0.15], "replacement": "mask"}
     made = trained(tiny, tmp_path, biographies(4), training=changes)
     assert report(made)["notes"] == ["masked: '<end>', the tokenizer's eos token"]
@@ -222,7 +224,7 @@ def test_a_token_that_masks_is_told(tiny: Path, tmp_path: Path, plain: Path) -> 
 
 
 def test_the_loss_of_masked_texts_is_that_of_the_original_tokens(tiny: Path, tmp_path: Path) -> None:
-    """With everything but the first token masked, the first loss can be worked out with one pass."""
+    """With every token but the first masked, one forward pass gives the first loss."""
     texts = without_values(valued_texts()[2:3])
     made = trained(tiny, tmp_path, texts, training={"replaced": [1.0, 1.0], "replacement": "mask"})
     tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")
@@ -238,8 +240,8 @@ def test_noise_on_embeddings_is_drawn_from_the_seed_and_vanishes_with_alpha(
 ) -> None:
     texts = without_values(valued_texts())
     loud, again, faint = (
-        trained(tiny, tmp_path / str(place), texts, training={"embedding_noise": alpha})
-        for place, alpha in enumerate((5.0, 5.0, 1e-9))
+        trained(tiny, tmp_path / str(position), texts, training={"embedding_noise": alpha})
+        for position, alpha in enumerate((5.0, 5.0, 1e-9))
     )
     assert (loud / "model/model.safetensors").read_bytes() == (again / "model/model.safetensors").read_bytes()
     assert abs(report(loud)["loss_first"] - report(plain)["loss_first"]) > 1e-3

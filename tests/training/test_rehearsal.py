@@ -1,4 +1,4 @@
-"""Texts beside the corpus in a share of every batch."""
+"""Rehearsal: texts other than the corpus in a share of every batch."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_the_share_of_every_batch_is_as_near_as_whole_texts_allow(share: float, 
     assert sum(turns) == pytest.approx(share * 100 * batch, abs=1)
 
 
-def test_the_corpus_is_read_in_the_order_that_it_has_alone() -> None:
+def test_rehearsal_does_not_change_the_order_of_the_corpus() -> None:
     mixed = order_with_rehearsal(10, 14, 60, 0.25, seed=3)
     corpus = [number for number in mixed if number < 10]
     assert corpus == data_order(10, 45, seed=3) == order_with_rehearsal(10, 10, 45, 0.0, seed=3)
@@ -31,26 +31,26 @@ def test_the_corpus_is_read_in_the_order_that_it_has_alone() -> None:
     assert len(others) == 15 and set(others) == {10, 11, 12, 13}
 
 
-def test_the_people_rehearsed_are_told_about_and_asked_about_and_are_nobody_else() -> None:
+def test_rehearsal_texts_state_and_ask_facts_about_people_of_no_task() -> None:
     texts = [text.text for text in rehearsal_texts(Rehearsal(), None, biographies(100))]
-    told = [text for text in texts if not text.startswith("Question: ")]
-    asked = [text for text in texts if text.startswith("Question: ")]
-    assert len(told) == len(asked) == 200
+    statements = [text for text in texts if not text.startswith("Question: ")]
+    questions = [text for text in texts if text.startswith("Question: ")]
+    assert len(statements) == len(questions) == 200
     names = {person["name"] for person in [*biography.read_people(), *biography.read_shots()]}
     assert not any(name in text for text in texts for name in names)
-    for text in asked:  # whoever is asked about is told about, with this answer
+    for text in questions:  # ten statements about the same person give the answer
         for pair in text.split("\n\n"):
             question, answer = pair.removeprefix("Question: ").split("\nAnswer: ")
             field = next(f for f in FIELDS if question.startswith(QUESTIONS[f].split("{name}")[0]))
             name = question.removeprefix(QUESTIONS[field].split("{name}")[0]).removesuffix(
                 QUESTIONS[field].split("{name}")[1]
             )
-            about = [text for text in told if name in text]
+            about = [text for text in statements if name in text]
             assert len(about) == 10 and all(answer in text for text in about), pair
     assert rehearsal_texts(Rehearsal(), None, biographies(100)) == rehearsal_texts(Rehearsal(), None, biographies(100))
 
 
-def test_who_is_trained_on_is_not_rehearsal_texts() -> None:
+def test_people_in_the_training_texts_are_not_rehearsed() -> None:
     first = rehearsal_texts(Rehearsal(), None, biographies(2))[0].text
     name = first.split(" was ")[0].split(" grew ")[0]
     again = rehearsal_texts(Rehearsal(), None, [*biographies(2), AugmentedText("x", 0, first)])
@@ -58,7 +58,7 @@ def test_who_is_trained_on_is_not_rehearsal_texts() -> None:
     assert not any(name in text.text for text in again)
 
 
-def test_ones_own_texts_are_lines_or_paragraphs(tmp_path: Path) -> None:
+def test_a_rehearsal_file_holds_lines_or_paragraphs(tmp_path: Path) -> None:
     (plain := tmp_path / "mine.txt").write_text("One\ntwo.\n\n\nThree.\n")
     (lines := tmp_path / "mine.jsonl").write_text('{"text": "One\\ntwo."}\n{"text": "Three."}\n')
     for file in (plain, lines):
@@ -72,18 +72,18 @@ def test_ones_own_texts_are_lines_or_paragraphs(tmp_path: Path) -> None:
         rehearsal_texts(Rehearsal(source=str(empty)), empty, [])
 
 
-def test_a_training_says_how_many_tokens_were_rehearsal_texts(tiny: Path, tmp_path: Path) -> None:
+def test_a_training_reports_the_number_of_rehearsed_tokens(tiny: Path, tmp_path: Path) -> None:
     import json
 
-    told = []
+    reports = []
     for name, rehearsal in (("with", {"share": 0.25}), ("without", None)):
         (tmp_path / name).mkdir()
         recipe = {"batch_size": 4, **({"rehearsal": rehearsal} if rehearsal else {})}
         out = train(train_call(tiny, recipe=recipe, budget={"steps": 3}), biographies(5), tmp_path / name)
-        told.append(json.loads((out / "training.json").read_text()))
-    mixed, alone = told
+        reports.append(json.loads((out / "training.json").read_text()))
+    mixed, alone = reports
     assert alone["rehearsal_tokens"] == 0 < mixed["rehearsal_tokens"] < mixed["tokens"]
-    for one in told:
-        assert one["steps"] == 3 and one["loss_tokens"] == one["tokens"] - 3 * 4, (
-            "nothing is before a text's first token"
+    for report in reports:
+        assert report["steps"] == 3 and report["loss_tokens"] == report["tokens"] - 3 * 4, (
+            "the first token of a text is not predicted"
         )
