@@ -8,26 +8,26 @@ from benchmark.core import signals as stop
 
 
 def main() -> None:
-    """The command, as the system starts it: signals are listened to from here until the process ends."""
+    """Run the command line as a process of its own, with termination signals handled until it ends."""
     stop.listen()
-    atexit.register(stop.ignore)  # the first to be registered is the last to be called
+    atexit.register(stop.ignore)  # runs after all other exit handlers, which are registered later
     _open_streams()
-    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; this project shows its own
+    os.environ.setdefault("TQDM_DISABLE", "1")  # no bars of libraries: this project shows its own
     try:
         from benchmark.cli.app import main as run
 
         run()
-    except KeyboardInterrupt:  # while it was being loaded
+    except KeyboardInterrupt:  # while the command line was being imported
         stop.exit_stopped()
     finally:
         stop.ignore_repeats()
 
 
 def _open_streams() -> None:
-    """Put nothing in the place of streams that are closed: else the next file opened would get what they print."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):  # the lowest number that is free comes next
+    """Open closed standard streams on the null device: the next file opened would otherwise take their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):  # a new file gets the lowest free number
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115 (open to the end)
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115 (stays open until the process ends)
 
 
 if __name__ == "__main__":

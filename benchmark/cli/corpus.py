@@ -14,7 +14,7 @@ from benchmark.cli.options import (
     WorkersOption,
     named_values,
 )
-from benchmark.cli.run import run_and_print
+from benchmark.cli.run import print_run
 from benchmark.core.errors import UserError
 
 
@@ -47,7 +47,7 @@ def corpus(
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on your own documents: write a suite for them, run it and print the board."""
-    from benchmark.executors.choice import make_executor
+    import benchmark
     from benchmark.suite.own_documents import content_for, write_suite
 
     listed = seeds.split(",")
@@ -65,4 +65,4 @@ def corpus(
     file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
     if not as_json:
         print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
-    run_and_print(suite, results, records, make_executor(workers=workers), plain, as_json)
+    print_run(benchmark.run(suite, results, records, workers=workers, plain=plain or None), as_json)

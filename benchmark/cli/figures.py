@@ -70,14 +70,14 @@ def _draw_accuracy(suite: "Suite", records: Path, out: Path) -> None:
 def _draw_attention(
     chosen: list[str], suite: "Suite | None", large: str | None, small: str | None, prefix: str, dtype: str, out: Path
 ) -> None:
-    from benchmark.inspection.attended import KINDS, Attended, attended, biographies
+    from benchmark.inspection.attended import KINDS, AttendedKinds, attended_kinds, biographies
     from benchmark.inspection.choices import file_name, pair_of_models
     from benchmark.inspection.token_view import pairs_of
     from leaderboard.figures.attended import attended_lines
     from leaderboard.figures.charts import attended_chart
     from leaderboard.figures.write import write_figure
 
-    def lines_of(results: list[Attended]) -> list[dict[str, Any]]:
+    def lines_of(results: list[AttendedKinds]) -> list[dict[str, Any]]:
         return [line for result in results for line in attended_lines(result.pair, result.of, result.kinds, KINDS)]
 
     pairs = pairs_of(suite) if suite else [pair_of_models(str(large), small, prefix, dtype, "auto")]
@@ -85,7 +85,7 @@ def _draw_attention(
     for pair in pairs:
         if "3" in chosen and pair.small is None:
             raise UserError("Figure 3 contrasts two models: name the other one with --small, or ask for 2 alone")
-        results = attended(people, pair, lambda line: print(line, file=sys.stderr, flush=True))
+        results = attended_kinds(people, pair, lambda line: print(line, file=sys.stderr, flush=True))
         second, third = map(lines_of, results)
         if "2" in chosen:
             chart = attended_chart(second, "What is attended to most at the word before a fact", len(people))

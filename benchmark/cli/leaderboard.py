@@ -21,9 +21,9 @@ def build(
     readme: Annotated[Path | None, typer.Option(help="Markdown file whose board section is written as well.")] = None,
 ) -> None:
     """Build the board from records: Markdown, CSV and a web page, and the table of the README."""
-    from leaderboard.build import build as write_board
+    import benchmark
 
-    write_board(records, out, readme or _readme(out))
+    benchmark.board(records, out, readme or _readme(out))
     print(f"{out}: board written")
 
 
@@ -81,19 +81,18 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8000,
 ) -> None:
     """Serve the page of the board and its records, to this machine alone unless --host says otherwise."""
-    from benchmark import ROOT
-    from leaderboard.build import build as write_board
+    import benchmark
     from leaderboard.web.serve import serve as serve_page
 
     folder = folder or (records.parent / "board" if records else BOARD)
     if records is None:
         records = folder
     elif any(records.rglob("*.json")):
-        write_board(records, folder)
+        benchmark.board(records, folder)
         print(f"{folder}: board written", flush=True)
     else:
         print(f"{records}: no record there yet; this is the board that ships with the project", flush=True)
-        folder = records = ROOT / "leaderboard"
+        folder = records = benchmark.ROOT / "leaderboard"
     serve_page(folder, records, host, port, lambda address: print(f"{address} (Ctrl-C ends it)", flush=True))
 
 

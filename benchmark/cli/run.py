@@ -17,8 +17,7 @@ from benchmark.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.executors.protocol import Executor
-    from benchmark.suite.schema import Suite
+    from benchmark.api import Run
 
 
 def run(
@@ -43,41 +42,19 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the stages of a suite that are missing, write its records and print the board."""
+    import benchmark
     from benchmark.executors.choice import make_executor
-    from benchmark.suite.schema import find_suite, load_suite
 
     chosen = make_executor(executor, workers, containers, cluster, remote)
-    run_and_print(load_suite(find_suite(suite)), results, records, chosen, plain, as_json, price)
+    print_run(benchmark.run(suite, results, records, executor=chosen, plain=plain or None, price=price), as_json)
 
 
-def run_and_print(
-    suite: "Suite",
-    results: Path,
-    records: Path | None,
-    executor: "Executor",
-    plain: bool,
-    as_json: bool,
-    price: float | None = None,
-) -> None:
-    """Run a suite and print its board, or a summary as JSON."""
-    from benchmark.runs.recording import record_path
-    from benchmark.runs.runner import run_suite
-
-    folder = records or results / "records"
-    outcome = run_suite(suite, results, folder, executor, plain or None, price)
+def print_run(outcome: "Run", as_json: bool) -> None:
+    """Print the board of a run, or a summary as JSON."""
+    cells = len(outcome.paths)
     if as_json:
-        print(
-            json.dumps(
-                {"suite": suite.name, "cells": len(outcome.records), "made": outcome.made, "stages": outcome.stages}
-            )
-        )
+        print(json.dumps({"suite": outcome.suite, "cells": cells, "made": outcome.made, "stages": outcome.stages}))
         return
-    from rich.console import Console
-
-    from leaderboard.board.cache import remembered_board
-    from leaderboard.views.terminal import print_board
-
-    found = [(record_path(folder, outcome.plan, cell), outcome.records[cell.key]) for cell in outcome.plan.cells]
-    print_board(remembered_board(found, results / ".boards" / f"{suite.name}.json"), Console())
-    what = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
-    print(f"{suite.name}: {len(outcome.records)} cells, {what}; records in {folder / suite.name}")
+    outcome.print_board()
+    made = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
+    print(f"{outcome.suite}: {cells} cells, {made}; records in {outcome.folder}")

@@ -1,7 +1,7 @@
 """Texts, augmented texts and token scores, which stages pass to each other, and their file formats."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,18 @@ def read_texts(path: Path) -> list[Text]:
     Raises:
         UserError: A line is invalid, an id is repeated, or the file has no text; the message names file and line.
     """
+    return texts_from_rows(path, json_lines(path))
+
+
+def texts_from_rows(path: Path | str, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Text]:
+    """Check numbered objects with "id", "text" and optionally "subject" and "entities", and make texts of them.
+
+    Raises:
+        UserError: As `read_texts`; the message begins with `path` and the number.
+    """
     texts: list[Text] = []
     seen: set[str] = set()
-    for number, row in json_lines(path):
+    for number, row in rows:
         if not isinstance(row.get("id"), str) or not isinstance(row.get("text"), str) or not row["text"].strip():
             raise UserError(f'{path}:{number}: each line needs "id" and a non-empty "text", both strings')
         check_characters(f"{row['id']}{row['text']}", f"{path}:{number}")

@@ -1,42 +1,48 @@
-"""Figures 2 and 3: what the tokens are that models attend to most at the word before a fact."""
+"""Figures 2 and 3: which kinds of token get the most attention from the word before a fact."""
 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS
 from benchmark.data.texts import Text
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.methods.function_words import FUNCTION_WORDS
+from benchmark.models.spec import ModelSpec
 from benchmark.scoring.scores import Look, contrast, looks_before
 from benchmark.suite.schema import Suite
 
-RANKS = 10
+RANKS = 10  # number of tokens that are counted for a fact
 RELATION, EARLIER, OTHER = "relation word", "earlier relation word", "other"
 KINDS = ("name", RELATION, EARLIER, *FIELDS, OTHER)
 
-Span = tuple[int, int]
+Span = tuple[int, int]  # [start, end) in characters
 
 
 @dataclass(frozen=True)
-class Told:
-    """A biography whose parts are known: `facts` by field and `names`, every mention, as [start, end) characters."""
+class MarkedBiography:
+    """A biography with the spans of its parts.
+
+    Attributes:
+        text: The biography.
+        names: Every mention of the person's name.
+        facts: The value of every field.
+    """
 
     text: Text
     names: tuple[Span, ...]
     facts: dict[str, Span]
 
     def kind(self, start: int, end: int, field: str) -> str:
-        """What a token is to the fact of `field`, one of KINDS.
+        """The kind of a token relative to the fact of `field`, one of KINDS.
 
-        A token without a letter or digit is other, wherever it stands: white space and full stops draw much attention,
-        whatever they are part of. What touches a mention of the name is name, what touches a fact is that field. A
-        relation word is any other word with letters that is no function word (benchmark/methods/function_words.py),
-        such as "born" or "studied"; it belongs to the fact in whose sentence it stands, and is an earlier one if that
-        is not the fact in question. The rest is other, too: pronouns, prepositions.
+        A token that overlaps a mention of the name is "name"; one that overlaps a fact is the field of that fact. A
+        relation word is any other word that is not a function word (benchmark/methods/function_words.py), such as
+        "born" or "studied": it belongs to the fact of its sentence, and is an earlier relation word if that is another
+        fact. The rest is other. So is every token without a letter or digit, even inside a name or fact, since white
+        space and full stops attract much attention anywhere.
         """
         if not any(map(str.isalnum, self.text.text[start:end])):
             return OTHER
@@ -46,26 +52,27 @@ class Told:
             if start < last and first < end:
                 return other
         for word in re.finditer(r"[^\W\d_]+", self.text.text):
-            touches = start < word.end() and word.start() < end
-            if touches and word[0].lower() not in FUNCTION_WORDS:
-                return RELATION if self._sentence(word.start()) == self._sentence(self.facts[field][0]) else EARLIER
+            overlaps = start < word.end() and word.start() < end
+            if overlaps and word[0].lower() not in FUNCTION_WORDS:
+                same = self._sentence(word.start()) == self._sentence(self.facts[field][0])
+                return RELATION if same else EARLIER
         return OTHER
 
-    def _sentence(self, place: int) -> int:
-        """Number of the sentence that a character stands in; full stops inside of names and facts end none."""
-        wholes = (*self.names, *self.facts.values())
+    def _sentence(self, position: int) -> int:
+        """Number of the sentence at a character; full stops inside names and facts end no sentence."""
+        marked = (*self.names, *self.facts.values())
         stops = [
             stop.start()
             for stop in re.finditer(r"\.(?=\s|$)", self.text.text)
-            if not any(first <= stop.start() < last for first, last in wholes)
+            if not any(first <= stop.start() < last for first, last in marked)
         ]
-        return bisect_right(stops, place)
+        return bisect_right(stops, position)
 
 
-def biographies(suite: Suite | None) -> list[Told]:
-    """The people of the suite's first biography task; without a suite those that ship.
+def biographies(suite: Suite | None) -> list[MarkedBiography]:
+    """The people of the suite's first biography task, or the shipped people if there is no suite.
 
-    Raises UserError if the suite has no such task, since in other texts nobody knows what name, relation and facts are.
+    Raises UserError if the suite has no biography task: in other texts, names and facts are not marked.
     """
     from benchmark.corpora import make_task
     from benchmark.corpora.biography import Biography, mentions_of
@@ -73,16 +80,16 @@ def biographies(suite: Suite | None) -> list[Told]:
 
     task = make_task({"name": "biography"})
     if suite is not None:
-        found = [one for one in suite.tasks if isinstance(one, Biography)]
-        if not found:
+        tasks = [entry for entry in suite.tasks if isinstance(entry, Biography)]
+        if not tasks:
             raise UserError(
                 f"suite {suite.name!r}: tasks: Figures 2 and 3 need the biography task; add it or leave out 2 3"
             )
-        task = found[0]
+        task = tasks[0]
     texts = {text.id: text for text in task.load().texts}
     people = biography.read_people(getattr(task, "path", None))
     return [
-        Told(
+        MarkedBiography(
             texts[person["id"]],
             tuple(mentions_of(person)),
             {field: person["spans"][field] for field in biography.FIELDS},
@@ -93,11 +100,14 @@ def biographies(suite: Suite | None) -> list[Told]:
 
 
 @dataclass(frozen=True)
-class Attended:
-    """What kinds of token one model, or a difference of two, attends to: `kinds` has a list by fact and rank.
+class AttendedKinds:
+    """Which kinds of token one model attends to, or the large model more than the small one.
 
-    `of` names the model or the difference. A list has an entry, one of KINDS, for every person with a token of that
-    rank.
+    Attributes:
+        pair: Name of the pair.
+        of: Name of the model, or of the difference.
+        kinds: By fact and rank (1 is the highest attention), a list with one of KINDS for every person who has a token
+            of that rank.
     """
 
     pair: str
@@ -105,55 +115,62 @@ class Attended:
     kinds: dict[tuple[str, int], list[str]]
 
 
-def attended(
-    people: Sequence[Told], pair: ScoredPair, say: Callable[[str], None]
-) -> tuple[list[Attended], list[Attended]]:
-    """What Figure 2 shows, for each model of a pair, and Figure 3, for the large one minus the small one.
+def attended_kinds(
+    people: Sequence[MarkedBiography], pair: ScoredPair, report: Callable[[str], None]
+) -> tuple[list[AttendedKinds], list[AttendedKinds]]:
+    """The numbers of Figure 2, for each model of a pair, and of Figure 3, for the large model minus the small one.
 
-    A token's rank is by the attention that the last token before the fact pays it, 1 the highest; of equal ones the
-    earlier comes first. The model's first position takes no part, since it draws attention whatever stands there.
+    Tokens are ranked by the attention that they get from the last token before the fact; of equal ones the earlier
+    comes first. The model's first position is left out, since it attracts attention whatever its token is.
+
+    Args:
+        people: The biographies.
+        pair: The models. Without a small one, the second list is empty.
+        report: Is called with a line of progress before each model reads.
     """
-    second, looks = [], []
-    ends = [pair.large, pair.small] if pair.small else [pair.large]
-    for name, spec in ends:
-        say(f"{pair.name}: {name} reads {len(people)} biographies")
-        looks.append(_looks(people, pair, spec))
-        second.append(Attended(pair.name, name, _kinds(people, looks[-1])))
-    third = []
-    if pair.small:
-        of = f"{pair.large[0]} − {pair.small[0]}"
-        between = [_between(large, small) for large, small in zip(*looks, strict=True)]
-        third = [Attended(pair.name, of, _kinds(people, between))]
-    return second, third
+    figure_2, queries = [], []
+    models = [pair.large, pair.small] if pair.small else [pair.large]
+    for name, spec in models:
+        report(f"{pair.name}: {name} reads {len(people)} biographies")
+        queries.append(_looks(people, pair, spec))
+        figure_2.append(AttendedKinds(pair.name, name, _kinds(people, queries[-1])))
+    if not pair.small:
+        return figure_2, []
+    title = f"{pair.large[0]} − {pair.small[0]}"
+    differences = [_between(large, small) for large, small in zip(*queries, strict=True)]
+    return figure_2, [AttendedKinds(pair.name, title, _kinds(people, differences))]
 
 
-def _looks(people: Sequence[Told], pair: ScoredPair, spec: Any) -> list[list[Look | None]]:
+def _looks(people: Sequence[MarkedBiography], pair: ScoredPair, spec: ModelSpec) -> list[list[Look | None]]:
+    """For every person and fact, the attention of the last token before the fact."""
     from benchmark.models.loading import load_model, tokenizer_of
 
-    places = [[told.facts[field][0] for field in told.facts] for told in people]
-    model = load_model(spec, pair.device)
-    return looks_before(model, tokenizer_of(spec), [told.text for told in people], places, pair.prefix)
+    positions = [[person.facts[field][0] for field in person.facts] for person in people]
+    texts = [person.text for person in people]
+    return looks_before(load_model(spec, pair.device), tokenizer_of(spec), texts, positions, pair.prefix)
 
 
 def _between(large: list[Look | None], small: list[Look | None]) -> list[Look | None]:
-    """The large model's looks with the small one's taken off, on the large one's tokens."""
+    """The large model's attention minus the small one's, on the large one's tokens."""
     return [
-        Look(contrast([one.tokens], [other.tokens])[0], one.query, one.first) if one and other else None
-        for one, other in zip(large, small, strict=True)
+        Look(contrast([mine.tokens], [other.tokens])[0], mine.query, mine.first) if mine and other else None
+        for mine, other in zip(large, small, strict=True)
     ]
 
 
 def ranked(look: Look) -> list[int]:
-    """Numbers of the tokens up to the query, the one attended to most first, without the model's first position."""
-    there = range(1 if look.first else 0, look.query + 1)
-    return sorted(there, key=lambda number: -look.tokens.score[number])
+    """Numbers of the tokens up to the query by falling attention, without the model's first position."""
+    candidates = range(1 if look.first else 0, look.query + 1)
+    return sorted(candidates, key=lambda number: -look.tokens.score[number])
 
 
-def _kinds(people: Sequence[Told], looks: Iterable[list[Look | None]]) -> dict[tuple[str, int], list[str]]:
+def _kinds(people: Sequence[MarkedBiography], looks: Iterable[list[Look | None]]) -> dict[tuple[str, int], list[str]]:
     kinds: dict[tuple[str, int], list[str]] = {}
-    for told, some in zip(people, looks, strict=True):
-        for field, look in zip(told.facts, some, strict=True):
-            for rank, number in enumerate(ranked(look)[:RANKS] if look else [], start=1):
-                span = look.tokens.start[number], look.tokens.end[number]  # type: ignore[union-attr]
-                kinds.setdefault((field, rank), []).append(told.kind(*span, field))
+    for person, of_person in zip(people, looks, strict=True):
+        for field, look in zip(person.facts, of_person, strict=True):
+            if look is None:
+                continue
+            for rank, number in enumerate(ranked(look)[:RANKS], start=1):
+                start, end = look.tokens.start[number], look.tokens.end[number]
+                kinds.setdefault((field, rank), []).append(person.kind(start, end, field))
     return dict(sorted(kinds.items(), key=lambda item: (FIELDS.index(item[0][0]), item[0][1])))

@@ -1,7 +1,7 @@
-"""A token view in a terminal: the text once per quantity on coloured grounds, and its copies; or all of it in numbers.
+"""A token view in a terminal: the text once per quantity with coloured backgrounds, and its copies; or a table.
 
-Colour is never alone: the strongest tokens are underlined as well, and where there are fewer than 256 colours
-(NO_COLOR, a pipe, a dumb terminal) the numbers are printed in a table.
+Colour is never the only sign: the strongest tokens are underlined as well. A terminal with fewer than 256 colours, a
+pipe or NO_COLOR gets the numbers as a table.
 """
 
 from rich import box
@@ -14,26 +14,26 @@ from rich.text import Text
 from benchmark.core.errors import clean
 from benchmark.data.token_views import QUANTITIES, Copy, Quantity, Token, TokenView, shades, strongest
 
-UNDERLINED = 5  # so many of the strongest tokens
-GAP = "·"  # stands for each character of what a copy lacks, where nothing can be struck through
+UNDERLINED = 5  # number of the strongest tokens that are underlined
+GAP = "·"  # stands for each deleted character, where the terminal cannot strike text through
 
-# From the ground of a value of 0 to that of the strongest, and of the strongest below 0; chosen to differ in lightness,
-# so that they also differ to who sees no hue.
+# Background colours (red, green, blue) of the value 0, of the strongest value, and of the strongest negative value.
+# They differ in lightness as well, for readers who do not see hues.
 _NONE, _HIGH, _LOW = (250, 250, 248), (9, 83, 150), (176, 84, 0)
 _TITLES = {
-    "large": "large, {}: its score of every token",
-    "small": "small, {}: its score there",
+    "large": "large, {}: score of every token",
+    "small": "small, {}: score at that token",
     "difference": "difference, large − small",
-    "keep": "keep, the probability that a copy has the token",
+    "keep": "keep, the probability that a copy keeps the token",
 }
 
 
 def print_view(view: TokenView, console: Console, table: bool = False) -> None:
-    """Print a view; with `table`, or where the terminal has no colours, as numbers."""
+    """Print a view: in colours, or with `table`, and where the terminal has no colours, in numbers."""
     plain = table or console.no_color or console.color_system not in ("256", "truecolor")
-    where = f"{view.source} {view.id}".strip()
+    title = f"{view.source} {view.id}".strip()
     console.print()
-    console.print(Text(clean(f"{where}: {view.pair}, {view.method}"), style="bold"))
+    console.print(Text(clean(f"{title}: {view.pair}, {view.method}"), style="bold"))
     if plain:
         console.print(_table(view))
     else:
@@ -47,51 +47,51 @@ def print_view(view: TokenView, console: Console, table: bool = False) -> None:
 
 
 def _heading(view: TokenView, quantity: Quantity, values: list[float]) -> Text:
-    named = _TITLES[quantity].format(clean({"large": view.large, "small": view.small}.get(quantity) or ""))
-    scale = Text(f"{named}  ", style="dim")
+    title = _TITLES[quantity].format(clean({"large": view.large, "small": view.small}.get(quantity) or ""))
+    scale = Text(f"{title}  ", style="dim")
     limit = strongest(values, quantity)
     steps = (-1.0, -0.5, 0.0, 0.5, 1.0) if min(values) < 0 else (0.0, 0.25, 0.5, 0.75, 1.0)
-    beyond = {step: sign for step, sign in ((-1.0, "≤"), (1.0, "≥")) if quantity != "keep"}
+    signs = {step: sign for step, sign in ((-1.0, "≤"), (1.0, "≥")) if quantity != "keep"}
     for step in steps:
-        scale.append(f" {beyond.get(step, '')}{number_text(step * limit)} ", _ground(step))
+        scale.append(f" {signs.get(step, '')}{number_text(step * limit)} ", _background(step))
     return scale
 
 
 def _coloured(view: TokenView, quantity: Quantity, values: list[float]) -> Text:
-    ranked = sorted(range(len(values)), key=lambda place: -values[place])[:UNDERLINED]
+    ranked = sorted(range(len(values)), key=lambda number: -values[number])[:UNDERLINED]
     strengths = shades(values, quantity)
 
-    def style(place: int) -> Style:
-        return _ground(strengths[place]) + Style(underline=place in ranked and quantity != "keep")
+    def style(number: int) -> Style:
+        return _background(strengths[number]) + Style(underline=number in ranked and quantity != "keep")
 
-    return _laid_out(view, [(token, style(place)) for place, token in enumerate(view.tokens)])
+    return _with_styles(view, [(token, style(number)) for number, token in enumerate(view.tokens)])
 
 
 def _copy(view: TokenView, copy: Copy, struck: bool) -> Text:
     if copy.kept is None:
         return Text(clean(copy.text))
     shown = Text()
-    place = 0
+    end = 0
     for token, kept in zip(view.tokens, copy.kept, strict=True):
-        shown.append(clean(view.text[place : token.start]))
+        shown.append(clean(view.text[end : token.start]))
         words = clean(view.text[token.start : token.end])
         if kept or struck:
             shown.append(words, None if kept else Style(strike=True, dim=True))
         else:
             shown.append("".join(letter if letter.isspace() else GAP for letter in words))
-        place = token.end
-    shown.append(clean(view.text[place:]))
+        end = token.end
+    shown.append(clean(view.text[end:]))
     return shown
 
 
-def _laid_out(view: TokenView, tokens: list[tuple[Token, Style]]) -> Text:
-    """The text with its tokens in their styles, what lies between them in none."""
-    shown, place = Text(), 0
+def _with_styles(view: TokenView, tokens: list[tuple[Token, Style]]) -> Text:
+    """The text with its tokens in their styles; characters between tokens have none."""
+    shown, end = Text(), 0
     for token, style in tokens:
-        shown.append(clean(view.text[place : token.start]))
+        shown.append(clean(view.text[end : token.start]))
         shown.append(clean(view.text[token.start : token.end]), style)
-        place = token.end
-    shown.append(clean(view.text[place:]))
+        end = token.end
+    shown.append(clean(view.text[end:]))
     return shown
 
 
@@ -112,8 +112,8 @@ def number_text(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _ground(strength: float) -> Style:
-    """The style of a token: its ground, and letters that can be read on it."""
+def _background(strength: float) -> Style:
+    """The style of a token: its background, and a letter colour that is readable on it."""
     end, share = (_HIGH, strength) if strength >= 0 else (_LOW, -strength)
     mixed = [round(zero + (full - zero) * share) for zero, full in zip(_NONE, end, strict=True)]
     red, green, blue = mixed

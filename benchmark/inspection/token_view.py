@@ -1,4 +1,4 @@
-"""Makes token views: scores texts with a pair, and asks a method what it keeps and what copies it makes."""
+"""Make token views: texts scored with a pair of models, with the copies that a method makes and what it keeps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,25 @@ from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout
 from benchmark.methods.units import Unit, removable
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.requests import ScoreRequest, combined, score_requests
-from benchmark.scoring.scores import contrast, score_texts, shared_characters, tokens_of
+from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
+from benchmark.scoring.scores import contrast, shared_characters, tokens_of
 from benchmark.suite.schema import Suite
 
-DIGITS = 6  # significant ones that a view keeps of a score
+DIGITS = 6  # significant digits of the scores in a view
 
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """A pair as a view is made with it: names and specs, and how scores are made."""
+    """A pair of models, or one model alone, with how it scores texts.
+
+    Attributes:
+        name: Name of the pair.
+        large: Name and spec of the large model.
+        small: Name and spec of the small model; None without one.
+        reduction: What a score is, one of `benchmark.data.attention.REDUCTIONS`.
+        prefix: Put before every text and not scored; "auto" is the model's own start.
+        device: "cpu" or "cuda".
+    """
 
     name: str
     large: tuple[str, ModelSpec]
@@ -32,11 +41,11 @@ class ScoredPair:
 
 
 def pairs_of(suite: Suite) -> list[ScoredPair]:
-    """The pairs of a suite, scored as its stages score them. Raises UserError if it has none."""
+    """The pairs of a suite, scored as its stages score them. Raises UserError if the suite has no pair."""
     from benchmark.suite.plan import find_device
 
     if not suite.pairs:
-        raise UserError(f"suite {suite.name!r}: pairs: it has none; name models with --large and --small")
+        raise UserError(f"suite {suite.name!r}: pairs: there is none; name models with --large and --small")
     return [
         ScoredPair(
             name,
@@ -51,13 +60,14 @@ def pairs_of(suite: Suite) -> list[ScoredPair]:
 
 
 def shipped_texts() -> list[tuple[str, Text]]:
-    """The examples: the first person of either half and the first paragraph that ships, with the task of each."""
+    """The shipped examples with the task of each: the first person of each half and the first Wikipedia paragraph."""
     from benchmark.corpora import make_task
 
-    found = []
-    for task, count in (("biography", 2), ("wikipedia_mini", 1)):
-        found += [(task, text) for text in make_task({"name": task}).load().texts[:count]]
-    return found
+    return [
+        (task, text)
+        for task, count in (("biography", 2), ("wikipedia_mini", 1))
+        for text in make_task({"name": task}).load().texts[:count]
+    ]
 
 
 def make_views(
@@ -68,35 +78,37 @@ def make_views(
     seed: int = 1,
     sources: Mapping[str, str] | None = None,
 ) -> list[TokenView]:
-    """Make the views of some texts.
+    """Make the views of texts.
 
-    Scores are made as the method has them made: with its own reduction, layers and heads where it names them. A method
-    that looks at the trained model's scores gets those of the large one.
+    Scores are made as the method asks for them: with its own reduction, layers and heads, if it names any. A method
+    that reads the trained model's scores gets those of the large model.
 
     Args:
-        texts: what to look at, each with an id of its own.
-        pair: the models; a pair without a small one will do for a method that contrasts nothing.
-        method: what makes the copies. A view of one that is not a token dropout has scores and copies, no `keep`.
-        copies: augmented copies per text.
-        seed: of the copies: with the same one `benchmark augment` makes the same.
-        sources: which task a text is of, by its id.
+        texts: The texts, each with its own id.
+        pair: The models. A method that does not contrast needs no small one.
+        method: Makes the copies. Only token dropouts have a probability to keep a token.
+        copies: Number of copies of each text.
+        seed: Seed of the copies; `benchmark augment` makes the same ones with it.
+        sources: The task of a text, by the id of the text.
 
     Raises:
-        UserError: if the method contrasts two models and there is one, or as `score_texts` and `augment` do.
+        UserError: The method contrasts two models and there is only one, or as `score_texts` and `augment` do.
     """
     if method.reads == "difference" and pair.small is None:
         raise UserError(f"method {method.name!r} contrasts two models: name the other one with --small")
-    # What the page shows of the two models, asked for as the method asks for its own scores.
-    asked = {request.role: request for request in score_requests(method, pair.reduction, pair.prefix)}
+    requests = {request.role: request for request in score_requests(method, pair.reduction, pair.prefix)}
     reduction = method.reduction or pair.reduction
     prefix = "" if reduction == "loss" else pair.prefix
-    first = asked.get("trained") or asked.get("large") or ScoreRequest("large", reduction, prefix, AttentionPart())
-    second = asked.get("small") or ScoreRequest("small", reduction, prefix, method.attention("small"))
-    large = _scores(pair, pair.large[1], texts, first)
-    small = _scores(pair, pair.small[1], texts, second) if pair.small else None
+    # A view shows both models' scores, also those that the method does not read.
+    of_large = (
+        requests.get("trained") or requests.get("large") or ScoreRequest("large", reduction, prefix, AttentionPart())
+    )
+    of_small = requests.get("small") or ScoreRequest("small", reduction, prefix, method.attention("small"))
+    large = _scores(pair, pair.large[1], texts, of_large)
+    small = _scores(pair, pair.small[1], texts, of_small) if pair.small else None
     difference = contrast(large, small) if small else None
-    found = {first.role: large, **({"small": small} if small else {})}
-    tokens = combined({role: found[role] for role in asked})
+    scores = {of_large.role: large, **({"small": small} if small else {})}
+    tokens = combined({role: scores[role] for role in requests})
     if method.reads == "tokens":
         tokens = _tokens(pair, texts)
     method = method.fitted(texts, tokens)
@@ -126,16 +138,7 @@ def make_views(
 
 
 def _scores(pair: ScoredPair, spec: ModelSpec, texts: Sequence[Text], request: ScoreRequest) -> list[TokenScores]:
-    from benchmark.models.loading import load_model, tokenizer_of
-
-    return score_texts(
-        load_model(spec, pair.device),
-        tokenizer_of(spec),
-        texts,
-        reduction=request.reduction,
-        prefix=request.prefix,
-        part=request.part,
-    )
+    return requested_scores(spec, request, texts, pair.device)
 
 
 def _tokens(pair: ScoredPair, texts: Sequence[Text]) -> list[TokenScores]:
@@ -147,25 +150,25 @@ def _tokens(pair: ScoredPair, texts: Sequence[Text]) -> list[TokenScores]:
 def _with_numbers(
     text: Text, large: TokenScores, difference: TokenScores | None, scored: TokenScores | None, method: Method
 ) -> tuple[Token, ...]:
-    """The large model's tokens with their scores and the probability of being kept.
+    """The large model's tokens with their scores and the probability that a copy keeps them.
 
-    The small model's score is what the difference takes off, so on the large model's tokens as well.
+    The small model's score at a token is the large one's minus the difference: its own tokens may be cut elsewhere.
     """
     keep: list[float | None] = [None] * len(large.token)
     if isinstance(method, TokenDropout):
-        fates = method.unit_probabilities(text, scored)
-        places = _units_at(large, [unit for unit, _ in fates])
-        keep = [1.0 if place is None else 1 - fates[place][1] for place in places]
+        probabilities = method.unit_probabilities(text, scored)
+        numbers = _unit_of_each_token(large, [unit for unit, _ in probabilities])
+        keep = [1.0 if number is None else 1 - probabilities[number][1] for number in numbers]
     tokens = []
     for number, score in enumerate(large.score):
-        off = difference.score[number] if difference else None
+        contrasted = difference.score[number] if difference else None
         tokens.append(
             Token(
                 start=large.start[number],
                 end=large.end[number],
                 large=_rounded(score),
-                small=None if off is None else _rounded(score - off),
-                difference=None if off is None else _rounded(off),
+                small=None if contrasted is None else _rounded(score - contrasted),
+                difference=None if contrasted is None else _rounded(contrasted),
                 keep=None if (kept := keep[number]) is None else _rounded(kept),
             )
         )
@@ -177,25 +180,26 @@ def _copies(
 ) -> tuple[Copy, ...]:
     if not isinstance(method, TokenDropout):
         return tuple(Copy(text=copy) for copy in made)
-    fates = method.unit_probabilities(text, scored)
-    units = [unit for unit, _ in fates]
-    places = _units_at(large, units)
+    probabilities = method.unit_probabilities(text, scored)
+    units = [unit for unit, _ in probabilities]
+    numbers = _unit_of_each_token(large, units)
     copies = []
     for number, copy in enumerate(made, start=1):
-        dropped = removable(text.text, units, method.draw(fates, stream(seed, text, number)))
-        copies.append(Copy(text=copy, kept=tuple(place not in dropped for place in places)))
+        dropped = removable(text.text, units, method.draw(probabilities, stream(seed, text, number)))
+        copies.append(Copy(text=copy, kept=tuple(unit not in dropped for unit in numbers)))
     return tuple(copies)
 
 
-def _units_at(tokens: TokenScores, units: Sequence[Unit]) -> list[int | None]:
-    """For every token the number of the unit that shares most characters with it; None where none does."""
+def _unit_of_each_token(tokens: TokenScores, units: Sequence[Unit]) -> list[int | None]:
+    """For every token the number of the unit that shares most characters with it; None if no unit shares any."""
     starts, ends = [unit.start for unit in units], [unit.end for unit in units]
-    found: list[int | None] = []
+    numbers: list[int | None] = []
     for start, end in zip(tokens.start, tokens.end, strict=True):
         first, shared = shared_characters(starts, ends, start, end)
-        found.append(first + shared.index(max(shared)) if shared else None)
-    return found
+        numbers.append(first + shared.index(max(shared)) if shared else None)
+    return numbers
 
 
 def _rounded(value: float) -> float:
+    """A score with DIGITS significant digits; −0 becomes 0."""
     return round(value, DIGITS - 1 - math.floor(math.log10(abs(value)))) + 0.0 if value else 0.0

@@ -1,16 +1,17 @@
-"""Which token scores a method asks for, and how they become what the method reads: the one place that says so.
+"""Which token scores a method asks for, and how they become what the method reads.
 
-A plan, the augment stage, `benchmark augment` and the token view all go by this.
+A plan, the augment stage, `benchmark.augment` and the token view all use this module, so that they score alike.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.data.attention import AttentionPart
-from benchmark.data.texts import TokenScores
+from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method, Needs
+from benchmark.models.spec import ModelSpec
 from benchmark.records.record import Role
-from benchmark.scoring.scores import contrast
+from benchmark.scoring.scores import contrast, score_texts
 
 _ROLES: Mapping[Needs, tuple[Role, ...]] = {
     "nothing": (),
@@ -54,3 +55,17 @@ def combined(scores: Mapping[Role, Sequence[TokenScores]]) -> list[TokenScores] 
     if "small" in scores:
         return contrast(scores["large"], scores["small"])
     return next((list(of_role) for of_role in scores.values()), None)
+
+
+def requested_scores(spec: ModelSpec, request: ScoreRequest, texts: Sequence[Text], device: str) -> list[TokenScores]:
+    """Load a model on `device` ("cpu" or "cuda") and score texts as a request says."""
+    from benchmark.models.loading import load_model, tokenizer_of
+
+    return score_texts(
+        load_model(spec, device),
+        tokenizer_of(spec),
+        texts,
+        reduction=request.reduction,
+        prefix=request.prefix,
+        part=request.part,
+    )

@@ -1,4 +1,4 @@
-"""New methods, tasks and models from templates that work as they are."""
+"""Write a new method, task or model from templates that work as they are."""
 
 import keyword
 from pathlib import Path
@@ -29,23 +29,26 @@ _CHECKS = {
 
 
 def create(kind: str, name: str, model: str | None = None, root: Path | None = None) -> tuple[list[Path], str]:
-    """Write the files of a new method, task or model; returns them and the command that checks them.
+    """Write the files of a new method, task or model.
 
     Args:
-        kind: one of KINDS. A model is a suite that compares methods on it.
-        name: what suites will call it.
-        model: hub id, folder or file, for the kind "model"; the tiny pair's large model if not given.
-        root: the project's folder; a model's suite goes to the current one if this is not given.
+        kind: One of KINDS. A model is a suite that compares methods on it.
+        name: Its name in suites.
+        model: With the kind "model": hub id, folder or .gguf file; by default the large model of the tiny pair.
+        root: Folder to write to; by default the project's, or for a model the current one.
+
+    Returns:
+        The files, and a command that checks them.
 
     Raises:
-        UserError: the name is no name or taken, or a file is there already or cannot be written.
+        UserError: The name is invalid or already in use, or a file exists already or cannot be written.
     """
     is_word = name.isidentifier() and name.isascii() and len(name) <= 100 and name == name.lower()
     if not is_word or keyword.iskeyword(name) or name.startswith("_"):
         raise UserError(f"{kind} {name!r}: expected a name of small letters, digits and _, as sentence_echo")
     taken = {"method": list(METHODS), "task": list(TASK_KINDS), "model": []}[kind]
     if name in taken:
-        raise UserError(f"{kind} {name!r}: there is one already; give another name")
+        raise UserError(f"{kind} {name!r}: already exists; give another name")
     if root is None and kind != "model" and not (ROOT / "tasks").is_dir():
         raise UserError(f"{kind} {name!r}: {ROOT} is no checkout of the project; clone it and run this command there")
     folder = root or (Path() if kind == "model" else ROOT)
@@ -58,7 +61,7 @@ def create(kind: str, name: str, model: str | None = None, root: Path | None = N
     files = {folder / path.replace("{name}", name): template for path, template in _FILES[kind].items()}
     for file in files:
         if file.exists():
-            raise UserError(f"{file}: is there already; give another name or remove it first")
+            raise UserError(f"{file}: already exists; give another name or remove it first")
     texts = {}
     for file, template in files.items():
         content = (TEMPLATES / template).read_text(encoding="utf-8")
@@ -68,6 +71,6 @@ def create(kind: str, name: str, model: str | None = None, root: Path | None = N
     try:
         write_all(texts)
     except OSError as error:
-        where = error.filename or folder
-        raise UserError(f"{where}: {error.strerror}; run this in a checkout that has room to write in") from None
+        path = error.filename or folder
+        raise UserError(f"{path}: {error.strerror}; run this in a checkout that can be written to") from None
     return list(files), _CHECKS[kind].replace("{name}", name)

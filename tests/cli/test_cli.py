@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one line per mistake, nothing written by a command that refuses."""
+"""The command line as a user meets it: exit codes, one line per error, and no files from a refused command."""
 
 import json
 import os
@@ -28,19 +28,19 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in."""
+    """An empty folder as the current one."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # of other processes; this one may have read it
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # for child processes: this one may have read it already
     monkeypatch.setattr("benchmark.doctor.outside.ask_hub", lambda: None)
     return folder
 
 
 @pytest.fixture
 def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_it(*arguments: str) -> tuple[int, str, str]:
+    def run_command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
         try:
             cli.main()
@@ -50,11 +50,11 @@ def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         assert isinstance(code, int)
         return code, *capsys.readouterr()
 
-    return run_it
+    return run_command
 
 
 def _refused(result: tuple[int, str, str]) -> str:
-    """The error line of a command that was refused as it should be."""
+    """The error line of a command that is refused with exit code 2 and no other output."""
     code, out, err = result
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
@@ -65,7 +65,7 @@ SMALL = GOOD.replace("zoo:large", "zoo:small")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("name: trial", "naem: trial", "naem: unknown key; did you mean 'name'?"),
         ("train: [large]", "train: [lrage]", "train[0]: unknown model 'lrage'; did you mean 'large'?"),
@@ -89,17 +89,17 @@ SMALL = GOOD.replace("zoo:large", "zoo:small")
 )
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
-    run: Run, here: Path, tmp_path: Path, command: str, old: str, new: str, says: str
+    run: Run, here: Path, tmp_path: Path, command: str, old: str, new: str, message: str
 ) -> None:
     assert old in SMALL
     suite = tmp_path / "trial.yaml"
     suite.write_text(SMALL.replace(old, new))
-    assert says in _refused(run(command, str(suite)))
+    assert message in _refused(run(command, str(suite)))
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("run", "smok"), "suite 'smok': unknown; did you mean 'smoke'?"),
         (("plan", "none.yaml"), "none.yaml: no such suite file"),
@@ -135,11 +135,11 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
     ],
 )
 def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
-    run: Run, here: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+    run: Run, here: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"id": "a", "text": "b c"}\n')
-    assert says in _refused(run(*(argument.format(texts=texts) for argument in arguments)))
+    assert message in _refused(run(*(argument.format(texts=texts) for argument in arguments)))
     assert list(here.iterdir()) == []
 
 
@@ -154,13 +154,15 @@ def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
         ("people", "--out", "o", "--wordings", "6"),
     ],
 )
-def test_a_misspelt_command_or_option_exits_with_2_and_no_traceback(run: Run, arguments: tuple[str, ...]) -> None:
+def test_a_misspelt_command_or_option_exits_with_2_and_without_a_traceback(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert "Error: " in err and "Traceback" not in err
 
 
-def test_a_refusal_looks_the_same_from_outside(here: Path) -> None:
+def test_a_command_is_refused_in_the_same_way_in_a_process_of_its_own(here: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmark", "run", "smok"],
         cwd=here,
@@ -173,7 +175,7 @@ def test_a_refusal_looks_the_same_from_outside(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
-def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_that_finished_stages_are_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -187,11 +189,11 @@ def test_ctrl_c_says_that_what_is_finished_is_kept(run: Run, tmp_path: Path, mon
 STOPPED = "stopped; finished stages are kept; run the same command to continue\n"
 
 
-def _plainly(number: int) -> None:
+def _once(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def _thrice(number: int) -> None:
+def _three_times(number: int) -> None:
     try:
         os.kill(os.getpid(), number)
     finally:
@@ -199,14 +201,14 @@ def _thrice(number: int) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def _in_a_library_that_makes_another_exception_of_it(number: int) -> None:
+def _in_a_library_that_raises_another_exception(number: int) -> None:
     try:
         os.kill(os.getpid(), number)
     except KeyboardInterrupt:
         raise RuntimeError("initialization failed") from None
 
 
-def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
+def _in_a_library_whose_exception_becomes_a_user_error(number: int) -> None:
     try:
         os.kill(os.getpid(), number)
     except KeyboardInterrupt:
@@ -215,23 +217,23 @@ def _in_a_library_that_makes_a_users_mistake_of_it(number: int) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize(
-    "how",
+    "send",
     [
-        _plainly,
-        _thrice,
-        _in_a_library_that_makes_another_exception_of_it,
-        _in_a_library_that_makes_a_users_mistake_of_it,
+        _once,
+        _three_times,
+        _in_a_library_that_raises_another_exception,
+        _in_a_library_whose_exception_becomes_a_user_error,
     ],
 )
-def test_a_signal_ends_the_command_with_one_line_and_its_own_exit_code(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[int], None], number: int, code: int
+def test_a_termination_signal_ends_the_command_with_one_line_and_its_own_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, send: Callable[[int], None], number: int, code: int
 ) -> None:
-    monkeypatch.setattr("benchmark.runs.runner.run_suite", lambda *_: how(number))
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", lambda *_: send(number))
     (tmp_path / "trial.yaml").write_text(SMALL)
     assert run("run", str(tmp_path / "trial.yaml")) == (code, "", STOPPED)
 
 
-def test_a_signal_while_the_command_is_loaded_is_one_line(here: Path) -> None:
+def test_a_termination_signal_while_the_command_is_being_imported_is_one_line(here: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "class Slow:\n"
@@ -249,12 +251,12 @@ def test_a_signal_while_the_command_is_loaded_is_one_line(here: Path) -> None:
 
 def _process(command: list[str], cwd: Path, **more: Any) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    environment.pop("PYTHONUNBUFFERED", None)  # with it nothing is left in stdout for Python's end
+    environment.pop("PYTHONUNBUFFERED", None)  # with it, stdout has no buffer to flush at exit
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
     return subprocess.run(command, cwd=cwd, env=environment, text=True, check=False, **streams)
 
 
-def test_output_that_nobody_reads_on_is_no_error_to_tell(here: Path) -> None:
+def test_a_closed_pipe_ends_the_command_without_a_message(here: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = _process([sys.executable, "-m", "benchmark", "doctor"], here, stdout=writer)
@@ -269,7 +271,7 @@ def test_output_on_a_full_disk_is_one_line(here: Path) -> None:
     assert "No space left on device" in _refused((done.returncode, "", done.stderr))
 
 
-def test_files_are_not_opened_in_the_place_of_streams_that_are_closed(here: Path) -> None:
+def test_opened_files_do_not_take_the_numbers_of_closed_streams(here: Path) -> None:
     code = (
         "import os, sys\n"
         "from benchmark.__main__ import _open_streams\n"
@@ -278,12 +280,12 @@ def test_files_are_not_opened_in_the_place_of_streams_that_are_closed(here: Path
         "os._exit(os.open('file', os.O_CREAT | os.O_RDWR))\n"
     )
     done = _process(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code], here)
-    assert done.returncode == 3, "what is printed would stand in the file"
+    assert done.returncode == 3, "printed lines would be written to the file"
     assert (here / "file").read_text() == ""
 
 
 @pytest.mark.parametrize(
-    ("errno", "says"),
+    ("errno", "message"),
     [
         (28, "No space left on device"),
         (122, "Disk quota exceeded"),
@@ -296,15 +298,15 @@ def test_files_are_not_opened_in_the_place_of_streams_that_are_closed(here: Path
         (36, "File name too long"),
     ],
 )
-def test_a_full_or_closed_disk_is_one_line(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, says: str
+def test_a_disk_error_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errno: int, message: str
 ) -> None:
-    def full(*arguments: object) -> None:
+    def fail(*arguments: object) -> None:
         raise OSError(errno, os.strerror(errno), "results")
 
-    monkeypatch.setattr("benchmark.runs.runner.run_suite", full)
+    monkeypatch.setattr("benchmark.runs.runner.run_suite", fail)
     (tmp_path / "trial.yaml").write_text(SMALL)
-    assert f"results: {says}" in _refused(run("run", str(tmp_path / "trial.yaml")))
+    assert f"results: {message}" in _refused(run("run", str(tmp_path / "trial.yaml")))
 
 
 LIGHT = """
@@ -320,7 +322,7 @@ finally:
 
 
 def _light(*arguments: str, cwd: Path) -> tuple[list[str], float]:
-    """Output lines of a command in a process of its own, and the processor seconds it took."""
+    """Run a command in a process of its own; returns its output lines and the CPU seconds that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", LIGHT, *arguments]
@@ -329,29 +331,29 @@ def _light(*arguments: str, cwd: Path) -> tuple[list[str], float]:
     return done.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_help_answers_at_once_since_nothing_heavy_is_loaded(here: Path) -> None:
+def test_help_answers_at_once_without_loading_heavy_libraries(here: Path) -> None:
     lines, seconds = _light("--help", cwd=here)
     assert lines[-1] == "heavy:"
     assert any("run " in line for line in lines)
-    assert seconds < 1.5, "half a second where nothing else runs"
+    assert seconds < 1.5, "half a second on an idle machine"
 
 
-def test_a_plan_whose_cells_were_checked_is_made_without_torch(here: Path) -> None:
+def test_a_plan_whose_cells_were_checked_before_needs_no_torch(here: Path) -> None:
     (here / "trial.yaml").write_text(SMALL)
     plan = make_plan(load_suite(here / "trial.yaml"))
     check_cells(plan, plan.cells, here / "results", remember=True)
     lines, seconds = _light("plan", "trial.yaml", "--json", cwd=here)
     assert lines[-1] == "heavy:"
-    assert json.loads(lines[0])["cells"] == 3, "the one trained, untouched and open_book"
+    assert json.loads(lines[0])["cells"] == 3, "the trained one, untouched and open_book"
     assert seconds < 5
 
 
-def test_a_plan_says_what_there_is_to_do_and_writes_nothing(run: Run, here: Path, tmp_path: Path) -> None:
+def test_a_plan_lists_missing_stages_and_writes_nothing(run: Run, here: Path, tmp_path: Path) -> None:
     suite = tmp_path / "trial.yaml"
     suite.write_text(SMALL.replace("[plain]", "[plain, contrastive_dropout]"))
     code, out, _ = run("plan", str(suite), "--json")
     assert code == 0
-    # two cells, and untouched and open_book, whose model is not trained
+    # Two trained cells, and the references untouched and open_book, which need no training.
     stages = {"corpus": 1, "score": 2, "augment": 2, "facts": 1, "train": 2, "evaluate": 2 + 2}
     assert json.loads(out) == {
         "suite": "trial",
@@ -367,7 +369,7 @@ def test_a_plan_says_what_there_is_to_do_and_writes_nothing(run: Run, here: Path
     assert list(here.iterdir()) == []
 
 
-def test_a_plan_takes_no_broken_artifact_for_a_finished_one(run: Run, here: Path, tmp_path: Path) -> None:
+def test_a_plan_counts_a_broken_artifact_as_missing(run: Run, here: Path, tmp_path: Path) -> None:
     suite = tmp_path / "trial.yaml"
     suite.write_text(SMALL)
     call = make_plan(load_suite(suite)).cells[-1].stages["corpus"]
@@ -378,7 +380,7 @@ def test_a_plan_takes_no_broken_artifact_for_a_finished_one(run: Run, here: Path
     assert code == 0 and json.loads(out)["stages_left"]["corpus"] == 1
 
 
-def test_texts_are_augmented_from_the_command_line(run: Run, here: Path) -> None:
+def test_augment_writes_training_texts(run: Run, here: Path) -> None:
     (here / "in.jsonl").write_text('{"id": "a", "text": "One two."}\n{"id": "b", "text": "Three."}\n')
     code, out, _ = run("augment", "plain", "--texts", "in.jsonl", "--out", "out.jsonl")
     assert (code, out) == (0, "out.jsonl: 2 texts from 2\n")
@@ -387,7 +389,7 @@ def test_texts_are_augmented_from_the_command_line(run: Run, here: Path) -> None
     assert sorted(path.name for path in here.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
-def test_texts_of_a_method_that_changes_training_come_with_their_values_and_a_word(run: Run, here: Path) -> None:
+def test_augment_says_that_a_method_also_changes_training_and_writes_its_values(run: Run, here: Path) -> None:
     (here / "in.jsonl").write_text('{"id": "a", "text": "Ada was born in Rome."}\n')
     arguments = ("--texts", "in.jsonl", "--out", "out.jsonl")
     code, out, _ = run("augment", "selective_loss", *arguments, "--large", "zoo:small", "--device", "cpu")
@@ -417,10 +419,10 @@ def test_texts_of_a_method_that_changes_training_come_with_their_values_and_a_wo
         zip(scores.start, scores.end, strict=True)
     )
     assert [value for _, _, value in made.values] == pytest.approx(scores.score, rel=1e-6)
-    assert scores.score[0] == 0 and all(score > 0 for score in scores.score[1:]), "nothing stands before the first"
+    assert scores.score[0] == 0 and all(score > 0 for score in scores.score[1:]), "nothing precedes the first token"
 
 
-def test_made_up_people_are_a_data_set_that_a_suite_can_take(run: Run, here: Path) -> None:
+def test_made_up_people_are_a_data_set_for_a_suite(run: Run, here: Path) -> None:
     code, out, _ = run("people", "--count", "4", "--seed", "9", "--out", "mine.jsonl")
     assert (code, out) == (0, "mine.jsonl: 4 people\n")
     (here / "trial.yaml").write_text(SMALL.replace("[biography]", "[{name: biography, path: mine.jsonl}]"))
@@ -432,7 +434,7 @@ def test_made_up_people_are_a_data_set_that_a_suite_can_take(run: Run, here: Pat
 # The doctor
 
 
-def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_every_check_and_writes_nothing(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{here}/no-engine.sock")
     code, out, _ = run("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(out)}
@@ -447,16 +449,16 @@ def test_the_doctor_looks_and_changes_nothing(run: Run, here: Path, monkeypatch:
     assert list(here.iterdir()) == []
 
 
-def test_the_doctor_says_what_to_do_on_a_cpu_without_bfloat16(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_a_remedy_on_a_cpu_without_bfloat16(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 47.0)
-    finding = next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU")
+    finding = next(check for check in doctor.examine() if check.what == "bfloat16 on the CPU")
     assert (finding.ok, finding.found) == (False, "47.0 times the time of float32")
     assert "dtype: float32" in finding.remedy
     monkeypatch.setattr(doctor, "bfloat16_slowdown", lambda: 0.6)
-    assert next(one for one in doctor.examine() if one.what == "bfloat16 on the CPU").ok
+    assert next(check for check in doctor.examine() if check.what == "bfloat16 on the CPU").ok
 
 
-def test_a_product_that_takes_longer_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bfloat16_slowdown_is_the_ratio_of_cpu_times(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
 
     def product(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -469,13 +471,15 @@ def test_a_product_that_takes_longer_is_seen_to(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "nonsense://", "unix:///nowhere/docker.sock"])
-def test_the_doctor_lives_without_an_engine(here: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_doctor_works_without_a_docker_engine(here: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     finding = doctor.examine()[-1]
     assert (finding.what, finding.found, finding.ok) == ("docker", "no engine answers", False)
 
 
-def test_the_doctor_tells_in_words_what_is_amiss(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_prints_a_line_for_every_check_and_a_remedy_for_each_problem(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")

@@ -1,4 +1,4 @@
-"""Names from suites, corpora and the command line lead to no place but the folders that are meant."""
+"""Names from suites, documents and the command line cannot lead outside the folders meant for them."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def check_place(model: str, title: str, copies: Path) -> None:
+def check_record_path(model: str, title: str, copies: Path) -> None:
     records = Path("/records")
     plan = make_plan(validate(suite_of(model, title, copies), "suite"))
     for cell in plan.cells:
@@ -72,18 +72,20 @@ def check_place(model: str, title: str, copies: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_record_of_a_model_or_method_of_any_name_lies_in_the_folder_of_its_suite(name: str, copies: Path) -> None:
-    check_place(name, name[:40], copies)
+def test_records_stay_in_the_folder_of_their_suite_whatever_models_and_methods_are_called(
+    name: str, copies: Path
+) -> None:
+    check_record_path(name, name[:40], copies)
 
 
 @settings(max_examples=40)
 @given(model=st.text(min_size=1), title=st.text(min_size=1, max_size=40))
-def test_any_names_of_models_and_methods_lead_there(model: str, title: str, copies: Path) -> None:
-    check_place(model, title, copies)
+def test_records_stay_there_under_random_names_as_well(model: str, title: str, copies: Path) -> None:
+    check_record_path(model, title, copies)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "", "A", "é", "x" * 101])
-def test_a_suite_s_name_is_a_word_since_it_is_a_folder(name: str, copies: Path) -> None:
+def test_a_suite_name_must_be_a_word_since_a_folder_is_named_after_it(name: str, copies: Path) -> None:
     content = {**suite_of("m", "t", copies), "name": name}
     if name == "con":
         validate(content, "suite")
@@ -93,19 +95,19 @@ def test_a_suite_s_name_is_a_word_since_it_is_a_folder(name: str, copies: Path) 
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "\0" not in name and len(name) < 300])
-def test_documents_of_any_name_make_a_suite_whose_name_is_a_word(name: str) -> None:
+def test_a_suite_for_documents_of_any_name_is_named_by_a_word(name: str) -> None:
     assert re.fullmatch("corpus_[a-z0-9_]{0,90}", content_for({"path": Path(name)})["name"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "con"])
-def test_a_new_file_is_not_written_under_a_name_that_is_none(kind: str, name: str, tmp_path: Path) -> None:
+def test_new_files_are_not_written_under_an_invalid_name(kind: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a name of small letters"):
         create(kind, name, root=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_ids_of_texts_name_no_files(tmp_path: Path) -> None:
+def test_ids_of_texts_name_no_files(tmp_path: Path) -> None:
     rows = [
         {"id": name, "text": f"Ada met {number}.", "question": f"Whom {number}?", "answer": str(number)}
         for number, name in enumerate(name for name in NAMES if name.strip())

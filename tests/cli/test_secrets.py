@@ -1,4 +1,4 @@
-"""The token of gated models is used where the hub asks for it, and shown or kept nowhere."""
+"""The token for gated models goes to the hub alone: it is never printed or stored."""
 
 import json
 import os
@@ -28,33 +28,34 @@ SUITE = {
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Python with these arguments and all tokens set."""
-    command, there = [sys.executable, *arguments], {**ENVIRONMENT, **environment}
-    return subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True, check=False)
+    """Run Python with these arguments and all tokens set."""
+    command = [sys.executable, *arguments]
+    variables = {**ENVIRONMENT, **environment}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
 
 
 def python(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Some lines of Python with all tokens set."""
+    """Run Python code with all tokens set."""
     return run("-c", command, **environment)
 
 
 def benchmark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command with all tokens set; what it said is looked through for them."""
+    """Run the command with all tokens set, and check that it prints none of them."""
     done = run("-m", "benchmark", *arguments, **environment)
-    said = done.stdout + done.stderr
-    assert not [secret for secret in SECRETS if secret in said], said
+    printed = done.stdout + done.stderr
+    assert not [secret for secret in SECRETS if secret in printed], printed
     return done
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A hub that refuses everybody and repeats what it was told."""
+    """A hub that refuses every request and repeats its headers."""
 
-    told: list[str] = []  # noqa: RUF012
+    received: list[str] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
-        """Refuse with all headers of the request in the answer."""
+        """Refuse, with all headers of the request in the answer."""
         headers = " ".join(f"{name}: {value}" for name, value in self.headers.items())
-        self.told.append(headers)
+        self.received.append(headers)
         self.send_response(401, f"No access with {self.headers.get('Authorization')}")
         self.send_header("X-Error-Message", headers)
         self.end_headers()
@@ -63,13 +64,13 @@ class Echo(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hub() -> Iterator[str]:
-    """Host and port of a hub that repeats the tokens that it is given."""
-    Echo.told.clear()
+    """Host and port of a hub that repeats the tokens it receives."""
+    Echo.received.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -78,7 +79,7 @@ def hub() -> Iterator[str]:
         thread.join()
 
 
-def test_a_hub_that_repeats_the_token_does_not_bring_it_into_the_error(hub: str, tmp_path: Path) -> None:
+def test_an_error_does_not_show_the_token_that_the_hub_repeats(hub: str, tmp_path: Path) -> None:
     file = tmp_path / "gated.yaml"
     home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1", "HF_ENDPOINT": f"http://{hub}"}
     for change in ({}, {"models": {"mine": {"model": "zoo:small", "adapter": "some/body"}}}):
@@ -86,10 +87,10 @@ def test_a_hub_that_repeats_the_token_does_not_bring_it_into_the_error(hub: str,
         done = benchmark("plan", str(file), "--results", str(tmp_path), **home)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
         assert "some/body" in done.stderr and "***" in done.stderr, done.stderr
-    assert any(TOKEN in headers for headers in Echo.told), "the token was not used at all"
+    assert any(TOKEN in headers for headers in Echo.received), "the token was not used at all"
 
 
-def test_a_password_in_an_address_is_not_repeated(hub: str, tmp_path: Path) -> None:
+def test_an_error_does_not_show_the_password_of_an_address(hub: str, tmp_path: Path) -> None:
     file = tmp_path / "gated.yaml"
     home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     file.write_text(json.dumps(SUITE))
@@ -100,7 +101,7 @@ def test_a_password_in_an_address_is_not_repeated(hub: str, tmp_path: Path) -> N
     assert benchmark("plan", str(file), **home).returncode == 2
 
 
-def test_the_doctor_says_that_there_is_a_token_and_not_which(tmp_path: Path) -> None:
+def test_the_doctor_says_that_a_token_is_set_without_showing_it(tmp_path: Path) -> None:
     assert "with a token" in benchmark("doctor", HF_HUB_OFFLINE="0").stdout
     (tmp_path / "token").write_text(PASSWORD)
     command = "from benchmark.doctor import examine; print(examine())"
@@ -116,7 +117,7 @@ def test_a_traceback_does_not_show_the_token() -> None:
     assert "RuntimeError: token ***" in done.stderr and TOKEN not in done.stderr
 
 
-def test_what_is_hidden_is_the_secret_and_nothing_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_secret_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", OLD)
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "")
     assert hide_secrets(f"Bearer {OLD}, hf_{'a' * 34}.") == "Bearer ***, ***."
@@ -127,7 +128,7 @@ def test_what_is_hidden_is_the_secret_and_nothing_beside_it(monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_a_whole_run_and_its_board_hold_no_token(tmp_path: Path) -> None:
+def test_the_files_of_a_run_and_its_board_hold_no_token(tmp_path: Path) -> None:
     done = benchmark("run", "smoke", "--results", str(tmp_path / "results"), "--plain")
     assert done.returncode == 0, done.stderr
     records = str(tmp_path / "results" / "records")

@@ -11,7 +11,11 @@ import typer
 from benchmark import ROOT
 from benchmark.cli.app import app
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("tasks/*/README.md")])
+GENERATED = ROOT / "docs" / "commands.md"  # written from the commands themselves; it also names groups of commands
+PAGES = sorted(
+    {ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("tasks/*/README.md")}
+    - {GENERATED}
+)
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The file of token views, how strong colours are, and what a terminal shows."""
+"""Token views: their file, the strength of colours, and what a terminal shows."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def printed(shown: TokenView, table: bool = False, **console: Any) -> str:
     return out.getvalue()
 
 
-def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_views_read_from_a_file_equal_those_written(tmp_path: Path) -> None:
     views = (view(), view(id="b", copies=[]))
     (tmp_path / "tiny.json").write_text(views_json(views), encoding="utf-8")
     assert read_views(tmp_path / "tiny.json") == views
@@ -52,7 +52,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"text": "Ana was"}, "tokens[2]: characters 8 to 13"),
         ({"tokens": [VIEW["tokens"][1], VIEW["tokens"][0]]}, "tokens[1]: characters 0 to 3"),
@@ -62,17 +62,17 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
         ({"secret": 1}, "secret"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_by_name_and_field(
-    tmp_path: Path, changes: dict[str, Any], told: str
+def test_an_invalid_file_is_refused_with_its_name_and_the_field(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     file = tmp_path / "tiny.json"
     file.write_text(json.dumps([{**VIEW, **changes}]))
-    with pytest.raises(UserError, match=re.escape(told)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         read_views(file)
     assert str(error.value).startswith(f"{file}: ")
 
 
-def test_the_ninth_of_ten_amounts_has_the_strongest_colour_and_keeps_are_shares() -> None:
+def test_the_ninth_of_ten_absolute_values_has_the_strongest_colour_and_keep_is_a_share() -> None:
     values = [0.1, -0.2, 0.3, -0.4, 0.5, 0.6, 0.7, -0.8, 2.0, 100.0]
     assert strongest(values, "difference") == 2.0
     assert shades(values, "difference") == pytest.approx([0.05, -0.1, 0.15, -0.2, 0.25, 0.3, 0.35, -0.4, 1, 1])
@@ -81,7 +81,7 @@ def test_the_ninth_of_ten_amounts_has_the_strongest_colour_and_keeps_are_shares(
     assert shades([0.0, 0.0], "large") == [0.0, 0.0]
 
 
-def test_without_colours_all_numbers_stand_in_a_table_and_gaps_show_what_a_copy_lacks() -> None:
+def test_without_colours_a_table_shows_all_numbers_and_dots_show_what_a_copy_lacks() -> None:
     for out in (printed(view()), printed(view(), color_system="truecolor", no_color=True), printed(view(), table=True)):
         assert "\x1b[38" not in out
         assert "\x1b[48" not in out
@@ -91,15 +91,15 @@ def test_without_colours_all_numbers_stand_in_a_table_and_gaps_show_what_a_copy_
         assert "Ana ··· born." in out
 
 
-def test_with_colours_every_quantity_shows_the_whole_text_and_copies_strike_what_they_lack() -> None:
+def test_with_colours_every_quantity_shows_the_whole_text_and_copies_strike_deleted_tokens_through() -> None:
     out = printed(view(), force_terminal=True, color_system="truecolor")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()
     assert lines.count("Ana was born.") == 5  # four quantities and the copy
     assert re.search(r"\x1b\[2;9m was\x1b\[0m born\.", out)
-    assert "48;2;9;83;150mAna" in out  # the largest difference on the strongest ground, white on it
+    assert "48;2;9;83;150mAna" in out  # the largest difference on the strongest background, white on it
 
 
-def test_what_a_view_does_not_have_is_not_shown() -> None:
+def test_quantities_that_a_view_lacks_are_not_shown() -> None:
     tokens = [{"start": 0, "end": 3, "large": 0.5}]
     out = printed(view(small=None, tokens=tokens, copies=[{"text": "Ana?"}]))
     assert "small" not in out
@@ -107,27 +107,27 @@ def test_what_a_view_does_not_have_is_not_shown() -> None:
     assert "Ana?" in out
 
 
-def test_characters_that_steer_a_terminal_are_made_safe() -> None:
+def test_terminal_control_characters_are_replaced() -> None:
     text = "Ana\x1b[31m\u202e"
-    nasty = view(id="\x1b]0;x\x07", text=text, tokens=[{"start": 0, "end": 5, "large": 1.0}], copies=[{"text": text}])
-    for out in (printed(nasty), printed(nasty, force_terminal=True, color_system="truecolor")):
+    hostile = view(id="\x1b]0;x\x07", text=text, tokens=[{"start": 0, "end": 5, "large": 1.0}], copies=[{"text": text}])
+    for out in (printed(hostile), printed(hostile, force_terminal=True, color_system="truecolor")):
         assert "\x1b[31m" not in out
         assert "\x1b]" not in out
         assert "\u202e" not in out
 
 
-def test_the_views_that_ship_are_of_texts_that_ship_and_their_numbers_add_up() -> None:
-    found = read_folder(ROOT / "leaderboard" / "tokens")
+def test_the_shipped_views_show_shipped_texts_and_their_numbers_add_up() -> None:
+    shipped = read_folder(ROOT / "leaderboard" / "tokens")
     texts = {person["id"]: person["text"] for person in biography.read_people()}
     mini = (json.loads(line) for line in (ROOT / "tasks/wikipedia/mini.jsonl").read_text(encoding="utf-8").splitlines())
     texts |= {paragraph["id"]: paragraph["text"] for paragraph in mini}
-    assert set(found) == {"tiny", "smollm2"}
-    for views in found.values():
+    assert set(shipped) == {"tiny", "smollm2"}
+    for views in shipped.values():
         assert len(views) == 3
-        for one in views:
-            assert one.text == texts[one.id]
-            assert {one.text[token.start : token.end] for token in one.tokens if token.keep == 1} >= {"."}
-            for token in one.tokens:
+        for shown in views:
+            assert shown.text == texts[shown.id]
+            assert {shown.text[token.start : token.end] for token in shown.tokens if token.keep == 1} >= {"."}
+            for token in shown.tokens:
                 assert token.small is not None
                 assert token.difference == pytest.approx(token.large - token.small, abs=1e-6)
 

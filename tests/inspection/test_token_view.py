@@ -1,4 +1,4 @@
-"""Token views against hand-made scores, Equation 1 and the texts that `augment` makes; and the command."""
+"""Token views, against hand-made scores, Equation 1 and the texts that `augment` makes; and the command."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
-def test_the_small_models_scores_come_over_on_characters_and_keep_is_one_minus_equation_1() -> None:
+def test_small_scores_are_carried_over_by_characters_and_keep_is_one_minus_equation_1() -> None:
     (view,) = make_views([TEXT], PAIR, make_method("contrastive_dropout", {"alpha": 0.6, "beta": 0.1}))
     small = [0.4, 0.4, 0.3, 0.3, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1]
     difference = [large - off for (_, _, large), off in zip(LARGE, small, strict=True)]
@@ -61,7 +61,7 @@ def test_the_small_models_scores_come_over_on_characters_and_keep_is_one_minus_e
 
 @pytest.mark.usefixtures("by_hand")
 @pytest.mark.parametrize("name", ["contrastive_dropout", "random_dropout", "attention_dropout", "released_difference"])
-def test_copies_are_those_of_augment_and_what_they_keep_stands_in_them(name: str) -> None:
+def test_copies_are_those_of_augment_and_hold_the_tokens_they_keep(name: str) -> None:
     method = make_method(name, {"alpha": 0.8, "dropped": "blank"})
     (view,) = make_views([TEXT], PAIR, method, copies=6, seed=5)
     tokens = {"attention_dropout": scores(LARGE), "random_dropout": scores(LARGE)}
@@ -79,7 +79,7 @@ def test_copies_are_those_of_augment_and_what_they_keep_stands_in_them(name: str
 
 
 @pytest.mark.usefixtures("by_hand")
-def test_a_copy_that_would_be_empty_shows_the_token_that_stays() -> None:
+def test_a_copy_that_would_be_empty_keeps_one_token() -> None:
     method = make_method("random_dropout", {"alpha": 1, "keep_punctuation": False})
     (view,) = make_views([TEXT], PAIR, method, copies=1)
     (copy,) = view.copies
@@ -89,7 +89,7 @@ def test_a_copy_that_would_be_empty_shows_the_token_that_stays() -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
-def test_a_method_that_drops_no_tokens_has_copies_without_gaps() -> None:
+def test_copies_of_a_method_that_drops_no_tokens_have_no_gaps() -> None:
     (view,) = make_views([TEXT], PAIR, make_method("sentence_shuffle", {}), copies=2)
     assert {token.keep for token in view.tokens} == {None}
     assert [copy.kept for copy in view.copies] == [None, None]
@@ -97,7 +97,7 @@ def test_a_method_that_drops_no_tokens_has_copies_without_gaps() -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
-def test_one_model_alone_shows_its_scores_and_contrasts_nothing() -> None:
+def test_a_single_model_shows_its_scores_and_no_difference() -> None:
     alone = ScoredPair("big", PAIR.large, None)
     (view,) = make_views([TEXT], alone, make_method("attention_dropout", {}), copies=1)
     assert [token.large for token in view.tokens] == [score for _, _, score in LARGE]
@@ -115,7 +115,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
-def test_the_command_shows_what_the_models_score(
+def test_the_command_shows_the_scores_of_both_models(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = make_tiny_model(tmp_path / "other", seed=1)
@@ -123,13 +123,13 @@ def test_the_command_shows_what_the_models_score(
     texts.write_text('{"id": "x", "text": "Ana was born in Oslo."}\n{"id": "y", "text": "She left."}\n')
     common = ("--texts", str(texts), "--large", str(tiny), "--small", str(other), "--device", "cpu")
     assert _run(monkeypatch, *common, "--id", "x", "--prefix", "So: ", "--json") == 0
-    (found,) = json.loads(capsys.readouterr().out)
+    (shown,) = json.loads(capsys.readouterr().out)
     text = Text("x", "Ana was born in Oslo.")
     for role, folder in (("large", tiny), ("small", other)):
         spec = ModelSpec(model=str(folder))
         (scored,) = score_texts(load_model(spec, "cpu"), tokenizer_of(spec), [text], prefix="So: ")
-        assert [token[role] for token in found["tokens"]] == pytest.approx(scored.score, rel=1e-4)
-        assert [token["start"] for token in found["tokens"]] == scored.start
+        assert [token[role] for token in shown["tokens"]] == pytest.approx(scored.score, rel=1e-4)
+        assert [token["start"] for token in shown["tokens"]] == scored.start
     assert _run(monkeypatch, *common, "--out", str(tmp_path / "views.json")) == 0
     assert [view.id for view in read_views(tmp_path / "views.json")] == ["x", "y"]
     assert "2 texts" in capsys.readouterr().out
@@ -139,11 +139,11 @@ def test_the_command_shows_what_the_models_score(
     (file,) = (tmp_path / "views").iterdir()
     assert file.suffix == ".json"
     assert "/" not in file.stem
-    assert TokenView.model_validate(found).prefix == "So: "
+    assert TokenView.model_validate(shown).prefix == "So: "
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--text", "a"], "--large"),
         (["--large", "zoo:large"], "--text"),
@@ -157,11 +157,11 @@ def test_the_command_shows_what_the_models_score(
         (["--text", "a", "--large", "zoo:large", "--out", "no/such/file.json"], "no/such"),
     ],
 )
-def test_mistakes_are_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+def test_bad_options_are_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert _run(monkeypatch, *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
-    assert told in error
+    assert message in error
     assert "\n" not in error

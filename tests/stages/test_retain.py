@@ -122,13 +122,13 @@ def test_a_task_gives_what_stock_lm_eval_gives(measure: Callable[..., dict[str, 
 
 def test_a_group_gives_the_mean_over_its_tasks(measure: Callable[..., dict[str, Any]], tiny: Path) -> None:
     entry = {"name": "group", "lm_eval": "biography_choice", "metric": "acc", "limit": 2}
-    results = measure(entry)["group"]
+    group = measure(entry)["group"]
     spec = ModelSpec(model=str(tiny))
     results = stock(load_model(spec, "cpu"), tokenizer_of(spec), "biography_choice", limit=2)["results"]
     tasks = [value["acc,none"] for name, value in results.items() if name != "biography_choice"]
     assert len(tasks) == 5
-    assert results["value"] == pytest.approx(sum(tasks) / 5, abs=1e-6)
-    assert results["numbers"]["questions"] == 10
+    assert group["value"] == pytest.approx(sum(tasks) / 5, abs=1e-6)
+    assert group["numbers"]["questions"] == 10
 
 
 def test_the_filter_of_a_metric_may_be_named(measure: Callable[..., dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the templates write works as it is, and nothing is overwritten."""
+"""The templates give files that work as they are, and no file is overwritten."""
 
 import importlib.util
 import random
@@ -25,7 +25,7 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-def test_a_new_method_is_one_that_makes_copies(tmp_path: Path) -> None:
+def test_a_new_method_makes_copies(tmp_path: Path) -> None:
     (file,), check = create("method", "word_soup", root=tmp_path)
     method = _module(file).WordSoup
     assert issubclass(method, Method) and method.name == "word_soup"
@@ -35,8 +35,8 @@ def test_a_new_method_is_one_that_makes_copies(tmp_path: Path) -> None:
     assert check.startswith("python -m pytest tests/methods")
 
 
-def test_a_new_task_is_read_by_the_harness_and_by_stock_lm_eval(tmp_path: Path) -> None:
-    """In a project of its own, since a task's two parts find each other by their places."""
+def test_a_new_task_works_in_the_harness_and_in_stock_lm_eval(tmp_path: Path) -> None:
+    """In a project folder of its own, since the two parts of a task find each other by their paths."""
     for part in ("benchmark", "tasks"):
         (tmp_path / part).mkdir()
     for shared in ("biography", "wikipedia"):
@@ -44,7 +44,7 @@ def test_a_new_task_is_read_by_the_harness_and_by_stock_lm_eval(tmp_path: Path) 
     files, check = create("task", "landmarks", root=tmp_path)
     assert {file.suffix for file in files} == {".py", ".yaml", ".jsonl"}
     assert "--tasks landmarks" in check
-    told = f"""
+    code = f"""
 import sys
 sys.path.append({str(ROOT)!r})
 import benchmark.corpora.base as base
@@ -63,13 +63,13 @@ manager = TaskManager(include_path=str(base.TASKS), include_defaults=False, meta
 task = manager.load(["landmarks"])["tasks"]["landmarks"]
 docs = list(task.test_docs())
 print([(doc["cluster"], task.doc_to_text(doc)) for doc in docs])
-told = {{**corpus.metadata, "open_book": True}}
-book = TaskManager(include_path=str(base.TASKS), include_defaults=False, metadata=told)
+metadata = {{**corpus.metadata, "open_book": True}}
+book = TaskManager(include_path=str(base.TASKS), include_defaults=False, metadata=metadata)
 (first, *_) = book.load(["landmarks"])["tasks"]["landmarks"].test_docs()
 print(module.Landmarks().default_fewshot, first["prompt"].startswith(corpus.texts[0].text + 2 * chr(10) + "Question: "))
 print(task.process_results(docs[1], [" 9"]), task.process_results(docs[1], ["ten"]))
 """
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     halves, questions, open_book, scores = done.stdout.strip().splitlines()[-4:]
     assert open_book == "[0] True"
@@ -78,7 +78,7 @@ print(task.process_results(docs[1], [" 9"]), task.process_results(docs[1], ["ten
     assert scores == "{'exact_match': 1.0, 'f1': 1.0, 'answered': 1.0} {'exact_match': 0.0, 'f1': 0.0, 'answered': 1.0}"
 
 
-def test_a_new_model_is_a_suite_about_it(tmp_path: Path) -> None:
+def test_a_new_model_is_a_suite_that_trains_it(tmp_path: Path) -> None:
     (file,), check = create("model", "qwen_small", "Qwen/Qwen3-0.6B-Base", root=tmp_path)
     suite = load_suite(file)
     assert suite.models["qwen_small"].model == "Qwen/Qwen3-0.6B-Base"
@@ -88,33 +88,31 @@ def test_a_new_model_is_a_suite_about_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["", "Word", "two words", "class", "../up", "_hidden", "1st", "a-b"])
-def test_what_cannot_be_a_name_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+def test_an_invalid_name_is_refused_and_nothing_is_written(kind: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a name of small letters"):
         create(kind, name, root=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="method 'plain': there is one already"):
+def test_existing_names_and_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="method 'plain': already exists"):
         create("method", "plain", root=tmp_path)
     create("model", "mine", root=tmp_path)
-    with pytest.raises(UserError, match=r"mine.yaml: is there already"):
+    with pytest.raises(UserError, match=r"mine.yaml: already exists"):
         create("model", "mine", root=tmp_path)
     assert "word_soup" not in METHODS
 
 
-def test_a_disk_without_room_for_all_files_of_a_task_has_none_of_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_file_of_a_new_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
 
-    def full_at_the_third(_: int) -> None:
+    def fail_at_the_third(_: int) -> None:
         synced.append(1)
         if len(synced) == 3:
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full_at_the_third)
+        patch.setattr("os.fsync", fail_at_the_third)
         with pytest.raises(UserError, match=r"landmarks\.yaml: No space left on device; run this in a checkout"):
             create("task", "landmarks", root=tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -8,8 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, make_people, write_paragraph
 from benchmark.data.texts import Text, TokenScores
 from benchmark.inspection import attended
-from benchmark.inspection.attended import KINDS, Told, biographies, ranked
-from benchmark.inspection.attended import attended as attended_by
+from benchmark.inspection.attended import KINDS, MarkedBiography, attended_kinds, biographies, ranked
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.scores import Look
@@ -30,7 +29,7 @@ def span(words: str) -> tuple[int, int]:
     return start, start + len(words)
 
 
-TOLD = Told(
+ANA = MarkedBiography(
     Text("a", TEXT),
     ((0, 7),),
     {"birth_date": span("May 1, 1990"), "birth_city": span("St. Paul, USA"), "company": span("Ana Lee Ltd")},
@@ -46,20 +45,20 @@ def tokens(scores: list[float]) -> TokenScores:
 def test_every_token_has_the_kind_that_a_reader_would_give_it() -> None:
     shown = tokens([0.0] * len(WORDS))
     spans = list(zip(shown.start, shown.end, strict=True))
-    assert [TOLD.kind(start, end, "birth_city") for start, end in spans] == KINDS_AT_CITY
+    assert [ANA.kind(start, end, "birth_city") for start, end in spans] == KINDS_AT_CITY
     # Words before the birth date are its relation words; the full stop of "St." ends no sentence.
-    assert TOLD.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
-    assert TOLD.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
-    assert TOLD.kind(*spans[WORDS.index(" left")], "company") == "relation word"
+    assert ANA.kind(*spans[WORDS.index(" born")], "birth_date") == "relation word"
+    assert ANA.kind(*spans[WORDS.index(" years")], "birth_date") == "earlier relation word"
+    assert ANA.kind(*spans[WORDS.index(" left")], "company") == "relation word"
     # White space and punctuation are "other" inside names and facts, too.
-    assert [TOLD.kind(offset, offset + 1, "company") for offset in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
+    assert [ANA.kind(offset, offset + 1, "company") for offset in (3, 25, TEXT.index(",", 30))] == ["other"] * 3
 
 
 def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
     (person,) = make_people(1, 3)
     biography = write_paragraph(person)
     facts = {field: biography.spans[field] for field in FIELDS}
-    whole = Told(Text("p", biography.text), (biography.spans["name"],), facts)
+    whole = MarkedBiography(Text("p", biography.text), (biography.spans["name"],), facts)
     relation_words = {}
     for field in FIELDS:
         words = [word for word in ("born", "grew", "studied", "majored", "worked") if word in biography.text]
@@ -88,7 +87,7 @@ def test_shares_are_counted_over_people_and_the_difference_ranks_the_same_tokens
     looks = iter([[[first, None, None] for first in model_looks] for model_looks in (large, small)])
     monkeypatch.setattr(attended, "_looks", lambda *_: next(looks))
     pair = ScoredPair("p", ("big", ModelSpec(model="big")), ("little", ModelSpec(model="little")))
-    figures = attended_by([TOLD] * 4, pair, lambda line: None)
+    figures = attended_kinds([ANA] * 4, pair, lambda line: None)
     second, third = (
         [line for counts in figure for line in attended_lines(counts.pair, counts.of, counts.kinds, KINDS)]
         for figure in figures

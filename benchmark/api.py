@@ -1,0 +1,384 @@
+"""The Python API: what `import benchmark` gives. The command line calls these functions.
+
+Everything raises `UserError` for bad input: one line that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import UserError, check_known
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.console import Console
+
+    from benchmark.data.texts import AugmentedText, Text, TokenScores
+    from benchmark.executors.protocol import Executor
+    from benchmark.methods import Method
+    from benchmark.records.record import Record
+    from benchmark.suite.schema import Suite
+    from leaderboard.board.model import Board
+
+__all__ = ["Run", "UserError", "augment", "board", "load_suite", "run", "score"]
+
+
+def load_suite(suite: str | Path | Mapping[str, Any]) -> Suite:
+    """Read and check a suite.
+
+    Args:
+        suite: Name of a shipped suite, path of a .yaml file, or a mapping with the keys of such a file.
+
+    Returns:
+        The suite. Its attributes are the keys of the file (docs/suite_file.md).
+
+    Raises:
+        UserError: There is no such suite, or a field of it is wrong; the message names the field.
+
+    Example:
+        >>> import benchmark
+        >>> suite = benchmark.load_suite("smoke")
+        >>> suite.name, suite.train
+        ('smoke', ['tiny-large'])
+    """
+    from benchmark.suite.schema import find_suite, validate
+    from benchmark.suite.schema import load_suite as read_suite
+
+    if isinstance(suite, Mapping):
+        return validate(dict(suite), "suite")
+    return read_suite(find_suite(str(suite)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Result of `run`.
+
+    Attributes:
+        suite: Name of the suite.
+        made: Number of records that this run made; the others existed before.
+        stages: Number of stages that this run carried out.
+        folder: Folder of the suite's records.
+        paths: The record of every cell, a JSON file; its answers lie beside it.
+        adapters: Folder of the trained weights of every cell, by the cell's key: a LoRA adapter, or whole weights where
+            the recipe trains all of them. Cells without training, and pruned ones, have none.
+    """
+
+    suite: str
+    made: int
+    stages: int
+    folder: Path
+    paths: list[Path]
+    adapters: dict[str, Path]
+    _records: list[Record]
+    _cached_board: Path
+
+    @cached_property
+    def records(self) -> DataFrame:
+        """A row per record, in the order of `paths`; a column per field, nested fields joined by dots.
+
+        For example `method.name`, `method.parameters.alpha`, `seed`, and the score of an lm-eval task with 5 examples
+        on the test half: `scores.biography_major.5.test.exact_match`. leaderboard/schema/record.schema.json explains
+        every field.
+        """
+        import pandas as pd
+
+        return pd.json_normalize([record.model_dump(mode="json") for record in self._records])
+
+    @cached_property
+    def board(self) -> DataFrame:
+        """The board of these records, as `benchmark.board` gives it."""
+        return _board_frame(self._board, self.folder)
+
+    def print_board(self, console: Console | None = None) -> None:
+        """Print the board as `benchmark run` does."""
+        from rich.console import Console
+
+        from leaderboard.views.terminal import print_board
+
+        print_board(self._board, console or Console())
+
+    @cached_property
+    def _board(self) -> Board:
+        from leaderboard.board.cache import remembered_board
+
+        return remembered_board(list(zip(self.paths, self._records, strict=True)), self._cached_board)
+
+
+def run(
+    suite: str | Path | Mapping[str, Any] | Suite,
+    results: str | Path = "results",
+    records: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    plain: bool | None = None,
+    price: float | None = None,
+) -> Run:
+    """Run the stages of a suite that are missing and write its records.
+
+    What an earlier run of the same suite, or of another one with the same stages, has stored is not made again.
+
+    Args:
+        suite: A suite, or what `load_suite` takes.
+        results: Folder of artifacts and records.
+        records: Folder of the records; RESULTS/records if not given.
+        workers: Number of worker processes on this machine; by default as many as the cores allow.
+        executor: Runs the stages elsewhere, in place of these processes (`benchmark.executors.choice.make_executor`).
+        plain: Whether progress is printed as lines; by default it is shown as bars at a terminal.
+        price: Price of one worker for an hour, to estimate the cost of the run.
+
+    Returns:
+        The records, the board and the trained adapters.
+
+    Raises:
+        UserError: The suite, its models or its data cannot be used, or a folder cannot be written.
+        StageFailed: A stage failed for another reason.
+
+    Example:
+        A suite that trains the small tiny model for two steps on two people:
+
+        >>> import benchmark
+        >>> suite = {
+        ...     "name": "two_people",
+        ...     "models": {"small": "zoo:small"},
+        ...     "tasks": [{"name": "biography", "people": 2, "evaluate": ["biography_major"]}],
+        ...     "train": ["small"],
+        ...     "methods": ["plain_matched", {"name": "random_dropout", "alpha": 0.6}],
+        ...     "budgets": [{"steps": 2}],
+        ...     "evaluation": {"num_fewshot": 0},
+        ...     "references": False,
+        ... }
+        >>> result = benchmark.run(suite, results=folder)
+        >>> result.records[["method.name", "training.steps"]]
+              method.name  training.steps
+        0   plain_matched               2
+        1  random_dropout               2
+        >>> len(result.board), len(result.adapters)
+        (2, 2)
+    """
+    from benchmark.executors.choice import make_executor
+    from benchmark.runs.recording import record_path
+    from benchmark.runs.runner import run_suite
+    from benchmark.stages.train import WEIGHTS
+    from benchmark.store.artifacts import Store
+    from benchmark.suite.schema import Suite
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
+    results = Path(results)
+    folder = Path(records) if records is not None else results / "records"
+    outcome = run_suite(loaded, results, folder, executor or make_executor(workers=workers), plain, price)
+    store, cells = Store(results / "store"), outcome.plan.cells
+    weights = {cell.key: store.path(cell.stages["train"]) / WEIGHTS for cell in cells if "train" in cell.stages}
+    return Run(
+        suite=loaded.name,
+        made=outcome.made,
+        stages=outcome.stages,
+        folder=folder / loaded.name,
+        paths=[record_path(folder, outcome.plan, cell) for cell in cells],
+        adapters={key: path for key, path in weights.items() if path.is_dir()},
+        _records=[outcome.records[cell.key] for cell in cells],
+        _cached_board=results / ".boards" / f"{loaded.name}.json",
+    )
+
+
+def score(
+    texts: Sequence[str | Mapping[str, Any] | Text],
+    model: str,
+    minus: str | None = None,
+    *,
+    reduction: str = "received",
+    prefix: str = "auto",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> DataFrame:
+    """Score the tokens of texts by received attention or by loss, in one model or in a large minus a small one.
+
+    Args:
+        texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id" and "text".
+        model: zoo:NAME, hub id, folder or .gguf file.
+        minus: Small model whose scores are subtracted.
+        reduction: What a score is: "received", "received_strict" or "released" attention, or "loss" in nats.
+        prefix: Put before every text and not scored; "auto" is the model's own start (docs/suite_file.md).
+        dtype: Precision of the weights: "float32", "bfloat16" or "float16".
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        A row per token of `model`, text by text: `id` of the text, `token`, `start` and `end` (character offsets, end
+        excluded), and `score`.
+
+    Raises:
+        UserError: A text or an option is wrong, or a model cannot be loaded.
+
+    Example:
+        >>> import benchmark
+        >>> scores = benchmark.score(["Ada Moss was born in Lagos."], "zoo:large", minus="zoo:small")
+        >>> scores[["id", "token", "start", "end"]].tail(2)
+               id   token  start  end
+        8  text-1   Lagos     20   26
+        9  text-1       .     26   27
+        >>> scores.loc[scores["score"].idxmax(), "token"]
+        '.'
+    """
+    import pandas as pd
+
+    from benchmark.data.attention import REDUCTIONS, AttentionPart
+    from benchmark.scoring.requests import ScoreRequest
+    from benchmark.scoring.scores import contrast
+
+    check_known("reduction", reduction, REDUCTIONS)
+    corpus = _as_texts(texts)
+    scores = _token_scores(model, corpus, ScoreRequest("large", reduction, prefix, AttentionPart()), dtype, device)
+    if minus:
+        request = ScoreRequest("small", reduction, prefix, AttentionPart())
+        scores = contrast(scores, _token_scores(minus, corpus, request, dtype, device))
+    columns = ["id", "token", "start", "end", "score"]
+    rows = [
+        (text.id, *values)
+        for text in scores
+        for values in zip(text.token, text.start, text.end, text.score, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def augment(
+    texts: Sequence[str | Mapping[str, Any] | Text],
+    method: str | Method,
+    *,
+    large: str | None = None,
+    small: str | None = None,
+    copies: int = 10,
+    seed: int = 1,
+    parameters: Mapping[str, Any] | None = None,
+    prefix: str = "auto",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> list[AugmentedText]:
+    """Make the training texts that a method makes of texts.
+
+    Args:
+        texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id", "text" and, for methods
+            that need them, "subject" and "entities".
+        method: Name of a method (docs/methods.md).
+        large: Large model of the pair, or the only model that the method reads.
+        small: Small model of the pair.
+        copies: Number of copies of every text, beside the original.
+        seed: Seed of the random choices.
+        parameters: Parameters of the method, such as {"alpha": 0.6}.
+        prefix: Put before every text and not scored; "auto" is the model's own start (docs/suite_file.md).
+        dtype: Precision of the weights: "float32", "bfloat16" or "float16".
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        The training texts, each with `id`, `copy` (0 is the original) and `text`.
+
+    Raises:
+        UserError: A text, the method or a parameter is wrong, or a model is missing or cannot be loaded.
+
+    Example:
+        >>> import benchmark
+        >>> sentences = "Ada was born in Lagos. She studied Law. She lives in Oslo."
+        >>> for made in benchmark.augment([sentences], "sentence_shuffle", copies=2):
+        ...     print(made.copy, made.text)
+        0 Ada was born in Lagos. She studied Law. She lives in Oslo.
+        1 She studied Law. Ada was born in Lagos. She lives in Oslo.
+        2 She studied Law. She lives in Oslo. Ada was born in Lagos.
+        >>> pair = {"large": "zoo:large", "small": "zoo:small"}
+        >>> kept = benchmark.augment([sentences], "contrastive_dropout", **pair, copies=1, parameters={"alpha": 0})
+        >>> kept[1].text == sentences
+        True
+    """
+    from benchmark.methods import augment as make_texts
+    from benchmark.methods import make_method
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.spec import named_spec
+    from benchmark.scoring.requests import combined, score_requests
+    from benchmark.scoring.scores import tokens_of
+
+    chosen = make_method(method, parameters or {}) if isinstance(method, str) else method
+    corpus = _as_texts(texts)
+    if chosen.reads != "nothing" and not large:
+        raise UserError(f"method {chosen.name!r} reads tokens: name a model with --large (large= in Python)")
+    if chosen.reads == "difference" and not small:
+        raise UserError(
+            f"method {chosen.name!r} contrasts two models: name the other one with --small (small= in Python)"
+        )
+    models = {"trained": str(large), "large": str(large), "small": str(small)}
+    tokens = combined(
+        {
+            request.role: _token_scores(models[request.role], corpus, request, dtype, device)
+            for request in score_requests(chosen, "received", prefix)
+        }
+    )
+    if chosen.reads == "tokens":
+        tokens = tokens_of(tokenizer_of(named_spec(str(large), dtype)), corpus)
+    return list(make_texts(chosen, corpus, tokens, copies, seed))
+
+
+def board(records: str | Path, out: str | Path | None = None, readme: str | Path | None = None) -> DataFrame:
+    """Put records together into a board: seeds averaged, methods compared under equal conditions.
+
+    Args:
+        records: Folder of records, searched with all its subfolders.
+        out: Folder to write the board to as well: Markdown, CSV and a web page.
+        readme: With `out`: Markdown file whose board section is written as well.
+
+    Returns:
+        A row per method and table, with the columns of leaderboard/board.csv: `table`, `method`, `label`, `rank`,
+        `exact_match` with the ends of its 95% interval `exact_match_low` and `exact_match_high`, `seeds`, and more.
+
+    Raises:
+        UserError: The folder holds no record, a record is not valid, or a file cannot be written.
+
+    Example:
+        >>> import benchmark
+        >>> rows = benchmark.board("leaderboard/results/smollm2")
+        >>> rows[["method", "rank", "exact_match"]].head(2)
+                        method  rank  exact_match
+        0        plain_matched     1        0.024
+        1  contrastive_dropout     2        0.020
+    """
+    from leaderboard.board.assemble import build_board, load_records
+    from leaderboard.build import build
+
+    folder = Path(records)
+    if out is None:
+        return _board_frame(build_board(load_records(folder)), folder)
+    return _board_frame(build(folder, Path(out), None if readme is None else Path(readme)), folder)
+
+
+def _board_frame(board: Board, folder: Path) -> DataFrame:
+    """The board with the columns of board.csv; paths of records are relative to `folder`."""
+    import pandas as pd
+
+    from leaderboard.views.csv_file import board_csv
+
+    return pd.read_csv(io.StringIO(board_csv(board, folder)))
+
+
+def _as_texts(texts: Sequence[str | Mapping[str, Any] | Text]) -> list[Text]:
+    from benchmark.data.texts import Text, texts_from_rows
+
+    if isinstance(texts, str):
+        raise UserError("texts: expected a list of texts; put the text into a list")
+    rows: list[tuple[int, Mapping[str, Any]]] = []
+    for number, text in enumerate(texts, start=1):
+        if isinstance(text, Text):
+            rows.append((number, {**vars(text), "entities": [list(span) for span in text.entities]}))
+        else:
+            rows.append((number, {"id": f"text-{number}", "text": text} if isinstance(text, str) else text))
+    return texts_from_rows("texts", rows)
+
+
+def _token_scores(model: str, texts: list[Text], request: Any, dtype: str, device: str) -> list[TokenScores]:
+    from benchmark.models.spec import named_spec
+    from benchmark.scoring.requests import requested_scores
+    from benchmark.suite.plan import DEVICES, find_device
+
+    spec = named_spec(model, dtype)
+    check_known("device", device, DEVICES)
+    return requested_scores(spec, request, texts, find_device(device))

@@ -1,0 +1,42 @@
+"""How many of the facts that texts mark a method's copies keep, as one line to print."""
+
+from collections.abc import Sequence
+
+from benchmark.corpora.base import Facts
+from benchmark.data.texts import AugmentedText, Text
+from benchmark.models.loading import tokenizer_of
+from benchmark.models.spec import named_spec
+from benchmark.stages.facts import count_facts
+
+
+def kept_facts_line(texts: Sequence[Text], made: Sequence[AugmentedText], model: str | None) -> str:
+    """What the copies keep: their length, and the share of facts that stay whole.
+
+    Args:
+        texts: The originals. Their facts are the values that "entities" mark, except the subject.
+        made: The training texts that a method made of them.
+        model: Model whose tokens measure the length; without one words do.
+    """
+    copies = [text for text in made if text.copy > 0]
+    if not copies:
+        return "no copies: this method changes no text"
+    tokenizer = tokenizer_of(named_spec(model)) if model else _words
+    counts = count_facts(texts, copies, {text.id: _marked_facts(text) for text in texts}, tokenizer)
+    parts = [f"{counts['copies']} copies, {'tokens' if model else 'words'} {counts['tokens']:+.1%}"]
+    if counts["facts"]:
+        parts.append(f"{counts['answer']:.1%} of {counts['facts']} facts whole")
+    else:
+        parts.append('no facts counted: no text has "entities"')
+    if counts["answer_and_name"] is not None:
+        parts.append(f"{counts['answer_and_name']:.1%} whole beside the subject's name")
+    return "; ".join(parts)
+
+
+def _marked_facts(text: Text) -> Facts:
+    values = (text.text[start:end] for start, end in text.entities)
+    return Facts(text.subject, [[value] for value in values if value != text.subject])
+
+
+def _words(texts: list[str], **_: object) -> dict[str, list[list[str]]]:
+    """Stands in for a tokenizer: a token is a word."""
+    return {"input_ids": [text.split() for text in texts]}
