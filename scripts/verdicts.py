@@ -270,15 +270,30 @@ def _confirmed(folders: Sequence[Path]) -> str:
 
 def _rehearsed(tables: Sequence[BoardTable], without: Sequence[BoardTable]) -> str:
     plain = next(table for table in without if (table.model, table.budget) == (tables[0].model, tables[0].budget))
+    both = (("with rehearsal", tables[0]), ("without", plain))
     lines = []
-    for title, table in (("with", tables[0]), ("without", plain)):
+    for title, table in both:
         labels = {row.label for row in tables[0].rows}
         for row in sorted((row for row in table.rows if row.label in labels), key=lambda row: row.label):
             cells = [with_interval(row.by_shots[number], 3) for number in SHOTS]
             answered = np.mean([_mean(_answers(path), "answered", 5) for path in row.files])
-            lines.append([f"{row.label}, {title} rehearsal", *cells, f"{answered:.3f}"])
+            lines.append([f"{row.label}, {title}", *cells, f"{answered:.3f}"])
     headers = ["exact match", "0 shots", "1 shots", "5 shots", "answered, 5 shots"]
-    return f"### C. Rehearsal of a tenth ({tables[0].model}, {tables[0].budget})\n\n{_grid(headers, lines)}"
+    return (
+        f"### C. Rehearsal of a tenth ({tables[0].model}, {tables[0].budget})\n\n{_grid(headers, lines)}\n\n"
+        + "\n".join(f"- {METHOD} minus {BASELINE}, {title}: {_by_shots(table)}." for title, table in both)
+    )
+
+
+def _by_shots(table: BoardTable) -> str:
+    """The primary row minus the baseline with each number of shots."""
+    primary = next(row for row in table.rows if row.method == METHOD and _is_primary(row))
+    baseline = next(row for row in table.rows if row.method == BASELINE)
+    parts = []
+    for shots in SHOTS:
+        interval, p = _difference(primary, baseline, "exact_match", shots)
+        parts.append(f"{shots} shots {with_interval(interval, 3, '+')}{_mark(interval, p)}")
+    return ", ".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,7 +44,7 @@ def check(
     if problems:
         raise typer.Exit(1)
     _print_unchecked(unchecked, len(checked))
-    print(f"{out}: {len(checked)} records hold what they say, and the board is what they give")
+    print(f"{out}: {len(checked)} records match their answers, and the board matches the records")
 
 
 @leaderboard_app.command("submit")
@@ -91,7 +91,7 @@ def serve(
         benchmark.board(records, folder)
         print(f"{folder}: board written", flush=True)
     else:
-        print(f"{records}: no record there yet; this is the board that ships with the project", flush=True)
+        print(f"{records}: has no records yet; serving the board that ships with the project", flush=True)
         folder = records = benchmark.ROOT / "leaderboard"
     serve_page(folder, records, host, port, lambda address: print(f"{address} (Ctrl-C ends it)", flush=True))
 

@@ -72,11 +72,11 @@ def _print_table(outlook: "Forecast") -> None:
         [stage, count, left.get(stage, 0), f"{seconds[stage]:.1f}" if stage in seconds else "-"]
         for stage, count in outlook.stages.items()
     ]
-    print(tabulate(rows, headers=["stage", "in all", "to do", "seconds each, so far"]))
+    print(tabulate(rows, headers=["stage", "total", "missing", "mean seconds"]))
     total = outlook.worker_seconds_left
     print(
         "worker seconds left: "
-        + (f"about {total:.0f}" if total is not None else "not known before one of each stage is done")
+        + (f"about {total:.0f}" if total is not None else "unknown until one stage of each kind is done")
     )
 
 

@@ -56,5 +56,5 @@ def print_run(outcome: "Run", as_json: bool) -> None:
         print(json.dumps({"suite": outcome.suite, "cells": cells, "made": outcome.made, "stages": outcome.stages}))
         return
     outcome.print_board()
-    made = f"{outcome.made} made now" if outcome.made else "nothing to do, all were there"
+    made = f"{outcome.made} made now" if outcome.made else "nothing to do, all records exist"
     print(f"{outcome.suite}: {cells} cells, {made}; records in {outcome.folder}")

@@ -46,4 +46,4 @@ def stage(
 
     made = make(shared, Store(store), call, make_here) if shared else make_here(call)
     if not lines:
-        print(f"{shared.url if shared else store}/{call.stage}/{call.key}: {'made' if made else 'there already'}")
+        print(f"{shared.url if shared else store}/{call.stage}/{call.key}: {'made' if made else 'already stored'}")

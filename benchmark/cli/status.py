@@ -56,7 +56,7 @@ def _lines_of(run: "ListedRun") -> list[str]:
     state = run.state
     head = f"{state.suite} (run {run.name}, {state.host}, process {state.pid})"
     if not run.alive:
-        return [f"{head}: killed, what is under way was lost; the same command goes on"]
+        return [f"{head}: killed; the stages under way are lost, and the same command continues"]
     silent = time.time() - state.at
     lines = [
         f"{head}: {state.stages_done} of {state.stages} stages, {summary(state)}; started "
@@ -64,5 +64,5 @@ def _lines_of(run: "ListedRun") -> list[str]:
     ]
     lines += [f"  {stage_name(stage)} {stage_words(stage)}, for {duration(stage.seconds)}" for stage in state.under_way]
     if silent > _SILENT:
-        lines.append(f"  last heard of {duration(silent)} ago: its machine or disk may hang")
+        lines.append(f"  no update for {duration(silent)}: its machine or disk may hang")
     return lines

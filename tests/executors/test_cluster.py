@@ -46,7 +46,7 @@ def test_a_task_of_the_array_runs_the_stage_of_its_number(tmp_path: Path) -> Non
     done = array_task(1, tmp_path / "stages", store := tmp_path / "store")
     assert done.returncode == 0, done.stderr
     assert Store(store).verified(calls[0])
-    assert array_task(1, tmp_path / "stages", store).stdout.endswith(": there already\n")
+    assert array_task(1, tmp_path / "stages", store).stdout.endswith(": already stored\n")
     assert array_task(len(calls) + 1, tmp_path / "stages", store).returncode != 0
 
 

@@ -120,8 +120,8 @@ def test_a_killed_run_is_listed_as_killed_until_its_suite_runs_again(store: Stor
     assert not killed.alive
     said = status("--results", str(store.root.parent))
     assert said == (
-        f"trial (run {killed.name}, {killed.state.host}, process {process.pid}): killed, what is under way was lost; "
-        "the same command goes on\n"
+        f"trial (run {killed.name}, {killed.state.host}, process {process.pid}): killed; the stages under way are "
+        "lost, and the same command continues\n"
     )
     remove_killed(store, "another")
     assert len(list_runs(store)[0]) == 1
@@ -193,7 +193,7 @@ def test_status_says_since_when_a_run_has_been_silent(store: Store) -> None:
     (store.root / ".locks").mkdir()
     with locked(store.root / ".locks/run-0123456789ab"):
         said = status("--results", str(store.root.parent)).splitlines()
-    assert said[-1] == "  last heard of 60 min ago: its machine or disk may hang"
+    assert said[-1] == "  no update for 60 min: its machine or disk may hang"
 
 
 CONTROLS = "\x1b]0;owned\x07\x1b[2J‮\n# not a line"

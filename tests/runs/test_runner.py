@@ -481,7 +481,7 @@ def test_a_finished_suite_takes_the_command_less_than_ten_seconds(tiny: Path, fi
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert time.monotonic() - began < 10
-    assert "2 cells, nothing to do, all were there" in done.stdout
+    assert "2 cells, nothing to do, all records exist" in done.stdout
 
 
 def test_slow_bfloat16_on_a_cpu_is_reported_and_changes_nothing(

@@ -272,7 +272,7 @@ def test_a_stage_made_on_one_machine_is_found_on_another(tmp_path: Path) -> None
         return subprocess.run([*command, "--remote", url], cwd=ROOT, capture_output=True, text=True, check=False)
 
     url = f"file://{tmp_path}/remote"
-    assert [stage(name, url).stdout.rpartition(": ")[2] for name in ("a", "b")] == ["made\n", "there already\n"]
+    assert [stage(name, url).stdout.rpartition(": ")[2] for name in ("a", "b")] == ["made\n", "already stored\n"]
     assert (tmp_path / "a" / "corpus").exists() and not (tmp_path / "b" / "corpus").exists()
     refused = stage("b", f"file://{tmp_path}/stages/{corpus.name}/x")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "NotADirectory" in refused.stderr

@@ -243,7 +243,7 @@ def test_check_passes_after_submit_once_the_board_is_built(given: Path, board: P
     assert checked(board)[0] == 1
     build(board, board.parent)
     code, output = checked(board)
-    assert code == 0 and "2 records hold what they say" in output
+    assert code == 0 and "2 records match their answers" in output
 
 
 @pytest.mark.parametrize(
