@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "zoo")
     for name in ("benchmark", "tests", "scripts", "leaderboard", "suites"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored, symlinks=True)
     (folder / "benchmark" / "models" / "zoo").symlink_to(ROOT / "benchmark" / "models" / "zoo")
     shutil.copytree(ROOT / "tasks", folder / "tasks")
     shutil.copy(ROOT / "pyproject.toml", folder)
