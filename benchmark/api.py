@@ -104,9 +104,9 @@ class Run:
 
     @cached_property
     def _board(self) -> Board:
-        from leaderboard.board.cache import remembered_board
+        from leaderboard.board.cache import cached_board
 
-        return remembered_board(list(zip(self.paths, self._records, strict=True)), self._cached_board)
+        return cached_board(list(zip(self.paths, self._records, strict=True)), self._cached_board)
 
 
 def run(
@@ -227,8 +227,8 @@ def score(
     import pandas as pd
 
     from benchmark.data.attention import REDUCTIONS, AttentionPart
+    from benchmark.scoring.contrast import contrast
     from benchmark.scoring.requests import ScoreRequest
-    from benchmark.scoring.scores import contrast
 
     check_known("reduction", reduction, REDUCTIONS)
     corpus = _as_texts(texts)
@@ -296,8 +296,8 @@ def augment(
     from benchmark.methods import make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import named_spec
+    from benchmark.scoring.encoding import tokens_of
     from benchmark.scoring.requests import combined, score_requests
-    from benchmark.scoring.scores import tokens_of
 
     chosen = make_method(method, parameters or {}) if isinstance(method, str) else method
     corpus = _as_texts(texts)

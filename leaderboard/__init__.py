@@ -1,1 +1,4 @@
-"""From records to the board. Reads records alone: neither torch, transformers nor the stages are imported here."""
+"""From records to the board, its page and its figures.
+
+`leaderboard` imports records, core and data of `benchmark` alone: neither torch nor the stages.
+"""

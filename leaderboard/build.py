@@ -52,8 +52,8 @@ def check(records_folder: Path, out_folder: Path, readme: Path | None = None) ->
     for path, text in files.items():
         if not path.is_file():
             problems.append(f"{path}: is missing; run benchmark leaderboard build")
-        elif (there := path.read_bytes().decode("utf-8", errors="replace")) != text:
-            problems.append(f"{path}:{_first_difference(there, text)}; run benchmark leaderboard build")
+        elif (current := path.read_bytes().decode("utf-8", errors="replace")) != text:
+            problems.append(f"{path}:{_first_difference(current, text)}; run benchmark leaderboard build")
     return problems
 
 
@@ -80,11 +80,11 @@ def _between_marks(readme: Path, text: str) -> str:
     return f"{before}{BEGIN}\n{text}{END}{after}"
 
 
-def _first_difference(there: str, expected: str) -> str:
-    """Number and content of the first line that is not as expected."""
-    lines = itertools.zip_longest(there.split("\n"), expected.split("\n"), fillvalue="")
+def _first_difference(current: str, expected: str) -> str:
+    """Number and content of the first line that differs."""
+    lines = itertools.zip_longest(current.split("\n"), expected.split("\n"), fillvalue="")
     number, (old, new) = next((n, pair) for n, pair in enumerate(lines, start=1) if pair[0] != pair[1])
-    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    start = max(same - 20, 0)
-    was, should = (clean(line[start : start + 80]) for line in (old, new))
-    return f"{number}: has {was!r} where the records give {should!r}"
+    first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(first - 20, 0)
+    old_part, new_part = (clean(line[start : start + 80]) for line in (old, new))
+    return f"{number}: has {old_part!r} where the records give {new_part!r}"

@@ -90,7 +90,7 @@ class _Asking:
 
         from benchmark.corpora import TASKS
         from benchmark.corpora.base import CHOICE, CLOZE
-        from benchmark.evaluation.model import evaluated
+        from benchmark.evaluation.asking import evaluate_tasks
         from benchmark.stages.evaluate import answer_rows
 
         manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(self._metadata))
@@ -100,7 +100,7 @@ class _Asking:
                 asked, tasks=[task], task_manager=manager, bootstrap_iters=0, log_samples=True
             )
         else:
-            results = evaluated(asked, manager.load([task]), num_fewshot=None)
+            results = evaluate_tasks(asked, manager.load([task]), num_fewshot=None)
         shots = 0 if task.endswith((CHOICE, CLOZE)) else 5
         return answer_rows({(name, shots): samples for name, samples in results["samples"].items()})
 

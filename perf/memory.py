@@ -150,7 +150,7 @@ def _load_libraries() -> None:
     for stage in ("evaluate", "retain", "score", "train"):
         __import__(f"benchmark.stages.{stage}")
     __import__("benchmark.training.fit")
-    __import__("benchmark.evaluation.model")
+    __import__("benchmark.evaluation.shared_prefix_lm")
     for part in (transformers.Trainer, transformers.LlamaForCausalLM, peft.get_peft_model, lm_eval.evaluator.evaluate):
         assert part  # transformers loads them on access
     layer = torch.nn.Linear(64, 64)

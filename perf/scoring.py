@@ -122,11 +122,11 @@ def _beside_released(model: Any, tokenizer: Any, texts: Any, options: argparse.N
 
 def _batches(tokenizer: Any, texts: Any) -> list[tuple[Any, Any]]:
     """The batches that `score_texts` makes, for the same work in both ways."""
-    from benchmark.scoring.scores import _padded
-    from benchmark.scoring.scores import batches as batches_of
+    from benchmark.scoring.encoding import batches as batches_of
+    from benchmark.scoring.encoding import pad
 
     ids = tokenizer([PREFIX + text.text for text in texts])["input_ids"]
-    return [_padded([ids[n] for n in batch]) for batch in batches_of([len(tokens) for tokens in ids], TOKENS_PER_BATCH)]
+    return [pad([ids[n] for n in batch]) for batch in batches_of([len(tokens) for tokens in ids], TOKENS_PER_BATCH)]
 
 
 def _forward(model: Any, batches: list[tuple[Any, Any]]) -> None:

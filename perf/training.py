@@ -73,7 +73,7 @@ def _texts(options: argparse.Namespace) -> list[Any]:
     from benchmark.methods import augment, make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring.scores import tokens_of
+    from benchmark.scoring.encoding import tokens_of
 
     originals = biographies(options.biographies)
     if options.alpha is None:

@@ -1,10 +1,10 @@
-"""Measure the board's statistics on made-up answers whose truth is known.
+"""Measure the board's statistics on simulated answers whose true accuracy is known.
 
     python -m scripts.measure_statistics --draws 1000 --out measured.md      (in the folder of the project)
 
 An answer is right with probability expit(level + seed + subject + method × subject + method × seed × subject), all but
-the level drawn anew from normal distributions; every subject is asked five questions. The level is set so that the mean
-over all seeds and subjects, the truth, is a given accuracy. With one seed the truth is that seed's mean.
+the level are drawn from normal distributions; every subject has five questions. The level is chosen so that the mean
+over all seeds and subjects, the truth, is a given accuracy. With one seed, the truth is the mean of that seed.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class World:
-    """Standard deviations of the effects on the logit scale; `seed` and `both` are of each method's own."""
+    """Standard deviations of the effects on the logit scale; each method has its own effects `seed` and `both`."""
 
     seed: float
     subject: float = 1.0
@@ -54,7 +54,7 @@ WORLDS = {"seeds alike": World(0.1), "seeds differ": World(0.5), "seeds far apar
 def answers(
     rng: np.random.Generator, world: World, accuracies: Sequence[float], seeds: int, subjects: int
 ) -> tuple[Floats, Floats]:
-    """Draw totals [methods, seeds, subjects] of right answers, and what is true of each method: [methods]."""
+    """Draw totals [methods, seeds, subjects] of right answers, and the truth of each method: [methods]."""
     seed, subject, own, both = astuple(world)
     within = float(np.hypot(np.hypot(subject, own), both))
     methods = len(accuracies)
@@ -67,8 +67,8 @@ def answers(
 
 
 def _mean_chance(levels: Floats, deviation: float) -> Floats:
-    found: Floats = expit(levels[:, None] + deviation * NODES) @ WEIGHTS / WEIGHTS.sum()
-    return found
+    chances: Floats = expit(levels[:, None] + deviation * NODES) @ WEIGHTS / WEIGHTS.sum()
+    return chances
 
 
 @lru_cache
@@ -78,12 +78,12 @@ def _level(accuracy: float, deviation: float) -> float:
 
 def ours(totals: Floats) -> tuple[float, float]:
     """The interval of the board."""
-    found = mean_interval(totals, QUESTIONS)
-    return found.low, found.high
+    interval = mean_interval(totals, QUESTIONS)
+    return interval.low, interval.high
 
 
 def pigeonhole(totals: Floats) -> tuple[float, float]:
-    """Quantiles of the pigeonhole bootstrap, as they come."""
+    """Quantiles of the pigeonhole bootstrap, without correction."""
     seeds, subjects = (_times(size, axis) for axis, size in enumerate(totals.shape))
     means = ((subjects @ totals.T) * seeds).sum(axis=1) / (QUESTIONS * totals.size)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -97,21 +97,21 @@ def _times(size: int, axis: int) -> Floats:
 
 
 def expanded(totals: Floats) -> tuple[float, float]:
-    """Quantiles of the board's draws, each side for itself, expanded by t on the logit scale."""
-    found = effects(totals, QUESTIONS)
-    spread, drawn = found.spread(), resampled_deviations(found, 1000)
+    """Quantiles of the board's draws, separate for each side, expanded by t on the logit scale."""
+    table = effects(totals, QUESTIONS)
+    spread, drawn = table.spread(), resampled_deviations(table, 1000)
     if spread.variance == 0:
         return ours(totals)
     size = stdtrit(spread.freedom, 0.975) / 1.959964 * np.sqrt(spread.variance) / np.sqrt((drawn**2).mean())
-    reach = size / (found.mean * (1 - found.mean))
-    low, high = expit(logit(found.mean) + reach * np.quantile(drawn, [0.025, 0.975]))
+    reach = size / (table.mean * (1 - table.mean))
+    low, high = expit(logit(table.mean) + reach * np.quantile(drawn, [0.025, 0.975]))
     return float(low), float(high)
 
 
 def wilson(totals: Floats) -> tuple[float, float]:
     """No bootstrap: Wilson's interval with the effective number of questions and t (Korn & Graubard 1998)."""
-    found = effects(totals, QUESTIONS)
-    spread, mean = found.spread(), found.mean
+    table = effects(totals, QUESTIONS)
+    spread, mean = table.spread(), table.mean
     if spread.variance == 0:
         return ours(totals)
     k = stdtrit(spread.freedom, 0.975) ** 2 * spread.variance / (mean * (1 - mean))
@@ -128,7 +128,7 @@ CANDIDATES: dict[str, Callable[[Floats], tuple[float, float]]] = {
 
 
 def measure_means(draws: int, rng: np.random.Generator, candidates: Sequence[str]) -> Iterator[Row]:
-    """How often intervals of a mean hold the truth, and how wide they are."""
+    """How often intervals of a mean contain the truth, and how wide they are."""
     for name, world in WORLDS.items():
         for seeds in SEEDS:
             for subjects in SUBJECTS:
@@ -144,30 +144,30 @@ def measure_means(draws: int, rng: np.random.Generator, candidates: Sequence[str
 
 
 def measure_differences(draws: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Two methods that are equal in truth: coverage of the difference's interval, and false positives of the test.
+    """Two equally good methods: coverage of the difference's interval, and false positives of the test.
 
-    With one seed they are asked of this seed's runs (coverage), and of the methods in general (false positives).
+    With one seed, coverage is about the runs of that seed, and false positives are about the methods in general.
     """
     for name, world in WORLDS.items():
         for seeds in SEEDS:
             for subjects in SUBJECTS:
                 for accuracy in ACCURACIES:
-                    held = found = 0
+                    held = positives = 0
                     for _ in range(draws):
                         (a, b), truth = answers(rng, world, [accuracy] * 2, seeds, subjects)
                         interval = paired_difference(a, b, QUESTIONS)
                         held += interval.low <= truth[0] - truth[1] <= interval.high
-                        found += _told(a, b)
+                        positives += _is_significant(a, b)
                     row: Row = {"world": name, "seeds": seeds, "subjects": subjects, "accuracy": accuracy}
-                    yield {**row, "coverage": held / draws, "false positives": found / draws}
+                    yield {**row, "coverage": held / draws, "false positives": positives / draws}
 
 
 def measure_families(draws: int, rng: np.random.Generator) -> Iterator[Row]:
     """Eight methods and plain_matched: false claims after Holm, and how often the best is among the first.
 
-    `equal` are all as good as plain_matched; of `mixed` four are, and four are better or worse. A claim about one that
-    is equal is false. Of `mixed`, the best is 3 points of accuracy above the next. With one seed, seeds are alike, so
-    that what holds of the runs holds of the methods.
+    In the case `equal`, all methods are as good as plain_matched; in `mixed`, four are, and four are better or worse. A
+    claim about an equal method is false. In `mixed`, the best method is 3 points of accuracy above the next. With one
+    seed, seeds do not differ, so that what holds for the runs holds for the methods.
     """
     cases = {"equal": [0.3] * 9, "mixed": [0.3] * 5 + [0.15, 0.4, 0.45, 0.48]}
     for case, accuracies in cases.items():
@@ -177,11 +177,12 @@ def measure_families(draws: int, rng: np.random.Generator) -> Iterator[Row]:
                 single = several = first = size = 0
                 for _ in range(draws):
                     totals, _ = answers(rng, world, accuracies, seeds, subjects)
-                    table = [_contender(place, one) for place, one in enumerate(totals)]
-                    against = [one for one in to_baseline(table) if one]
-                    null = [one for one, accuracy in zip(against, accuracies[1:], strict=True) if accuracy == 0.3]
-                    single += any(one.p is not None and one.p < LEVEL for one in null)
-                    several += any(one.verdict for one in null)
+                    table = [_contender(index, of_method) for index, of_method in enumerate(totals)]
+                    differences = [difference for difference in to_baseline(table) if difference]
+                    pairs = zip(differences, accuracies[1:], strict=True)
+                    null = [difference for difference, accuracy in pairs if accuracy == 0.3]
+                    single += any(difference.p is not None and difference.p < LEVEL for difference in null)
+                    several += any(difference.verdict for difference in null)
                     kept = among_first(table)
                     first += kept[int(np.argmax(accuracies))] if case == "mixed" else 0
                     size += sum(kept)
@@ -191,17 +192,17 @@ def measure_families(draws: int, rng: np.random.Generator) -> Iterator[Row]:
 
 
 def measure_power(draws: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Power predicted from pilot tables of 5 seeds and 50 subjects against how often the test tells the difference.
+    """Power predicted from pilot tables of 5 seeds and 50 subjects against how often the test detects the difference.
 
-    `predicted` is from the mean components of all pilots; `low` and `high` hold the middle 80% of predictions from one
-    pilot each; `seeds needed` is what the mean components say gives 80% power, and is tried out.
+    `predicted` is from the mean components of all pilots. `low` and `high` enclose the middle 80% of predictions from
+    single pilots. `seeds needed` is the number that the mean components predict for 80% power; its power is measured.
     """
     for name, world in WORLDS.items():
         for gap in (0.05, 0.1):
             pilots = [_pilot(rng, world, 0.3 + gap) for _ in range(draws)]
-            parts = Components(*(float(np.mean([getattr(one, key) for one in pilots])) for key in _KEYS))
+            parts = Components(*(float(np.mean([getattr(pilot, key) for pilot in pilots])) for key in _KEYS))
             for seeds, subjects in ((3, 50), (5, 50), (5, 200), (10, 50), (10, 200)):
-                each = [power(one, gap, seeds, subjects) for one in pilots]
+                each = [power(pilot, gap, seeds, subjects) for pilot in pilots]
                 row: Row = {"world": name, "difference": gap, "seeds": seeds, "subjects": subjects}
                 row |= {"predicted": power(parts, gap, seeds, subjects)}
                 row |= {"low": float(np.quantile(each, 0.1)), "high": float(np.quantile(each, 0.9))}
@@ -214,46 +215,47 @@ def measure_power(draws: int, rng: np.random.Generator) -> Iterator[Row]:
 
 
 def measure_choice(draws: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Two methods that are equally good, each asked in three ways, of which the best on the development half counts.
+    """Two equally good methods, each asked in three ways; the way that is best on the development half counts.
 
-    Development and test half have other subjects and the same seeds. `ways` is the deviation, on the logit scale, that
-    a way of asking has with one seed of one method. The accuracy of the best way is .5 for both methods: in the case
-    `three` all ways of both are as good; in `three against one` the second method is at .3 in two of them. `bias` is
-    the mean on the test half less the truth of the way chosen, for the first method; `coverage` is of its interval,
-    `false positives` of the test of one method against the other. Those with `one way` have no choice: for comparison.
+    The halves have different subjects and the same seeds. `ways` is the standard deviation, on the logit scale, of the
+    effect of a way of asking with one seed of one method. The accuracy of the best way is .5 for both methods: in the
+    case `three`, all ways of both have it; in `three against one`, the second method has .3 in two ways. `bias` is the
+    mean on the test half minus the truth of the chosen way, for the first method; `coverage` is that of its interval;
+    `false positives` are of the test of one method against the other. Columns with `one way` are for comparison: there
+    is no choice.
     """
     cases = {"three": [[0.5] * 3] * 2, "three against one": [[0.5] * 3, [0.5, 0.3, 0.3]]}
     for case, accuracies in cases.items():
         for name, world in WORLDS.items():
             for ways in (0.1, 0.3):
                 for seeds in (1, 3, 5, 10):
-                    told = {"bias": 0.0, "coverage": 0.0, "false positives": 0.0}
-                    told |= {f"{key}, one way": 0.0 for key in told}
+                    sums = {"bias": 0.0, "coverage": 0.0, "false positives": 0.0}
+                    sums |= {f"{key}, one way": 0.0 for key in sums}
                     for _ in range(draws):
                         halves, truth = asked_in_ways(rng, world, np.array(accuracies), ways, seeds, 50)
                         development, test = halves
                         best = development.mean(axis=(2, 3)).argmax(axis=1)
-                        for end, (one, other) in (("", best), (", one way", (0, 0))):
-                            a, b = test[0, one], test[1, other]
+                        for end, (way, other) in (("", best), (", one way", (0, 0))):
+                            a, b = test[0, way], test[1, other]
                             interval = mean_interval(a, QUESTIONS)
-                            told[f"bias{end}"] += (interval.mean - truth[0, one]) / draws
-                            told[f"coverage{end}"] += (interval.low <= truth[0, one] <= interval.high) / draws
-                            told[f"false positives{end}"] += _told(a, b) / draws
-                    yield {"case": case, "world": name, "ways": ways, "seeds": seeds, **told}
+                            sums[f"bias{end}"] += (interval.mean - truth[0, way]) / draws
+                            sums[f"coverage{end}"] += (interval.low <= truth[0, way] <= interval.high) / draws
+                            sums[f"false positives{end}"] += _is_significant(a, b) / draws
+                    yield {"case": case, "world": name, "ways": ways, "seeds": seeds, **sums}
 
 
 def asked_in_ways(
     rng: np.random.Generator, world: World, accuracies: Floats, ways: float, seeds: int, subjects: int
 ) -> tuple[list[Floats], Floats]:
-    """Draw totals [methods, ways, seeds, subjects] of either half, and what is true of each method and way.
+    """Draw totals [methods, ways, seeds, subjects] of both halves, and the truth [methods, ways].
 
-    A subject's effects are the same in all ways of asking; a seed's are the same in both halves.
+    The effects of a subject are the same in all ways of asking; those of a seed are the same in both halves.
     """
     seed, subject, own, both = astuple(world)
     within = float(np.hypot(np.hypot(subject, own), both))
     methods, count = accuracies.shape
     between = float(np.hypot(seed, ways))
-    levels = np.array([[_level(one, float(np.hypot(between, within))) for one in row] for row in accuracies.tolist()])
+    levels = np.array([[_level(mean, float(np.hypot(between, within))) for mean in row] for row in accuracies.tolist()])
     of_seeds = seed * rng.normal(size=(methods, 1, seeds)) + ways * rng.normal(size=(methods, count, seeds))
     truth = accuracies if seeds > 1 else _mean_chance((levels[:, :, None] + of_seeds).ravel(), within)
     halves = []
@@ -275,23 +277,23 @@ def _pilot(rng: np.random.Generator, world: World, accuracy: float) -> Component
 
 def _rate(rng: np.random.Generator, world: World, gap: float, seeds: int, subjects: int, draws: int) -> float:
     made = (answers(rng, world, [0.3 + gap, 0.3], seeds, subjects)[0] for _ in range(draws))
-    return float(np.mean([_told(a, b) for a, b in made]))
+    return float(np.mean([_is_significant(a, b) for a, b in made]))
 
 
 def _spread(a: Floats, b: Floats) -> Spread:
     return effects(a - b, QUESTIONS).spread()
 
 
-def _told(a: Floats, b: Floats) -> bool:
+def _is_significant(a: Floats, b: Floats) -> bool:
     p = paired_p(_spread(a, b))
     return p is not None and p < LEVEL
 
 
-def _contender(place: int, totals: Floats) -> Contender:
+def _contender(index: int, totals: Floats) -> Contender:
     seeds, subjects = totals.shape
     return Contender(
-        label=str(place),
-        method="other" if place else BASELINE,
+        label=str(index),
+        method="other" if index else BASELINE,
         alpha=None,
         treatment={},
         development=0.0,
@@ -302,21 +304,21 @@ def _contender(place: int, totals: Floats) -> Contender:
 
 
 def summed_up(rows: Sequence[Row], by: tuple[str, str], names: Sequence[str]) -> list[Row]:
-    """Mean, least and most of the columns `names` for every combination of the columns `by`."""
-    made = []
+    """Mean, least and greatest of the columns `names` for every combination of the columns `by`."""
+    summary = []
     for key in dict.fromkeys(tuple(row[name] for name in by) for row in rows):
-        some = [row for row in rows if tuple(row[name] for name in by) == key]
+        group = [row for row in rows if tuple(row[name] for name in by) == key]
         line: Row = dict(zip(by, key, strict=True))
         for name in names:
-            values = [row[name] for row in some]
+            values = [row[name] for row in group]
             spread = "" if name.endswith("width") else f" ({min(values):.3f}–{max(values):.3f})"
             line[name] = f"{np.mean(values):.3f}{spread}"
-        made.append(line)
-    return made
+        summary.append(line)
+    return summary
 
 
 def measured(draws: int, seed: int, what: Sequence[str]) -> dict[str, list[Row]]:
-    """All rows by what they measure; each part has a random stream of its own, so that none depends on the others."""
+    """The rows of every part; each part has its own random stream, so it does not depend on the others."""
     makers: dict[str, Callable[[np.random.Generator], Iterator[Row]]] = {
         "means": lambda rng: measure_means(draws, rng, list(CANDIDATES)),
         "differences": lambda rng: measure_differences(draws, rng),
@@ -327,36 +329,38 @@ def measured(draws: int, seed: int, what: Sequence[str]) -> dict[str, list[Row]]
     return {name: list(makers[name](np.random.default_rng([seed, PARTS.index(name)]))) for name in what}
 
 
-def as_text(found: dict[str, list[Row]]) -> str:
-    """The rows as tables. Of means, differences and choice, mean (least–most) over the other columns."""
+def as_text(results: dict[str, list[Row]]) -> str:
+    """The rows as tables; means, differences and choice are summed up as mean (least–greatest) over other columns."""
     from tabulate import tabulate
 
-    told = {"means": [*CANDIDATES, *(f"{name} width" for name in CANDIDATES)]}
-    told["differences"] = ["coverage", "false positives"]
+    columns = {"means": [*CANDIDATES, *(f"{name} width" for name in CANDIDATES)]}
+    columns["differences"] = ["coverage", "false positives"]
     chosen = ["bias", "coverage", "false positives"]
-    told["choice"] = [f"{name}{end}" for name in chosen for end in ("", ", one way")]
-    groups = {name: [("world", "seeds"), ("accuracy", "subjects")] for name in told}
+    columns["choice"] = [f"{name}{end}" for name in chosen for end in ("", ", one way")]
+    groups = {name: [("world", "seeds"), ("accuracy", "subjects")] for name in columns}
     groups["choice"] = [("case", "seeds"), ("ways", "seeds")]
     parts = []
-    for name, rows in found.items():
-        tables = [summed_up(rows, by, told[name]) for by in groups.get(name, [])] or [rows]
-        parts += [f"{name}\n\n{tabulate(one, headers='keys', tablefmt='pipe', floatfmt='.3g')}\n" for one in tables]
+    for name, rows in results.items():
+        tables = [summed_up(rows, by, columns[name]) for by in groups.get(name, [])] or [rows]
+        parts += [f"{name}\n\n{tabulate(table, headers='keys', tablefmt='pipe', floatfmt='.3g')}\n" for table in tables]
     return "\n".join(parts)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
-    parser.add_argument("--draws", type=int, default=400, help="made-up tables per line")
-    parser.add_argument("--seed", type=int, default=0, help="of the random stream")
+    parser.add_argument("--draws", type=int, default=400, help="simulated tables per line")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random stream")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--out", type=Path, help="file to write as well: Markdown, or .json with every line")
-    given = parser.parse_args(arguments)
-    found = measured(given.draws, given.seed, given.only)
-    print(as_text(found))
-    if given.out:
-        text = json.dumps(found, indent=1) + "\n" if given.out.suffix == ".json" else as_text(found)
-        given.out.write_text(text, encoding="utf-8")
+    parser.add_argument(
+        "--out", type=Path, help="also write this file: Markdown, or JSON with every line if it ends in .json"
+    )
+    options = parser.parse_args(arguments)
+    results = measured(options.draws, options.seed, options.only)
+    print(as_text(results))
+    if options.out:
+        text = json.dumps(results, indent=1) + "\n" if options.out.suffix == ".json" else as_text(results)
+        options.out.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -1,11 +1,11 @@
-"""Show on a model what the paper's released code computes, and how that differs from what the paper says.
+"""Show on a model what the paper's released code computes, and how this differs from the paper's text.
 
     python -m scripts.released_code zoo:large --small zoo:small
     python -m scripts.released_code PATH_OR_ID --small-without 5 7 9
 
-The second takes the same model without these layers as the small one. The formulas are this project's reading of
-tsinghua-msiip/contrasting_attention, commit 283ad69 (the reduction `released` and the methods `released_random`,
-`released_attention`, `released_difference`); docs/released_code.md says what follows from them.
+In the second command, the small model is the same model without these layers. The formulas are those of
+tsinghua-msiip/contrasting_attention, commit 283ad69, as this project reads it: the reduction `released` and the methods
+`released_random`, `released_attention` and `released_difference`. docs/released_code.md says what follows from them.
 """
 
 import argparse
@@ -31,40 +31,44 @@ from benchmark.tasks.biography import biography
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NEW_TOKENS = 10  # what the released evaluation generates
-BATCH = 8  # of its evaluation
+NEW_TOKENS = 10  # tokens that the released evaluation generates
+BATCH = 8  # prompts that it answers at once
 DTYPES = ("float32", "bfloat16")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One model in one precision: scores of every text by the released formula and as received, and what was found.
+    """Scores of every text from a model in a precision.
 
-    `off` is the largest relative deviation of a released score from 1/(i + 1), i counting the tokens from 0, those that
-    the tokenizer adds included.
+    Attributes:
+        released: Scores by the formula of the released code.
+        received: Scores by the formula of the paper.
+        deviation: The largest relative deviation of a released score from 1/(i + 1), where i counts tokens from 0, with
+            those that the tokenizer adds.
     """
 
     released: list[TokenScores]
     received: list[TokenScores]
-    off: float
+    deviation: float
 
 
 def scored(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix: str
 ) -> Scored:
-    """Score texts one at a time, as the released code does, by both readings."""
+    """Score texts one by one, as the released code does, with both formulas."""
     from benchmark.scoring.scores import score_texts
 
-    one_at_a_time = {"prefix": prefix, "tokens_per_batch": 1}
+    one_by_one = {"prefix": prefix, "tokens_per_batch": 1}
     return Scored(
-        score_texts(model, tokenizer, texts, "released", **one_at_a_time),  # type: ignore[arg-type]
-        score_texts(model, tokenizer, texts, "received", **one_at_a_time),  # type: ignore[arg-type]
-        max(_off_position(model, tokenizer(prefix + text.text)["input_ids"]) for text in texts),
+        score_texts(model, tokenizer, texts, "released", **one_by_one),  # type: ignore[arg-type]
+        score_texts(model, tokenizer, texts, "received", **one_by_one),  # type: ignore[arg-type]
+        max(_deviation(model, tokenizer(prefix + text.text)["input_ids"]) for text in texts),
     )
 
 
-def _off_position(model: "PreTrainedModel", ids: list[int]) -> float:
+def _deviation(model: "PreTrainedModel", ids: list[int]) -> float:
+    """The largest relative deviation of a released score from 1/(i + 1), see `Scored`."""
     import torch
 
     from benchmark.scoring.attention import ReceivedAttention
@@ -76,49 +80,54 @@ def _off_position(model: "PreTrainedModel", ids: list[int]) -> float:
     return float(np.abs(score * np.arange(1, len(ids) + 1) - 1).max())
 
 
-def attention_row(one: Scored) -> Row:
-    """How the released score of a token goes with its position, and with the attention that the token receives."""
+def attention_row(scores: Scored) -> Row:
+    """How a token's released score correlates with its position, and with the attention that it receives."""
     return {
-        "largest deviation from 1/(i+1)": one.off,
-        "rank correlation with position": _mean(rank_correlation(s.score, range(len(s.score))) for s in one.released),
+        "largest deviation from 1/(i+1)": scores.deviation,
+        "rank correlation with position": _mean(
+            rank_correlation(text.score, range(len(text.score))) for text in scores.released
+        ),
         "rank correlation with received attention": _mean(
-            rank_correlation(mine.score, theirs.score) for mine, theirs in zip(one.released, one.received, strict=True)
+            rank_correlation(released.score, received.score)
+            for released, received in zip(scores.released, scores.received, strict=True)
         ),
     }
 
 
 def difference_row(large: Scored, small: Scored) -> Row:
-    """What is left of large minus small under the released formula, beside the contrast that the paper describes."""
-    from benchmark.scoring.scores import contrast
+    """Large minus small under the released formula, beside the contrast that the paper describes."""
+    from benchmark.scoring.contrast import contrast
 
-    noise = [one.score for one in contrast(large.released, small.released)]
-    true = [one.score for one in contrast(large.received, small.received)]
-    every, signal = np.abs(np.concatenate(noise)), np.abs(np.concatenate(true))
+    released = [text.score for text in contrast(large.released, small.released)]
+    received = [text.score for text in contrast(large.received, small.received)]
+    sizes, paper_sizes = np.abs(np.concatenate(released)), np.abs(np.concatenate(received))
     return {
-        "mean size": float(every.mean()),
-        "median size": float(np.median(every)),
-        "mean size, paper": float(signal.mean()),
-        "median size, paper": float(np.median(signal)),
-        "exactly 0": float((every == 0).mean()),
-        "rank correlation with the paper": _mean(rank_correlation(a, b) for a, b in zip(noise, true, strict=True)),
-        "rank correlation with position": _mean(rank_correlation(one, range(len(one))) for one in noise),
-        "texts where all are equal": sum(len(set(one)) == 1 for one in noise),
+        "mean size": float(sizes.mean()),
+        "median size": float(np.median(sizes)),
+        "mean size, paper": float(paper_sizes.mean()),
+        "median size, paper": float(np.median(paper_sizes)),
+        "exactly 0": float((sizes == 0).mean()),
+        "rank correlation with the paper": _mean(
+            rank_correlation(a, b) for a, b in zip(released, received, strict=True)
+        ),
+        "rank correlation with position": _mean(rank_correlation(text, range(len(text))) for text in released),
+        "texts where all are equal": sum(len(set(text)) == 1 for text in released),
     }
 
 
 def kept_row(tokens: Sequence[TokenScores], texts: Sequence[Text], method: str, alpha: float, copies: int) -> Row:
     """The share of tokens, punctuation aside, that random dropout with α keeps."""
-    made = augment(make_method(method, {"alpha": alpha, "dropped": "blank"}), texts, tokens, copies, seed=1)
-    every = {text.id: units(text, token) for text, token in zip(texts, tokens, strict=True)}
-    there = kept = 0
-    for one in made:
-        original = next(text.text for text in texts if text.id == one.id)
-        for unit in every[one.id]:
+    augmented = augment(make_method(method, {"alpha": alpha, "dropped": "blank"}), texts, tokens, copies, seed=1)
+    units_by_text = {text.id: units(text, token) for text, token in zip(texts, tokens, strict=True)}
+    total = kept = 0
+    for row in augmented:
+        original = next(text.text for text in texts if text.id == row.id)
+        for unit in units_by_text[row.id]:
             surface = original[unit.start : unit.end]
-            if one.copy and surface.strip() and surface.strip() not in PUNCTUATION:
-                there += 1
-                kept += one.text[unit.start : unit.end] == surface
-    return {"method": method, "alpha": alpha, "tokens": there, "kept": kept / there}
+            if row.copy and surface.strip() and surface.strip() not in PUNCTUATION:
+                total += 1
+                kept += row.text[unit.start : unit.end] == surface
+    return {"method": method, "alpha": alpha, "tokens": total, "kept": kept / total}
 
 
 def blanks_row(
@@ -129,25 +138,25 @@ def blanks_row(
     parameters: Row,
     copies: int,
 ) -> Row:
-    """Tokens of a training text as a method makes it, and how many of them stand for white space alone."""
-    made = list(augment(make_method(method, parameters), texts, tokens, copies, seed=1))
+    """Number of tokens in a method's training texts, and the share of tokens that are white space alone."""
+    augmented = list(augment(make_method(method, parameters), texts, tokens, copies, seed=1))
     lengths, blank = [], 0
-    for row in made:
+    for row in augmented:
         offsets = tokenizer(row.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         lengths.append(len(offsets))
         blank += sum(not row.text[start:end].strip() for start, end in offsets)
     return {
         "method": method,
         **parameters,
-        "training texts": len(made),
-        "tokens per text": sum(lengths) / len(made),
+        "training texts": len(augmented),
+        "tokens per text": sum(lengths) / len(augmented),
         "white space": blank / sum(lengths),
         "tokens to train on": sum(lengths),
     }
 
 
 def answer_rows(tokenizer: "PreTrainedTokenizerBase", people: Sequence[Any], limit: int = NEW_TOKENS) -> list[Row]:
-    """How long the gold answers are, and the share of them that so many new tokens cut off, by field."""
+    """Length of the gold answers in tokens, and the share of them longer than `limit`, by field."""
     rows = []
     for field in biography.FIELDS:
         lengths = [len(tokenizer(f" {p['facts'][field]}", add_special_tokens=False)["input_ids"]) for p in people]
@@ -157,7 +166,7 @@ def answer_rows(tokenizer: "PreTrainedTokenizerBase", people: Sequence[Any], lim
 
 
 def padding_row(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str]) -> Row:
-    """How many continuations of left-padded prompts change when the model is not told which tokens are padding."""
+    """How many continuations of left-padded prompts change if the model has no mask for the padding."""
     import torch
 
     pad = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
@@ -168,23 +177,24 @@ def padding_row(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
         longest = max(map(len, batch))
         ids = torch.tensor([[pad] * (longest - len(row)) + row for row in batch], device=model.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
-        told, untold = (
+        with_mask, without_mask = (
             model.generate(  # type: ignore[operator]
-                input_ids=ids, attention_mask=one, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=pad
+                input_ids=ids, attention_mask=given_mask, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=pad
             )[:, longest:]
-            for one in (mask, torch.ones_like(mask))
+            for given_mask in (mask, torch.ones_like(mask))
         )
         padded += sum(len(row) < longest for row in batch)
-        changed += sum(_up_to_end(a, pad) != _up_to_end(b, pad) for a, b in zip(told, untold, strict=True))
+        changed += sum(_up_to_end(a, pad) != _up_to_end(b, pad) for a, b in zip(with_mask, without_mask, strict=True))
     return {"prompts": len(rows), "padded": padded, "continuations changed": changed}
 
 
 def _up_to_end(row: Any, pad: int) -> list[int]:
+    """The tokens of a row before its first end token."""
     return list(itertools.takewhile(lambda token: token != pad, row.tolist()))
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, equal values sharing the mean of their ranks; None where one side is all equal."""
+    """Spearman's rank correlation, where equal values have the mean of their ranks; None if all of a side are equal."""
     x, y = (_ranks(side) for side in (a, b))
     if x.std() == 0 or y.std() == 0:
         return None
@@ -192,33 +202,35 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def _ranks(values: Sequence[float]) -> Any:
-    _, place, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    """Ranks from 1; equal values have the mean of their ranks."""
+    _, index, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[index]
 
 
 def _mean(values: Any) -> float | None:
+    """The mean of the values that are not None; None if there is none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
 def prompts_of(people: Sequence[Any], path: Path | None, count: int) -> list[str]:
-    """Questions behind five examples each, fields and examples by turns, so that their lengths differ."""
+    """Questions after five examples each, with alternating fields and random examples, so that their lengths differ."""
     wordings, shots, rng = biography.read_prompts(path), biography.read_shots(path), random.Random(1)
     prompts = []
     for number, person in enumerate(people[:count]):
         field = biography.FIELDS[number % len(biography.FIELDS)]
-        asked = [
+        examples = [
             f"{wordings[field].format(name=shot['name'])} {shot['facts'][field]}"
             for shot in rng.sample(shots, min(5, len(shots)))
         ]
-        prompts.append("\n\n".join([*asked, wordings[field].format(name=person["name"])]))
+        prompts.append("\n\n".join([*examples, wordings[field].format(name=person["name"])]))
     return prompts
 
 
 def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, list[Row]]:
-    """All that can be shown on the model, as tables by title."""
+    """All tables for the model, by the keys of TITLES."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring.scores import tokens_of
+    from benchmark.scoring.encoding import tokens_of
     from benchmark.suite.plan import find_device
 
     try:
@@ -228,33 +240,37 @@ def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     texts = read_texts(given.texts) if given.texts else [Text(p["id"], p["text"]) for p in people]
     texts = texts[: given.count]
     device = find_device(given.device)
-    found, contrasted = _contrast(given, texts, device, say)
+    tables, contrasted = _contrast(given, texts, device, say)
     spec = ModelSpec(model=given.model, dtype="float32")
     tokenizer = tokenizer_of(spec)
     tokens = tokens_of(tokenizer, texts)
     say("dropout")
     names, alpha = ("random_dropout", "released_random"), {"alpha": given.alpha}
-    found["random"] = [kept_row(tokens, texts, name, given.alpha, given.copies) for name in names]
-    made: list[tuple[str, Row, Sequence[TokenScores]]] = [("plain", {}, tokens)]
-    made += [(name, {**alpha, "dropped": how}, tokens) for name in names for how in ("delete", "blank")]
-    ways = {"contrastive_dropout": "delete", "released_difference": "blank"}
-    made += [(name, {**alpha, "beta": given.beta, "dropped": ways[name]}, contrasted[name]) for name in contrasted]
-    found["blanks"] = [blanks_row(tokenizer, scores, texts, name, some, given.copies) for name, some, scores in made]
-    found["answers"] = answer_rows(tokenizer, people)
+    tables["random"] = [kept_row(tokens, texts, name, given.alpha, given.copies) for name in names]
+    methods: list[tuple[str, Row, Sequence[TokenScores]]] = [("plain", {}, tokens)]
+    methods += [(name, {**alpha, "dropped": how}, tokens) for name in names for how in ("delete", "blank")]
+    dropped = {"contrastive_dropout": "delete", "released_difference": "blank"}
+    methods += [
+        (name, {**alpha, "beta": given.beta, "dropped": dropped[name]}, contrasted[name]) for name in contrasted
+    ]
+    tables["blanks"] = [
+        blanks_row(tokenizer, scores, texts, name, parameters, given.copies) for name, parameters, scores in methods
+    ]
+    tables["answers"] = answer_rows(tokenizer, people)
     say("padding")
     prompts = prompts_of(people, given.biographies, given.prompts)
-    found["padding"] = [padding_row(load_model(spec, device), tokenizer, prompts)]
-    return found
+    tables["padding"] = [padding_row(load_model(spec, device), tokenizer, prompts)]
+    return tables
 
 
 def _contrast(
     given: argparse.Namespace, texts: Sequence[Text], device: str, say: Callable[[str], None]
 ) -> tuple[dict[str, list[Row]], dict[str, list[TokenScores]]]:
-    """The tables on scores, and by method the large minus the small model's scores in the last precision, if any."""
+    """The tables on scores; and, by method, large minus small in the last precision, empty without a small model."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring.scores import contrast
+    from benchmark.scoring.contrast import contrast
 
-    found: dict[str, list[Row]] = {"attention": [], "difference": []}
+    tables: dict[str, list[Row]] = {"attention": [], "difference": []}
     small = given.small or (given.model if given.small_without else None)
     contrasted = {}
     for dtype in given.dtypes:
@@ -265,14 +281,14 @@ def _contrast(
         for role, spec in specs.items():
             say(f"{role} model in {dtype}: {len(texts)} texts")
             both[role] = scored(load_model(spec, device), tokenizer_of(spec), texts, given.prefix)
-            found["attention"].append({"model": role, "dtype": dtype, **attention_row(both[role])})
+            tables["attention"].append({"model": role, "dtype": dtype, **attention_row(both[role])})
         if small:
-            found["difference"].append({"dtype": dtype, **difference_row(both["large"], both["small"])})
+            tables["difference"].append({"dtype": dtype, **difference_row(both["large"], both["small"])})
             contrasted = {
                 "contrastive_dropout": contrast(both["large"].received, both["small"].received),
                 "released_difference": contrast(both["large"].released, both["small"].released),
             }
-    return found, contrasted
+    return tables, contrasted
 
 
 TITLES = {
@@ -285,21 +301,21 @@ TITLES = {
 }
 
 
-def show(found: dict[str, list[Row]]) -> str:
+def show(tables: dict[str, list[Row]]) -> str:
     """The tables as text."""
     from tabulate import tabulate
 
     parts = []
-    for key, rows in found.items():
+    for key, rows in tables.items():
         if rows:
             headers = list(dict.fromkeys(name for row in rows for name in row))
-            cells = [[_shown(row.get(name)) for name in headers] for row in rows]
+            cells = [[_formatted(row.get(name)) for name in headers] for row in rows]
             grid = tabulate(cells, headers, tablefmt="pipe", disable_numparse=True)
             parts.append(f"{TITLES[key]}\n\n{grid}\n")
     return "\n".join(parts)
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -308,16 +324,24 @@ def _shown(value: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Examine the model and print what was found; returns the exit code."""
+    """Examine the model and print the tables; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
     parser.add_argument("--small", help="the model to contrast it with")
-    parser.add_argument("--small-without", type=int, nargs="+", help="layers left out of the small model, from 0")
-    parser.add_argument("--texts", type=Path, help='one {"id": …, "text": …} a line [default: the biographies]')
-    parser.add_argument("--biographies", type=Path, help="as `path` of the biography task [default: those shipped]")
-    parser.add_argument("--count", type=int, default=20, help="texts, the first so many")
-    parser.add_argument("--prompts", type=int, default=40, help="questions for the effect of padding")
-    parser.add_argument("--prefix", default="", help="put before every text, not scored")
+    parser.add_argument(
+        "--small-without", type=int, nargs="+", help="take the model without these layers, from 0, as the small model"
+    )
+    parser.add_argument(
+        "--texts", type=Path, help='a file with a {"id": …, "text": …} on each line [default: the biographies]'
+    )
+    parser.add_argument(
+        "--biographies",
+        type=Path,
+        help="a file or folder, as `path` of the biography task [default: the shipped people]",
+    )
+    parser.add_argument("--count", type=int, default=20, help="number of texts")
+    parser.add_argument("--prompts", type=int, default=40, help="number of questions for the table on padding")
+    parser.add_argument("--prefix", default="", help="put before every text and not scored")
     parser.add_argument("--dtypes", nargs="+", choices=(*DTYPES, "float16"), default=DTYPES)
     parser.add_argument("--alpha", type=float, default=0.6)
     parser.add_argument("--beta", type=float, default=0.03)
@@ -326,11 +350,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     given = parser.parse_args(arguments)
     try:
-        found = examine(given, lambda line: print(line, file=sys.stderr, flush=True))
+        tables = examine(given, lambda line: print(line, file=sys.stderr, flush=True))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(json.dumps(found, ensure_ascii=False) if given.json else show(found), end="\n" if given.json else "")
+    print(json.dumps(tables, ensure_ascii=False) if given.json else show(tables), end="\n" if given.json else "")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What the evidence of docs/results.md comes to, from the records of the board: tables and verdicts.
+"""Tables and verdicts of docs/results.md, computed from the records of the board.
 
 python -m scripts.verdicts            # prints them
-python -m scripts.verdicts --write    # puts them into docs/results.md, where they stand
+python -m scripts.verdicts --write    # writes them into docs/results.md, between its marks
 """
 
 import argparse
@@ -19,6 +19,7 @@ from benchmark.records.record import read_record
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import BoardTable, Row
+from leaderboard.stats.comparisons import Difference
 from leaderboard.stats.intervals import Estimate, paired_difference
 from leaderboard.stats.significance import LEVEL, holm, paired_p
 from leaderboard.stats.variance import effects
@@ -40,7 +41,7 @@ WAYS = {
 
 
 def sections(records: Path) -> Iterator[str]:
-    """The sections of the page, those whose records are there."""
+    """The sections of the page whose records exist."""
     if (records / "shots").is_dir():
         yield _shots(_tables(records / "shots"))
     tables = [
@@ -65,11 +66,11 @@ def _tables(folder: Path) -> Sequence[BoardTable]:
 
 
 def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    right = ["left", *["right"] * (len(headers) - 1)]
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=right)
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-# --- the same weights asked with more and more examples
+# --- the same weights, asked with more and more examples
 
 
 def _shots(tables: Sequence[BoardTable]) -> str:
@@ -77,9 +78,9 @@ def _shots(tables: Sequence[BoardTable]) -> str:
     for row in tables[0].rows:
         for path, seed in zip(row.files, row.seeds, strict=True):
             answers = _answers(path)
-            told = [_mean(answers, "exact_match", shots) for shots in row.by_shots]
+            exact = [_mean(answers, "exact_match", shots) for shots in row.by_shots]
             answered = [_mean(answers, "answered", shots) for shots in row.by_shots]
-            cells = [f"{a:.3f} ({b:.3f})" for a, b in zip(told, answered, strict=True)]
+            cells = [f"{a:.3f} ({b:.3f})" for a, b in zip(exact, answered, strict=True)]
             lines.append([f"{row.label}, seed {seed}", *cells])
     headers = ["exact match (answered)", *(f"{shots} shots" for shots in tables[0].rows[0].by_shots)]
     return (
@@ -105,31 +106,36 @@ def _answers(path: Path) -> Answers:
 
 def _comparisons(tables: Sequence[BoardTable]) -> Iterator[str]:
     for table in tables:
-        by_method = [row for row in table.rows if row.method == METHOD]
+        rows = [row for row in table.rows if row.method == METHOD]
         baseline = next((row for row in table.rows if row.method == BASELINE), None)
-        if not by_method or baseline is None:
+        if not rows or baseline is None:
             continue
-        by_method.sort(key=_how)
+        rows.sort(key=_how)
         lines = []
-        for row in by_method:
+        for row in rows:
             differences = [row.to_baseline if way is None else row.also.get(way) for way in WAYS.values()]
-            cells = ["–" if one is None else f"{one.interval.mean:+.3f}{MARKS[one.verdict]}" for one in differences]
+            cells = [_signed(difference) for difference in differences]
             lines.append([row.label, *cells])
         headers = [f"minus {BASELINE} in", *WAYS]
         yield (
             f"### A. {table.model}, {table.budget}\n\n{_grid(headers, lines)}\n\n"
-            + "\n".join(f"- {line}" for line in _verdicts(table, by_method, baseline))
+            + "\n".join(f"- {line}" for line in _verdicts(table, rows, baseline))
         )
 
 
+def _signed(difference: Difference | None) -> str:
+    """A difference with its sign and mark, or a dash if it was not measured."""
+    return "–" if difference is None else f"{difference.interval.mean:+.3f}{MARKS[difference.verdict]}"
+
+
 def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator[str]:
-    """The primary comparison, the paper's own, and those at equal damage."""
+    """The primary comparison, the paper's own, and controls with the same α."""
     primary = next(row for row in rows if _is_primary(row))
-    told = primary.also[WAYS["0 shots"] or ""]
-    verdict = {"above": "the claim holds", "below": "the other way round", None: "not told apart"}[told.verdict]
+    difference = primary.also[WAYS["0 shots"] or ""]
+    verdict = {"above": "the claim holds", "below": "the other way round", None: "not told apart"}[difference.verdict]
     yield (
-        f"**Primary**: {primary.label} minus {BASELINE} without examples {with_interval(told.interval, 3, '+')}, "
-        f"p = {told.p_adjusted:.2g} after Holm: **{verdict}**."
+        f"**Primary**: {primary.label} minus {BASELINE} without examples {with_interval(difference.interval, 3, '+')}, "
+        f"p = {difference.p_adjusted:.2g} after Holm: **{verdict}**."
     )
     alpha = primary.parameters["alpha"]
     wanted = {  # method, whether its rate is contrast's → what the comparison is
@@ -145,11 +151,11 @@ def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator
         and row.parameters.get("alpha", alpha) == alpha
     }
     for way, shots in (("without examples", 0), ("headline", None)):
-        made = {label: _difference(primary, row, "exact_match", shots) for label, (row, _) in others.items()}
-        adjusted = holm([p for _, p in made.values()])
+        differences = {label: _difference(primary, row, "exact_match", shots) for label, (row, _) in others.items()}
+        adjusted = holm([p for _, p in differences.values()])
         parts = [
             f"`{label}` ({others[label][1]}) {with_interval(interval, 3, '+')}{_mark(interval, p)}"
-            for (label, (interval, _)), p in zip(made.items(), adjusted, strict=True)
+            for (label, (interval, _)), p in zip(differences.items(), adjusted, strict=True)
         ]
         yield f"{primary.label}, {way}, minus {'; '.join(parts)}."
     yield f"Alike in optimizer steps; {primary.label} reads {primary.tokens / baseline.tokens - 1:+.1%} tokens."
@@ -164,13 +170,13 @@ def _is_primary(row: Row) -> bool:
     return _how(row) == ("delete", "token", 0.2)
 
 
-def _difference(one: Row, other: Row, metric: str, shots: int | None) -> tuple[Estimate, float | None]:
+def _difference(row: Row, other: Row, metric: str, shots: int | None) -> tuple[Estimate, float | None]:
     """The first row minus the second on the seeds that both have, and the p-value of the paired test."""
-    seeds = [seed for seed in one.seeds if seed in other.seeds]
+    seeds = [seed for seed in row.seeds if seed in other.seeds]
     sides = []
-    for row in (one, other):
-        of_seed = dict(zip(row.seeds, row.files, strict=True))
-        asked = [_answers(of_seed[seed]).with_shots(row.shots if shots is None else shots) for seed in seeds]
+    for side in (row, other):
+        files = dict(zip(side.seeds, side.files, strict=True))
+        asked = [_answers(files[seed]).with_shots(side.shots if shots is None else shots) for seed in seeds]
         counted = tally(asked, metric)
         assert counted is not None
         sides.append(counted)
@@ -246,19 +252,21 @@ def _confirmed(folders: Sequence[Path]) -> str:
         for row in rows
     ]
     headers = ["", "chosen", "of", "development", "shots", "headline, confirmed", "without examples"]
-    one, others = rows[0], rows[1:]
+    chosen, others = rows[0], rows[1:]
     text = ["### B. Chosen with seeds 1 to 5, reported with seeds 11 to 20", "", _grid(headers, lines), ""]
     holds = []
     for way, shots in (("headline", None), ("without examples", 0)):
-        made = [_difference(one, other, "exact_match", shots) for other in others]
-        adjusted = holm([p for _, p in made])
+        differences = [_difference(chosen, other, "exact_match", shots) for other in others]
+        adjusted = holm([p for _, p in differences])
         parts = [
             f"{other.label} {with_interval(interval, 3, '+')}, p = {p:.2g}"
-            for other, (interval, _), p in zip(others, made, adjusted, strict=True)
+            for other, (interval, _), p in zip(others, differences, adjusted, strict=True)
             if p is not None
         ]
-        text.append(f"- {one.label}, {way}, minus {'; minus '.join(parts)} (after Holm).")
-        holds.append(all(p is not None and p < LEVEL and i.mean > 0 for (i, _), p in zip(made, adjusted, strict=True)))
+        text.append(f"- {chosen.label}, {way}, minus {'; minus '.join(parts)} (after Holm).")
+        holds.append(
+            all(p is not None and p < LEVEL and i.mean > 0 for (i, _), p in zip(differences, adjusted, strict=True))
+        )
     text.append(
         f"- **The claim {'holds' if holds[0] else 'does not hold'}** (headline above both, p < .05 after Holm)."
     )
@@ -297,13 +305,13 @@ def _by_shots(table: BoardTable) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print or write; exit code 0."""
+    """Print the sections, or write them into the page; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--records", type=Path, default=RESULTS, help="folder of records")
-    parser.add_argument("--write", action="store_true", help="put them into docs/results.md")
-    given = parser.parse_args(arguments)
-    text = "\n\n".join(sections(given.records))
-    if not given.write:
+    parser.add_argument("--write", action="store_true", help="write them into docs/results.md")
+    options = parser.parse_args(arguments)
+    text = "\n\n".join(sections(options.records))
+    if not options.write:
         print(text)
         return 0
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)

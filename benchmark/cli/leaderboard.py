@@ -102,9 +102,9 @@ def compare(
     second: Annotated[Path, typer.Argument(help="The record to compare it with.")],
 ) -> None:
     """Print how two records differ, and fail if their conditions are too different to compare them."""
-    from leaderboard.board.record_comparison import compare_files
+    from leaderboard.board.record_comparison import compare_records
 
-    for line in compare_files(first, second):
+    for line in compare_records(first, second):
         print(clean(line))
 
 

@@ -1,20 +1,29 @@
-"""Ask a model the questions of lm-eval's tasks, and check that prompts and answers have room."""
+"""Ask a model the questions of lm-eval's tasks, and check that prompts and answers fit its context."""
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.progress import Progress
 from benchmark.corpora.base import CHOICE, CLOZE, TASKS
 
-MAX_GEN_TOKS = 256  # lm-eval's own limit, where a task says none
-PROMPTS_AT_ONCE = 1000  # whose tokens are held together while their lengths are checked
+MAX_GEN_TOKS = 256  # lm-eval's default limit of generated tokens
+PROMPTS_AT_ONCE = 1000  # prompts that are tokenized together while their lengths are checked
 
 
 class Answers(NamedTuple):
-    """What asking came to: lm-eval's samples per task and number of examples, the versions of the tasks, and notes."""
+    """A model's answers.
+
+    Attributes:
+        samples: lm-eval's samples by task and number of examples.
+        versions: Versions of the tasks, by name.
+        notes: Remarks for the record, such as settings of the model that were set aside.
+    """
 
     samples: dict[tuple[str, int], list[dict[str, Any]]]
     versions: dict[str, str]
@@ -29,127 +38,176 @@ def ask(
     batch_size: int,
     num_fewshot: Sequence[int],
     progress: Progress = lambda *steps: None,
-    where_it_fits: bool = False,
+    skip_too_long: bool = False,
 ) -> Answers:
-    """Run lm-eval's tasks or groups of the project's task folder on a model, with each number of examples.
+    """Ask a model the questions of this project's lm-eval tasks, with each number of examples.
 
-    `progress` is told of the requests answered, of a kind (generations, likelihoods) at a time. Tasks that say
-    themselves that they take no examples (likelihoods, cloze) are asked once. With `where_it_fits` questions whose
-    prompt the model has no room for are left out, and a note says how many.
+    Args:
+        model: A causal language model of transformers, or a peft model of one.
+        tokenizer: Its tokenizer.
+        tasks: Names of lm-eval tasks or groups. Those that take no examples (choices, cloze) are asked once.
+        metadata: Metadata of lm-eval's task manager, which the tasks read.
+        batch_size: Prompts answered at once.
+        num_fewshot: Numbers of examples before a question.
+        progress: Called with the number of requests answered and of all requests, separately for generations and
+            likelihoods.
+        skip_too_long: Leave out questions whose prompt does not fit the model's context, and say so in a note.
 
-    Raises UserError for a task that is not there, a prompt that the model has no room for, or an answer that is longer
-    than the generation limit.
+    Raises:
+        UserError: If a task does not exist, a prompt does not fit the model's context, or an answer is longer than may
+            be generated.
     """
     quiet_lm_eval()
-    from lm_eval.tasks import TaskManager
-
-    from benchmark.evaluation.model import evaluated
-
-    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
+    manager = task_manager(metadata)
     for name in tasks:
         if name not in manager.all_tasks:
             raise UserError(f"lm-eval task {name!r}: unknown; {nearest(name, manager.all_tasks)}")
-    asked = language_model(model, tokenizer, batch_size, progress)
+    lm = language_model(model, tokenizer, batch_size, progress)
     samples: dict[tuple[str, int], list[dict[str, Any]]] = {}
     versions: dict[str, str] = {}
-    for shots, loaded in loaded_by_shots(manager, tasks, num_fewshot):
-        chosen = None
-        if where_it_fits:
-            chosen, note = _fitting(loaded, shots, asked)
-            asked.notes += note
-            if chosen == {}:
+    for shots, loaded in load_by_shots(manager, tasks, num_fewshot):
+        fitting = None
+        if skip_too_long:
+            fitting, notes = _fitting_questions(loaded, shots, lm)
+            lm.notes += notes
+            if fitting == {}:
                 continue
-        results = evaluated(asked, loaded, shots, samples=chosen)
+        results = evaluate_tasks(lm, loaded, shots, samples=fitting)
         if results is None:
             raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
-        check_prompts(results["samples"], asked.tokenizer, asked.max_length, "lower evaluation.num_fewshot")
-        check_answers(results["samples"], asked.tokenizer)
-        samples |= {(task, shots): answered for task, answered in results["samples"].items()}
+        check_prompts(results["samples"], lm.tokenizer, lm.max_length, "lower evaluation.num_fewshot")
+        check_answers(results["samples"], lm.tokenizer)
+        samples |= {(task, shots): of_task for task, of_task in results["samples"].items()}
         versions |= {name: str(version) for name, version in results["versions"].items()}
-    return Answers(samples, versions, asked.notes)
+    return Answers(samples, versions, lm.notes)
 
 
-def loaded_by_shots(manager: Any, tasks: Sequence[str], num_fewshot: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """The tasks of some names as lm-eval loads them, for each number of examples (falling) those to be asked with it.
+def task_manager(metadata: Mapping[str, Any]) -> Any:
+    """lm-eval's task manager for this project's tasks alone."""
+    from lm_eval.tasks import TaskManager
 
-    Tasks that fix the number at 0 come with the first 0, or by themselves where nothing else is asked without examples.
+    return TaskManager(include_path=str(TASKS), include_defaults=False, metadata=dict(metadata))
+
+
+def load_by_shots(manager: Any, tasks: Sequence[str], num_fewshot: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Load tasks for each number of examples, the largest first; yields the number and the tasks loaded for it.
+
+    Tasks that take no examples are loaded with 0, also if 0 is not in `num_fewshot`.
     """
     without_examples = [name for name in tasks if name.endswith((CHOICE, CLOZE))]
     others = [name for name in tasks if name not in without_examples]
-    for shots in sorted({*num_fewshot, 0}, reverse=True):  # the longest prompts first: they say how many fit at once
+    for shots in sorted({*num_fewshot, 0}, reverse=True):  # the longest prompts first: they set the size of batches
         names = [*(others if shots in num_fewshot else []), *(without_examples if shots == 0 else [])]
         if names:
             yield shots, manager.load(names)
 
 
-def _fitting(loaded: Any, shots: int, asked: Any) -> tuple[dict[str, list[int]] | None, list[str]]:
-    """The numbers of the questions that a model has room for, by task, with a note; None where it is all of them.
+def evaluate_tasks(
+    lm: Any,
+    loaded: Any,
+    num_fewshot: int | None,
+    limit: int | None = None,
+    samples: dict[str, list[int]] | None = None,
+) -> Any:
+    """Call lm-eval's `evaluate` for loaded tasks.
 
-    Tasks without such a question are taken out of `loaded`.
+    lm-eval's `simple_evaluate` gives the same results. It also reports on the machine, for which it calls git and
+    spends seconds on pip, and it has no option against that.
+
+    Args:
+        lm: A model for lm-eval.
+        loaded: What `TaskManager.load` returned.
+        num_fewshot: Examples before each question; None for the task's own number. A task that says 0 keeps it.
+        limit: Number of first questions of each task; all if None.
+        samples: Numbers of the questions to ask, by task; all if None. Not together with `limit`.
+
+    Returns:
+        lm-eval's results with samples; None in all but the first process of a launcher of several.
     """
-    from benchmark.evaluation.listener import Listener
-    from benchmark.evaluation.model import evaluated
+    from lm_eval import evaluator
+    from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 
-    loaded["groups"] = {}  # their means are not used, and tasks may go
-    samples = evaluated(Listener(), loaded, shots)["samples"]
-    fit = {
+    random.seed(DEFAULT_RANDOM_SEED)  # some tasks draw their examples or choices at random
+    np.random.seed(DEFAULT_OTHER_SEED)
+    for task in loaded["tasks"].values():
+        own = task.get_config("num_fewshot")
+        if own is None or (num_fewshot is not None and own != 0):
+            task.set_config(key="num_fewshot", value=num_fewshot or 0)
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    return evaluator.evaluate(lm, loaded, limit=limit, samples=samples, bootstrap_iters=0, log_samples=True)
+
+
+def _fitting_questions(loaded: Any, shots: int, lm: Any) -> tuple[dict[str, list[int]] | None, list[str]]:
+    """The numbers of the questions whose prompts fit the model's context, by task, with a note on the others.
+
+    Tasks without such a question are removed from `loaded`. None in place of the numbers means all questions.
+    """
+    from benchmark.evaluation.request_recorder import RequestRecorder
+
+    loaded["groups"] = {}  # a group's mean is not used, and would miss the tasks that are removed
+    samples = evaluate_tasks(RequestRecorder(), loaded, shots)["samples"]
+    fitting = {
         task: [
             sample["doc_id"]
-            for sample in answered
-            if all(needs <= asked.max_length for _, needs in _needs([sample], asked.tokenizer))
+            for sample in of_task
+            if all(needed <= lm.max_length for _, needed in _tokens_needed([sample], lm.tokenizer))
         ]
-        for task, answered in samples.items()
+        for task, of_task in samples.items()
     }
-    left_out = sum(map(len, samples.values())) - sum(map(len, fit.values()))
+    left_out = sum(map(len, samples.values())) - sum(map(len, fitting.values()))
     if not left_out:
         return None, []
-    for task in [task for task, numbers in fit.items() if not numbers]:
-        del loaded["tasks"][task], fit[task]
-    return fit, [f"{left_out} questions with {shots} examples left out: no room for the document in the prompt"]
+    for task in [task for task, numbers in fitting.items() if not numbers]:
+        del loaded["tasks"][task], fitting[task]
+    # A note in records: its words must stay.
+    return fitting, [f"{left_out} questions with {shots} examples left out: no room for the document in the prompt"]
 
 
 def quiet_lm_eval() -> None:
-    """Leave lm-eval's log to its errors: what it warns of is checked here and refused."""
+    """Limit lm-eval's log to errors: what it warns of is checked and refused here."""
     for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def language_model(model: Any, tokenizer: Any, batch_size: int, progress: Progress) -> Any:
-    """A model as lm-eval takes it, telling `progress` how far it is where lm-eval would show bars."""
-    from benchmark.evaluation.model import Answering
+    """A model for lm-eval, which reports to `progress` instead of showing bars. See `SharedPrefixLM`."""
+    from benchmark.evaluation.shared_prefix_lm import SharedPrefixLM
 
-    return Answering(model, tokenizer, batch_size, progress)
+    return SharedPrefixLM(model, tokenizer, batch_size, progress)
 
 
 def check_prompts(samples: dict[str, list[dict[str, Any]]], tokenizer: Any, longest: int, remedy: str) -> None:
-    """Refuse prompts that lm-eval would cut on the left, of which it tells in a log alone.
+    """Refuse prompts that do not fit the context: lm-eval would cut them on the left, and say so in its log alone.
 
     Args:
-        samples: lm-eval's samples per task.
+        samples: lm-eval's samples by task.
         tokenizer: The model's tokenizer.
-        longest: Most tokens of prompt and answer that the model takes.
+        longest: The model's context: most tokens of prompt and answer together.
         remedy: What to do, for the end of the error line.
+
+    Raises:
+        UserError: With the first such question.
     """
-    for task, answered in samples.items():
-        for question, needs in _needs(answered, tokenizer):
-            if needs > longest:
+    for task, of_task in samples.items():
+        for question, needed in _tokens_needed(of_task, tokenizer):
+            if needed > longest:
                 raise UserError(
-                    f"{task}: question {question!r}: prompt and answer need {needs} tokens, more than the model's "
+                    f"{task}: question {question!r}: prompt and answer need {needed} tokens, more than the model's "
                     f"context of {longest}; {remedy}"
                 )
 
 
-def _needs(samples: Iterable[dict[str, Any]], tokenizer: Any) -> Iterator[tuple[Any, int]]:
-    """Of every request its question, and the tokens that prompt and answer need."""
-    # One text alone is to be predicted, which lm-eval reads window by window.
-    asked = (
+def _tokens_needed(samples: Iterable[dict[str, Any]], tokenizer: Any) -> Iterator[tuple[Any, int]]:
+    """The id of the question, and the tokens that prompt and answer need together, for every request."""
+    # A request of a single text is skipped: lm-eval reads it window by window.
+    requests = (
         (sample["doc"].get("id", sample["doc_id"]), *request)
         for sample in samples
         for request in sample["arguments"]
         if len(request) == 2
     )
-    while batch := list(itertools.islice(asked, PROMPTS_AT_ONCE)):
-        # `rest` is the settings of a generation, or the choice whose likelihood is asked for.
+    while batch := list(itertools.islice(requests, PROMPTS_AT_ONCE)):
+        # `rest` is a continuation, or the settings of a generation.
         texts = [prompt + rest if isinstance(rest, str) else prompt for _, prompt, rest in batch]
         for (question, _, rest), ids in zip(batch, tokenizer(texts, verbose=False)["input_ids"], strict=True):
             answer = 0 if isinstance(rest, str) else rest.get("max_gen_toks", MAX_GEN_TOKS)
@@ -157,9 +215,17 @@ def _needs(samples: Iterable[dict[str, Any]], tokenizer: Any) -> Iterator[tuple[
 
 
 def check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:
-    """Refuse questions none of whose gold answers can be generated whole, which would count as wrong unsaid."""
-    for task, answered in samples.items():
-        for sample in answered:
+    """Refuse questions whose gold answers are all longer than may be generated: no model could answer them.
+
+    Args:
+        samples: lm-eval's samples by task.
+        tokenizer: The model's tokenizer.
+
+    Raises:
+        UserError: With the first such question.
+    """
+    for task, of_task in samples.items():
+        for sample in of_task:
             limit = next((rest.get("max_gen_toks") for _, rest in sample["arguments"] if isinstance(rest, dict)), None)
             if limit is None:
                 continue

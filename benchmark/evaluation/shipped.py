@@ -1,4 +1,4 @@
-"""The questions and gold answers of the corpora that come with the project, to hold a record's answers against."""
+"""Questions and gold answers of the corpora that ship with the project, to check the answers of a record."""
 
 import json
 from collections import Counter
@@ -18,38 +18,39 @@ from benchmark.records.record import Record
 from benchmark.tasks.biography import biography
 from benchmark.tasks.wikipedia import wikipedia
 
-HARBOUR = ROOT / "docs" / "harbour.jsonl"  # the corpus of the page on own documents; a checkout has it
+HARBOUR = ROOT / "docs" / "harbour.jsonl"  # the example corpus of own documents, which only a checkout has
 
 
 class Shipped:
-    """The questions of the corpora that come with the project (`benchmark.records.questions.Questions`)."""
+    """The questions of the corpora that ship with the project; implements `benchmark.records.questions.Questions`."""
 
     def definitions(self, record: Record) -> Set[str] | None:
-        """Definitions of the record's task that its answers can be checked by; None if there is no such task here."""
+        """Definitions of the record's task that its answers can be checked by; None if there is no such task."""
         name = record.task.name
-        here = TASK_KINDS[name].definition() if name in TASK_KINDS else None
-        if here is None:
+        definition = TASK_KINDS[name].definition() if name in TASK_KINDS else None
+        if definition is None:
             return None
-        return {here, *(earlier_definitions(name) if record.schema_version == 1 else ())}
+        return {definition, *(earlier_definitions(name) if record.schema_version == 1 else ())}
 
     def may_be_published(self, record: Record) -> bool:
-        """Whether answers to this record's corpus may be passed on, so far as that can be told here.
+        """Whether answers to this record's corpus may be published.
 
-        Of own documents they never may, of made-up people only where they are those that come with the project; what a
-        record says of the hub's paragraphs is believed.
+        Answers about a user's own documents may not. Answers about made-up people may, if they are the people that ship
+        with the project. For paragraphs from the hub, the record's own statement is believed.
         """
         if record.task.name == "corpus":
             return False
         return record.task.name not in ("biography", "wikipedia_mini") or self.gold(record) is not None
 
     def gold(self, record: Record) -> Gold | None:
-        """Every question that a record has to answer; None if its corpus does not come with the project.
+        """Every question that a record has to answer; None if its corpus does not ship with the project.
 
-        Raises ValueError if the record's options or evaluation are none of the task's.
+        Raises:
+            ValueError: If the record's options or evaluation do not fit the task.
         """
         task = record.task
         if task.options.get("evaluate") != record.evaluation.get("tasks"):
-            raise ValueError("evaluation.tasks: not those of task.options.evaluate")
+            raise ValueError("evaluation.tasks: differ from task.options.evaluate")
         if task.name not in ("biography", "wikipedia_mini", "corpus"):
             return None
         options = {key: value for key, value in task.options.items() if key != "evaluate"}
@@ -59,12 +60,12 @@ class Shipped:
                 return None
             entry["path"] = str(HARBOUR)
         elif "path" in entry:
-            raise ValueError("task.options.path: no record has a path")
+            raise ValueError("task.options.path: records have no path; leave it out")
         data_hash, questions = _shipped(canonical(entry))
         return questions if data_hash == task.corpus_hash else None
 
     def earned(self, generation: str, expected: Expected) -> tuple[float, float, float]:
-        """Exact match, F1 and `answered` of what a model wrote, as the task defines them."""
+        """Exact match, F1 and `answered` of a generated answer, as the task defines them."""
         return _earned(generation, expected.golds, expected.asked)
 
 
@@ -73,21 +74,22 @@ SHIPPED = Shipped()
 
 @lru_cache(maxsize=64)
 def _shipped(entry: str) -> tuple[str, Gold]:
-    """The hash of what comes with the project under a task's entry (JSON), and its questions."""
+    """The hash of a shipped corpus, given its task entry as JSON, and its questions."""
     content = json.loads(entry)
     try:
         task = make_task(content)
         corpus = task.load()
     except (UserError, ValidationError) as error:
-        if content["name"] == "corpus":  # with such columns it is no corpus, so the record's is another
+        if content["name"] == "corpus":  # the entry does not fit the shipped corpus, so the record is of another
             return "", {}
-        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise ValueError(f"task.options: {told}") from None
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ValueError(f"task.options: {reason}") from None
     count = content.get("people", content.get("paragraphs"))
     return corpus.data_hash, dict(_questions(task.name, task.evaluate, count))
 
 
 def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
+    """The questions of a task's lm-eval tasks; `count` is the number of people or paragraphs, all if None."""
     for name in evaluate:
         if task == "biography":
             yield from _of_people(name, count)
@@ -98,7 +100,7 @@ def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterato
 
 
 def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
-    """Questions of `biography`, `biography_<field>`, or of either with an ending: lm-eval's groups and tasks."""
+    """Questions of the lm-eval group `biography` or a task `biography_<field>`, each with an ending or without."""
     kind, ending = _kind(name)
     groups = {"biography": biography.FIELDS, **{f"biography_{field}": (field,) for field in biography.FIELDS}}
     base = name.removesuffix(ending)
@@ -119,25 +121,28 @@ def _kind(name: str) -> tuple[Literal["written", "chosen", "clozed"], str]:
 
 
 def _of_paragraphs(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
-    """Questions about documents: those with an answer in the text, where the text is to be gone on with."""
+    """Questions about documents; cloze tasks have only those whose answer is in the text."""
     from benchmark.tasks.corpus import corpus
     from benchmark.tasks.wikipedia import wikipedia
 
     kind, ending = _kind(name)
     if name.removesuffix(ending) == "corpus":
-        made = corpus.load(half="all", corpus_path=str(HARBOUR), cloze=kind == "clozed")
+        loaded = corpus.load(half="all", corpus_path=str(HARBOUR), cloze=kind == "clozed")
     else:
-        made = wikipedia.load("mini", half="all", paragraphs=count, cloze=kind == "clozed")
-    for row in made["questions"]:
+        loaded = wikipedia.load("mini", half="all", paragraphs=count, cloze=kind == "clozed")
+    for row in loaded["questions"]:
         golds = tuple(row["answers"]) if kind == "written" else ()
         yield (name, row["id"]), Expected(row["cluster"], row["half"], kind, golds, ("", row["question"]))
 
 
 @lru_cache(maxsize=2**16)
 def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> tuple[float, float, float]:
-    """Exact match, F1 and whether it answers, as the tasks define them; each text is normalised once.
+    """Exact match, F1 and `answered` of a generation, as the tasks define them.
 
-    `asked` is the field of a biography, or the question in words.
+    Args:
+        generation: The generated text.
+        golds: The gold answers.
+        asked: The field of a biography and "", or "" and the question.
     """
     extracted = biography.extract_answer(generation)
     answer = _words(extracted)
@@ -153,4 +158,5 @@ def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> 
 
 @lru_cache(maxsize=2**16)
 def _words(text: str) -> tuple[str, ...]:
+    """The normalised words of a text."""
     return tuple(biography.normalise(text).split())

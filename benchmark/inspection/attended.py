@@ -11,7 +11,8 @@ from benchmark.data.texts import Text
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.methods.function_words import FUNCTION_WORDS
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import Look, contrast, looks_before
+from benchmark.scoring.contrast import contrast
+from benchmark.scoring.scores import QueryAttention, attention_before
 from benchmark.suite.schema import Suite
 
 RANKS = 10  # number of tokens that are counted for a fact
@@ -141,30 +142,32 @@ def attended_kinds(
     return figure_2, [AttendedKinds(pair.name, title, _kinds(people, differences))]
 
 
-def _looks(people: Sequence[MarkedBiography], pair: ScoredPair, spec: ModelSpec) -> list[list[Look | None]]:
+def _looks(people: Sequence[MarkedBiography], pair: ScoredPair, spec: ModelSpec) -> list[list[QueryAttention | None]]:
     """For every person and fact, the attention of the last token before the fact."""
     from benchmark.models.loading import load_model, tokenizer_of
 
     positions = [[person.facts[field][0] for field in person.facts] for person in people]
     texts = [person.text for person in people]
-    return looks_before(load_model(spec, pair.device), tokenizer_of(spec), texts, positions, pair.prefix)
+    return attention_before(load_model(spec, pair.device), tokenizer_of(spec), texts, positions, pair.prefix)
 
 
-def _between(large: list[Look | None], small: list[Look | None]) -> list[Look | None]:
+def _between(large: list[QueryAttention | None], small: list[QueryAttention | None]) -> list[QueryAttention | None]:
     """The large model's attention minus the small one's, on the large one's tokens."""
     return [
-        Look(contrast([mine.tokens], [other.tokens])[0], mine.query, mine.first) if mine and other else None
+        QueryAttention(contrast([mine.tokens], [other.tokens])[0], mine.query, mine.first) if mine and other else None
         for mine, other in zip(large, small, strict=True)
     ]
 
 
-def ranked(look: Look) -> list[int]:
+def ranked(look: QueryAttention) -> list[int]:
     """Numbers of the tokens up to the query by falling attention, without the model's first position."""
     candidates = range(1 if look.first else 0, look.query + 1)
     return sorted(candidates, key=lambda number: -look.tokens.score[number])
 
 
-def _kinds(people: Sequence[MarkedBiography], looks: Iterable[list[Look | None]]) -> dict[tuple[str, int], list[str]]:
+def _kinds(
+    people: Sequence[MarkedBiography], looks: Iterable[list[QueryAttention | None]]
+) -> dict[tuple[str, int], list[str]]:
     kinds: dict[tuple[str, int], list[str]] = {}
     for person, of_person in zip(people, looks, strict=True):
         for field, look in zip(person.facts, of_person, strict=True):

@@ -12,8 +12,9 @@ from benchmark.methods import Method, augment, stream
 from benchmark.methods.dropout import TokenDropout
 from benchmark.methods.units import Unit, removable
 from benchmark.models.spec import ModelSpec
+from benchmark.scoring.contrast import contrast, shared_characters
+from benchmark.scoring.encoding import tokens_of
 from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
-from benchmark.scoring.scores import contrast, shared_characters, tokens_of
 from benchmark.suite.schema import Suite
 
 DIGITS = 6  # significant digits of the scores in a view

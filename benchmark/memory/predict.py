@@ -14,8 +14,8 @@ from benchmark.memory.shape import Shape, shape_of
 from benchmark.methods.base import Training
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.scoring.encoding import batches, prefix_for
 from benchmark.scoring.perplexity import BATCH
-from benchmark.scoring.scores import batches, prefix_for
 from benchmark.stages.retain import CONTEXT
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
@@ -137,10 +137,10 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
 
 
 def _read_once(rows: int, common: int) -> int:
-    """Tokens that are not read in every row, since all begin with them (`Answering._begin`)."""
-    from benchmark.evaluation.model import PASS
+    """Tokens that are not read in every row, since all begin with them (`SharedPrefixLM._prefix_of`)."""
+    from benchmark.evaluation.shared_prefix_lm import TOKENS_PER_PASS
 
-    return common if common * rows > common + PASS else 0
+    return common if common * rows > common + TOKENS_PER_PASS else 0
 
 
 def _retain(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:

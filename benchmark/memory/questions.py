@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.evaluation.listener import Listener, listen
+from benchmark.evaluation.request_recorder import RequestRecorder, record_requests
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Requests:
 
 def requests_of(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int]) -> Requests:
     """The requests of this project's tasks, with each number of examples."""
-    listener = Listener()
-    listen(listener, tasks, metadata, num_fewshot)
-    return Requests(listener.generations, listener.comparisons)
+    recorder = RequestRecorder()
+    record_requests(recorder, tasks, metadata, num_fewshot)
+    return Requests(recorder.generations, recorder.comparisons)
 
 
 def _common(rows: Sequence[list[int]]) -> int:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.models.loading import leave_out, load_config
+from benchmark.models.loading import load_config, remove_layers
 from benchmark.models.spec import ModelSpec
 
 
@@ -86,7 +86,7 @@ def count(config: Any, spec: ModelSpec) -> Shape:
         model: Any = AutoModelForCausalLM.from_config(config)
     model.tie_weights()
     if spec.skip_layers:
-        leave_out(model, spec)
+        remove_layers(model, spec)
     text = config.get_text_config(decoder=True)
     head = model.get_output_embeddings()
     linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head]

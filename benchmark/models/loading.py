@@ -1,11 +1,14 @@
-"""From a model spec to a model and its tokenizer."""
+"""Load the model, tokenizer or configuration that a model spec names, and refuse it if it would give wrong numbers."""
 
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError, library_error
-from benchmark.models.checks import (
+from benchmark.models.gguf import check_keys, check_tensors, read_header, rope_scaling
+from benchmark.models.spec import ModelSpec
+from benchmark.models.special_tokens import remove_appended
+from benchmark.models.static_checks import (
     check_config,
     check_finite,
     check_loaded,
@@ -15,16 +18,16 @@ from benchmark.models.checks import (
     check_tied,
     skeleton,
 )
-from benchmark.models.gguf import check_is_read, check_tensors_are_read, read_header, rope_scaling
-from benchmark.models.spec import ModelSpec
-from benchmark.models.special_tokens import remove_appended
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` takes: name or path, and the arguments that say which files."""
+    """The arguments of `from_pretrained`: the hub id or path, and the keywords that say which revision or file.
+
+    Raises UserError for a GGUF file or a folder that holds no single whole model.
+    """
     path = spec.local
     if path is None:
         return spec.model, {"revision": spec.revision}
@@ -39,18 +42,19 @@ def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
 def load_tokenizer(
     model: str, revision: str | None = None, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerFast":
-    """The model's own tokenizer, a fast one, since scores live on character offsets.
+    """A model's tokenizer, which must be a fast one, since scores belong to character offsets.
 
-    It appends nothing to a text, whatever its files say: see `benchmark.models.special_tokens`.
+    It appends no token to a text, whatever its files say: see `benchmark.models.special_tokens`.
 
-    Raises UserError if it cannot be loaded or has no offsets.
+    Raises:
+        UserError: If it cannot be loaded, gives no offsets, or splits text differently from its tokenizer.json.
     """
     from transformers import AutoTokenizer
 
     name, where = _source(ModelSpec(model=model, revision=revision))
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
-    except Exception as error:  # the libraries raise many kinds for a broken file; each means the same to the user
+    except Exception as error:  # libraries raise many kinds for a broken file; each means the same to the user
         raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {library_error(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(
@@ -70,9 +74,9 @@ _SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
 
 
 def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> None:
-    """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text otherwise than its tokenizer.json.
+    """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text differently from its tokenizer.json.
 
-    transformers 5 builds some classes anew and drops the pre-tokenizer of the file.
+    transformers 5 rebuilds the pre-tokenizer of some classes and ignores that of the file.
     """
     from huggingface_hub import try_to_load_from_cache
     from tokenizers import Tokenizer
@@ -90,19 +94,20 @@ def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> 
     if tokenizer.encode(_SPLIT_PROBE, add_special_tokens=False) != ids:
         raise UserError(
             f"model {model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, splits "
-            "text otherwise than its tokenizer.json; take tokenizer_class out of tokenizer_config.json"
+            "text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
         )
 
 
 def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
-    """`load_tokenizer` for a spec."""
+    """The tokenizer of a spec's model, see `load_tokenizer`."""
     return load_tokenizer(spec.model, spec.revision, spec.trust_remote_code)
 
 
 def load_config(spec: ModelSpec) -> Any:
-    """The model's transformers configuration, as it is without `skip_layers`. No weights are read.
+    """The configuration of a spec's model in transformers, before `skip_layers` is applied; weights are not read.
 
-    Raises UserError if it cannot be loaded, or counts what no model has.
+    Raises:
+        UserError: If it cannot be loaded, has absurd sizes, or comes from a GGUF file that transformers reads in part.
     """
     from transformers import AutoConfig
 
@@ -116,69 +121,77 @@ def load_config(spec: ModelSpec) -> Any:
         header = read_header(spec.local)
         if scaling := rope_scaling(spec.local, header):
             _scale_positions(config, scaling)
-        check_is_read(spec.local, header, config)
+        check_keys(spec.local, header, config)
     return config
 
 
 def _scale_positions(config: Any, scaling: dict[str, Any]) -> None:
-    """Put `rope_parameters` that a GGUF file asks for into its configuration, in place.
+    """Add the scaling of a GGUF file to a configuration's `rope_parameters`, in place.
 
-    Gemma 3 has one set for each kind of layer, and scales those of full attention alone.
+    Gemma 3 has parameters for each kind of layer, and scales those of full attention alone.
     """
-    given = config.rope_parameters
-    if "full_attention" in given:
-        config.rope_parameters = {**given, "full_attention": {**given["full_attention"], **scaling}}
+    unscaled = config.rope_parameters
+    if "full_attention" in unscaled:
+        config.rope_parameters = {**unscaled, "full_attention": {**unscaled["full_attention"], **scaling}}
     else:
-        config.rope_parameters = {**given, **scaling}
+        config.rope_parameters = {**unscaled, **scaling}
 
 
-# Names that configurations have for the longest text, the most usual first.
-_CONTEXT = (
+# Names of the context length in configurations, the most usual first.
+_CONTEXT_NAMES = (
     "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_seq_length",
     "seq_length", "seq_len", "context_length", "max_context_length", "block_size",
 )  # fmt: skip
 
 
 def context_of(config: Any) -> int | None:
-    """How many tokens a model of this configuration takes, None where it does not say."""
-    text = getattr(config, "text_config", None) or config
-    lengths = (getattr(text, name, None) for name in _CONTEXT)
+    """The context length in tokens of a model of this configuration; None if the configuration does not say."""
+    text_config = getattr(config, "text_config", None) or config
+    lengths = (getattr(text_config, name, None) for name in _CONTEXT_NAMES)
     return next((length for length in lengths if type(length) is int and length > 0), None)
 
 
 def context_length(spec: ModelSpec) -> int | None:
-    """How many tokens the model takes, or None where its configuration does not say."""
+    """The context length in tokens of a spec's model; None if its configuration does not say."""
     return context_of(load_config(spec))
 
 
 def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
-    """A fresh causal language model in evaluation mode on `device` ("cpu" or "cuda"), `spec.skip_layers` left out.
+    """Load the causal language model of a spec, in evaluation mode, with its adapter and without its skipped layers.
 
-    With `spec.device_map` its layers lie on all GPUs of the process. Their hooks move what a layer reads to where it
-    lies, and what the whole model gives to where its input was; the decoder's own output stays with its last layer.
+    With `spec.device_map` the layers are spread over all GPUs of the process. accelerate's hooks then move the input of
+    a layer to its GPU, and the model's output to the GPU of its input. The decoder's output stays on its last layer's
+    GPU.
 
-    Raises UserError if it cannot be loaded, one line saying what is missing.
+    Args:
+        spec: The model.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: If the model cannot be loaded, or fails a check of its weights or of its first logits.
     """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging
 
     from benchmark.models.adapters import with_adapter
-    from benchmark.models.behaviour import check_causal
+    from benchmark.models.forward_checks import check_causal
 
-    logging.disable_progress_bar()  # a bar for every file and tensor; this project shows its own
+    logging.disable_progress_bar()  # transformers shows a bar for every file; this project has bars of its own
     spec.check_device(device)
     if spec.quantization and spec.local and spec.local.is_file():
-        raise UserError(f"model {spec.model!r}: quantization: a GGUF file is unpacked when read; leave the field out")
+        raise UserError(
+            f"model {spec.model!r}: quantization: a GGUF file is dequantized when loaded; leave the field out"
+        )
     name, where = _source(spec)
     options: dict[str, Any] = {
         "dtype": getattr(torch, spec.dtype),
         "trust_remote_code": spec.trust_remote_code,
-        "ignore_mismatched_sizes": True,  # they are refused below, by name
+        "ignore_mismatched_sizes": True,  # check_loaded refuses them by name
         **where,
     }
     if "gguf_file" in where:
-        # Said outright: left to itself, transformers unpacks or keeps the blocks by what else is installed.
+        # Without this, whether transformers dequantizes the weights depends on which other packages are installed.
         options["quantization_config"] = GgufConfig(dequantize=True)
     else:
         options["use_safetensors"] = True
@@ -189,7 +202,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     try:
         config = load_config(spec)
         if spec.local and spec.local.is_file():
-            check_tensors_are_read(spec.local, read_header(spec.local), skeleton(config))
+            check_tensors(spec.local, read_header(spec.local), skeleton(config))
             options["config"] = config
         else:
             check_size(spec, config)
@@ -207,13 +220,14 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     if spec.adapter:
         model = with_adapter(model, spec)
     if spec.skip_layers:
-        leave_out(model, spec)
+        remove_layers(model, spec)
     model.eval()
     check_causal(spec, model)
     return model  # type: ignore[no-any-return]
 
 
 def _quantization(spec: ModelSpec) -> Any:
+    """The configuration of bitsandbytes for 8-bit or 4-bit weights."""
     import importlib.util
 
     import torch
@@ -229,10 +243,11 @@ def _quantization(spec: ModelSpec) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
 
 
-def leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
-    """Take decoder layers out of a model, in place, and renumber the rest for the key-value cache.
+def remove_layers(model: "PreTrainedModel", spec: ModelSpec) -> None:
+    """Remove the decoder layers `spec.skip_layers` from a model, in place, and renumber the rest for the cache.
 
-    Raises UserError if there are no such layers, or if none would be left.
+    Raises:
+        UserError: If there are no such layers, or none would be left.
     """
     from torch import nn
 
@@ -244,22 +259,23 @@ def leave_out(model: "PreTrainedModel", spec: ModelSpec) -> None:
     }
     if len(lists) != 1:
         raise UserError(
-            f"model {spec.model!r}: skip_layers: this architecture has no list of decoder layers; leave it out"
+            f"model {spec.model!r}: skip_layers: this architecture has no list of decoder layers; leave the field out"
         )
     ((name, layers),) = lists.items()
     unknown = [number for number in spec.skip_layers if not 0 <= number < len(layers)]
     if unknown or len(set(spec.skip_layers)) >= len(layers):
         raise UserError(
-            f"model {spec.model!r}: skip_layers: {unknown or 'all'} of {len(layers)} layers; keep one, count from 0"
+            f"model {spec.model!r}: skip_layers: {unknown or 'all'} of {len(layers)} layers; name layers from 0 to "
+            f"{len(layers) - 1} and keep at least one"
         )
     kept = [number for number in range(len(layers)) if number not in spec.skip_layers]
-    left = nn.ModuleList(layers[number] for number in kept)
-    setattr(decoder, name, left)
+    remaining = nn.ModuleList(layers[number] for number in kept)
+    setattr(decoder, name, remaining)
     config = decoder.config
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[number] for number in kept]
     config.num_hidden_layers = len(kept)
-    for place, layer in enumerate(left):
+    for index, layer in enumerate(remaining):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                setattr(module, "layer_idx", place)  # noqa: B010  # a module's attributes are typed as modules
+                setattr(module, "layer_idx", index)  # noqa: B010  # a module's attributes are typed as modules

@@ -1,4 +1,4 @@
-"""Model specs: how to get a model, and the fingerprint that says which weights it has. No torch in here."""
+"""Model specs: how to get a model, and the fingerprint that identifies its weights. Nothing here imports torch."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ BESIDE_WEIGHTS = (".json", ".jinja", ".model", ".py", ".txt")  # configuration, 
 
 
 def _no_path(revision: str) -> str:
-    """Refuse what leads out of the folder of the cache that is called by the revision; git has no such names either."""
+    """Refuse a revision that would lead out of its folder in the cache; git allows no such names either."""
     if revision.startswith("/") or ".." in revision or "\\" in revision or not revision.isprintable():
         raise ValueError("expected a commit, branch or tag")
     return revision
@@ -28,10 +28,17 @@ Revision = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_n
 class ModelSpec(BaseModel):
     """How to get a model.
 
-    `model` is a hub id, a folder, a GGUF file, or "zoo:NAME" for one that ships with the project. `adapter` is a folder
-    or hub id with a peft adapter that is merged into it. `skip_layers` are the decoder layers then left out, by number
-    from 0. `dtype` is that of the weights in memory. With `device_map` "auto" accelerate spreads the layers over all
-    GPUs that the process sees; None puts them on one. Where layers lie enters no key and no record.
+    Attributes:
+        model: A hub id, a folder, a GGUF file, or "zoo:NAME" for a model that ships with the project.
+        revision: Commit, branch or tag of a hub id.
+        skip_layers: Decoder layers to leave out, counted from 0, after the adapter is merged.
+        dtype: Type of the weights in memory.
+        quantization: Quantize the weights with bitsandbytes to 8 or 4 bits.
+        trust_remote_code: Run code that comes with the model.
+        adapter: A folder or hub id with a peft adapter, to be merged into the model.
+        adapter_revision: Commit, branch or tag of the adapter's hub id.
+        device_map: With "auto", accelerate spreads the layers over all GPUs of the process; None puts them on a single
+            device. It enters no key and no record.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,22 +55,23 @@ class ModelSpec(BaseModel):
 
     @classmethod
     def from_yaml(cls, value: Any) -> Any:
-        """Let a bare string stand for {"model": string}."""
+        """Read a bare string as {"model": string}."""
         return {"model": value} if isinstance(value, str) else value
 
     def check_device(self, device: str) -> None:
-        """Raise UserError if the model is to be spread over GPUs and `device` ("cpu" or "cuda") is none."""
+        """Raise UserError if `device_map` spreads the model over GPUs but `device` is "cpu"."""
         if self.device_map and device != "cuda":
             raise UserError(
                 f"model {self.model!r}: device_map: {self.device_map}: spreads a model over GPUs, and the device is "
-                f"{device}; leave the field out, or set device: cuda where there are some"
+                f"{device}; leave the field out, or set device: cuda on a machine with GPUs"
             )
 
     @property
     def local(self) -> Path | None:
-        """The folder or GGUF file, or None for a hub id.
+        """The folder or GGUF file of the model, or None for a hub id.
 
-        Raises UserError for a zoo name or path that is not there, and for a folder with a mere adapter.
+        Raises:
+            UserError: If the zoo has no such model, the path does not exist, or the folder has an adapter in it.
         """
         if self.model.startswith("zoo:"):
             name = self.model.removeprefix("zoo:")
@@ -77,8 +85,8 @@ class ModelSpec(BaseModel):
                 if (path / "config.json").is_file():
                     raise UserError(
                         f"model {self.model!r}: holds both a whole model (config.json) and an adapter "
-                        "(adapter_config.json); take adapter_config.json away to use the model as it is there, or put "
-                        "the adapter into a folder of its own and give that as adapter"
+                        "(adapter_config.json); delete adapter_config.json to use the model alone, or move the adapter "
+                        "into a folder of its own and give that as adapter"
                     )
                 raise UserError(
                     f"model {self.model!r}: an adapter without its base model; give the base as model and this folder "
@@ -93,27 +101,30 @@ class ModelSpec(BaseModel):
         return None
 
     def fingerprint(self) -> str:
-        """SHA-256 over names and bytes of the local files, or the hub commit the revision stands for.
+        """A string that identifies the weights: a SHA-256 over local files, or the commit of a hub id.
 
-        With an adapter, its own fingerprint follows after a "+".
-        Raises UserError if the hub cannot be reached and the commit is not in the local cache.
+        With an adapter, the adapter's fingerprint follows after a "+".
+
+        Raises:
+            UserError: If the commit is not in the local cache and the hub cannot be reached.
         """
         base = self._base_fingerprint()
         return base if self.adapter is None else f"{base}+{self._adapter_fingerprint(self.adapter)}"
 
     def pinned(self, fingerprint: str) -> "ModelSpec":
-        """The spec with what comes from the hub pinned to the commits that its fingerprint names."""
+        """The spec with its revisions set to the commits in its fingerprint; local files have none."""
         base, _, adapter = fingerprint.partition("+")
-        pins = {"revision": base, "adapter_revision": adapter}
+        revisions = {"revision": base, "adapter_revision": adapter}
         return self.model_copy(
-            update={key: value.removeprefix("hub:") for key, value in pins.items() if value.startswith("hub:")}
+            update={key: value.removeprefix("hub:") for key, value in revisions.items() if value.startswith("hub:")}
         )
 
     @property
     def local_adapter(self) -> Path | None:
         """The adapter's folder, or None for a hub id or no adapter.
 
-        Raises UserError for a path that is not there, and for a folder without an adapter in safetensors.
+        Raises:
+            UserError: If the path does not exist, or the folder has no adapter in safetensors.
         """
         if self.adapter is None:
             return None
@@ -124,20 +135,22 @@ class ModelSpec(BaseModel):
             return None
         for file in ("adapter_config.json", "adapter_model.safetensors"):
             if not (path / file).is_file():
-                raise UserError(f"adapter {self.adapter!r}: no {file} in it; give a folder that peft saved")
+                raise UserError(f"adapter {self.adapter!r}: has no {file}; give a folder that peft saved")
         return path
 
     def _adapter_fingerprint(self, adapter: str) -> str:
+        """SHA-256 over the adapter's two local files, or the commit of its hub id."""
         path = self.local_adapter
         if path is None:
-            there = ModelSpec(model=adapter, revision=self.adapter_revision)
-            return f"hub:{there._hub_commit('adapter_config.json', 'adapter')}"
+            on_hub = ModelSpec(model=adapter, revision=self.adapter_revision)
+            return f"hub:{on_hub._hub_commit('adapter_config.json', 'adapter')}"
         digest = hashlib.sha256()
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             digest.update(f"{name}:{hashlib.sha256((path / name).read_bytes()).hexdigest()};".encode())
         return f"sha256:{digest.hexdigest()}"
 
     def _base_fingerprint(self) -> str:
+        """SHA-256 over names and bytes of the model's local files, or the commit of its hub id."""
         path = self.local
         if path is None:
             return f"hub:{self._hub_commit()}"
@@ -146,17 +159,17 @@ class ModelSpec(BaseModel):
                 raise UserError(f"model {self.model!r}: neither a folder nor a .gguf file; give one of these")
             files = [path]
         else:
-            named = [f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS)]
-            files = sorted(f for f in named if f.is_file())
-            if endless := [f for f in named if f.exists() and not f.is_file() and not f.is_dir()]:
-                raise UserError(f"model {self.model!r}: {endless[0]} is a pipe or a device; take it out of the folder")
+            candidates = [f for f in path.rglob("*") if f.suffix in (*WEIGHTS, *BESIDE_WEIGHTS)]
+            files = sorted(f for f in candidates if f.is_file())
+            if endless := [f for f in candidates if f.exists() and not f.is_file() and not f.is_dir()]:
+                raise UserError(f"model {self.model!r}: {endless[0]} is a pipe or a device; remove it from the folder")
             if not any(f.suffix in WEIGHTS for f in files):
                 raise UserError(
                     f"model {self.model!r}: no .safetensors or .gguf file in {path}; pickled weights are not read"
                 )
         digest = hashlib.sha256()
         for file in files:
-            if file.name == "training.json":  # how a zoo model was made: no part of what it is
+            if file.name == "training.json":  # a report on how a zoo model was trained, which changes no number
                 continue
             name = file.name if file == path else file.relative_to(path).as_posix()
             with file.open("rb") as stream:
@@ -164,6 +177,10 @@ class ModelSpec(BaseModel):
         return f"sha256:{digest.hexdigest()}"
 
     def _hub_commit(self, file: str = "config.json", what: str = "model") -> str:
+        """The commit of the revision: that of `file` in the local cache, else the one that the hub names.
+
+        `what` ("model" or "adapter") begins the error message.
+        """
         from huggingface_hub import HfApi, constants, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
@@ -178,10 +195,10 @@ class ModelSpec(BaseModel):
             raise UserError(f"{what} {self.model!r}: not in the Hugging Face cache and HF_HUB_OFFLINE is set; {remedy}")
         try:
             return str(HfApi().model_info(self.model, revision=self.revision, timeout=10).sha)
-        except Exception as error:  # the hub client raises many kinds; each means the same to the user
+        except Exception as error:  # the hub's client raises many kinds; each means the same to the user
             reason = hide_secrets(str(error)).strip().split("\n")[0][:150]
             raise UserError(
-                f"{what} {self.model!r}: the hub did not give it ({type(error).__name__}: {reason}); {remedy}"
+                f"{what} {self.model!r}: could not be looked up on the hub ({type(error).__name__}: {reason}); {remedy}"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""How far a run is: the account of its stages, the file that `benchmark status` reads, and the display.
+"""How a run reports: its events, the account that counts them, the file that `benchmark status` reads, and the display.
 
-Doing the stages belongs to `executors` and `run`.
+Running the stages belongs to `executors` and `runs`.
 """

@@ -97,7 +97,7 @@ def _all_treatment(record: Record) -> Facts:
     )
 
 
-def compare(a: Record, b: Record) -> list[str]:
+def differing_facts(a: Record, b: Record) -> list[str]:
     """List the differences between two comparable records, a line each: treatment, seed and environment.
 
     Raises:

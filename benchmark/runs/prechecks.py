@@ -122,8 +122,8 @@ def check_model(spec: ModelSpec) -> None:
 
 def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
     """Raise UserError if a model has no usable end token, or no layers that the recipe can train."""
-    from benchmark.models.checks import skeleton
     from benchmark.models.loading import load_config, tokenizer_of
+    from benchmark.models.static_checks import skeleton
     from benchmark.training.adaptation import with_lora
 
     tokenizer, config = tokenizer_of(spec), load_config(spec)
@@ -207,7 +207,7 @@ def _remedy_for_prompts(entry: Task) -> str:
 def _samples(
     tasks: tuple[str, ...], metadata: str, data: str, num_fewshot: tuple[int, ...]
 ) -> list[dict[str, list[dict[str, Any]]]]:
-    from benchmark.evaluation.listener import samples_of
+    from benchmark.evaluation.request_recorder import samples_of
 
     return samples_of(tasks, json.loads(metadata), num_fewshot, MOST_QUESTIONS)
 

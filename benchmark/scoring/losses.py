@@ -1,4 +1,4 @@
-"""Each token's loss in a model, with logits made for a block of tokens at a time, so that large vocabularies fit."""
+"""Losses of tokens in a model, with logits computed for a block of tokens at a time, so that large vocabularies fit."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -9,22 +9,22 @@ from transformers import PreTrainedModel
 
 from benchmark.core.errors import UserError
 
-BLOCK = 2**26  # most logits at once: a quarter of a GiB in float32
+BLOCK = 2**26  # most logits computed at once: 256 MiB in float32
 
 
 class TokenLosses:
-    """While this context is open, the decoder's last forward pass is kept; `scores` makes losses of it.
+    """While this context is open, the hidden states of the decoder's last pass are kept; `scores` gives their losses.
 
         with TokenLosses(model) as losses:
             losses.decoder(input_ids=ids, attention_mask=mask, use_cache=False)
             scores = losses.scores()
 
-    Logits are what the model itself makes of hidden states, with whatever it does behind the head (as Gemma 2 soft-caps
-    them): it is called for one token, and the hidden states of a block are put in the place of that token's.
+    The model itself computes logits from hidden states, with all that it does after the head, such as the soft-capping
+    of Gemma 2: it is called for a single token, and a hook replaces that token's hidden state by those of a block.
 
     Args:
         model: A causal language model of transformers, with its head.
-        block: Most logits at once; at least one token's.
+        block: Most logits computed at once; a token's logits are always computed together.
     """
 
     def __init__(self, model: PreTrainedModel, block: int = BLOCK) -> None:
@@ -37,7 +37,7 @@ class TokenLosses:
         self._block: torch.Tensor | None = None
 
     def __enter__(self) -> Self:
-        self._hook = self.decoder.register_forward_hook(self._after, with_kwargs=True)
+        self._hook = self.decoder.register_forward_hook(self._keep_or_replace, with_kwargs=True)
         return self
 
     def __exit__(
@@ -45,8 +45,8 @@ class TokenLosses:
     ) -> None:
         self._hook.remove()
 
-    def _after(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        """Note what the decoder made, or hand on a block of what it made before."""
+    def _keep_or_replace(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Keep the decoder's hidden states, or replace them by a block of those kept before."""
         if self._block is None:
             self._inputs, self._hidden = kwargs, output.last_hidden_state
         else:
@@ -54,29 +54,30 @@ class TokenLosses:
         return output
 
     def scores(self) -> torch.Tensor:
-        """Losses of the last pass in nats, float32 of shape (batch, n).
+        """Losses of the last pass in nats, float32 (batch, n).
 
-        Token j's is −log of its probability given tokens 0 … j − 1 of its text. The first token of a row, which nothing
-        stands before, has 0, and so has padding on the right.
+        loss(j) = −ln p(token j | tokens 0 … j − 1). The first token of a row, which has none before it, has 0, and so
+        has padding on the right.
+
+        Raises:
+            UserError: If the model's `forward` does not go through its decoder.
+            ValueError: If there was no pass.
         """
         if self._hidden is None:
-            raise ValueError("no forward pass of the decoder to make losses of")
-        ids = self._inputs["input_ids"].to(self._hidden.device)  # that of the last layer, where a model has several
+            raise ValueError("no forward pass of the decoder yet, so there are no losses")
+        ids = self._inputs["input_ids"].to(self._hidden.device)  # the last layer's device, if the model has several
         mask = self._inputs.get("attention_mask")
         real = torch.ones_like(ids) if mask is None else mask.to(ids.device)
         predicted = real[:, 1:].bool()
         hidden, targets = self._hidden[:, :-1][predicted], ids[:, 1:][predicted]
         blocks = zip(hidden.split(self._rows), targets.split(self._rows), strict=True)
         losses = torch.zeros(ids.shape, device=hidden.device)
-        made = [cross_entropy(self._logits(rows, ids), goal, reduction="none") for rows, goal in blocks]
-        losses[:, 1:][predicted] = torch.cat(made) if made else losses.new_zeros(0)
+        parts = [cross_entropy(self._logits(rows, ids), goal, reduction="none") for rows, goal in blocks]
+        losses[:, 1:][predicted] = torch.cat(parts) if parts else losses.new_zeros(0)
         return losses
 
     def _logits(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """float32 logits (tokens, vocabulary) of hidden states (tokens, width).
-
-        Raises UserError if the model's `forward` goes another way than through its decoder.
-        """
+        """float32 logits (tokens, vocabulary) of hidden states (tokens, width); `ids` gives a token to call with."""
         self._block = hidden[None]
         try:
             logits: torch.Tensor = self._model(input_ids=ids[:1, :1], use_cache=False).logits
@@ -84,5 +85,7 @@ class TokenLosses:
             self._block = None
         if logits.shape[1] != len(hidden):
             name = type(self._model).__name__
-            raise UserError(f"the decoder of {name} cannot be told from its head, so no losses can be made with it")
+            raise UserError(
+                f"{name}: its forward does not go through its decoder, so it gives no losses; use another model"
+            )
         return logits[0].float()

@@ -6,7 +6,7 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
 
-BATCH = 4096  # tokens of the windows read at once
+BATCH = 4096  # most tokens of the windows that are read together
 
 
 def measure_text(
@@ -17,35 +17,38 @@ def measure_text(
     most: int | None = None,
     progress: Progress = lambda *steps: None,
 ) -> dict[str, float]:
-    """How well a model predicts a text, in windows of `context` tokens that do not overlap.
+    """Measure how well a model predicts a text, in windows of `context` tokens that do not overlap.
 
-    As transformers' documentation computes the perplexity of models with a fixed length, with a stride as long as the
-    window: the first token of each window is given and not predicted. A tokenizer that begins texts with a token of its
-    own begins every window with it, and then every token of the text is predicted.
+    This is the perplexity of transformers' documentation for models with a fixed context, with a stride as long as the
+    window: the first token of each window is not predicted. If the tokenizer puts a special token before every text, it
+    is put before every window, and every token of the text is predicted.
+
+    With T predicted tokens that stand for B bytes of UTF-8, and L = −Σ ln p(token | tokens before it in its window):
+    perplexity = exp(L / T), bits per byte = L / (B · ln 2).
 
     Args:
-        model: a causal language model, or one with an adapter on it.
-        tokenizer: its tokenizer, a fast one.
-        text: what is to be predicted.
-        context: tokens of a window, the one at its beginning included; the last window may be shorter.
-        most: only so many of the text's first tokens are used.
-        progress: told of the windows done, and the tokens read.
+        model: A causal language model, or a peft model of one.
+        tokenizer: Its tokenizer, a fast one.
+        text: The text.
+        context: Tokens of a window, special tokens included; the last window may be shorter.
+        most: Use only so many first tokens of the text; all if None.
+        progress: Called with the windows done, all windows, and the tokens read.
 
     Returns:
-        `perplexity` per token, `bits_per_byte` (which models with other tokenizers may be compared by), the number of
-        predicted `tokens` and of the UTF-8 `bytes` they stand for, and `context`.
+        `perplexity`; `bits_per_byte`, which is comparable between models with different tokenizers; the number of
+        predicted `tokens` and of their `bytes`; and `context`.
 
     Raises:
-        UserError: if there is nothing to predict, or a likelihood is not a finite number.
+        UserError: If no token is left to predict, or a likelihood is not a finite number.
     """
     windows, size = _windows(tokenizer, text, context, most)
-    first = len(_beginning(tokenizer)) or 1
+    first = len(_special_before(tokenizer)) or 1
     count = sum(len(window) - first for window in windows)
     if not count or not size:
         raise UserError("its text is too short: no token is left to predict; give a longer one")
     total = _nats(model, windows, first, context, progress)
-    if not total / count < 700:  # beyond, or NaN: e to its power is no number
-        raise UserError("the model's likelihoods are no finite numbers; leave the entry out")
+    if not total / count < 700:  # true also for NaN; the exponential of more would overflow
+        raise UserError("the model's likelihoods are not finite numbers; leave the entry out")
     return {
         "perplexity": round(math.exp(total / count), 6),
         "bits_per_byte": round(total / math.log(2) / size, 6),
@@ -55,44 +58,44 @@ def measure_text(
     }
 
 
-def _beginning(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text by itself."""
+def _special_before(tokenizer: Any) -> list[int]:
+    """Ids of the special tokens that the tokenizer puts before every text."""
     encoded = tokenizer("a", return_special_tokens_mask=True)
     return list(encoded["input_ids"][: encoded["special_tokens_mask"].index(0)])
 
 
 def _windows(tokenizer: Any, text: str, context: int, most: int | None) -> tuple[list[list[int]], int]:
     """Token ids per window, and the number of UTF-8 bytes that the predicted tokens stand for."""
-    beginning = _beginning(tokenizer)
+    special = _special_before(tokenizer)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, ends = encoded["input_ids"][:most], [end for _, end in encoded["offset_mapping"][:most]]
-    given = 0 if beginning else 1
-    room = context - len(beginning)
+    not_predicted = 0 if special else 1
+    room = context - len(special)
     windows, size = [], 0
     for start in range(0, len(ids), max(room, 1)):
         stop = min(start + room, len(ids))
-        if stop - start > given:
-            known = ends[start + given - 1] if start + given else 0
-            size += len(text[known : ends[stop - 1]].encode("utf-8"))
-            windows.append([*beginning, *ids[start:stop]])
+        if stop - start > not_predicted:
+            first = ends[start + not_predicted - 1] if start + not_predicted else 0
+            size += len(text[first : ends[stop - 1]].encode("utf-8"))
+            windows.append([*special, *ids[start:stop]])
     return windows, size
 
 
 def _nats(model: Any, windows: list[list[int]], first: int, context: int, progress: Progress) -> float:
-    """Sum of the negative log-likelihoods (natural logarithm) of every token of the windows from place `first` on."""
+    """Sum of the losses in nats of all windows' tokens from index `first` on."""
     import torch
 
     from benchmark.scoring.losses import TokenLosses
 
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    at_once, total, done, read = max(1, BATCH // context), 0.0, 0, 0
+    at_once, total, done, tokens_read = max(1, BATCH // context), 0.0, 0, 0
     with torch.inference_mode(), TokenLosses(base) as losses:
         while done < len(windows):
-            # Only the last window may be shorter than the others, and then it is a batch of its own.
+            # Only the last window may be shorter than the others; then it has a batch of its own.
             batch = [window for window in windows[done : done + at_once] if len(window) == len(windows[done])]
             losses.decoder(input_ids=torch.tensor(batch, device=base.device), use_cache=False)
             total += float(losses.scores()[:, first:].double().sum())
             done += len(batch)
-            read += sum(map(len, batch))
-            progress(done, len(windows), read)
+            tokens_read += sum(map(len, batch))
+            progress(done, len(windows), tokens_read)
     return total

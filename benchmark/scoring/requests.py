@@ -1,6 +1,7 @@
-"""Which token scores a method asks for, and how they become what the method reads.
+"""Which token scores a method needs, and how they are combined for it.
 
-A plan, the augment stage, `benchmark.augment` and the token view all use this module, so that they score alike.
+The plan of a suite, the augment stage, `benchmark.augment` and the token view all use this module, so that their scores
+are the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Method, Needs
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import Role
-from benchmark.scoring.scores import contrast, score_texts
+from benchmark.scoring.contrast import contrast
+from benchmark.scoring.scores import score_texts
 
 _ROLES: Mapping[Needs, tuple[Role, ...]] = {
     "nothing": (),
@@ -24,10 +26,10 @@ _ROLES: Mapping[Needs, tuple[Role, ...]] = {
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """The scores of one model that a method asks for, as arguments of `score_texts`.
+    """Scores of a model that a method needs, as arguments of `score_texts`.
 
     Attributes:
-        role: Whose scores: the trained model's, or those of the pair's large or small model.
+        role: The model: the trained model, or the pair's large or small model.
         reduction: One of REDUCTIONS.
         prefix: Put before every text.
         part: Which part of the attention counts.
@@ -40,18 +42,19 @@ class ScoreRequest:
 
 
 def score_requests(method: Method, reduction: str, prefix: str) -> list[ScoreRequest]:
-    """The scores that a method asks for, under a suite's `scoring.reduction` and `scoring.prefix`.
+    """The scores that a method needs, under a suite's `scoring.reduction` and `scoring.prefix`.
 
-    A method with a reduction of its own keeps it. Losses are taken without a prefix: training reads none, and its
-    losses are what they are compared with.
+    A method's own reduction takes precedence. Losses are computed without a prefix, since they are compared with losses
+    in training, which has none.
     """
-    chosen = method.reduction or reduction
-    before = "" if chosen == "loss" else prefix
-    return [ScoreRequest(role, chosen, before, method.attention(role)) for role in _ROLES[method.reads]]
+    reduction = method.reduction or reduction
+    if reduction == "loss":
+        prefix = ""
+    return [ScoreRequest(role, reduction, prefix, method.attention(role)) for role in _ROLES[method.reads]]
 
 
 def combined(scores: Mapping[Role, Sequence[TokenScores]]) -> list[TokenScores] | None:
-    """What a method reads, given the scores it asked for: those of one model, or large minus small; None for none."""
+    """Combine the scores that a method needs: those of a single model, or large minus small; None if it needs none."""
     if "small" in scores:
         return contrast(scores["large"], scores["small"])
     return next((list(of_role) for of_role in scores.values()), None)

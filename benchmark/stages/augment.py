@@ -19,8 +19,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
+    from benchmark.scoring.encoding import tokens_of
     from benchmark.scoring.requests import combined
-    from benchmark.scoring.scores import tokens_of
 
     params = call.params
     method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))

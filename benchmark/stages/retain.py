@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.core.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.core.progress import Progress
 from benchmark.corpora import TASKS
-from benchmark.evaluation.asking import check_prompts, language_model, quiet_lm_eval
+from benchmark.evaluation.asking import check_prompts, evaluate_tasks, language_model, quiet_lm_eval
 from benchmark.models.loading import context_length, load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
@@ -145,10 +145,8 @@ class _Tasks:
         self, entry: LmEvalTask, model: Any, tokenizer: Any, batch_size: int, progress: Progress
     ) -> tuple[dict[str, float], bool]:
         """The metric's value under its name, the number of questions, and whether higher is better."""
-        from benchmark.evaluation.model import evaluated
-
         asked = language_model(model, tokenizer, batch_size, progress)
-        results = evaluated(asked, self._loaded[entry.name], entry.num_fewshot, entry.limit)
+        results = evaluate_tasks(asked, self._loaded[entry.name], entry.num_fewshot, entry.limit)
         remedy = f"lower num_fewshot of retention {entry.name}"
         check_prompts(results["samples"], asked.tokenizer, asked.max_length, remedy)
         values = {

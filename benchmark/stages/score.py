@@ -8,7 +8,8 @@ from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import read_texts, write_scores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import prefix_for, score_texts
+from benchmark.scoring.encoding import prefix_for
+from benchmark.scoring.scores import score_texts
 from benchmark.store.artifacts import StageCall
 
 SCORES, REPORT = "scores.parquet", "told.json"
@@ -18,7 +19,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """Write scores.parquet from the input "corpus", and told.json with the prefix and notes."""
     import torch
 
-    from benchmark.models.behaviour import ALONE, bears_padding
+    from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
 
     params = call.params
     torch.set_num_threads(params["threads"])
@@ -38,6 +39,6 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     write_scores(out / SCORES, scores)
     report = {
         "prefix": prefix_for(tokenizer, params["prefix"]),
-        "notes": [] if bears_padding(model) else [ALONE],
+        "notes": [] if padding_is_harmless(model) else [PADDING_NOTE],
     }
     (out / REPORT).write_text(json.dumps(report, indent=1))

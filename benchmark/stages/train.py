@@ -49,7 +49,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     import torch
     from transformers import set_seed
 
-    from benchmark.models.behaviour import ALONE, bears_padding
+    from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
     from benchmark.training.checkpoints import Checkpoints, ResumeInfo
     from benchmark.training.fit import fit
     from benchmark.training.rows import keeps_rows_apart
@@ -72,8 +72,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
             shutil.rmtree(begun, ignore_errors=True)
         set_seed(params["seed"])
         model = trainable(load_model(spec, params["device"]), recipe, spec)
-        if info.micro_batch > 1 and not keeps_rows_apart(model) and not bears_padding(model.eval()):
-            info = replace(info, micro_batch=1, notes=(*info.notes, ALONE))
+        if info.micro_batch > 1 and not keeps_rows_apart(model) and not padding_is_harmless(model.eval()):
+            info = replace(info, micro_batch=1, notes=(*info.notes, PADDING_NOTE))
         model.train()
 
         def step_done(done: int, total: int, model: Any = model) -> None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText
 from benchmark.methods.base import Training
-from benchmark.scoring.scores import shared_characters
+from benchmark.scoring.contrast import shared_characters
 
 
 class Example(NamedTuple):

@@ -19,11 +19,15 @@ Tally = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Answers:
-    """What one record answered in the test half, sorted by lm-eval task, number of examples and question.
+    """The answers of one record to the test half, sorted by lm-eval task, number of examples and question.
 
-    `task`, `question` and `subject` are [answers] strings, `shots` [answers] numbers of examples; `values` is
-    [metrics, answers] in the order of METRICS, NaN where a metric is not measured. `distance` is [answers], the tokens
-    from the subject's name to the answer, NaN where the record does not say.
+    Attributes:
+        task: [answers] names of lm-eval tasks.
+        question: [answers] ids of questions.
+        subject: [answers] ids of the people or paragraphs that questions are about.
+        shots: [answers] numbers of examples before the question.
+        values: [metrics, answers] in the order of METRICS; NaN for a metric that was not measured.
+        distance: [answers] tokens from the subject's name to the answer; NaN if the record does not say.
     """
 
     task: NDArray[Any]
@@ -34,14 +38,14 @@ class Answers:
     distance: NDArray[np.float64]
 
     def measured(self, metric: str) -> NDArray[np.bool_]:
-        """Which of the questions have a value of this metric."""
-        there: NDArray[np.bool_] = ~np.isnan(self.values[METRICS.index(metric)])
-        return there
+        """[answers] whether each has a value of this metric."""
+        is_measured: NDArray[np.bool_] = ~np.isnan(self.values[METRICS.index(metric)])
+        return is_measured
 
     def with_shots(self, shots: int) -> "Answers":
-        """The answers to questions with so many examples, and to those that take none: likelihoods and cloze.
+        """The answers with so many examples, and those to questions that take no examples (choice and cloze).
 
-        Of records that ask the same, those with one number of examples stand in the order of those with any other.
+        For records that ask the same questions, the order of the answers does not depend on the number of examples.
         """
         kept = (self.shots == shots) | ~self.measured("exact_match")
         return Answers(
@@ -54,7 +58,7 @@ class Answers:
         )
 
     def asks_the_same_as(self, other: "Answers") -> bool:
-        """Whether both hold the same questions of the same tasks and subjects, measured by the same metrics."""
+        """Whether both answer the same questions of the same tasks and subjects, measured by the same metrics."""
         return (
             np.array_equal(self.task, other.task)
             and np.array_equal(self.question, other.question)
@@ -67,8 +71,8 @@ class Answers:
 def read_answers(path: Path, record: Record) -> Answers:
     """Read the test half of the answers beside the record at `path`.
 
-    Raises UserError naming the file if it is not the table that the record describes, or if its means are not the
-    record's scores.
+    Raises:
+        UserError: the file is not the table that the record describes, or its means are not the record's scores.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -91,9 +95,11 @@ def read_answers(path: Path, record: Record) -> Answers:
         raise UserError(f"{file}: {whole.num_rows} rows, its record says {record.answers.rows}; run the suite again")
     task, question, subject = (table[name].to_numpy() for name in ("task", "question", "cluster"))
     if not len(task):
-        raise UserError(f"{file}: half: no question of the {HALF} half, which the board is made of")
+        raise UserError(
+            f"{file}: half: it has no question of the {HALF} half, which the board is made of; run the suite again"
+        )
     if ((task[1:] == task[:-1]) & (shots[1:] == shots[:-1]) & (question[1:] == question[:-1])).any():
-        raise UserError(f"{file}: question: the same question stands there twice; run the suite again to make it anew")
+        raise UserError(f"{file}: question: a question is listed twice; run the suite again")
     answers = Answers(task, question, subject, shots, values, distance)
     _check_scores(path, record, answers)
     return answers
@@ -102,10 +108,16 @@ def read_answers(path: Path, record: Record) -> Answers:
 def tally(
     answers: list[Answers], metric: str, task: str | None = None, among: NDArray[np.bool_] | None = None
 ) -> Tally | None:
-    """Sum answers per seed and subject: the totals [seeds, subjects] and the counts [subjects] of their questions.
+    """Sum the answers by seed and subject.
 
-    `answers` has one entry per seed, all asking the same. `task` limits the sum to one lm-eval task, `among` to
-    the questions where it is true. None if `metric` is not measured there.
+    Args:
+        answers: one entry per seed, all to the same questions.
+        metric: the metric to sum.
+        task: limits the sum to one lm-eval task.
+        among: [answers], limits the sum to the questions for which it is true.
+
+    Returns:
+        The totals [seeds, subjects] and the counts [subjects] of their questions; None if nothing was measured.
     """
     first, row = answers[0], METRICS.index(metric)
     asked = first.measured(metric)
@@ -118,12 +130,12 @@ def tally(
     subjects, code = np.unique(first.subject[asked].astype(str), return_inverse=True)
     size = len(subjects)
     counts = np.bincount(code, minlength=size).astype(np.float64)
-    totals = [np.bincount(code, weights=one.values[row, asked], minlength=size) for one in answers]
+    totals = [np.bincount(code, weights=seed.values[row, asked], minlength=size) for seed in answers]
     return np.stack(totals), counts
 
 
 def with_new_columns(table: Any, record: Record) -> Any:
-    """A table of answers with the columns of today; those of version 1 have no number of examples and fewer metrics."""
+    """A table of answers with all current columns; version 1 lacks the number of examples and some metrics."""
     if record.schema_version > 1:
         return table
     import pyarrow as pa
@@ -138,13 +150,14 @@ def with_new_columns(table: Any, record: Record) -> Any:
 
 
 def _check_scores(path: Path, record: Record, answers: Answers) -> None:
+    """Raise UserError unless the scores of the test half are the means of its answers."""
     asked = sorted(set(zip(answers.task.astype(str).tolist(), answers.shots.tolist(), strict=True)))
     for task, shots in asked:
-        here = (answers.task == task) & (answers.shots == shots)
-        for metric, row in zip(METRICS, answers.values[:, here], strict=True):
+        selected = (answers.task == task) & (answers.shots == shots)
+        for metric, row in zip(METRICS, answers.values[:, selected], strict=True):
             if np.isnan(row).all():
                 continue
-            told = record.scores.get(task, {}).get(str(shots), {}).get(HALF, {}).get(metric)
-            if told is None or not abs(told - row.mean()) <= 1e-6:
-                where = f"scores.{task}.{shots}.{HALF}.{metric}"
-                raise UserError(f"{path}: {where}: {told}, but the answers give {row.mean():.6f}; run the suite again")
+            score = record.scores.get(task, {}).get(str(shots), {}).get(HALF, {}).get(metric)
+            if score is None or not abs(score - row.mean()) <= 1e-6:
+                field = f"scores.{task}.{shots}.{HALF}.{metric}"
+                raise UserError(f"{path}: {field}: {score}, but the answers give {row.mean():.6f}; run the suite again")

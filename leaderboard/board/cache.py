@@ -1,4 +1,7 @@
-"""The board of a run, kept until records or code change: its intervals take longer than all else in a finished run."""
+"""A cache of the board of a run, valid until records or code change.
+
+Computing the intervals takes longer than anything else when a finished suite is run again.
+"""
 
 import hashlib
 import json
@@ -13,39 +16,42 @@ from benchmark import __version__
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.inputs import read_text
-from benchmark.records.record import Record
+from leaderboard.board.choice import RecordFile
 from leaderboard.board.model import Board
 
 _MOST_BYTES = 256 * 2**20
 
 
-class _Kept(BaseModel):
-    made_of: str
+class _Cached(BaseModel):
+    inputs: str  # hash
     board: Board
 
 
-def remembered_board(records: Sequence[tuple[Path, Record]], file: Path) -> Board:
-    """What `build_board` makes of verified records; taken from `file` where that was made of the same ones.
+def cached_board(records: Sequence[RecordFile], file: Path) -> Board:
+    """The board of verified records, from the cache in `file` if that was made of the same records and code.
 
-    The same means equal hashes of the records, and so of their answers, at equal paths, and equal code. That `file`
-    cannot be read or written is no error: the board is made anew. Raises UserError as `build_board`.
+    Records are the same if their paths and hashes are; the hash of a record covers its answers. If `file` cannot be
+    read or written, the board is computed, without an error.
+
+    Raises:
+        UserError: as `build_board` does.
     """
-    made_of = _hash(records)
+    inputs = _hash(records)
     with suppress(UserError, ValidationError, ValueError):
-        kept = _Kept.model_validate_json(read_text(file, _MOST_BYTES, "it is made anew"))
-        if kept.made_of == made_of:
-            return kept.board
+        cached = _Cached.model_validate_json(read_text(file, _MOST_BYTES, "the board is computed"))
+        if cached.inputs == inputs:
+            return cached.board
     from leaderboard.board.assemble import build_board
 
     board = build_board(records)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, _Kept(made_of=made_of, board=board).model_dump_json())
+        write_atomically(file, _Cached(inputs=inputs, board=board).model_dump_json())
     return board
 
 
-def _hash(records: Sequence[tuple[Path, Record]]) -> str:
-    """Hash of all that the board is made of."""
+def _hash(records: Sequence[RecordFile]) -> str:
+    """Hash of everything that the board depends on: records, the code of this room, versions of packages."""
     code = sorted(Path(__file__).parent.glob("*.py"))
     parts = [[str(path), record.sha256] for path, record in records]
     parts += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in code]

@@ -16,9 +16,9 @@ Edges = tuple[tuple[int, int], ...]
 
 
 class DistanceBin(BaseModel):
-    """The questions whose answers stand `low` to `high` tokens from the name, both included, and their exact match.
+    """Exact match of the questions whose answers stand `low` to `high` tokens from the name, both included.
 
-    `questions` counts them once, however many seeds answered. Less than 0 means that the answer comes before the name.
+    Below 0 the answer stands before the name. `questions` counts each question once, however many seeds answered it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,44 +30,44 @@ class DistanceBin(BaseModel):
 
 
 def shared_distances(answers: Sequence[Answers]) -> Distances:
-    """The distance of every question, from whichever of the records knows it; NaN where none does.
+    """[questions] the distance of every question, taken from any record that has it; NaN if no record has it.
 
-    All must ask the same questions about the same texts and of the same model, as the records of a table do; so one
-    that was made before distances were recorded takes those of the others.
+    All records must ask the same questions about the same texts with the same model, as the records of a table do. So
+    records from before distances were recorded use those of the others.
     """
-    found = np.full(len(answers[0].question), np.nan)
-    for one in answers:
-        found = np.where(np.isnan(found), one.distance, found)
-    return found
+    distances = np.full(len(answers[0].question), np.nan)
+    for of_record in answers:
+        distances = np.where(np.isnan(distances), of_record.distance, distances)
+    return distances
 
 
 def bin_edges(distances: Distances, bins: int = BINS) -> Edges:
-    """Cut distances into at most so many bins of about equally many questions each, [low, high] both included.
+    """Split distances into at most so many bins [low, high], both included, with about equally many questions each.
 
-    Equal distances are never parted: all go where the middle one of them belongs. Answers that come before the name are
-    one more bin, the first, since their distance is another kind of thing.
+    Equal distances stay together, in the bin of their median. Answers that stand before the name have a bin of their
+    own, the first, since their distances mean something else.
     """
     known = distances[~np.isnan(distances)].astype(int)
     values, counts = np.unique(known[known >= 0], return_counts=True)
     middles = np.cumsum(counts) - counts / 2
-    places = (bins * middles / max(counts.sum(), 1)).astype(int)
-    cut = [values[places == place] for place in np.unique(places)]
+    bin_of = (bins * middles / max(counts.sum(), 1)).astype(int)
+    cut = [values[bin_of == number] for number in np.unique(bin_of)]
     before = known[known < 0]
     return tuple((int(part.min()), int(part.max())) for part in [before, *cut] if len(part))
 
 
 def by_distance(answers: list[Answers], distances: Distances, edges: Edges) -> tuple[DistanceBin, ...]:
-    """A row's exact match in every bin that has a question with one, with intervals over seeds and subjects.
+    """A row's exact match in every bin, with intervals over seeds and subjects; bins without questions are left out.
 
     Args:
-        answers: one entry per seed, all asking the same.
-        distances: of every question, NaN where it is not known.
-        edges: as from `bin_edges`, over all questions of a table, so that its rows share them.
+        answers: one entry per seed, all to the same questions.
+        distances: [questions], NaN if unknown.
+        edges: of the bins, from all questions of a table, so that its rows share them.
     """
-    found = []
+    result = []
     for low, high in edges:
         counted = tally(answers, "exact_match", among=(distances >= low) & (distances <= high))
         if counted:
             score = mean_interval(*counted)
-            found.append(DistanceBin(low=low, high=high, score=score, questions=int(counted[1].sum())))
-    return tuple(found)
+            result.append(DistanceBin(low=low, high=high, score=score, questions=int(counted[1].sum())))
+    return tuple(result)

@@ -10,7 +10,7 @@ from benchmark.records.comparable import Facts, canonical, fact_text, point
 from benchmark.records.record import Record
 
 GREEK = {"alpha": "α", "beta": "β"}
-# How a dropout works where it is not as usual; the released ones always leave blanks.
+# How a dropout method differs from the default. The released methods always leave blanks, so they need no word.
 WORDS = {
     ("dropped", "blank"): "blanks",
     ("unit", "word"): "by word",
@@ -19,34 +19,42 @@ WORDS = {
 
 
 def row_label(record: Record) -> str:
-    """A row's label from one of its records: the method, its α and β, the name it was given and what was chosen."""
-    given = record.method.parameters
-    known = [f"{sign}={short_fact(given[name])}" for name, sign in GREEK.items() if given.get(name) is not None]
+    """A row's label from one of its records: the method, its α and β, its own label, and what was chosen."""
+    parameters = record.method.parameters
+    words = [
+        f"{sign}={short_fact(parameters[name])}" for name, sign in GREEK.items() if parameters.get(name) is not None
+    ]
     if not record.method.name.startswith("released_"):
-        known += [word for (name, value), word in WORDS.items() if given.get(name) == value]
-    others = {key: value for key, value in point(record).items() if key.rpartition(".")[2] not in GREEK}
-    chosen = [f"{key.rpartition('.')[2]}={short_fact(value)}" for key, value in others.items()]
-    named = [given["label"]] if isinstance(given.get("label"), str) else []
-    return " ".join([record.method.name, *known, *named, *chosen])
+        words += [word for (name, value), word in WORDS.items() if parameters.get(name) == value]
+    if isinstance(parameters.get("label"), str):
+        words.append(parameters["label"])
+    chosen = {key.rpartition(".")[2]: value for key, value in point(record).items()}
+    words += [f"{name}={short_fact(value)}" for name, value in chosen.items() if name not in GREEK]
+    return " ".join([record.method.name, *words])
 
 
 def tell_apart(labels: Sequence[str], facts: Sequence[Facts]) -> list[str]:
-    """Make equal labels unequal by adding the facts in which their owners differ, no more of them than it takes."""
-    told = list(labels)
+    """Make labels distinct: equal labels get facts in which their owners differ, as few as necessary.
+
+    Args:
+        labels: may be equal.
+        facts: what each label stands for.
+    """
+    distinct = list(labels)
     for label in [label for label, times in Counter(labels).items() if times > 1]:
         members = [i for i, other in enumerate(labels) if other == label]
         for key in dict.fromkeys(key for i in members for key in facts[i]):
-            if len({told[i] for i in members}) == len(members):
+            if len({distinct[i] for i in members}) == len(members):
                 break
             if len({canonical(facts[i].get(key)) for i in members}) > 1:
                 for i in members:
                     if facts[i].get(key) is not None:
-                        told[i] += f" {key.rpartition('.')[2]}={short_fact(facts[i][key])}"
-        # What differs beyond what a label shows of it is told by a hash.
-        if len({told[i] for i in members}) < len(members):
+                        distinct[i] += f" {key.rpartition('.')[2]}={short_fact(facts[i][key])}"
+        # The facts may differ only in what a label abbreviates: a hash then makes the difference.
+        if len({distinct[i] for i in members}) < len(members):
             for i in members:
-                told[i] += f" #{hashlib.sha256(canonical(facts[i]).encode()).hexdigest()[:6]}"
-    return told
+                distinct[i] += f" #{hashlib.sha256(canonical(facts[i]).encode()).hexdigest()[:6]}"
+    return distinct
 
 
 def short_number(value: float, digits: int = 3, sign: str = "") -> str:
@@ -56,7 +64,7 @@ def short_number(value: float, digits: int = 3, sign: str = "") -> str:
 
 
 def short_fact(value: Any) -> str:
-    """A fact as it stands in a label: numbers without the leading zero, hashes by their first eight digits."""
+    """A fact as a label shows it: numbers without the leading zero, hashes by their first eight digits."""
     if isinstance(value, float):
         return _without_zero(f"{value:g}")
     text = fact_text(value)

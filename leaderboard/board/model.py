@@ -1,6 +1,6 @@
-"""The board: a table per set of equal conditions, a row per method, best first.
+"""The data model of the board: a table for each set of equal conditions, a row for each method, best first.
 
-Every display (Markdown, CSV, terminal, page) shows this one, and its numbers come from the answers of the test half.
+All views show this model. Its numbers come from the answers of the test half.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from leaderboard.board.labels import short_number
 from leaderboard.stats.comparisons import BASELINE, Difference
 from leaderboard.stats.intervals import Estimate
 
-ALIKE = 1.01  # how many times the least the greatest of numbers that count as alike may be
+ALIKE = 1.01  # numbers count as equal if the greatest is at most so many times the least
 
 
 def _amount(number: float) -> str:
@@ -31,9 +31,13 @@ class _Frozen(BaseModel):
 
 
 class RetentionChange(_Frozen):
-    """What training cost on one held-out text or task: the change for the worse, by the metric named at the table.
+    """What training cost on one held-out text or task: the change for the worse of its metric.
 
-    `low` and `high` are the ends of the 95% interval over the seeds that measured it, None where that is one seed.
+    Attributes:
+        mean: the mean over the seeds that measured it; above 0 is a loss.
+        low: the lower end of the 95% interval over these seeds; None for one seed.
+        high: the upper end of the interval; None for one seed.
+        seeds: the seeds that measured it.
     """
 
     mean: float
@@ -43,7 +47,7 @@ class RetentionChange(_Frozen):
 
 
 class HeldOut(_Frozen):
-    """A held-out text or task that records of a table measured, `before` being the untouched model's value."""
+    """A held-out text or task that records of a table measured; `before` is the untouched model's value."""
 
     label: str
     metric: str
@@ -51,11 +55,16 @@ class HeldOut(_Frozen):
 
 
 class Reference(_Frozen):
-    """The untouched model, asked without or with the document in the prompt: no row of the ranking.
+    """The untouched model, asked without or with the document in the prompt. It has no rank.
 
-    `scores` maps each metric to its mean, with the number of examples, `shots`, that is best on the development half;
-    `by_shots` each number of examples to the exact match. `questions` counts the questions asked: fewer than a table's
-    where a document has no room in the prompt.
+    Attributes:
+        label: "untouched" or "open_book".
+        shots: the number of examples that is best on the development half.
+        by_shots: number of examples → exact match.
+        scores: metric → its mean, with `shots` examples.
+        fields: field → exact match, with `shots` examples.
+        questions: how many questions were asked; fewer than the table's if documents do not fit into the prompt.
+        file: the record.
     """
 
     label: str
@@ -68,7 +77,7 @@ class Reference(_Frozen):
 
 
 class MethodFacts(_Frozen):
-    """What a method's copies keep of the facts, the mean over seeds: see `benchmark.records.record.FactsInfo`."""
+    """What a method's copies keep of the facts, the mean over seeds; see `benchmark.records.record.FactsInfo`."""
 
     answer: float | None
     answer_and_name: float | None
@@ -76,25 +85,43 @@ class MethodFacts(_Frozen):
 
 
 class Row(_Frozen):
-    """A method's records, one per seed, put together.
+    """The records of a method, one per seed, combined.
 
-    Questions are asked with several numbers of examples before them. `shots` is the number with the highest exact match
-    on the development half; `scores` maps each metric to its mean over all fields with that number, `fields` each field
-    to its exact match, and `by_shots` every number of examples to the exact match. `of_answered` is the exact match
-    among the questions that were answered at all. `also` compares the row with plain_matched in other ways of asking:
-    with each number of examples, by choice, by cloze, and by the share answered.
-    `to_baseline` compares the exact match with that of plain_matched, `to_random` with that of random_dropout (the row
-    that drops with the same probability where there is one, else the best on the development half). `rank` is 1 + the
-    number of rows with a higher exact match, and `among_first` says that the row is not told apart from the first.
-    `steps` and `texts` are the least and the most over the seeds; `tokens` and `seconds` are the means of what training
-    read and took.
-    `answers` are the files beside `files`. Where a suite chose among `tried` points by the development half, these are
-    the results of the best, and `chosen` says what it was. `retention` is by the label of the table's `held_out`.
-    `loss_tokens` is how many of the tokens the loss was taken of, `facts` what the copies keep. With `confirmed` the
-    seeds are others than those that the point was chosen with. `curve` maps steps to the exact match of that
-    checkpoint, the mean over seeds and lm-eval tasks; the last step is among them. `by_distance` is the exact match by
-    how far the answer stands from the name, in bins that the rows of a table share; empty where no record of the table
-    says. `development` is the exact match of the development half, for choosing among rows, no result.
+    Attributes:
+        label: the method with what distinguishes the row from others of its table.
+        method: the name of the method.
+        parameters: its parameters.
+        copies: how many copies of each text it made.
+        pair: the name of the contrasted pair, if any.
+        seeds: the seeds of the records.
+        files: the records, in the order of the seeds.
+        answers: the answer files beside them.
+        shots: the number of examples with the highest exact match on the development half.
+        by_shots: number of examples → exact match.
+        scores: metric → its mean over all fields, with `shots` examples.
+        of_answered: exact match among the questions that were answered at all.
+        fields: field → exact match, with `shots` examples.
+        steps: least and most optimizer steps of a seed.
+        epochs: passes over the training texts, the mean over seeds.
+        texts: least and most training texts of a seed.
+        tokens: tokens read in training, the mean over seeds.
+        loss_tokens: how many of these the loss was computed on.
+        seconds: duration of training, the mean over seeds.
+        facts: what copies keep of the facts.
+        also: way of asking → difference to plain_matched; the ways are each number of examples (see `with_shots`), and
+            the metrics answered, acc and cloze.
+        confirmed: whether the seeds are others than those that the point was chosen with.
+        to_baseline: difference to plain_matched.
+        to_random: difference to random_dropout: the row with the same probability of dropping, else the row that is
+            best on the development half.
+        rank: 1 + the number of rows with a higher exact match.
+        among_first: whether the row does not differ significantly from the first.
+        tried: how many points a suite chose among by the development half.
+        chosen: the chosen point, by dotted field.
+        retention: label of a held-out text or task → the change for the worse.
+        curve: steps → exact match of that checkpoint, the mean over seeds and lm-eval tasks; includes the last step.
+        by_distance: exact match by how far the answer stands from the name, in bins that the rows of a table share.
+        development: exact match on the development half. It serves to choose among rows, and is no result.
     """
 
     label: str
@@ -132,14 +159,26 @@ class Row(_Frozen):
 
     @property
     def headline(self) -> Estimate:
-        """The exact match over all fields with the number of examples chosen, by which rows are ordered."""
+        """The exact match over all fields with the chosen number of examples; rows are ordered by it."""
         return self.scores["exact_match"]
 
 
 class BoardTable(_Frozen):
     """Rows made under equal conditions, best first.
 
-    `questions` counts the test half's questions that have an exact match, `subjects` the people or paragraphs there.
+    Attributes:
+        title: task, model and budget, and what else distinguishes the table from others.
+        task: the name of the task.
+        model: the trained model.
+        budget: the label of the training budget.
+        suites: the suites that made the records.
+        conditions: what the records share, by dotted field.
+        questions: how many questions of the test half have an exact match.
+        subjects: how many people or paragraphs the test half has.
+        fields: the fields of the task, in its order.
+        rows: the rows.
+        references: the untouched model, without and with the document in the prompt.
+        held_out: the held-out texts and tasks that records measured.
     """
 
     title: str
@@ -160,16 +199,16 @@ class BoardTable(_Frozen):
         return row.headline.mean == self.rows[0].headline.mean
 
     def best_of_methods(self) -> dict[str, Row]:
-        """Every method's row with the highest exact match on the development half, of those with most seeds."""
-        found: dict[str, Row] = {}
+        """The best row of every method: of its rows with most seeds, the best on the development half."""
+        best: dict[str, Row] = {}
         for row in sorted(self.rows, key=lambda row: (-len(row.seeds), -row.development, row.label)):
-            found.setdefault(row.method, row)
-        return found
+            best.setdefault(row.method, row)
+        return best
 
     def alike_in(self) -> str:
-        """In which of steps, tokens and passes the rows are alike, and how far apart they are in the others.
+        """A sentence that says in which of steps, tokens and passes the rows are equal, and the ranges of the others.
 
-        `plain` is left out: it is meant to take fewer steps.
+        `plain` does not count: it takes fewer steps by design.
         """
         rows = [row for row in self.rows if row.method != "plain"] or list(self.rows)
         spans: dict[str, list[float]] = {
@@ -177,28 +216,30 @@ class BoardTable(_Frozen):
             "tokens read": [row.tokens for row in rows],
             "passes over their own texts": [row.epochs for row in rows],
         }
-        alike = [name for name, values in spans.items() if max(values) <= ALIKE * min(values)]
+        equal = [name for name, values in spans.items() if max(values) <= ALIKE * min(values)]
         others = [
             f"{name} ({_amount(min(values))} to {_amount(max(values))})"
             for name, values in spans.items()
-            if name not in alike
+            if name not in equal
         ]
-        line = f"Alike in {' and '.join(alike)}" if alike else "Alike in neither steps, tokens nor passes"
-        return f"{line}, not in {' and '.join(others)}." if others else f"{line}."
+        sentence = f"Equal in {' and '.join(equal)}" if equal else "Equal in neither steps, tokens nor passes"
+        return f"{sentence}, but not in {' and '.join(others)}." if others else f"{sentence}."
 
     def summary(self, name: Callable[[str], str] = str) -> str:
-        """The best method, those not told apart from it, and those told to be above plain_matched.
+        """Sentences on the best row, the rows that do not differ significantly from it, and those above plain_matched.
 
-        `name` renders a label for the display that the line is meant for.
+        `name` renders a label for the display.
         """
         best = ", ".join(name(row.label) for row in self.rows if self.is_best(row))
-        line = f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."
-        alike = [name(row.label) for row in self.rows if row.among_first and not self.is_best(row)]
-        line += f" Not told apart from it: {', '.join(alike)}." if alike else ""
-        if not any(row.to_baseline for row in self.rows):
-            return f"{line} Nothing here to compare with {name(BASELINE)}."
-        above = [name(row.label) for row in self.rows if row.to_baseline and row.to_baseline.verdict == "above"]
-        return f"{line} Above {name(BASELINE)}: {', '.join(above) or 'none'}."
+        sentences = [f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."]
+        if similar := [name(row.label) for row in self.rows if row.among_first and not self.is_best(row)]:
+            sentences.append(f"Not significantly different from it: {', '.join(similar)}.")
+        if any(row.to_baseline for row in self.rows):
+            above = [name(row.label) for row in self.rows if row.to_baseline and row.to_baseline.verdict == "above"]
+            sentences.append(f"Above {name(BASELINE)}: {', '.join(above) or 'none'}.")
+        else:
+            sentences.append(f"There is no {name(BASELINE)} to compare with.")
+        return " ".join(sentences)
 
 
 class Board(_Frozen):

@@ -1,40 +1,45 @@
-"""Two record files side by side: what differs between them, and the differences of their scores."""
+"""Compare two record files: how they were made, and the difference of their scores."""
 
 from pathlib import Path
 
 from benchmark.core.errors import UserError
-from benchmark.records.comparable import compare
+from benchmark.records.comparable import differing_facts
 from benchmark.records.record import METRICS, WRITTEN, read_record
-from leaderboard.board.answers import read_answers, tally
+from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.stats.intervals import paired_difference
 
 
-def compare_files(a: Path, b: Path) -> list[str]:
-    """Compare two record files: the lines of `compare`, then each metric's difference (a minus b) on the test half.
+def compare_records(first: Path, second: Path) -> list[str]:
+    """What differs between two record files, and each metric's difference (first minus second) on the test half.
 
-    The interval is over subjects alone, since each record has one seed. Raises UserError if a file is no valid record,
-    or if the two are not comparable.
+    Intervals are over subjects alone, since a record has one seed.
+
+    Raises:
+        UserError: a file is not a valid record, or the two are not comparable.
     """
-    for path in (a, b):
+    for path in (first, second):
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the path of a record, <name>.json")
-    first, second = read_record(a), read_record(b)
-    lines = compare(first, second)
-
-    answers = [read_answers(a, first), read_answers(b, second)]
-    if not answers[0].asks_the_same_as(answers[1]):
-        raise UserError(f"{b}: answers other questions than {a}; run the suite again to make both anew")
+    records = [read_record(path) for path in (first, second)]
+    lines = differing_facts(*records)
+    a, b = (read_answers(path, record) for path, record in zip((first, second), records, strict=True))
+    if not a.asks_the_same_as(b):
+        raise UserError(f"{second}: answers other questions than {first}; run the suite again to make both anew")
     for metric in METRICS:
-        asked = answers[0].measured(metric)
-        for shots in sorted(set(answers[0].shots[asked].tolist())):
-            counted = tally(answers, metric, among=answers[0].shots == shots)
-            assert counted is not None  # it is measured with these
-            totals, counts = counted
-            means = totals.sum(axis=1) / counts.sum()
-            gap = paired_difference(totals[:1], totals[1:], counts)
-            ways = f", {shots} shots" if metric in WRITTEN else ""
-            lines.append(
-                f"{metric}{ways}: {means[0]:.3f} against {means[1]:.3f}, difference {gap.mean:+.3f} "
-                f"[{gap.low:+.3f}, {gap.high:+.3f}]"
-            )
+        numbers = sorted(set(a.shots[a.measured(metric)].tolist()))
+        lines += [_score_line(a, b, metric, shots) for shots in numbers]
     return lines
+
+
+def _score_line(a: Answers, b: Answers, metric: str, shots: int) -> str:
+    """The means of a metric with so many examples, and their difference."""
+    counted = tally([a, b], metric, among=a.shots == shots)
+    assert counted is not None  # callers ask only for measured metrics
+    totals, counts = counted
+    mean_a, mean_b = totals.sum(axis=1) / counts.sum()
+    difference = paired_difference(totals[:1], totals[1:], counts)
+    asked = f", {shots} shots" if metric in WRITTEN else ""
+    return (
+        f"{metric}{asked}: {mean_a:.3f} against {mean_b:.3f}, difference {difference.mean:+.3f} "
+        f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+    )

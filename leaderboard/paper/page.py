@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.core.errors import clean
-from leaderboard.board.assemble import Found
+from leaderboard.board.choice import RecordFile
 from leaderboard.board.labels import short_number
 from leaderboard.paper.claims import CLAIM_RULE, Claim, comparisons, distance
 from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
@@ -60,7 +60,9 @@ class Section:
     commands: tuple[str, ...]
 
 
-def reproduce(paper: Paper, tables: Sequence[str], records: Sequence[Found]) -> tuple[list[Section], dict[str, Any]]:
+def reproduce(
+    paper: Paper, tables: Sequence[str], records: Sequence[RecordFile]
+) -> tuple[list[Section], dict[str, Any]]:
     """Compare the named tables of the paper with the records.
 
     Returns:

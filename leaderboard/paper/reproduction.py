@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.records.record import ModelInfo, Record
 from leaderboard.board.answers import Answers, read_answers, tally
-from leaderboard.board.assemble import Found, build_board
+from leaderboard.board.assemble import build_board
+from leaderboard.board.choice import RecordFile
 from leaderboard.board.labels import GREEK, short_fact
 from leaderboard.board.model import BoardTable, Row
 from leaderboard.paper.published import Paper, PaperModel, PaperRow, PaperTable, lm_eval_task
@@ -104,7 +105,7 @@ class Finding(_Frozen):
     command: str
 
 
-def board_rows(records: Sequence[Found]) -> list[BoardRow]:
+def board_rows(records: Sequence[RecordFile]) -> list[BoardRow]:
     """The rows of the board of these records, with records and answers.
 
     Raises:

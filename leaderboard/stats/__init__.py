@@ -1,1 +1,4 @@
-"""The statistics of the board: variances, intervals, tests, comparisons."""
+"""The statistics of the board: variances, intervals, tests, comparisons of rows.
+
+They take arrays of answers and know no files. Reading answers and grouping records belong to `board`.
+"""

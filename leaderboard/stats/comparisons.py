@@ -1,4 +1,4 @@
-"""The rows of a table against each other: paired differences, p-values for their number, ranks."""
+"""How the rows of a table compare with each other: paired differences, adjusted p-values, ranks."""
 
 import bisect
 from collections.abc import Sequence
@@ -22,11 +22,15 @@ Floats = NDArray[np.float64]
 
 
 class Difference(BaseModel):
-    """The exact match of a row minus that of the row labelled `other`, on the seeds that both have.
+    """The exact match of a row minus that of another row, on the seeds that both have.
 
-    `interval` is that difference and its ends. `p` is two-sided, for this pair alone, None where it cannot be had;
-    `p_adjusted` is Holm's, for all rows of the table that are compared with `other` as the same kind of baseline.
-    `spread` is how the difference varies, from which power is worked out.
+    Attributes:
+        other: the label of the other row.
+        interval: the difference with its interval.
+        seeds: the seeds that both rows have.
+        p: two-sided p-value of this pair alone; None if it cannot be computed.
+        p_adjusted: p-value after Holm's correction over all rows of the table that are compared with `other`.
+        spread: how the difference varies; power is computed from it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,18 +44,18 @@ class Difference(BaseModel):
 
     @property
     def verdict(self) -> Literal["above", "below"] | None:
-        """On which side of the other row this one is, or None where the adjusted p-value cannot tell them apart."""
+        """Whether the row is above or below the other; None if the adjusted p-value is not significant."""
         if self.p_adjusted is None or self.p_adjusted >= LEVEL or self.interval.mean == 0:
             return None
         return "above" if self.interval.mean > 0 else "below"
 
 
 class Candidate(Protocol):
-    """What it takes of a row to choose the one to compare with."""
+    """What is needed of a row to choose the row to compare with."""
 
     @property
     def alpha(self) -> Any:
-        """The highest probability of dropping a token; None where the method has none."""
+        """The highest probability of dropping a token; None for methods without such a probability."""
 
     @property
     def development(self) -> float:
@@ -63,9 +67,17 @@ C = TypeVar("C", bound=Candidate)
 
 @dataclass(frozen=True)
 class Contender:
-    """A row as it is compared: what it is, and its totals [seeds, subjects] of exact match over counts [subjects].
+    """A row with what is needed to compare it.
 
-    `development` is its exact match on the development half.
+    Attributes:
+        label: the row's label in its table.
+        method: the name of its method.
+        alpha: the highest probability of dropping a token; None for methods without such a probability.
+        treatment: what makes it a row of its own, see `benchmark.records.comparable.treatment`.
+        development: its exact match on the development half.
+        seeds: its seeds.
+        totals: [seeds, subjects], the sum of exact matches of a subject's questions under a seed.
+        counts: [subjects], the number of these questions.
     """
 
     label: str
@@ -84,77 +96,80 @@ class Contender:
 
 
 def to_baseline(contenders: Sequence[Contender]) -> list[Difference | None]:
-    """Each one against plain_matched: the one that shares most with it, where there are several."""
-    baselines = [one for one in contenders if one.method == BASELINE]
-    return _against(contenders, [_closest(one, baselines) for one in contenders])
+    """Compare every row with plain_matched; of several, with the row whose treatment is most similar."""
+    baselines = [row for row in contenders if row.method == BASELINE]
+    return _differences(contenders, [_most_similar(row, baselines) for row in contenders])
 
 
 def to_random(contenders: Sequence[Contender]) -> list[Difference | None]:
-    """Each one against random_dropout.
+    """Compare every row with random_dropout.
 
-    That is the one with the same probability of dropping where there is one, else the best on the development half.
+    That is the row with the same probability of dropping a token, if there is one, else the row that is best on the
+    development half.
     """
-    randoms = [one for one in contenders if one.method == RANDOM]
+    randoms = [row for row in contenders if row.method == RANDOM]
     best = best_on_development(randoms)
 
-    def opponent(one: Contender) -> Contender | None:
-        return None if one.method == RANDOM else _closest(one, with_alpha(one.alpha, randoms) or best)
+    def opponent(row: Contender) -> Contender | None:
+        return None if row.method == RANDOM else _most_similar(row, with_alpha(row.alpha, randoms) or best)
 
-    return _against(contenders, [opponent(one) for one in contenders])
-
-
-def with_alpha(alpha: Any, others: Sequence[C]) -> list[C]:
-    """Those with this α: what a row is compared with, of a method's several, where there are any."""
-    return [other for other in others if alpha is not None and other.alpha == alpha]
+    return _differences(contenders, [opponent(row) for row in contenders])
 
 
-def best_on_development(others: Sequence[C]) -> list[C]:
-    """Those that are best on the development half: what a row is compared with where none has its α."""
-    most = max((other.development for other in others), default=0)
-    return [other for other in others if other.development == most]
+def with_alpha(alpha: Any, rows: Sequence[C]) -> list[C]:
+    """The rows with this α; none for a method without α."""
+    return [row for row in rows if alpha is not None and row.alpha == alpha]
+
+
+def best_on_development(rows: Sequence[C]) -> list[C]:
+    """The rows with the highest exact match on the development half."""
+    highest = max((row.development for row in rows), default=0)
+    return [row for row in rows if row.development == highest]
 
 
 def ranks(contenders: Sequence[Contender]) -> list[int]:
     """1 + the number of rows with a higher mean."""
-    means = [one.mean for one in contenders]
+    means = [row.mean for row in contenders]
     rising = sorted(means)
     return [1 + len(rising) - bisect.bisect_right(rising, mean) for mean in means]
 
 
 def among_first(contenders: Sequence[Contender]) -> list[bool]:
-    """Which are not told apart from the first.
+    """Whether each row does not differ significantly from the first.
 
-    The row with the highest mean (of several, the one with most seeds) is compared with every other on the seeds that
-    both have, and p-values are adjusted for their number. What cannot be compared is not told apart.
+    The row with the highest mean (of several, the row with most seeds) is compared with every other on the seeds that
+    both have; p-values are adjusted for their number. Rows that cannot be compared count as not different.
     """
-    first = max(contenders, key=lambda one: (one.mean, len(one.seeds)))
-    values = [None if one is first else _p(one, first) for one in contenders]
-    return [value is None or value >= LEVEL for value in holm(values)]
+    first = max(contenders, key=lambda row: (row.mean, len(row.seeds)))
+    p_values = [None if row is first else _paired_p(row, first) for row in contenders]
+    return [p is None or p >= LEVEL for p in holm(p_values)]
 
 
-def _against(contenders: Sequence[Contender], others: Sequence[Contender | None]) -> list[Difference | None]:
-    made = [_compare(one, other) for one, other in zip(contenders, others, strict=True)]
+def _differences(contenders: Sequence[Contender], others: Sequence[Contender | None]) -> list[Difference | None]:
+    """The difference of each row to its other row, adjusted over the rows that share the other row."""
+    differences = [_difference(row, other) for row, other in zip(contenders, others, strict=True)]
     families: dict[int, list[int]] = {}
-    for place, other in enumerate(others):
-        if made[place]:
-            families.setdefault(id(other), []).append(place)
-    for places in families.values():
-        some = [one for place in places if (one := made[place])]
-        for place, one, value in zip(places, some, holm([one.p for one in some]), strict=True):
-            made[place] = one.model_copy(update={"p_adjusted": value})
-    return made
+    for index, other in enumerate(others):
+        if differences[index]:
+            families.setdefault(id(other), []).append(index)
+    for indices in families.values():
+        family = [difference for index in indices if (difference := differences[index])]
+        adjusted = holm([difference.p for difference in family])
+        for index, difference, p in zip(indices, family, adjusted, strict=True):
+            differences[index] = difference.model_copy(update={"p_adjusted": p})
+    return differences
 
 
-def _compare(one: Contender, other: Contender | None) -> Difference | None:
-    if other is None or other is one:
+def _difference(row: Contender, other: Contender | None) -> Difference | None:
+    if other is None or other is row:
         return None
-    seeds, a, b = _shared(one, other)
+    seeds, a, b = _on_shared_seeds(row, other)
     if not seeds:
         return None
-    spread = effects(a - b, one.counts).spread()
+    spread = effects(a - b, row.counts).spread()
     return Difference(
         other=other.label,
-        interval=paired_difference(a, b, one.counts),
+        interval=paired_difference(a, b, row.counts),
         seeds=seeds,
         p=paired_p(spread),
         p_adjusted=None,
@@ -162,22 +177,25 @@ def _compare(one: Contender, other: Contender | None) -> Difference | None:
     )
 
 
-def _p(one: Contender, other: Contender) -> float | None:
-    seeds, a, b = _shared(one, other)
-    return paired_p(effects(a - b, one.counts).spread()) if seeds else None
+def _paired_p(row: Contender, other: Contender) -> float | None:
+    seeds, a, b = _on_shared_seeds(row, other)
+    return paired_p(effects(a - b, row.counts).spread()) if seeds else None
 
 
-def _shared(one: Contender, other: Contender) -> tuple[tuple[int, ...], Floats, Floats]:
-    """The seeds that both have, and the totals of either under them."""
-    seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
-    a, b = (side.totals[[side.seeds.index(seed) for seed in seeds]] for side in (one, other))
+def _on_shared_seeds(row: Contender, other: Contender) -> tuple[tuple[int, ...], Floats, Floats]:
+    """The seeds that both rows have, and the totals [shared seeds, subjects] of each."""
+    seeds = tuple(seed for seed in row.seeds if seed in other.seeds)
+    a, b = (side.totals[[side.seeds.index(seed) for seed in seeds]] for side in (row, other))
     return seeds, a, b
 
 
-def _closest(one: Contender, others: Sequence[Contender]) -> Contender | None:
-    """The one that shares most with this one: where suites differ in pair or scoring there may be several."""
+def _most_similar(row: Contender, others: Sequence[Contender]) -> Contender | None:
+    """The row whose treatment shares most facts with this row's; there are several if suites differ in pair or scoring.
+
+    None if there is no other row.
+    """
 
     def shared(other: Contender) -> int:
-        return sum(canonical(one.treatment.get(key)) == canonical(value) for key, value in other.treatment.items())
+        return sum(canonical(row.treatment.get(key)) == canonical(value) for key, value in other.treatment.items())
 
     return max(others, key=shared, default=None)

@@ -1,8 +1,8 @@
-"""How much a mean over a crossed table, seeds by subjects, would vary if both were drawn anew.
+"""How much a mean over a crossed table (seeds by subjects) would vary if both were drawn again.
 
-The model is the two-way random-effects one: value = mean + seed effect + subject effect + what is particular to both.
-Where the questions per subject differ, the mean is a ratio of sums; it is linearised first (Cochran 1977, "Sampling
-Techniques", section 6.4), so that the table holds a value per seed and subject whose plain mean is the ratio.
+The model is the two-way random-effects model: value = mean + seed effect + subject effect + interaction. If subjects
+have different numbers of questions, the mean is a ratio of sums; it is linearised first (Cochran 1977, "Sampling
+Techniques", section 6.4), so that the table holds one value per seed and subject, and their plain mean is the ratio.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-NOTHING = 1e-12  # a deviation below this is what rounding leaves of equal values
+NOTHING = 1e-12  # rounding leaves deviations below this between equal values
 
 Floats = NDArray[np.float64]
 
@@ -19,8 +19,13 @@ Floats = NDArray[np.float64]
 class Spread:
     """The mean of a crossed table and its mean squares.
 
-    `of_seeds`, `of_subjects` and `of_both` are the mean squares of the analysis of variance (between seeds, between
-    subjects, and what remains); one that there are too few seeds or subjects for is 0.
+    Attributes:
+        mean: the mean over all questions and seeds.
+        seeds: number of seeds.
+        subjects: number of subjects.
+        of_seeds: mean square between seeds; 0 for a single seed.
+        of_subjects: mean square between subjects; 0 for a single subject.
+        of_both: mean square of the interaction; 0 for a single seed or subject.
     """
 
     mean: float
@@ -32,10 +37,10 @@ class Spread:
 
     @property
     def variance(self) -> float:
-        """The unbiased estimate of the mean's variance, and no less than what seeds or subjects alone give.
+        """The unbiased estimate of the mean's variance, but never less than what seeds or subjects alone give.
 
-        With both random, it is (of_seeds + of_subjects - of_both) / cells. Either alone is a lower bound of what that
-        expects; taking it keeps the estimate from falling below 0.
+        With both random, the estimate is (of_seeds + of_subjects - of_both) / cells. Either of the first two alone is
+        a lower bound of its expectation; taking the maximum keeps the estimate from falling below 0.
         """
         both = self.of_seeds + self.of_subjects - self.of_both
         return max(both, self.of_seeds, self.of_subjects) / (self.seeds * self.subjects)
@@ -54,18 +59,26 @@ class Spread:
 
     @property
     def readings(self) -> list[tuple[float, float]]:
-        """The ways to read the mean's error, as variance and degrees of freedom: a claim has to hold in each.
+        """The two estimates of the mean's error, each as (variance, degrees of freedom); a claim must hold in both.
 
-        One is `variance` with `freedom`. Satterthwaite's are too many where few seeds happen to lie close together;
-        so with several seeds their means alone are the other, as of a plain sample with `seeds` - 1 degrees.
+        The first is `variance` with `freedom`. Satterthwaite's degrees are too many if few seeds happen to lie close
+        together. So with several seeds, the second treats the means of the seeds as a plain sample with `seeds` - 1
+        degrees of freedom.
         """
-        alone = (self.of_seeds / (self.seeds * self.subjects), float(self.seeds - 1))
-        return [one for one in ((self.variance, self.freedom), alone) if min(one) > 0]
+        seeds_alone = (self.of_seeds / (self.seeds * self.subjects), float(self.seeds - 1))
+        return [estimate for estimate in ((self.variance, self.freedom), seeds_alone) if min(estimate) > 0]
 
 
 @dataclass(frozen=True)
 class Effects:
-    """A crossed table taken apart: mean, deviations [seeds] and [subjects] from it, `rest` [seeds, subjects]."""
+    """A crossed table, decomposed.
+
+    Attributes:
+        mean: the mean over all questions and seeds.
+        by_seed: [seeds], deviations of the seeds from the mean.
+        by_subject: [subjects], deviations of the subjects from the mean.
+        rest: [seeds, subjects], the interaction.
+    """
 
     mean: float
     by_seed: Floats
@@ -73,7 +86,7 @@ class Effects:
     rest: Floats
 
     def spread(self) -> Spread:
-        """The mean squares."""
+        """The mean squares of the table."""
         seeds, subjects = self.rest.shape
         return Spread(
             mean=self.mean,
@@ -86,7 +99,7 @@ class Effects:
 
 
 def effects(totals: ArrayLike, counts: ArrayLike = 1) -> Effects:
-    """Take a crossed table apart; `totals` and `counts` as of `crossed`."""
+    """Decompose a crossed table; `totals` and `counts` are those of `crossed`."""
     table, weights = crossed(totals, counts)
     mean = float(table.sum() / weights.sum())
     values = (table - mean * weights) * (table.size / weights.sum())
@@ -97,14 +110,17 @@ def effects(totals: ArrayLike, counts: ArrayLike = 1) -> Effects:
 
 
 def crossed(totals: ArrayLike, counts: ArrayLike = 1) -> tuple[Floats, Floats]:
-    """A crossed table and the number of questions in each of its cells, without subjects that were asked nothing.
+    """A crossed table and the number of questions in each of its cells, without subjects that have no question.
 
     Args:
         totals: [seeds, subjects], the sum of the values of a subject's questions under a seed.
-        counts: broadcast to [seeds, subjects], the number of these questions; 0 where there is none.
+        counts: broadcast to [seeds, subjects], the number of these questions; 0 for none.
+
+    Returns:
+        Both as arrays [seeds, subjects].
 
     Raises:
-        ValueError: if `totals` does not have two dimensions, or there is no question in it.
+        ValueError: `totals` does not have two dimensions, or no cell has a question.
     """
     table = np.asarray(totals, dtype=float)
     if table.ndim != 2:

@@ -17,7 +17,8 @@ from benchmark.core.signals import finishing
 from benchmark.core.untrusted import MAX_JSON_BYTES, MAX_PARQUET_BYTES, check_stem, read_bounded
 from benchmark.records.questions import Questions
 from benchmark.records.record import Record
-from leaderboard.board.assemble import Found, build_board, load_records
+from leaderboard.board.assemble import build_board, load_records
+from leaderboard.board.choice import RecordFile
 from leaderboard.submission.content import examine
 
 MAX_FILES = 10_000  # of one folder
@@ -79,7 +80,7 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
     return Submission(refused, added, unchecked)
 
 
-def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[Found], Counter[str]]:
+def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[RecordFile], Counter[str]]:
     """Check every record in a board's folder as `submit` does.
 
     Returns:
@@ -88,7 +89,7 @@ def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[F
     """
     refused: list[str] = []
     unchecked: Counter[str] = Counter()
-    valid: list[Found] = []
+    valid: list[RecordFile] = []
     for path in _records_in_folder(records, refused):
         try:
             record, notes = examine(path, questions)
@@ -166,7 +167,7 @@ def _copy(source: Path, folder: Path) -> Path:
     return folder / source.name
 
 
-def _check_free(path: Path, record: Record, records: Path, on_board: Sequence[Found]) -> None:
+def _check_free(path: Path, record: Record, records: Path, on_board: Sequence[RecordFile]) -> None:
     """Refuse a record that is on the board already, whose file exists, or whose date is in the future."""
     for other, known in on_board:
         if known.cell == record.cell:

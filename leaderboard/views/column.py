@@ -18,13 +18,14 @@ class View(Flag):
     MARKDOWN_WAYS = auto()  # "Asked in other ways"
     MARKDOWN_COPIES = auto()  # "Kept of the facts in the copies"
     PAGE = auto()  # the web page
-    PAGE_WIDE = auto()  # the web page, with "every column" chosen
+    PAGE_WIDE = auto()  # the web page with "every column" chosen; has the columns of PAGE as well
     CSV = auto()
     EXPORT = auto()
 
 
 NOWHERE = View(0)
-READ = View.TERMINAL | View.MARKDOWN | View.PAGE
+PAGE = View.PAGE | View.PAGE_WIDE
+READ = View.TERMINAL | View.MARKDOWN | PAGE
 FILES = View.CSV | View.EXPORT
 
 
@@ -55,6 +56,7 @@ class Column:
         rising: whether people want the least first.
         parts: for a column that people see as several, makes these of the tables shown, such as one for each field.
         parts_in: the views that show the parts.
+        part_of: for a part, the key of the column that it belongs to.
     """
 
     key: str
@@ -70,6 +72,7 @@ class Column:
     rising: bool = False
     parts: Callable[[Sequence[BoardTable]], list["Column"]] | None = None
     parts_in: View = NOWHERE
+    part_of: str = ""
 
     def of(self, line: Line) -> Any:
         """The column's value of a line."""

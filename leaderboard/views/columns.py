@@ -10,7 +10,7 @@ from typing import Any
 
 from leaderboard.board.model import BoardTable, with_shots
 from leaderboard.stats.comparisons import BASELINE, RANDOM
-from leaderboard.views.column import FILES, NOWHERE, READ, Column, Line, View
+from leaderboard.views.column import FILES, NOWHERE, PAGE, READ, Column, Line, View
 from leaderboard.views.formats import (
     Comparison,
     DifferenceScore,
@@ -62,6 +62,7 @@ def _fields(tables: Sequence[BoardTable]) -> list[Column]:
             views=NOWHERE,
             value=lambda line: line.row.fields.get(field),
             heading=field_name(field),
+            part_of="fields",
             short=" ".join(word if len(word) <= 5 else f"{word[:4]}." for word in field_name(field).split()),
             width=5,
         )
@@ -79,6 +80,7 @@ def _shots(tables: Sequence[BoardTable]) -> list[Column]:
             views=NOWHERE,
             value=lambda line: line.row.by_shots.get(shots),
             heading=f"{shots} shots",
+            part_of="by_shots",
         )
 
     numbers = {shots for table in tables for row in table.rows for shots in row.by_shots}
@@ -94,7 +96,12 @@ def _retention(tables: Sequence[BoardTable]) -> list[Column]:
             return line.row.retention.get(label) if measured else None
 
         return Column(
-            key=f"forgetting_{label}_{metric}", format=RetentionScore(), views=NOWHERE, value=change, heading=label
+            key=f"forgetting_{label}_{metric}",
+            format=RetentionScore(),
+            views=NOWHERE,
+            value=change,
+            heading=label,
+            part_of="retention",
         )
 
     held_out = dict.fromkeys((one.label, one.metric) for table in tables for one in table.held_out)
@@ -109,8 +116,8 @@ COLUMNS = (
         heading="Rank",
         short="#",
         rising=True,
-        explanation="1 + the number of rows with a higher exact match. ≈ marks rows that cannot be distinguished from "
-        "the first (paired tests against it, p ≥ .05 after Holm's correction).",
+        explanation="1 + the number of rows with a higher exact match. ≈ marks rows that do not differ "
+        "significantly from the first (paired tests against it, p ≥ .05 after Holm's correction).",
     ),
     Column(
         key="label",
@@ -207,7 +214,7 @@ COLUMNS = (
     Column(
         key="to_random",
         format=DifferenceScore(),
-        views=View.MARKDOWN | View.PAGE | FILES,
+        views=View.MARKDOWN | PAGE | FILES,
         heading=f"Δ to {RANDOM}",
         explanation=f"the same for `{RANDOM}`: for the row with the same α if there is one, else for the row that is "
         "best on the development half.",
@@ -231,7 +238,7 @@ COLUMNS = (
     Column(
         key="tokens",
         format=Number(float, digits=0, pattern="{:,.0f}"),
-        views=View.MARKDOWN | View.PAGE | FILES,
+        views=View.MARKDOWN | PAGE | FILES,
         heading="Tokens",
         rising=True,
         explanation="tokens read in training.",

@@ -14,7 +14,8 @@ from pydantic import BaseModel, create_model
 from benchmark.core.environment import Environment
 from benchmark.records.record import METRICS, Record, TrainingInfo
 from benchmark.records.scores import flat_scores
-from leaderboard.board.assemble import Found, build_board
+from leaderboard.board.assemble import build_board
+from leaderboard.board.choice import RecordFile
 from leaderboard.board.model import BoardTable, Reference
 from leaderboard.views.column import Line, View
 from leaderboard.views.columns import columns
@@ -189,24 +190,24 @@ class _Versioned(Exported):
 Export = _model("Export", "All tables.", {name: list[model] for name, model in ROW_MODELS.items()}, _Versioned)  # type: ignore[valid-type]
 
 
-def export_tables(found: Sequence[Found], folder: Path) -> Any:
+def export_tables(records: Sequence[RecordFile], folder: Path) -> Any:
     """The tables of records, as an `Export`; paths are relative to `folder`.
 
     Raises:
         UserError: as `build_board` does.
     """
-    tables = build_board(found).tables
+    tables = build_board(records).tables
     return Export(
-        records=[_record_row(path, record, folder) for path, record in found],
-        scores=[row for _, record in found for row in _score_rows(record)],
+        records=[_record_row(path, record, folder) for path, record in records],
+        scores=[row for _, record in records for row in _score_rows(record)],
         costs=[
             CostRow(cell=record.cell, stage=stage, **cost.model_dump())
-            for _, record in found
+            for _, record in records
             for stage, cost in record.cost.items()
         ],
         retention=[
             RetentionRow(cell=record.cell, name=name, **info.model_dump())
-            for _, record in found
+            for _, record in records
             for name, info in record.retention.items()
         ],
         board=[_board_row(Line(table, row, folder)) for table in tables for row in table.rows],

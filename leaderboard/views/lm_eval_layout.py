@@ -1,11 +1,11 @@
-"""Records as the files that lm-eval (0.4.13) writes with --output_path and --log_samples, for tools that read those.
+"""Records as the files that lm-eval (0.4.13) writes with --output_path and --log_samples, for tools that read them.
 
-OUT/<suite>__<record>__<K>-shot/results_<date>.json          the means of the test half, as a stock run asks about that
+OUT/<suite>__<record>__<K>-shot/results_<date>.json          the means of the test half, which a stock run asks about
 OUT/<suite>__<record>__<K>-shot/samples_<task>_<date>.jsonl  its questions, a line each
 
-Every cell is a model of its own, since each was trained apart, and each number of examples a run, as it is with
-lm-eval; tasks that take none stand in the run with the lowest. What a record does not keep is left empty: prompts,
-their hashes and likelihoods.
+Every cell is a model of its own, since each was trained separately. As in lm-eval, each number of examples is a run;
+tasks without examples are in the run with the lowest number. Fields that a record does not keep are empty: prompts,
+their hashes, and likelihoods.
 """
 
 import json
@@ -23,7 +23,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.records.record import METRICS, Record
 from leaderboard.board.answers import HALF, read_answers, with_new_columns
-from leaderboard.board.assemble import Found
+from leaderboard.board.choice import RecordFile
 from leaderboard.submission.content import TASK_NAME
 
 Samples = dict[tuple[str, int], list[dict[str, Any]]]  # lm-eval task, number of examples → a line for each question
@@ -31,24 +31,25 @@ Samples = dict[tuple[str, int], list[dict[str, Any]]]  # lm-eval task, number of
 FILTER = "none"  # lm-eval's name for answers that no filter changed
 
 
-def write_lm_eval(found: Sequence[Found], out: Path) -> list[Path]:
+def write_lm_eval(records: Sequence[RecordFile], out: Path) -> list[Path]:
     """Write the files of every record.
 
-    Raises UserError if answers are not those of their record, or an lm-eval task has a name that no file can have.
+    Raises:
+        UserError: answers do not match their record, or the name of an lm-eval task cannot be part of a file name.
     """
     paths: list[Path] = []
-    for path, record in found:
-        read_answers(path, record)  # they are the record's, and give its scores
+    for path, record in records:
+        read_answers(path, record)  # checks them against the record
         for task in record.scores:
             if not re.fullmatch(TASK_NAME, task):
-                raise UserError(f"{path}: scores: {task[:60]!a} is no name of an lm-eval task; run the suite again")
+                raise UserError(f"{path}: scores: {task[:60]!a} is not a valid lm-eval task name; run the suite again")
         for shots, samples in _runs(path, record).items():
             paths += _write_run(out, f"{record.suite}/{path.stem}/{shots}-shot", record, samples)
     return paths
 
 
 def _write_run(out: Path, name: str, record: Record, samples: Samples) -> list[Path]:
-    folder = out / re.sub(r'["<>:/|\\?*\[\]]+', "__", name)  # as lm-eval makes a folder's name of a model's
+    folder = out / re.sub(r'["<>:/|\\?*\[\]]+', "__", name)  # as lm-eval does with the name of a model
     folder.mkdir(parents=True, exist_ok=True)
     created = datetime.fromisoformat(record.created).astimezone(UTC)
     date = created.strftime("%Y-%m-%dT%H-%M-%S.%f")
@@ -61,7 +62,7 @@ def _write_run(out: Path, name: str, record: Record, samples: Samples) -> list[P
 
 
 def _runs(path: Path, record: Record) -> dict[int, Samples]:
-    """What each run of lm-eval would have asked, by its number of examples."""
+    """The samples of each run of lm-eval, by its number of examples."""
     samples = _samples(path, record)
     numbers = record.shots or [0]
     return {
@@ -75,16 +76,16 @@ def _runs(path: Path, record: Record) -> dict[int, Samples]:
 
 
 def _samples(path: Path, record: Record) -> Samples:
-    """What lm-eval logs of each question, by task and number of examples, in the order of the answers."""
+    """The lines that lm-eval logs for questions, by task and number of examples, in the order of the answers."""
     table = with_new_columns(pq.ParquetFile(path.parent / record.answers.file).read(), record)
     samples: Samples = {}
     for row in table.filter(pc.equal(table["half"], HALF)).to_pylist():
-        of_task = samples.setdefault((row["task"], row["shots"]), [])
+        task_samples = samples.setdefault((row["task"], row["shots"]), [])
         measured = {metric: row[metric] for metric in METRICS if row[metric] is not None}
         answer = [] if row["answer"] is None else [row["answer"]]
-        of_task.append(
+        task_samples.append(
             {
-                "doc_id": len(of_task),
+                "doc_id": len(task_samples),
                 "doc": {"id": row["question"], "cluster": row["cluster"], "half": row["half"]},
                 "target": "",
                 "arguments": {},
@@ -110,15 +111,17 @@ def _results(record: Record, name: str, folder: str, created: datetime, samples:
         "configs": {
             task: {
                 "task": task,
-                "output_type": "generate_until" if "exact_match" in some else "multiple_choice",
-                "metric_list": [{"metric": one, "aggregation": "mean", "higher_is_better": True} for one in some],
+                "output_type": "generate_until" if "exact_match" in measured else "multiple_choice",
+                "metric_list": [
+                    {"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in measured
+                ],
                 "metadata": {"version": record.task.versions.get(task)},
             }
-            for task, some in metrics.items()
+            for task, measured in metrics.items()
         },
         "versions": {task: record.task.versions.get(task) for task in metrics},
         "n-shot": dict(samples.keys()),
-        "higher_is_better": {task: dict.fromkeys(some, True) for task, some in metrics.items()},
+        "higher_is_better": {task: dict.fromkeys(measured, True) for task, measured in metrics.items()},
         "n-samples": {task: {"original": len(lines), "effective": len(lines)} for (task, _), lines in samples.items()},
         "config": {
             "model": "hf",
@@ -149,16 +152,16 @@ def _results(record: Record, name: str, folder: str, created: datetime, samples:
         "chat_template": None,
         "chat_template_sha": None,
         "total_evaluation_time_seconds": str(evaluate.seconds) if evaluate else None,
-        "record": record.model_dump(mode="json"),  # no key of lm-eval's: all that is known of the cell
+        "record": record.model_dump(mode="json"),  # not a key of lm-eval: the whole record
     }
 
 
 def _means(task: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """A task's means, each with its standard error over questions (the sample's deviation by √n, as lm-eval's)."""
-    told: dict[str, Any] = {"name": task, "alias": task, "sample_len": len(lines)}
+    """A task's means with their standard errors over questions: the sample's standard deviation / √n, as in lm-eval."""
+    means: dict[str, Any] = {"name": task, "alias": task, "sample_len": len(lines)}
     for metric in lines[0]["metrics"]:
         values = np.array([line[metric] for line in lines], dtype=np.float64)
-        told[f"{metric},{FILTER}"] = float(values.mean())
+        means[f"{metric},{FILTER}"] = float(values.mean())
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else "N/A"
-        told[f"{metric}_stderr,{FILTER}"] = error
-    return told
+        means[f"{metric}_stderr,{FILTER}"] = error
+    return means

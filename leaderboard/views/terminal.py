@@ -28,7 +28,7 @@ def print_board(board: Board, console: Console) -> None:
             console.print(Text(f"\n{retention_note(table, clean)}"))
             console.print(_retention_grid(table))
     note = "Test half; 95% intervals over seeds and subjects (with one seed: over subjects)."
-    marks = "▲▼: above or below, p < .05 after Holm's correction; ≈: cannot be distinguished from the first."
+    marks = "▲▼: above or below, p < .05 after Holm's correction; ≈: not significantly different from the first."
     console.print(Text(f"\n{note} {marks}", style="dim"))
 
 

@@ -48,7 +48,7 @@ def retention_text(row: Row, change: RetentionChange | None, digits: int = 3) ->
 
 
 def rank_text(row: Row) -> str:
-    """A row's rank, with ≈ if the row cannot be distinguished from the first."""
+    """A row's rank, with ≈ if the row does not differ significantly from the first."""
     return f"{row.rank} ≈" if row.among_first else f"{row.rank}"
 
 

@@ -119,18 +119,18 @@ function curveChart(visibleRows) {
 function retentionCharts(visibleRows) {
   const heldOut = visibleRows.length ? visibleRows[0].home.held_out : [];
   return heldOut.map(({ label, metric, before }, index) => {
-    const known = visibleRows.filter((row) => row.forgetting && row.forgetting[index]);
+    const known = visibleRows.filter((row) => row.retention && row.retention[index]);
     const chosen = known.slice(0, LABELS);
     return known.length && {
       id: `retention-${index}`, title: `Retention: ${label}`, spec: "retention", height: 60 + 24 * chosen.length,
       points: chosen.map((row, order) => {
-        const [mean, low, high] = row.forgetting[index];
+        const [mean, low, high] = row.retention[index];
         return { label: row.label, place: order, mean, low, high, text: tooltipText(row, [`change for the worse ${interval([mean, low, high], true)}`]) };
       }),
       caption: `${metric}, ${number(before)} before training; values right of 0 are a loss.` +
         (chosen.length < known.length ? ` The first ${LABELS} of ${known.length} rows; filter the table for others.` : ""),
       table: ["Method", `Change of ${metric} for the worse`],
-      lines: known.map((row) => [row.label, interval(row.forgetting[index], true)]),
+      lines: known.map((row) => [row.label, interval(row.retention[index], true)]),
     };
   });
 }

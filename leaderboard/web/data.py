@@ -4,21 +4,37 @@ Names come from submitted records, which are not trusted. Control characters and
 of writing are replaced here; the script inserts names as text, never as markup.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import clean
 from benchmark.data.token_views import QUANTITIES, TokenView, strongest
 from benchmark.records.comparable import fact_text
-from leaderboard.board.model import Board, BoardTable, RetentionChange, Row
-from leaderboard.stats.comparisons import BASELINE, RANDOM, Difference
+from leaderboard.board.model import Board, BoardTable, Reference, RetentionChange, Row, with_shots
+from leaderboard.stats.comparisons import BASELINE, Difference
 from leaderboard.stats.intervals import Estimate
-from leaderboard.views.text import field_name, record_url
+from leaderboard.views.column import Line, View
+from leaderboard.views.columns import columns
+from leaderboard.views.notes import notes
+from leaderboard.views.text import record_url
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
 DIGITS = 6
+PAGE_NOTES = (  # terms with their explanations, in which `code` stands in backticks
+    (
+        "Whiskers",
+        "show the 95% interval. All whiskers of a table share the scale in the heading; the dashed line is "
+        f"`{BASELINE}`.",
+    ),
+    (
+        "Pareto front",
+        "◆ marks rows for which no other row of the table is at least as good in both exact match and training tokens "
+        "and better in one.",
+    ),
+    ("Sheet", "Open a row to see all its records, answers and parameters."),
+)
 
 
 def page_data(board: Board, folder: Path) -> dict[str, Any]:
@@ -26,7 +42,8 @@ def page_data(board: Board, folder: Path) -> dict[str, Any]:
     rows = [row for number, table in enumerate(board.tables) for row in _rows(number, table, folder)]
     data = {
         "baseline": BASELINE,
-        "random": RANDOM,
+        "columns": [column for column in _columns(board.tables) if not column["part_of"]],
+        "notes": [*notes(), *PAGE_NOTES],
         "tables": [_table(table, folder) for table in board.tables],
         "rows": rows,
     }
@@ -53,9 +70,9 @@ def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
         "suites": table.suites,
         "questions": table.questions,
         "subjects": table.subjects,
-        "fields": [field_name(field) for field in table.fields],
+        "columns": _columns([table]),
         "held_out": [
-            {"label": held_out.label, "metric": held_out.metric, "before": _number(held_out.before)}
+            {"label": held_out.label, "metric": held_out.metric, "before": _json(held_out.before)}
             for held_out in table.held_out
         ],
         "conditions": [[key, fact_text(value)] for key, value in table.conditions.items() if value is not None],
@@ -66,8 +83,7 @@ def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
                 "shots": reference.shots,
                 "questions": reference.questions,
                 "record": record_url(reference.file, folder),
-                "scores": {metric: _interval(score) for metric, score in reference.scores.items()},
-                "by_shots": _by_shots(reference.by_shots),
+                "scores": {key: _json(score) for key, score in _reference_scores(reference).items()},
             }
             for reference in table.references
         ],
@@ -87,61 +103,56 @@ def _rows(number: int, table: BoardTable, folder: Path) -> list[dict[str, Any]]:
 
 
 def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "rank": row.rank,
+    """The values of a row: those of its columns by their keys, then what the sheet and the charts need."""
+    values = {column.key: _json(column.of(Line(table, row, folder))) for column in columns(View.PAGE_WIDE, [table])}
+    values |= {
         "among_first": row.among_first,
-        "label": row.label,
         "method": row.method,
         "pair": row.pair,
         "copies": row.copies,
         "parameters": [[key, fact_text(value)] for key, value in row.parameters.items() if value is not None],
-        "seeds": row.seeds,
         "records": [record_url(path, folder) for path in row.files],
         "answers": [record_url(path, folder) for path in row.answers],
-        "scores": {metric: _interval(score) for metric, score in row.scores.items()},
-        "fields": [_interval(row.fields.get(field)) for field in table.fields],
-        "shots": row.shots,
-        "by_shots": _by_shots(row.by_shots),
-        "of_answered": _number(row.of_answered),
-        "also": {way: _difference(difference) for way, difference in row.also.items()},
-        "steps": row.steps,
-        "epochs": _number(row.epochs),
-        "loss_tokens": _number(row.loss_tokens),
-        "texts": row.texts,
-        "tokens": _number(row.tokens),
-        "seconds": _number(row.seconds),
+        "also": _json(row.also),
+        "epochs": _json(row.epochs),
+        "loss_tokens": _json(row.loss_tokens),
     }
-    for key in ("to_baseline", "to_random"):
-        if against := getattr(row, key):
-            line[key] = _difference(against)
     if row.facts:
-        line["facts"] = {name: _number(value) for name, value in row.facts.model_dump().items()}
+        values["facts"] = _json(row.facts.model_dump())
     if row.confirmed:
-        line["confirmed"] = True
+        values["confirmed"] = True
     if row.tried > 1:
-        line |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
+        values |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.retention:
-        line["forgetting"] = [_interval(row.retention.get(held_out.label)) for held_out in table.held_out]
+        values["retention"] = [_json(row.retention.get(held_out.label)) for held_out in table.held_out]
     if row.curve:
-        line["curve"] = [[step, _number(value)] for step, value in row.curve.items()]
+        values["curve"] = [[step, _json(value)] for step, value in row.curve.items()]
     if row.by_distance:
-        line["by_distance"] = [[bin_.low, bin_.high, _interval(bin_.score), bin_.questions] for bin_ in row.by_distance]
-    return line
+        values["by_distance"] = [
+            [distance.low, distance.high, _json(distance.score), distance.questions] for distance in row.by_distance
+        ]
+    return values
 
 
-def _by_shots(scores: Mapping[int, Estimate]) -> list[list[Any]]:
-    """Pairs (number of examples, exact match with its interval)."""
-    return [[shots, _interval(score)] for shots, score in scores.items()]
+def _columns(tables: Sequence[BoardTable]) -> list[dict[str, Any]]:
+    """The columns of the page in their order, with the parts that the tables have."""
+    return [
+        {
+            "key": column.key,
+            "heading": column.heading,
+            "explanation": column.explanation,
+            "kind": column.format.kind,
+            "rising": column.rising,
+            "wide": View.PAGE not in column.views,
+            "part_of": column.part_of,
+        }
+        for column in columns(View.PAGE_WIDE, tables)
+    ]
 
 
-def _difference(against: Difference) -> dict[str, Any]:
-    return {
-        "other": against.other,
-        "interval": _interval(against.interval),
-        "seeds": against.seeds,
-        "p_adjusted": _number(against.p_adjusted),
-        "verdict": against.verdict,
-    }
+def _reference_scores(reference: Reference) -> dict[str, Estimate]:
+    """The scores of a reference by the keys of their columns."""
+    return reference.scores | {with_shots(shots): score for shots, score in reference.by_shots.items()}
 
 
 def _front(rows: Sequence[Row], cost: str) -> list[bool]:
@@ -154,15 +165,26 @@ def _front(rows: Sequence[Row], cost: str) -> list[bool]:
     return front
 
 
-def _interval(score: Estimate | RetentionChange | None) -> list[float | None] | None:
-    """A mean and the ends of its interval; None if it was not measured."""
-    if score is None:
-        return None
-    return [_number(value) for value in (score.mean, score.low, score.high)]
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else round(float(value), DIGITS)
+def _json(value: Any) -> Any:
+    """A value of the board as JSON: a mean with its interval as [mean, low, high], numbers with DIGITS digits."""
+    match value:
+        case Estimate() | RetentionChange():
+            return _json([value.mean, value.low, value.high])
+        case Difference():
+            return {
+                "other": value.other,
+                "interval": _json(value.interval),
+                "seeds": value.seeds,
+                "p_adjusted": _json(value.p_adjusted),
+                "verdict": value.verdict,
+            }
+        case float():
+            return round(value, DIGITS)
+        case dict():
+            return {key: _json(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_json(inner) for inner in value]
+    return value
 
 
 def _cleaned(value: Any) -> Any:

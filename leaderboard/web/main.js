@@ -109,6 +109,13 @@ function storedTheme(value) {
 
 const redrawCharts = () => window.vegaEmbed && drawCharts(shownRows());
 
+// Terms and explanations; text between backticks is code.
+function drawNotes() {
+  const words = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
+  byId("notes").replaceChildren(...data.notes.map(([term, explanation]) =>
+    make("li", {}, make("strong", {}, term), ": ", ...words(explanation))));
+}
+
 function start() {
   for (const table of tables) table.base = null;
   for (const row of rows) if (row.method === data.baseline && !row.home.base) row.home.base = row.headline;
@@ -140,6 +147,7 @@ function start() {
     draw();
   });
   addEventListener("DOMContentLoaded", redrawCharts);
+  drawNotes();
   byId("tokens").hidden = !data.views.length;
   renderTokenViews(byId("views"), data.views);
   addEventListener("resize", fitSheets);

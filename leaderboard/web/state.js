@@ -7,7 +7,7 @@ rows.forEach((row, index) => {
   row.id = index;
   row.home = tables[row.table];
   row.home.records += row.records.length;
-  row.headline = row.scores.exact_match;
+  row.headline = row.exact_match;
   row.searchText = `${row.label}\n${row.home.title}\n${row.pair || ""}`.toLowerCase();
 });
 

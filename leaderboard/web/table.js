@@ -1,78 +1,68 @@
 // The table: its columns, head and rows, and the sheet that opens under a row.
 
-const difference = (row, to) => row[to] && row[to].interval;
+const seedsNote = (row, seeds) =>
+  seeds.length === row.seeds.length ? "" : make("span", { class: "tag" }, ` ${seeds.length} of ${row.seeds.length} seeds`);
 
-function columnsFor(visibleRows, all) {
-  const has = (test) => visibleRows.some(test);
-  const wide = Boolean(state.columns);
-  const score = (metric) => (row) => row.scores[metric];
-  const scored = (id, title, metric) => ({
-    id, title, key: (row) => score(metric)(row)?.[0], cell: (row) => scoreCell(score(metric)(row)),
-  });
-  const differing = (id, title) => ({
-    id, title, key: (row) => difference(row, id)?.[0],
-    cell: (row) => [...scoreCell(difference(row, id), true, row[id]?.verdict), row[id] && seedsNote(row, row[id].seeds)],
-  });
-  const most = scaleEnd(visibleRows.map((row) => Math.max(row.headline[0], row.headline[2] ?? 0)));
-  const base = all ? null : visibleRows[0]?.home.base;
-  const columns = [
-    {
-      id: "rank", title: "Rank", key: (row) => row.rank, rising: true,
-      cell: (row) => [String(row.rank), row.among_first && make("span", { class: "tag", "aria-hidden": "true" }, " ≈"),
-        row.among_first && hidden(", not significantly different from the first")].filter(Boolean),
-    },
-    { id: "label", title: "Method", text: true, head: true, key: (row) => row.label },
-    all && { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" },
-    scored("exact_match", "Exact match", "exact_match"),
-    { id: "shots", title: "Shots", key: (row) => row.shots, rising: true, cell: (row) => [String(row.shots)] },
-    { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" },
-    has((row) => row.to_baseline) && differing("to_baseline", `Δ to ${data.baseline}`),
-    has((row) => row.to_random) && differing("to_random", `Δ to ${data.random}`),
-    wide && has(score("f1")) && scored("f1", "F1", "f1"),
-    ...(wide && !all && visibleRows.length ? visibleRows[0].by_shots.map(([shots]) => ({
-      id: `shots-${shots}`, title: `${shots} shots`, key: (row) => withShots(row, shots)?.[0], cell: (row) => scoreCell(withShots(row, shots)),
-    })) : []),
-    wide && has(score("answered")) && scored("answered", "Answered", "answered"),
-    wide && has((row) => row.of_answered !== null) && { id: "of_answered", title: "Of answered", key: (row) => row.of_answered,
-      cell: (row) => [row.of_answered === null ? "–" : number(row.of_answered)] },
-    wide && has(score("acc")) && scored("acc", "Choice", "acc"),
-    wide && has(score("cloze")) && scored("cloze", "Cloze", "cloze"),
-    ...(wide && !all && visibleRows.length ? visibleRows[0].home.fields.map((field, index) => ({
-      id: `field-${index}`, title: field, key: (row) => row.fields[index]?.[0], cell: (row) => scoreCell(row.fields[index]),
-    })) : []),
-    {
-      id: "tokens", title: COSTS.tokens, key: (row) => row.tokens, rising: true,
-      cell: (row) => [short(row.tokens), row.front.includes("tokens") && make("span", { class: "tag", "aria-hidden": "true" }, " ◆"),
-        row.front.includes("tokens") && hidden(" on the Pareto front")].filter(Boolean),
-    },
-    wide && { id: "seconds", title: COSTS.seconds, key: (row) => row.seconds, rising: true, cell: (row) => [row.seconds === null ? "–" : count(row.seconds)] },
-    wide && { id: "steps", title: "Steps", key: (row) => row.steps[1], rising: true, cell: (row) => [range(row.steps)] },
-    wide && { id: "texts", title: "Texts", key: (row) => row.texts[1], rising: true, cell: (row) => [range(row.texts)] },
-    {
-      id: "seeds", title: "Seeds", key: (row) => row.seeds.length, kind: "seeds",
-      cell: (row) => row.seeds.flatMap((seed, index) => [
-        make("a", { href: row.records[index], "aria-label": `Record of seed ${seed}` }, String(seed)), " "]),
-    },
-  ];
-  return columns.filter(Boolean);
+// How values are sorted and drawn, by the kind of their column (the formats of leaderboard/views/formats.py).
+const KINDS = {
+  text: { sortKey: (value) => value, draw: (value) => [value === null ? "–" : String(value)] },
+  share: { sortKey: (value) => value, draw: (value) => [number(value)] },
+  count: { sortKey: (value) => value, draw: (value) => [value === null ? "–" : count(value)] },
+  span: { sortKey: (value) => value[1], draw: (value) => [range(value)] },
+  score: { sortKey: (value) => value?.[0], draw: (value) => scoreCell(value) },
+  difference: {
+    sortKey: (value) => value?.interval[0],
+    draw: (value, row) => value
+      ? [...scoreCell(value.interval, true, value.verdict), seedsNote(row, value.seeds)] : scoreCell(null),
+  },
+};
+
+const mark = (sign, words) => [make("span", { class: "tag", "aria-hidden": "true" }, ` ${sign}`), hidden(words)];
+
+// Columns that are drawn in a way of their own.
+const SPECIAL = {
+  rank: { cell: (row) => [String(row.rank), ...(row.among_first ? mark("≈", ", not significantly different from the first") : [])] },
+  label: { text: true, head: true },
+  tokens: { cell: (row) => [short(row.tokens), ...(row.front.includes("tokens") ? mark("◆", " on the Pareto front") : [])] },
+  seeds: {
+    key: (row) => row.seeds.length, kind: "seeds",
+    cell: (row) => row.seeds.flatMap((seed, index) => [
+      make("a", { href: row.records[index], "aria-label": `Record of seed ${seed}` }, String(seed)), " "]),
+  },
+};
+
+// A column as the table needs it, from its declaration in leaderboard/views/columns.py.
+function columnOf({ key, heading, explanation, kind, rising }) {
+  const { sortKey, draw } = KINDS[kind];
+  return {
+    id: key.replace(/\W+/g, "-"), value: key, title: heading, explanation, rising,
+    key: (row) => sortKey(row[key]), cell: (row) => draw(row[key], row), drawValue: draw, ...SPECIAL[key],
+  };
 }
 
-const withShots = (row, shots) => row.by_shots.find(([number]) => number === shots)?.[1];
+function columnsFor(visibleRows, all) {
+  const wide = Boolean(state.columns);
+  const declared = all || !visibleRows.length ? data.columns : visibleRows[0].home.columns;
+  const isKnown = ({ key }) => !visibleRows.length || visibleRows.some((row) => (row[key] ?? null) !== null);
+  const columns = declared.filter((column) => (wide || !column.wide) && isKnown(column)).map(columnOf);
+  const insertAfter = (id, column) => columns.splice(columns.findIndex((other) => other.id === id) + 1, 0, column);
+  if (all) insertAfter("label", { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" });
+  const most = scaleEnd(visibleRows.map((row) => Math.max(row.headline[0], row.headline[2] ?? 0)));
+  const base = all ? null : visibleRows[0]?.home.base;
+  insertAfter("shots", { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" });
+  return columns;
+}
 
 // A reference: the untouched model, without or with the document in the prompt. References stand below the rows and are not ranked.
 function referenceLine(reference, columns) {
   const cells = columns.map((column) => {
     if (column.head) return make("th", { scope: "row", class: "reference" }, make("a", { href: reference.record }, name(reference.label)));
-    const shown = { shots: [String(reference.shots)] }[column.id]
-      || (column.id.startsWith("shots-") ? scoreCell(withShots(reference, Number(column.id.slice(6)))) : scoreCell(reference.scores[column.id]));
-    const has = column.id === "shots" || column.id.startsWith("shots-") || reference.scores[column.id];
-    return make("td", { class: column.kind || (column.text ? "text" : null) }, ...(has ? shown : [""]));
+    const score = reference.scores[column.value];
+    const shown = column.id === "shots" ? [String(reference.shots)] : score ? column.drawValue(score) : [""];
+    return make("td", { class: column.kind || (column.text ? "text" : null) }, ...shown);
   });
   return make("tr", { class: "reference" }, ...cells);
 }
-
-const seedsNote = (row, seeds) =>
-  seeds.length === row.seeds.length ? "" : make("span", { class: "tag" }, ` ${seeds.length} of ${row.seeds.length} seeds`);
 
 function drawHead(columns, order) {
   const cells = columns.map((column) => {
@@ -82,7 +72,7 @@ function drawHead(columns, order) {
         make("span", {}, "0"), make("span", {}, number(column.most, false, column.most < 0.1 ? 2 : 1))));
     }
     const isSorted = order.column === column;
-    const button = make("button", { type: "button", id: `sort-${column.id}`, click: () => sortBy(column) }, column.title,
+    const button = make("button", { type: "button", id: `sort-${column.id}`, title: column.explanation, click: () => sortBy(column) }, column.title,
       make("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (order.descending ? " ▾" : " ▴") : ""));
     return make("th", { scope: "col", class: kind, "aria-sort": isSorted ? (order.descending ? "descending" : "ascending") : "none" }, button);
   });
@@ -140,16 +130,16 @@ function sheet(row, width) {
     ["seconds", row.seconds === null ? "–" : count(row.seconds)],
     ...comparison(row.to_baseline), ...comparison(row.to_random),
   ]);
-  const most = scaleEnd(row.fields.map((score) => (score ? Math.max(score[0], score[2] ?? 0) : 0)));
+  const columns = row.home.columns.filter(({ key, kind }) => kind === "score" && row[key]);
+  const scoresOf = (part) => columns.filter((column) => column.part_of === part && column.key !== "exact_match");
+  const most = scaleEnd(scoresOf("fields").map(({ key }) => Math.max(row[key][0], row[key][2] ?? 0)));
   const ways = Object.entries(row.also).map(([way, result]) => [way.replace("_", " "), ...comparison(result)[0].slice(1)]);
-  const asked = row.by_shots.map(([shots, score]) => [`${shots} shots`, interval(score)]);
+  const asked = scoresOf("by_shots").map(({ key, heading }) => [heading, interval(row[key])]);
   const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens]]
     .filter(([, value]) => value !== null).map(([title, value]) => [title, number(value, title.startsWith("tokens"))]) : [];
-  const others = [["f1", "F1"], ["answered", "Answered"], ["acc", "Choice"], ["cloze", "Cloze"]].flatMap(([metric, title]) => row.scores[metric]
-    ? [[title, interval(row.scores[metric])]] : []);
-  const fields = row.home.fields.flatMap((field, index) => row.fields[index]
-    ? [[field, interval(row.fields[index]), whisker(row.fields[index], most)]] : []);
-  const retention = (row.forgetting || []).flatMap((score, index) => score
+  const others = scoresOf("").map(({ key, heading }) => [heading, interval(row[key])]);
+  const fields = scoresOf("fields").map(({ key, heading }) => [heading, interval(row[key]), whisker(row[key], most)]);
+  const retention = (row.retention || []).flatMap((score, index) => score
     ? [[row.home.held_out[index].label, interval(score, true)]] : []);
   const part = (title, body) => make("div", {}, make("h3", {}, title), body);
   const inside = make("div", { class: "sheet" },

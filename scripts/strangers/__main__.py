@@ -1,9 +1,9 @@
-"""Re-create situations from public bug reports and show what the command line says.
+"""Recreate situations from public bug reports and show how the command line handles them.
 
     python -m scripts.strangers --markdown table.md
 
-Every situation is made in an empty folder of its own, outside any git checkout. The table says which command met it,
-what it printed, and whether that is what docs/strangers.md calls right.
+Every situation has an empty folder of its own, outside any git checkout. The table shows the last line that the command
+printed or the results that it recorded, and whether they are as expected. docs/strangers.md has the table.
 """
 
 import argparse
@@ -18,25 +18,25 @@ from pathlib import Path
 from benchmark import ROOT
 from scripts.strangers.situations import Situation, situations
 
-NOISE = re.compile("^fatal|Traceback|leaked")
+UNWANTED = re.compile("^fatal|Traceback|leaked")  # on stderr: of git, of Python, of its resource tracker
 
 
 def main() -> int:
-    """Run the situations asked for; exit code 1 if any did not come out right."""
-    parser = argparse.ArgumentParser(description="situations from public bug reports, on the command line")
-    parser.add_argument("--only", type=int, nargs="*", help="numbers, as 1 5 13")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file as well")
+    """Run the chosen situations; returns 1 if any outcome is not as expected."""
+    parser = argparse.ArgumentParser(description="recreate situations from public bug reports")
+    parser.add_argument("--only", type=int, nargs="*", help="run only these numbers, for example 1 5 13")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     options = parser.parse_args()
     lines = ["| # | situation | what the command says | right |", "|---|---|---|---|"]
     wrong = 0
     for situation in situations():
         if options.only and situation.number not in options.only:
             continue
-        said = outcome(situation)
-        is_right = situation.right in said and "BESIDES" not in said
+        result = outcome(situation)
+        is_right = situation.expected in result and "BESIDES" not in result
         wrong += not is_right
         what = situation.what + (f" ({situation.source})" if situation.source else "")
-        lines.append(f"| {situation.number} | {what} | {said} | {'yes' if is_right else 'NO'} |")
+        lines.append(f"| {situation.number} | {what} | {result} | {'yes' if is_right else 'NO'} |")
         print(lines[-1], flush=True)
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -44,19 +44,19 @@ def main() -> int:
 
 
 def outcome(situation: Situation) -> str:
-    """What a situation's command says: its last line, or what its record has, and what should not be on stderr."""
+    """The last line of a situation's command if it failed, else its results; and anything unwanted on stderr."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "benchmark", *situation.make(folder)]
         code, lines = _run(command, folder, situation.stop)
         last = lines[-1].replace(str(folder), "…").replace("|", "\\|") if lines else ""
-        noise = [line for line in lines if NOISE.search(line)]
-        beside = f"; BESIDES: {noise[0]}" if noise else ""
-        return f"exit code {code}: {last}{beside}" if code else _result(folder) + beside
+        unwanted = [line for line in lines if UNWANTED.search(line)]
+        besides = f"; BESIDES: {unwanted[0]}" if unwanted else ""
+        return f"exit code {code}: {last}{besides}" if code else _result(folder) + besides
 
 
 def _run(command: list[str], folder: Path, stop: bool) -> tuple[int, list[str]]:
-    """Exit code and lines of stderr; with `stop`, of a command that got SIGTERM once it trained."""
+    """Run a command; returns exit code and lines of stderr. With `stop`, it gets SIGTERM once it trains."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     lines = []
     with subprocess.Popen(
@@ -72,6 +72,7 @@ def _run(command: list[str], folder: Path, stop: bool) -> tuple[int, list[str]]:
 
 
 def _result(folder: Path) -> str:
+    """The results of a command: the number of scored texts, or what the record says."""
     import pyarrow.parquet as pq
 
     from benchmark.data.texts import read_scores
@@ -86,9 +87,9 @@ def _result(folder: Path) -> str:
     asked = [row["exact_match"] for row in table if row["exact_match"] is not None and row["shots"] == most]
     trained = record.training.notes if record.training else []
     notes = [*record.evaluation.get("notes", []), *trained]
-    told = f"; noted: {'; '.join(dict.fromkeys(notes))}" if notes else ""
+    noted = f"; noted: {'; '.join(dict.fromkeys(notes))}" if notes else ""
     counted = f"{record.task.texts} texts, {record.task.clusters} asked about, "
-    return f"{counted}exact match {sum(asked) / len(asked):.2f}{told}"
+    return f"{counted}exact match {sum(asked) / len(asked):.2f}{noted}"
 
 
 if __name__ == "__main__":

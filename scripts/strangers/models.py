@@ -1,4 +1,4 @@
-"""Copies of a small Llama model, each changed in one way that users of public models meet."""
+"""Copies of a small Llama model with the peculiarities of public models, as files on disk."""
 
 import json
 import shutil
@@ -26,20 +26,20 @@ _GGUF_NAMES = {
 
 
 def copy_of(folder: Path, source: Path = LARGE) -> Path:
-    """A copy of a model in a folder that is not there yet."""
+    """Copy a model to a new folder."""
     return Path(shutil.copytree(source, folder))
 
 
 def change(file: Path, **values: Any) -> None:
-    """Set keys of a JSON object in a file, which is made if it is not there."""
+    """Set keys of the JSON object in a file; the file is created if it does not exist."""
     before = json.loads(file.read_text()) if file.is_file() else {}
     file.write_text(json.dumps({**before, **values}))
 
 
 def append_end(folder: Path, kind: str = "template") -> None:
-    """Have the tokenizer append its end token, as `add_eos_token` leaves it in tokenizer.json.
+    """Make the tokenizer append its end token, as `add_eos_token` does in tokenizer.json.
 
-    `kind` is the post-processor: "template", "sequence" (behind ByteLevel, as Llama 3 has it) or "roberta".
+    `kind` is the post-processor: "template", "sequence" (a template after ByteLevel, as in Llama 3) or "roberta".
     """
     file = folder / "tokenizer.json"
     content = json.loads(file.read_text())
@@ -68,7 +68,7 @@ def append_end(folder: Path, kind: str = "template") -> None:
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-    """Write a model's weights as `change` returns them."""
+    """Replace a model's weights by those that `change` returns."""
     from safetensors.torch import load_file, save_file
 
     file = folder / "model.safetensors"
@@ -86,10 +86,10 @@ def write_gguf(
 
     Args:
         source: The folder, with a byte-level tokenizer.json.
-        file: Where to write.
-        without: Names of the writer's methods that are not called.
-        extra: Adds keys or tensors.
-        split: tokenizer.ggml.pre; None leaves it out.
+        file: The file to write.
+        without: Names of methods of GGUFWriter that are not called, so that their keys are missing.
+        extra: Adds keys or tensors to the writer.
+        split: The value of tokenizer.ggml.pre; None leaves the key out.
     """
     from gguf import GGUFWriter
     from safetensors.torch import load_file
@@ -117,7 +117,7 @@ def write_gguf(
     for name, value in load_file(source / "model.safetensors").items():
         array = value.numpy()
         if "q_proj" in name or "k_proj" in name:
-            array = _as_llama_cpp_has_it(array, heads if "q_proj" in name else kv_heads)
+            array = _in_llama_cpp_order(array, heads if "q_proj" in name else kv_heads)
         writer.add_tensor(_gguf_name(name), array.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -127,6 +127,7 @@ def write_gguf(
 
 
 def _write_tokenizer(writer: Any, source: Path, size: int, split: str | None) -> None:
+    """Add the vocabulary, the merges and the way to split text to the writer."""
     content = json.loads((source / "tokenizer.json").read_text())
     tokens = [f"[PAD{number}]" for number in range(size)]
     for token, number in content["model"]["vocab"].items():
@@ -145,30 +146,31 @@ def _write_tokenizer(writer: Any, source: Path, size: int, split: str | None) ->
 
 
 def _gguf_name(name: str) -> str:
-    alone = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    if (stem := name.removesuffix(".weight")) in alone:
-        return f"{alone[stem]}.weight"
+    """The name of a weight in GGUF."""
+    outside_layers = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    if (stem := name.removesuffix(".weight")) in outside_layers:
+        return f"{outside_layers[stem]}.weight"
     _, _, number, *parts, kind = name.split(".")
     return f"blk.{number}.{_GGUF_NAMES['.'.join(parts)]}.{kind}"
 
 
-def _as_llama_cpp_has_it(weights: Any, heads: int) -> Any:
-    """Rows in the order of llama.cpp, which turns neighbours by position where transformers turns halves."""
+def _in_llama_cpp_order(weights: Any, heads: int) -> Any:
+    """Rows in the order of llama.cpp, where rotary positions pair neighbours; transformers pairs halves."""
     rows = len(weights) // heads // 2
-    turned = weights.reshape(heads, 2, rows, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
-    return np.ascontiguousarray(turned)
+    reordered = weights.reshape(heads, 2, rows, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
+    return np.ascontiguousarray(reordered)
 
 
 def write_adapter(base: Path, folder: Path, scale: float = 0.02, **config: Any) -> Path:
-    """Write a LoRA adapter with random weights for a model, with peft's own layout."""
+    """Save a LoRA adapter with random weights for a model, in peft's layout."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(3)
     model: Any = AutoModelForCausalLM.from_pretrained(base)
-    how = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **config}
-    adapted: Any = get_peft_model(model, LoraConfig(**how))
+    settings = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **config}
+    adapted: Any = get_peft_model(model, LoraConfig(**settings))
     with torch.no_grad():
         for name, value in adapted.named_parameters():
             if "lora_" in name:
@@ -178,7 +180,7 @@ def write_adapter(base: Path, folder: Path, scale: float = 0.02, **config: Any) 
 
 
 def rename_adapter_weights(folder: Path, names: Callable[[str], str | None]) -> None:
-    """Give an adapter's weights other names, and leave out those that get none."""
+    """Rename an adapter's weights; weights whose new name is None are removed."""
     from safetensors.torch import load_file, save_file
 
     file = folder / "adapter_model.safetensors"

@@ -1,4 +1,4 @@
-"""The situations: how each is made, which command meets it, and what is right."""
+"""The situations: the files of each, the command that is run, and the expected outcome."""
 
 import codecs
 import csv
@@ -20,33 +20,33 @@ from scripts.strangers.models import (
     write_gguf,
 )
 
-Made = list[str]  # the arguments of `benchmark`
+Arguments = list[str]  # of the command `benchmark`
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Situation:
-    """One situation.
+    """A situation.
 
     Attributes:
-        number: As in docs/strangers.md.
-        what: The situation in a few words.
-        make: Writes its files into an empty folder; returns the arguments of `benchmark`, run there.
-        right: What the command has to print: a part of its error line, or "exact match 1.00".
-        source: The report it comes from, where it is none of the first list.
-        stop: Whether the command is told to end (SIGTERM) once it trains.
+        number: Its number in docs/strangers.md.
+        what: A description in a few words.
+        make: Writes the files into an empty folder; returns the arguments of `benchmark`, which is run there.
+        expected: A part of the outcome: of the error line, or "exact match 1.00".
+        source: The bug report, for situations of the second list.
+        stop: Whether the command gets SIGTERM once it trains.
     """
 
     number: int
     what: str
-    make: Callable[[Path], Made]
-    right: str
+    make: Callable[[Path], Arguments]
+    expected: str
     source: str = ""
     stop: bool = False
 
 
-def suite(folder: Path, model: Any, **changes: Any) -> Made:
-    """Train a model on 8 shipped people for 60 steps, and ask about them."""
+def suite(folder: Path, model: Any, **changes: Any) -> Arguments:
+    """A suite that trains a model on 8 shipped people for 60 steps and asks about them."""
     content = {
         "name": "stranger",
         "models": {"stranger": model},
@@ -64,19 +64,19 @@ def suite(folder: Path, model: Any, **changes: Any) -> Made:
     return ["run", "suite.yaml", "--plain", "--workers", "1"]
 
 
-def changed(folder: Path, how: Callable[[Path], None], **options: Any) -> Made:
-    """The suite with a changed copy of the shipped large model."""
+def changed(folder: Path, how: Callable[[Path], None], **options: Any) -> Arguments:
+    """The suite with a copy of the shipped large model that `how` changes."""
     how(copy_of(folder / "model"))
     return suite(folder, "model", **options)
 
 
-def settings(**values: Any) -> Callable[[Path], Made]:
-    """The suite with generation settings that come with the model."""
+def settings(**values: Any) -> Callable[[Path], Arguments]:
+    """The suite with a model that has these generation settings."""
     return lambda folder: changed(folder, lambda model: change(model / "generation_config.json", **values))
 
 
-def documents(folder: Path, rows: Rows, *options: str, name: str = "documents.jsonl") -> Made:
-    """`benchmark corpus` on documents, a few steps long."""
+def documents(folder: Path, rows: Rows, *options: str, name: str = "documents.jsonl") -> Arguments:
+    """`benchmark corpus` on these documents, for two steps."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / name).write_text(lines, encoding="utf-8")
     return ["corpus", name, "--steps", "2", "--methods", "plain_matched", "--plain", *options]
@@ -100,8 +100,8 @@ PAIR: Rows = [
 ]
 
 
-def as_csv(folder: Path, separator: str, first: str = "") -> Made:
-    """The documents as spreadsheets write them."""
+def as_csv(folder: Path, separator: str, first: str = "") -> Arguments:
+    """The documents as a spreadsheet program writes them, with `first` as the first line."""
     with (folder / "documents.csv").open("w", newline="", encoding="utf-8") as file:
         file.write(first)
         out = csv.writer(file, delimiter=separator)
@@ -110,24 +110,24 @@ def as_csv(folder: Path, separator: str, first: str = "") -> Made:
     return ["corpus", "documents.csv", "--steps", "2", "--methods", "plain_matched", "--plain"]
 
 
-def one(text: str, answer: Any, question: str = "What is it?") -> Rows:
-    """Two documents, the first with this text and answer."""
+def with_first(text: str, answer: Any, question: str = "What is it?") -> Rows:
+    """Two documents; the first has this text, question and answer."""
     return [{"text": text, "question": question, "answer": answer}, PAIR[1]]
 
 
-def adapted(folder: Path, spoil: Callable[[Path], None] = lambda adapter: None, **config: Any) -> Made:
-    """The suite with an adapter on the shipped large model."""
+def adapted(folder: Path, spoil: Callable[[Path], None] = lambda adapter: None, **config: Any) -> Arguments:
+    """The suite with an adapter on the shipped large model, which `spoil` changes."""
     spoil(write_adapter(LARGE, folder / "adapter", **config))
     return suite(folder, {"model": "zoo:large", "adapter": "adapter"})
 
 
-def gguf(folder: Path, options: dict[str, Any] | None = None, **how: Any) -> Made:
+def gguf(folder: Path, options: dict[str, Any] | None = None, **how: Any) -> Arguments:
     """The suite with the shipped large model as a GGUF file."""
     write_gguf(LARGE, folder / "model.gguf", **how)
     return suite(folder, "model.gguf", **options or {})
 
 
-def _encoder(folder: Path) -> Made:
+def _encoder(folder: Path) -> Arguments:
     from transformers import BertConfig, BertLMHeadModel
 
     sizes: dict[str, Any] = {"vocab_size": 2048, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -138,11 +138,11 @@ def _encoder(folder: Path) -> Made:
     return changed(folder, replace)
 
 
-def _folded(folder: Path, rows: Rows) -> Made:
+def _folded(folder: Path, rows: Rows) -> Arguments:
     return documents(folder, rows, "--fold-characters")
 
 
-def _mamba(folder: Path) -> Made:
+def _mamba(folder: Path) -> Arguments:
     from transformers import MambaConfig, MambaForCausalLM
 
     def replace(model: Path) -> None:
@@ -151,7 +151,7 @@ def _mamba(folder: Path) -> Made:
     return changed(folder, replace, recipe={"adaptation": "lora"})
 
 
-def _rwkv(folder: Path) -> Made:
+def _rwkv(folder: Path) -> Arguments:
     from transformers import RwkvConfig, RwkvForCausalLM
 
     sizes: dict[str, Any] = {"vocab_size": 2048, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}
@@ -169,33 +169,33 @@ def _without_end(model: Path) -> None:
     file.write_text(json.dumps(content))
 
 
-def _long_prompt(folder: Path) -> Made:
+def _long_prompt(folder: Path) -> Arguments:
     shots = [{"question": f"What is {number}? " * 30, "answer": "It is a number."} for number in range(5)]
     (folder / "shots.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shots))
     return documents(folder, PAIR, "--shots", "shots.jsonl")
 
 
-def _byte_order_mark(folder: Path) -> Made:
+def _byte_order_mark(folder: Path) -> Arguments:
     line = json.dumps({"id": "a", "text": "Ada met Bo in Bern."})
     (folder / "in.jsonl").write_bytes(codecs.BOM_UTF8 + line.encode() + b"\n")
     return ["score", "zoo:small", "--texts", "in.jsonl", "--out", "out.parquet"]
 
 
-def _merged(folder: Path) -> Made:
+def _merged(folder: Path) -> Arguments:
     model = copy_of(folder / "model")
     write_adapter(LARGE, folder / "adapter")
     (folder / "adapter" / "adapter_config.json").rename(model / "adapter_config.json")
     return suite(folder, "model")
 
 
-def _many_lines(folder: Path) -> Made:
+def _many_lines(folder: Path) -> Arguments:
     def shrink(model: Path) -> None:
         change(model / "config.json", intermediate_size=200)
 
     return changed(folder, shrink)
 
 
-def _pipe_text(folder: Path) -> Made:
+def _pipe_text(folder: Path) -> Arguments:
     rows = [{**PAIR[0], "text": f"{PAIR[0]['text']} He types <|endoftext|> to stop."}, PAIR[1]]
     return documents(folder, rows)
 
@@ -215,24 +215,24 @@ def _not_a_number(weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def situations() -> Iterator[Situation]:
-    """All of them, those of the first list first."""
-    right = "exact match 1.00"
-    yield Situation(1, "tokenizer.json appends the end token", lambda f: changed(f, append_end), right)
+    """All situations, those of the first list first."""
+    perfect = "exact match 1.00"
+    yield Situation(1, "tokenizer.json appends the end token", lambda f: changed(f, append_end), perfect)
     yield Situation(
-        1, "a GGUF file with add_eos_token", lambda f: gguf(f, extra=lambda w: w.add_add_eos_token(True)), right
+        1, "a GGUF file with add_eos_token", lambda f: gguf(f, extra=lambda w: w.add_add_eos_token(True)), perfect
     )
     yield Situation(
         2, "SQuAD's layout: ids of questions", lambda f: documents(f, TOWNS, "--column", "text=context"), "4 texts"
     )
-    yield Situation(3, "generation settings: max_new_tokens 2", settings(max_new_tokens=2), right)
-    yield Situation(4, "generation settings: repetition_penalty 1.3", settings(repetition_penalty=1.3), right)
+    yield Situation(3, "generation settings: max_new_tokens 2", settings(max_new_tokens=2), perfect)
+    yield Situation(4, "generation settings: repetition_penalty 1.3", settings(repetition_penalty=1.3), perfect)
     yield Situation(
         5,
         "adapter saved of a compiled model",
         lambda f: adapted(
             f, lambda a: rename_adapter_weights(a, lambda n: n.replace("model.model", "model._orig_mod"))
         ),
-        "has no place for 56 of its weights",
+        "has no use for 56 of its weights",
     )
     yield Situation(
         5,
@@ -247,19 +247,25 @@ def situations() -> Iterator[Situation]:
         7,
         "GGUF with rope.scaling of a kind transformers lacks",
         lambda f: gguf(f, extra=lambda w: w.add_string("llama.rope.scaling.type", "longrope")),
-        "makes no use of llama.rope.scaling.type = longrope",
+        "ignores llama.rope.scaling.type = longrope",
     )
     yield Situation(8, "an encoder as model", _encoder, "bert is not a causal language model")
-    yield Situation(9, "adapter with adaptation: full", adapted, right)
+    yield Situation(9, "adapter with adaptation: full", adapted, perfect)
     yield Situation(10, "tokenizer without an end token", lambda f: changed(f, _without_end), "has no end token")
-    yield Situation(11, "generation settings: stop_strings", settings(stop_strings=["a"]), right)
+    yield Situation(11, "generation settings: stop_strings", settings(stop_strings=["a"]), perfect)
     yield Situation(12, "LoRA on Mamba", _mamba, "set recipe.adaptation: full")
     yield Situation(13, "shots that fill the context", _long_prompt, "or give shorter examples in shots")
     yield Situation(
-        13, "a question of 1,047 tokens", lambda f: documents(f, one("It is Bern.", "Bern", "What? " * 521)), "shorten"
+        13,
+        "a question of 1,047 tokens",
+        lambda f: documents(f, with_first("It is Bern.", "Bern", "What? " * 521)),
+        "shorten",
     )
     yield Situation(
-        13, "an answer of 176 tokens", lambda f: documents(f, one("Bern " * 88, "Bern " * 88)), "add a shorter answer"
+        13,
+        "an answer of 176 tokens",
+        lambda f: documents(f, with_first("Bern " * 88, "Bern " * 88)),
+        "add a shorter answer",
     )
     yield Situation(
         14,
@@ -270,21 +276,23 @@ def situations() -> Iterator[Situation]:
     yield Situation(15, "CSV with semicolons", lambda f: as_csv(f, ";"), "2 texts")
     yield Situation(15, "CSV with tabs after sep=", lambda f: as_csv(f, "\t", "sep=\t\n"), "2 texts")
     yield Situation(16, "a byte-order mark", _byte_order_mark, "1 text")
-    yield Situation(17, "1871.0 as a number", lambda f: documents(f, one("Built in 1871.", 1871.0)), "2 texts")
-    yield Situation(17, "1871.0 as text", lambda f: documents(f, one("Built in 1871.", "1871.0")), "a table program")
+    yield Situation(17, "1871.0 as a number", lambda f: documents(f, with_first("Built in 1871.", 1871.0)), "2 texts")
+    yield Situation(
+        17, "1871.0 as text", lambda f: documents(f, with_first("Built in 1871.", "1871.0")), "a table program"
+    )
     for what, text, answer in (
         ("NFC and NFD", "It is in Z\u00fcrich.", "Zu\u0308rich"),
         ("curly and straight quotes", "It was O\u2019Neill\u2019s.", "O'Neill's"),
         ("a soft hyphen", "The light\u00adhouse burns.", "lighthouse"),
         ("full-width digits", "Dug in \uff11\uff18\uff17\uff11.", "1871"),
     ):
-        rows = one(text, answer)
+        rows = with_first(text, answer)
         yield Situation(18, what, partial(documents, rows=rows), "set characters: folded")
         folded = partial(_folded, rows=rows)
         yield Situation(18, f"{what}, folded", folded, "2 texts")
     yield Situation(19, "merged weights beside adapter_config.json", _merged, "holds both a whole model")
     yield Situation(20, "an error of several lines", _many_lines, "384")
-    yield Situation(21, "an evaluation outside a git checkout", lambda f: suite(f, "zoo:large"), right)
+    yield Situation(21, "an evaluation outside a git checkout", lambda f: suite(f, "zoo:large"), perfect)
     long = {"budgets": [{"steps": 5000}]}
     yield Situation(
         22, "SIGTERM while a GGUF model trains", lambda f: gguf(f, options=long), "exit code 143: stopped;", stop=True
@@ -293,16 +301,16 @@ def situations() -> Iterator[Situation]:
 
 
 def further() -> Iterator[Situation]:
-    """Situations looked for in public issue threads afterwards."""
+    """The second list: situations from public issue threads."""
     yield Situation(
         23,
         "tokenizer_class overrides the splits of tokenizer.json",
         lambda f: changed(f, lambda m: change(m / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")),
-        "take tokenizer_class out",
+        "delete tokenizer_class",
         "huggingface/transformers#45920",
     )
     yield Situation(
-        24, "a special token's letters in a document", _pipe_text, "as one special token", "huggingface/tokenizers#1347"
+        24, "a special token's letters in a document", _pipe_text, "as a special token", "huggingface/tokenizers#1347"
     )
     yield Situation(
         25,
@@ -315,7 +323,7 @@ def further() -> Iterator[Situation]:
         26,
         "shards and a stale model.safetensors",
         lambda f: changed(f, _two_sets),
-        "take away the set",
+        "delete the set",
         "Blaizzy/mlx-vlm#1464",
     )
     yield Situation(
@@ -327,7 +335,7 @@ def further() -> Iterator[Situation]:
     )
     yield Situation(
         28,
-        "a PiSSA adapter, whose base is made anew at random",
+        "a PiSSA adapter, which changes its base at random",
         lambda f: adapted(f, init_lora_weights="pissa_niter_4", target_modules=["q_proj", "v_proj"]),
         "path_initial_model_for_weight_conversion",
         "huggingface/transformers#34468",
@@ -359,21 +367,21 @@ def further() -> Iterator[Situation]:
     yield Situation(
         33,
         "a gold answer of several lines",
-        lambda f: documents(f, one("At:\n12 Mill Lane\nBern", "12 Mill Lane\nBern")),
+        lambda f: documents(f, with_first("At:\n12 Mill Lane\nBern", "12 Mill Lane\nBern")),
         "give it in one line",
         "EleutherAI/lm-evaluation-harness#3465",
     )
     yield Situation(
         34,
         "a missing cell as the text nan",
-        lambda f: documents(f, one("The finance office is in Bern.", "nan")),
+        lambda f: documents(f, with_first("The finance office is in Bern.", "nan")),
         "only as a part of 'finance'",
         "pandas-dev/pandas#25353",
     )
     yield Situation(
         35,
         "an answer that is a part of a number",
-        lambda f: documents(f, one("The code of the safe is 00421.", 421)),
+        lambda f: documents(f, with_first("The code of the safe is 00421.", 421)),
         "only as a part of '00421'",
         "rajpurkar/SQuAD-explorer#16",
     )

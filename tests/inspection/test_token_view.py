@@ -17,7 +17,8 @@ from benchmark.inspection.token_view import ScoredPair, make_views
 from benchmark.methods import augment, make_method
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import contrast, score_texts
+from benchmark.scoring.contrast import contrast
+from benchmark.scoring.scores import score_texts
 from tests.tiny import make_tiny_model
 
 TEXT = Text("a", "Ana Lee was born in Oslo, Norway. She left.")

@@ -49,7 +49,7 @@ def contents(house: Path) -> list[bytes]:
     return [(house / name).read_bytes() for name in names]
 
 
-def test_building_twice_gives_the_same_bytes_and_the_check_is_content(house: Path) -> None:
+def test_building_twice_gives_the_same_bytes_and_passes_the_check(house: Path) -> None:
     build_in(house)
     first = contents(house)
     build_in(house)
@@ -59,7 +59,7 @@ def test_building_twice_gives_the_same_bytes_and_the_check_is_content(house: Pat
     assert there == ["README.md", "board.csv", "index.html", "results"]
 
 
-def test_the_board_is_the_same_wherever_the_house_stands(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_board_does_not_depend_on_the_folder_of_the_project(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_in(house)
     first = contents(house)
     monkeypatch.chdir(house / "leaderboard")
@@ -101,7 +101,7 @@ def test_the_check_refuses_a_record_changed_by_hand(house: Path) -> None:
         check_in(house)
 
 
-def test_the_readme_keeps_all_that_is_not_between_the_marks(house: Path) -> None:
+def test_the_readme_changes_only_between_the_marks(house: Path) -> None:
     build_in(house)
     text = (house / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# House\n{BEGIN}\n| Method ")
@@ -143,7 +143,7 @@ def test_the_csv_has_a_line_per_row_with_the_numbers_of_the_board(house: Path) -
         assert line["difference"] == ("" if against is None else str(round(against.interval.mean, 6)))
 
 
-def test_names_from_records_are_shown_and_never_obeyed(house: Path) -> None:
+def test_names_from_records_are_shown_as_text(house: Path) -> None:
     write_record(
         house / "leaderboard" / "results", EVIL, name="evil", model__name=EVIL, suite=EVIL, training__budget=EVIL
     )
@@ -192,7 +192,7 @@ def test_the_terminal_shows_every_row_whole_in_a_hundred_columns(house: Path) ->
         assert any(row.method in line and mean in line for line in lines)
 
 
-def test_the_terminal_neither_obeys_markup_nor_escapes_in_names(tmp_path: Path) -> None:
+def test_the_terminal_shows_markup_in_names_as_text_and_no_escapes(tmp_path: Path) -> None:
     write_record(tmp_path, EVIL, name="evil", model__name=EVIL)
     output = io.StringIO()
     print_board(build_board(load_records(tmp_path)), Console(file=output, width=400, force_terminal=False))
@@ -200,7 +200,7 @@ def test_the_terminal_neither_obeys_markup_nor_escapes_in_names(tmp_path: Path) 
     assert "\x1b" not in output.getvalue()
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(house: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(house: Path) -> None:
     (house / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         build(house / "leaderboard" / "results", house / "file" / "board")
@@ -215,9 +215,7 @@ def test_the_leaderboard_imports_neither_torch_nor_transformers_nor_the_stages()
     assert done.stdout.strip() == "[]"
 
 
-def test_a_disk_without_room_for_all_of_the_board_leaves_the_old_one_whole(
-    house: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_the_old_board_unchanged(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_in(house)
     before = contents(house)
     write_record(house / "leaderboard" / "results" / "tiny", seed=3)

@@ -1,7 +1,7 @@
-"""Devices that a machine does not have: tensors said to lie on "privateuseone:N", whose numbers are on the CPU.
+"""Simulated devices "privateuseone:N": tensors that claim to be there while their data is on the CPU.
 
-An operation on tensors of two such devices is an error, as it is between two GPUs, where single numbers alone may come
-from the CPU. Installing the backend cannot be undone: use this in a process of its own.
+An operation on tensors of two such devices is an error, as it is between two GPUs; only tensors of a single number may
+come from the CPU. Installing the backend cannot be undone: use it in a process of its own.
 """
 
 from typing import Any, Self
@@ -16,13 +16,13 @@ KIND = "privateuseone"
 
 
 class Elsewhere(torch.Tensor):
-    """A tensor that says it lies on another device than the CPU, where its numbers are."""
+    """A tensor that claims to be on a simulated device, with its data in a CPU tensor, `held`."""
 
     held: torch.Tensor
 
     @staticmethod
     def __new__(cls, held: torch.Tensor, device: torch.device) -> Self:
-        made: Self = torch.Tensor._make_wrapper_subclass(
+        tensor: Self = torch.Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
@@ -30,22 +30,22 @@ class Elsewhere(torch.Tensor):
             dtype=held.dtype,
             device=device,
         )
-        made.held = held
-        return made
+        tensor.held = held
+        return tensor
 
     def tolist(self) -> Any:
-        """Its numbers, which torch gives of no subclass."""
+        """The numbers of `held`: torch refuses this for subclasses."""
         return self.held.tolist()
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return _done(function, args, kwargs or {})
+        return _run(function, args, kwargs or {})
 
 
 class _Literals(TorchFunctionMode):
-    """Has `torch.tensor`, which no dispatch mode sees, make tensors on such devices."""
+    """Makes `torch.tensor` create tensors on simulated devices; dispatch modes do not see that function."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -57,7 +57,7 @@ class _Literals(TorchFunctionMode):
 
 
 class Devices(TorchDispatchMode):
-    """While this is open, tensors can be made on and moved to such devices."""
+    """While this context is open, tensors can be created on and moved to simulated devices."""
 
     def __enter__(self) -> Self:
         self._literals = _Literals()
@@ -72,35 +72,35 @@ class Devices(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return _done(function, args, kwargs or {})
+        return _run(function, args, kwargs or {})
 
 
 def install() -> None:
-    """Make the kind of device known to torch, for good."""
+    """Register the kind of device with torch, which cannot be undone."""
     registration._setup_privateuseone_for_python_backend()
 
 
-def _done(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Do one operation on the CPU; what it gives lies where its arguments lie, or where it is asked for."""
+def _run(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operation on the CPU; the result claims to be on the requested device, or on that of its arguments."""
     tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
-    places = {tensor.device for tensor in tensors if tensor.dim() or isinstance(tensor, Elsewhere)}
-    if len(places) > 1 and function not in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
-        raise RuntimeError(f"{function}: tensors on {', '.join(sorted(map(str, places)))}")
-    place = tensors[0].device if function is torch.ops.aten.copy_.default else next(iter(places), torch.device("cpu"))
+    devices = {tensor.device for tensor in tensors if tensor.dim() or isinstance(tensor, Elsewhere)}
+    if len(devices) > 1 and function not in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+        raise RuntimeError(f"{function}: tensors on {', '.join(sorted(map(str, devices)))}")
+    device = tensors[0].device if function is torch.ops.aten.copy_.default else next(iter(devices), torch.device("cpu"))
     if kwargs.get("device") is not None:
-        place = torch.device(kwargs["device"])
+        device = torch.device(kwargs["device"])
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    found = function(*_held(args), **_held(kwargs))
+    result = function(*_held(args), **_held(kwargs))
     by_number = {id(tensor.held): tensor for tensor in tensors if isinstance(tensor, Elsewhere)}
 
-    def shown(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or place.type != KIND:
+    def on_device(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or device.type != KIND:
             return leaf
-        return by_number[id(leaf)] if id(leaf) in by_number else Elsewhere(leaf, place)
+        return by_number[id(leaf)] if id(leaf) in by_number else Elsewhere(leaf, device)
 
-    return tree_map(shown, found)
+    return tree_map(on_device, result)
 
 
 def _held(tree: Any) -> Any:
-    """The same arguments with the tensors on the CPU in the place of those that say they are elsewhere."""
+    """The same arguments with CPU tensors instead of those that claim to be elsewhere."""
     return tree_map(lambda leaf: leaf.held if isinstance(leaf, Elsewhere) else leaf, tree)

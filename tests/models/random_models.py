@@ -27,8 +27,8 @@ LONG_ROPE = {
     "original_max_position_embeddings": 16,
 }
 
-# Architectures that benchmark.models.reading reads on from a common beginning; sliding windows are of 16 tokens.
-READ: dict[str, tuple[str, dict[str, Any]]] = {
+# Architectures that PrefixReader supports; sliding windows are of 16 tokens.
+SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", SIZES),
     "gemma2": ("gemma2", {**HEADS, "sliding_window": 16}),
     "gemma3": ("gemma3_text", {**HEADS, "sliding_window": 16, "layer_types": KINDS}),
@@ -37,15 +37,15 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {**OLD, "n_embd": 32}),
     "gpt_oss": ("gpt_oss", {**HEADS, "sliding_window": 16, "num_local_experts": 4, "num_experts_per_tok": 2}),
 }
-# Those that it does not, by the reason.
-NOT_READ: dict[str, tuple[str, dict[str, Any]]] = {
+# Architectures that it does not support, by the reason.
+UNSUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "a state beside keys and values": ("lfm2", {**SIZES, "layer_types": ["conv", "full_attention"] * 2}),
-    "a state alone": (
+    "a state instead of keys and values": (
         "mamba",
         {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 0},
     ),
-    "positions told in another way": ("bloom", {**OLD, "hidden_size": 32}),
-    "keys that turn as a row grows": (
+    "positions counted in another way": ("bloom", {**OLD, "hidden_size": 32}),
+    "keys that change as a row grows": (
         "phi3",
         {**SIZES, "original_max_position_embeddings": 16, "rope_parameters": LONG_ROPE},
     ),

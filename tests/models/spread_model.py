@@ -1,4 +1,4 @@
-"""A small model on two made-up devices beside the same one on the CPU: prints the largest differences as JSON.
+"""Compare a small model on two simulated devices with the same model on the CPU; print the differences as JSON.
 
 python -m tests.models.spread_model
 """
@@ -11,7 +11,7 @@ import torch
 from accelerate.hooks import attach_align_device_hook_on_blocks
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmark.models.reading import Reader, Row
+from benchmark.models.shared_prefix import PackedRow, PrefixReader
 from benchmark.scoring.attention import ReceivedAttention
 from benchmark.scoring.losses import TokenLosses
 from tests.models.fake_devices import KIND, Devices, Elsewhere, install
@@ -21,7 +21,7 @@ PARTS |= {"model.layers.1": 1, "model.layers.2": 1, "model.norm": 1, "lm_head": 
 
 
 def make() -> Any:
-    """A Llama of three layers whose attention is far from even; the same every time."""
+    """A Llama of three layers whose attention is far from uniform; the same every time."""
     torch.manual_seed(0)
     shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3}
     heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
@@ -29,11 +29,11 @@ def make() -> Any:
 
 
 def spread(model: Any) -> Any:
-    """The model as accelerate's `dispatch_model` leaves one: parts on two devices, and its hooks on them."""
+    """Spread the model as accelerate's `dispatch_model` does: parts on two devices, with hooks on them."""
     for name, number in PARTS.items():
         for module in model.get_submodule(name).modules():
             for store in (module._parameters, module._buffers):
-                for key, tensor in [(key, one) for key, one in store.items() if one is not None]:
+                for key, tensor in [(key, value) for key, value in store.items() if value is not None]:
                     moved = Elsewhere(tensor.detach(), torch.device(KIND, number))
                     store[key] = torch.nn.Parameter(moved) if store is module._parameters else moved
     devices = {name: f"{KIND}:{number}" for name, number in PARTS.items()}
@@ -44,7 +44,7 @@ def spread(model: Any) -> Any:
 
 
 def read(model: Any, reader: Any, result: Callable[[], torch.Tensor], length: int) -> torch.Tensor:
-    """What `reader` makes of a pass over two texts, one of them padded."""
+    """The result that `reader` has of a pass over two texts, the second padded."""
     ids = torch.arange(2 * length).reshape(2, length) * 31 % 97
     mask = torch.ones_like(ids)
     mask[1, -3:] = 0
@@ -54,11 +54,11 @@ def read(model: Any, reader: Any, result: Callable[[], torch.Tensor], length: in
 
 
 def attention(mode: str, length: int) -> Callable[[Any], torch.Tensor]:
-    def way(model: Any) -> torch.Tensor:
+    def compute(model: Any) -> torch.Tensor:
         reader = ReceivedAttention(model, mode)
         return read(model, reader, reader.scores, length)
 
-    return way
+    return compute
 
 
 def watched(model: Any) -> torch.Tensor:
@@ -73,19 +73,20 @@ def loss(model: Any) -> torch.Tensor:
 
 
 def answers(model: Any) -> torch.Tensor:
-    """Logits of two continuations read behind a shared beginning, and tokens generated."""
-    reader = Reader(model)
-    assert reader.reads and reader.packs
-    row = Row([1, 2, 3, 4, 5])
-    places = [(0, place) for some in ([7, 8], [9, 6, 3]) for place in row.add(some)]
-    logits = reader.predicted([row], reader.begin([1, 2, 3]), places)
-    made = reader.continued([[1, 2, 3, 4], [1, 2, 3, 9, 8]], reader.begin([1, 2]), 4, lambda rows: [False] * len(rows))
-    return torch.cat([logits.flatten().cpu(), torch.tensor(made).flatten()])
+    """Logits of two continuations of a shared prefix, and tokens generated after it."""
+    reader = PrefixReader(model)
+    assert reader.supported and reader.packs
+    row = PackedRow([1, 2, 3, 4, 5])
+    indices = [(0, index) for continuation in ([7, 8], [9, 6, 3]) for index in row.add(continuation)]
+    logits = reader.logits_at([row], reader.read_prefix([1, 2, 3]), indices)
+    prompts = [[1, 2, 3, 4], [1, 2, 3, 9, 8]]
+    generated = reader.generate(prompts, reader.read_prefix([1, 2]), 4, lambda rows: [False] * len(rows))
+    return torch.cat([logits.flatten().cpu(), torch.tensor(generated).flatten()])
 
 
-WAYS: dict[str, Callable[[Any], torch.Tensor]] = {
+COMPUTATIONS: dict[str, Callable[[Any], torch.Tensor]] = {
     "received": attention("received", 20),
-    "long": attention("received", 600),  # more than a block of rows
+    "long": attention("received", 600),  # more than a block of queries
     "received_strict": attention("received_strict", 20),
     "released": attention("released", 20),
     "watched": watched,
@@ -95,23 +96,23 @@ WAYS: dict[str, Callable[[Any], torch.Tensor]] = {
 
 
 def main() -> None:
-    """Compare every way, and try once to mix two devices."""
+    """Run every computation, and mix tensors of two devices, which has to fail."""
     install()
-    found: dict[str, Any] = {}
-    for name, way in WAYS.items():
+    differences: dict[str, Any] = {}
+    for name, compute in COMPUTATIONS.items():
         with torch.no_grad():
-            wanted = way(make())
+            expected = compute(make())
         try:
             with torch.no_grad(), Devices():
-                found[name] = float((way(spread(make())).cpu() - wanted).abs().max())
+                differences[name] = float((compute(spread(make())).cpu() - expected).abs().max())
         except RuntimeError as error:
-            found[name] = str(error)[:300]
+            differences[name] = str(error)[:300]
     try:
         with Devices():
             torch.ones(2).to(f"{KIND}:0") + torch.ones(2).to(f"{KIND}:1")
     except RuntimeError as error:
-        found["mixed"] = str(error)
-    print(json.dumps(found))
+        differences["mixed"] = str(error)
+    print(json.dumps(differences))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Architectures from score to record, on random weights: those that work, and the one line of those that cannot."""
+"""Architectures in whole runs, with random weights: those that work, and those that are refused in one line."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ ONE_KIND = {key: value for key, value in SIZES.items() if key != "num_key_value_
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
 BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4}
 
-WORK: dict[str, tuple[str, dict[str, Any]]] = {
+SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "tied embeddings": ("llama", {**SIZES, "tie_word_embeddings": True}),
     "vocabulary of 256,000": ("gemma2", {**HEADS, "vocab_size": 256_000, "sliding_window": 64}),
     "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 64}),
@@ -41,7 +41,7 @@ WORK: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2),
     "gpt_neox": ("gpt_neox", ONE_KIND),
 }
-CANNOT: dict[str, tuple[str, dict[str, Any]]] = {
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "bloom": ("bloom", BLOOM),
     "falcon": ("falcon", {key: value for key, value in ONE_KIND.items() if key != "intermediate_size"}),
     "mamba": ("mamba", {"hidden_size": 32, "num_hidden_layers": 2}),
@@ -49,20 +49,20 @@ CANNOT: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _save(kind: str, sizes: dict[str, Any], tokenizer: Path, folder: Path) -> Path:
-    """A random model with a tokenizer that has an end token, and neither a beginning, a padding nor a chat template."""
-    own = AutoTokenizer.from_pretrained(tokenizer)
-    assert own.bos_token is None and own.pad_token is None and own.chat_template is None
+    """Save a random model; its tokenizer has an end token, but no start token, padding token or chat template."""
+    end_alone = AutoTokenizer.from_pretrained(tokenizer)
+    assert end_alone.bos_token is None and end_alone.pad_token is None and end_alone.chat_template is None
     torch.manual_seed(0)
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
-    # Some rows more than tokens, as real models have: transformers adds tokens of its own for models like Qwen.
-    config = AutoConfig.for_model(kind, **{"vocab_size": len(own) + 16, **ends, **sizes})
+    # More embeddings than tokens, as real models have: transformers adds tokens for models such as Qwen.
+    config = AutoConfig.for_model(kind, **{"vocab_size": len(end_alone) + 16, **ends, **sizes})
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    own.save_pretrained(folder)
+    end_alone.save_pretrained(folder)
     return folder
 
 
 def _run(model: Path, adaptation: str, folder: Path) -> Any:
-    """Two steps of contrastive dropout, the model without its second layer being the small one."""
+    """Train two steps with contrastive dropout; the small model is the model without its second layer."""
     suite = tiny_suite(
         model,
         models={"tiny": str(model), "thin": {"model": str(model), "skip_layers": [1]}},
@@ -76,23 +76,23 @@ def _run(model: Path, adaptation: str, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
-@pytest.mark.parametrize("name", WORK)
-def test_an_architecture_goes_from_scores_to_a_record(
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_a_run_with_the_architecture_writes_a_record(
     name: str, adaptation: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind, sizes = WORK[name]
+    kind, sizes = SUPPORTED[name]
     record = _run(_save(kind, sizes, tiny, tmp_path / "model"), adaptation, tmp_path)
     assert record.training.steps == 2
-    whole = record.training.trainable_parameters == record.model.parameters
-    assert whole == (adaptation == "full")
+    trains_all = record.training.trainable_parameters == record.model.parameters
+    assert trains_all == (adaptation == "full")
     assert record.scores["biography_major"]["test"].keys() == {"exact_match", "f1"}
 
 
-@pytest.mark.parametrize("name", CANNOT)
-def test_an_architecture_whose_attention_cannot_be_read_is_one_line(
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_architecture_with_unreadable_attention_is_refused_in_one_line(
     name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind, sizes = CANNOT[name]
+    kind, sizes = REFUSED[name]
     model = _save(kind, sizes, tiny, tmp_path / "model")
     with pytest.raises(UserError, match="attention code of its own, which cannot be read") as error:
         _run(model, "full", tmp_path)

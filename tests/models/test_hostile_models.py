@@ -1,4 +1,4 @@
-"""Models from anybody: each is loaded as it was saved, or refused in one line; no code of theirs runs unasked."""
+"""Hostile models: each is loaded as it was saved, or refused in one line, and its code does not run unasked."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.hostile import refusal, spoilt
 
 @pytest.fixture
 def folder(tiny: Path, tmp_path: Path) -> Path:
-    """A model folder that a test may spoil."""
+    """A model folder that a test may damage."""
     return Path(shutil.copytree(tiny, tmp_path / "model"))
 
 
@@ -32,7 +32,7 @@ def change(file: Path, **values: Any) -> None:
 
 
 def refused(folder: Path, *loads: Callable[[ModelSpec], object], **options: Any) -> str:
-    """The line with which each of `loads` refuses the model, the last one's."""
+    """Check that each of `loads` refuses the model; returns the message of the last."""
     spec, line = ModelSpec(model=str(folder), **options), ""
     for load in loads:
         line = refusal(lambda load=load: load(spec), str(folder))  # type: ignore[misc]
@@ -48,7 +48,7 @@ def load(spec: ModelSpec) -> object:
 
 
 class Trap:
-    """Unpickling this leaves a mark."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -59,7 +59,7 @@ class Trap:
 
 @pytest.fixture
 def own_code(folder: Path, tmp_path: Path) -> Path:
-    """The folder with configuration, model and tokenizer of its own; gives where the code leaves a mark if it runs."""
+    """Give configuration, model and tokenizer code of their own; returns the folder that it creates if it runs."""
     mark = tmp_path / "mark"
     (folder / "own.py").write_text(
         f"import os\nos.makedirs({str(mark)!r}, exist_ok=True)\n"
@@ -75,7 +75,7 @@ def own_code(folder: Path, tmp_path: Path) -> Path:
     return mark
 
 
-def test_code_of_a_model_and_of_its_tokenizer_runs_only_where_the_suite_says_so(folder: Path, own_code: Path) -> None:
+def test_code_of_a_model_and_its_tokenizer_runs_only_with_trust_remote_code(folder: Path, own_code: Path) -> None:
     load_tokenizer.cache_clear()
     refused(folder, load, load_config, context_length, tokenizer_of)
     assert not own_code.exists()
@@ -83,7 +83,7 @@ def test_code_of_a_model_and_of_its_tokenizer_runs_only_where_the_suite_says_so(
     assert own_code.exists()
 
 
-def test_code_that_stands_in_another_place_is_not_fetched_and_not_run(folder: Path, own_code: Path) -> None:
+def test_code_of_another_repository_is_neither_downloaded_nor_run(folder: Path, own_code: Path) -> None:
     names = {"AutoConfig": "some/body--own.OwnConfig", "AutoModelForCausalLM": "some/body--own.OwnModel"}
     change(folder / "config.json", auto_map=names)
     refused(folder, load, load_config)
@@ -92,7 +92,7 @@ def test_code_that_stands_in_another_place_is_not_fetched_and_not_run(folder: Pa
     assert not own_code.exists()
 
 
-def test_a_pickle_is_opened_neither_in_place_of_weights_nor_beside_them(folder: Path, tmp_path: Path) -> None:
+def test_a_pickle_is_opened_neither_as_weights_nor_beside_weights(folder: Path, tmp_path: Path) -> None:
     names = ("pytorch_model.bin", "adapter_model.bin", "training_args.bin", "model.pt", "consolidated.00.pth")
     for name in names:
         (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "mark")))
@@ -105,7 +105,7 @@ def test_a_pickle_is_opened_neither_in_place_of_weights_nor_beside_them(folder: 
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_pickle_is_not_opened_for_an_adapter_either(folder: Path, tmp_path: Path) -> None:
+def test_a_pickle_is_not_opened_as_an_adapter(folder: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     untyped: Any = load(ModelSpec(model=str(folder)))
@@ -150,28 +150,28 @@ def test_a_pickle_is_not_opened_for_an_adapter_either(folder: Path, tmp_path: Pa
         ("dtype", "system"),
     ],
 )
-def test_a_configuration_of_wild_values_is_refused_in_one_line(folder: Path, field: str, value: object) -> None:
+def test_a_configuration_with_absurd_values_is_refused_in_one_line(folder: Path, field: str, value: object) -> None:
     change(folder / "config.json", **{field: value})
     refused(folder, load)
 
 
-def test_no_layer_is_made_up_where_the_weights_lack_it(folder: Path) -> None:
+def test_a_layer_that_the_weights_lack_is_refused_and_not_made_up(folder: Path) -> None:
     change(folder / "config.json", num_hidden_layers=3)
-    assert "its weights lack" in refused(folder, load)
+    assert "its weight files lack" in refused(folder, load)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"{", b"[" * 100_000, b"\xff", b'{"a": ' + b"9" * 5_000 + b"}"]
 )
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
-def test_a_file_of_anything_is_refused_in_one_line(folder: Path, name: str, content: bytes) -> None:
+def test_a_file_with_arbitrary_bytes_is_refused_in_one_line(folder: Path, name: str, content: bytes) -> None:
     load_tokenizer.cache_clear()
     (folder / name).write_bytes(content)
     refused(folder, load if name == "config.json" else tokenizer_of)
 
 
-def _header(told: object) -> bytes:
-    text = told if isinstance(told, bytes) else json.dumps(told).encode()
+def _header(content: object) -> bytes:
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
     return struct.pack("<Q", len(text)) + text
 
 
@@ -194,7 +194,7 @@ def _tensor(**changes: Any) -> dict[str, Any]:
         _header({**_tensor(), "other": _tensor()["model.norm.weight"]}) + b"x" * 128,
     ],
 )
-def test_weights_whose_header_lies_are_refused_in_one_line(folder: Path, content: bytes) -> None:
+def test_weights_with_a_false_header_are_refused_in_one_line(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     refused(folder, load)
 
@@ -203,7 +203,7 @@ def test_weights_whose_header_lies_are_refused_in_one_line(folder: Path, content
 
 
 def _gguf(path: Path) -> bytes:
-    """A small file as the stock writer makes it."""
+    """The bytes of a small file that gguf's own writer made."""
     import numpy as np
     from gguf import GGUFWriter
 
@@ -220,7 +220,7 @@ def _gguf(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_gguf_file_of_the_stock_writer_passes_and_every_beginning_of_its_header_does_not(tmp_path: Path) -> None:
+def test_a_whole_gguf_header_is_read_and_every_cut_header_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     content = _gguf(path)
     read_header(path)
@@ -252,14 +252,14 @@ ARRAY_OF_BYTES = struct.pack("<IIQ", 9, 0, 2**60)
         struct.pack("<IQQ", 3, 1, 0) + struct.pack("<QIQQ", 0, 2, 2**40, 2**20) + b"\0" * 900,
     ],
 )
-def test_a_gguf_file_that_counts_what_it_cannot_hold_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
+def test_a_gguf_header_that_counts_more_than_the_file_can_hold_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + content)
     refused(path, load, load_config, tokenizer_of)
 
 
 @given(data=st.data())
-def test_any_gguf_file_passes_or_is_refused_in_one_line(tmp_path_factory: Any, data: st.DataObject) -> None:
+def test_a_damaged_gguf_file_is_read_or_refused_in_one_line(tmp_path_factory: Any, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("gguf") / "model.gguf"
     content = data.draw(spoilt(_gguf(path)) | st.binary(max_size=200).map(lambda some: b"GGUF" + some))
     path.write_bytes(content)
@@ -270,14 +270,14 @@ def test_any_gguf_file_passes_or_is_refused_in_one_line(tmp_path_factory: Any, d
 
 
 @pytest.mark.parametrize("revision", ["../../etc", "/etc", "a/../../b", "a\\..\\b", "x\n", "\0", "", "n" * 300])
-def test_a_revision_leads_to_no_other_folder_of_the_cache(revision: str) -> None:
+def test_a_revision_cannot_lead_to_another_folder_of_the_cache(revision: str) -> None:
     for field in ("revision", "adapter_revision"):
         with pytest.raises(ValueError, match=field):
             ModelSpec.model_validate({"model": "some/body", field: revision})
     assert ModelSpec(model="some/body", revision="refs/pr/1").revision == "refs/pr/1"
 
 
-def test_a_revision_does_not_bring_what_a_file_says_into_a_suite(tmp_path: Path) -> None:
+def test_a_revision_cannot_bring_the_content_of_a_file_into_a_suite(tmp_path: Path) -> None:
     from benchmark.suite.retention import make_entry
 
     (tmp_path / "secret").write_text("hf_sentinel")
@@ -288,7 +288,7 @@ def test_a_revision_does_not_bring_what_a_file_says_into_a_suite(tmp_path: Path)
 @pytest.mark.parametrize(
     "model", ["/etc/passwd", "/dev/zero", "a/../../b", "\0", "n" * 5_000, "C:\\models", "a\nb/c", "."]
 )
-def test_a_model_of_any_name_is_found_or_refused_in_one_line(
+def test_a_hostile_model_name_is_refused_in_one_line(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
@@ -299,7 +299,7 @@ def test_a_model_of_any_name_is_found_or_refused_in_one_line(
     assert refusal(lambda: ModelSpec(model="zoo:small", adapter=model).fingerprint(), "adapter ")
 
 
-def test_a_pipe_among_a_model_s_files_is_refused_and_not_waited_for(folder: Path) -> None:
+def test_a_pipe_among_the_files_of_a_model_is_refused_without_waiting(folder: Path) -> None:
     (folder / "config.json").unlink()
     os.mkfifo(folder / "config.json")
     assert "is a pipe or a device" in refused(folder, lambda spec: spec.fingerprint())

@@ -1,4 +1,4 @@
-"""Loading models: on tiny random ones, saved to a folder of their own."""
+"""Loading models, tokenizers and configurations from a folder: on tiny random models."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def _saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(_saved: Path, tmp_path: Path) -> Path:
-    """A model folder that a test may spoil."""
+    """A model folder that a test may damage."""
     return Path(shutil.copytree(_saved, tmp_path / "model"))
 
 
@@ -80,6 +80,7 @@ def _spec(folder: Path, **options: Any) -> ModelSpec:
 
 
 def _refusal(load: Callable[[], object]) -> str:
+    """The message with which `load` refuses a model: a single short line."""
     with pytest.raises(UserError) as error:
         load()
     message = str(error.value)
@@ -87,7 +88,7 @@ def _refusal(load: Callable[[], object]) -> str:
     return message
 
 
-def test_a_folder_gives_the_model_that_was_saved_there(folder: Path) -> None:
+def test_a_folder_gives_the_model_that_was_saved_in_it(folder: Path) -> None:
     model = load_model(_spec(folder), "cpu")
     saved = LlamaForCausalLM.from_pretrained(folder)
     ids = torch.tensor([[5, 9, 2, 7]])
@@ -104,14 +105,14 @@ def test_two_loads_share_no_weights(folder: Path) -> None:
     assert second.lm_head.weight.abs().sum() > 0
 
 
-def test_the_context_is_what_the_configuration_says(folder: Path) -> None:
+def test_the_context_length_comes_from_the_configuration(folder: Path) -> None:
     assert context_length(_spec(folder)) == 64
     assert context_length(_spec(folder, skip_layers=[0])) == 64
     assert load_config(_spec(folder, skip_layers=[0])).num_hidden_layers == 4
 
 
 def _gpt2(layers: int = 4) -> Any:
-    """Whose list of layers is called "h"."""
+    """A model whose list of layers has the name "h"."""
     sizes: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_positions": 64}
     return GPT2LMHeadModel(GPT2Config(vocab_size=300, n_layer=layers, bos_token_id=1, eos_token_id=1, **sizes))
 
@@ -120,7 +121,7 @@ def _gpt2(layers: int = 4) -> Any:
     ("make", "skip"),
     [(_llama, [1, 3]), (_llama, [0]), (_gemma, [0]), (_gemma, [3, 1, 1]), (_gpt2, [1, 2])],
 )
-def test_leaving_out_layers_gives_the_model_built_without_them(
+def test_removing_layers_gives_the_model_built_without_them(
     folder: Path, make: Callable[..., Any], skip: list[int]
 ) -> None:
     torch.manual_seed(2)
@@ -132,10 +133,10 @@ def test_leaving_out_layers_gives_the_model_built_without_them(
     for name, value in whole.state_dict().items():
         parts = name.split(".")
         if {"layers", "h"} & set(parts):
-            place = parts.index("h" if "h" in parts else "layers") + 1
-            if int(parts[place]) not in kept:
+            index = parts.index("h" if "h" in parts else "layers") + 1
+            if int(parts[index]) not in kept:
                 continue
-            parts[place] = str(kept.index(int(parts[place])))
+            parts[index] = str(kept.index(int(parts[index])))
         weights[".".join(parts)] = value
     naive.load_state_dict(weights)
     naive.eval()
@@ -145,28 +146,28 @@ def test_leaving_out_layers_gives_the_model_built_without_them(
     with torch.no_grad():
         assert torch.equal(model(ids).logits, naive(ids).logits)
         assert not torch.equal(model(ids).logits, whole.eval()(ids).logits)
-    # Generation goes through the key-value cache, which counts the layers.
+    # Generation uses the key-value cache, which counts the layers.
     options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
     generate: Any = model.generate
     assert torch.equal(generate(ids, **options), naive.generate(ids, **options))
     assert model.config.num_hidden_layers == len(kept)
 
 
-@pytest.mark.parametrize(("skip", "says"), [([4], "[4] of 4 layers"), ([1, 7], "[7] of 4"), ([0, 1, 2, 3], "all of 4")])
-def test_layers_that_are_not_there_or_all_there_are_cannot_be_left_out(
-    folder: Path, skip: list[int], says: str
-) -> None:
+@pytest.mark.parametrize(
+    ("skip", "message_part"), [([4], "[4] of 4 layers"), ([1, 7], "[7] of 4"), ([0, 1, 2, 3], "all of 4")]
+)
+def test_unknown_layers_and_all_layers_cannot_be_left_out(folder: Path, skip: list[int], message_part: str) -> None:
     message = _refusal(lambda: load_model(_spec(folder, skip_layers=skip), "cpu"))
-    assert "skip_layers" in message and says in message
+    assert "skip_layers" in message and message_part in message
 
 
-def test_offsets_point_into_the_text(folder: Path) -> None:
+def test_offsets_are_characters_of_the_text(folder: Path) -> None:
     text = "Łódź!"
     offsets = tokenizer_of(_spec(folder))(text, return_offsets_mapping=True)["offset_mapping"]
     assert [text[start:end] for start, end in offsets] == ["Ł", "Ł", "ó", "ó", "d", "ź", "ź", "!"]
 
 
-def test_a_tokenizer_without_offsets_is_refused_with_the_remedy(folder: Path) -> None:
+def test_a_tokenizer_without_offsets_is_refused_with_a_remedy(folder: Path) -> None:
     for file in folder.glob("*token*"):
         file.unlink()
     ByT5Tokenizer().save_pretrained(folder)
@@ -174,7 +175,7 @@ def test_a_tokenizer_without_offsets_is_refused_with_the_remedy(folder: Path) ->
     assert "ByT5Tokenizer gives no character offsets" in message and "tokenizer.json" in message
 
 
-def test_a_missing_tokenizer_is_one_line(folder: Path) -> None:
+def test_a_missing_tokenizer_is_refused_in_one_line(folder: Path) -> None:
     for file in folder.glob("*token*"):
         file.unlink()
     (folder / "config.json").unlink()
@@ -183,7 +184,7 @@ def test_a_missing_tokenizer_is_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "noise"])
-def test_a_broken_file_is_one_line_that_names_the_model(folder: Path, name: str, damage: str) -> None:
+def test_a_broken_file_is_refused_in_one_line_with_the_model(folder: Path, name: str, damage: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2] if damage == "cut" else b"\xff" * 50)
     of_tokenizer = name == "tokenizer.json"
@@ -191,7 +192,7 @@ def test_a_broken_file_is_one_line_that_names_the_model(folder: Path, name: str,
     assert str(folder) in message and "cannot be loaded" in message
 
 
-def test_an_unknown_architecture_is_one_line(folder: Path) -> None:
+def test_an_unknown_architecture_is_refused_in_one_line(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "hyperllama"}
     (folder / "config.json").write_text(json.dumps(config))
     for load in (lambda: load_config(_spec(folder)), lambda: load_model(_spec(folder), "cpu")):
@@ -200,7 +201,7 @@ def test_an_unknown_architecture_is_one_line(folder: Path) -> None:
 
 
 class _Trap:
-    """Unpickling this leaves a mark."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -215,11 +216,11 @@ def test_pickled_weights_are_not_opened(folder: Path, tmp_path: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Trap(tmp_path / "mark")))
     assert str(folder) in _refusal(lambda: load_model(_spec(folder), "cpu"))
     assert not (tmp_path / "mark").exists()
-    torch.save(weights, folder / "pytorch_model.bin")  # not even those that would do no harm
+    torch.save(weights, folder / "pytorch_model.bin")  # a harmless pickle is not opened either
     assert str(folder) in _refusal(lambda: load_model(_spec(folder), "cpu"))
 
 
-def test_code_in_a_model_folder_is_not_run_unless_the_suite_says_so(folder: Path, tmp_path: Path) -> None:
+def test_code_in_a_model_folder_does_not_run_without_trust_remote_code(folder: Path, tmp_path: Path) -> None:
     (folder / "own.py").write_text(
         f"import os\nos.mkdir({str(tmp_path / 'mark')!r})\n"
         "from transformers import LlamaConfig as OwnConfig, LlamaForCausalLM as OwnModel\n"
@@ -232,7 +233,7 @@ def test_code_in_a_model_folder_is_not_run_unless_the_suite_says_so(folder: Path
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_gguf_file_is_loaded_as_a_model_with_its_tokenizer() -> None:
+def test_a_gguf_file_gives_a_model_and_its_tokenizer() -> None:
     file = os.environ.get("BENCHMARK_GGUF")
     if not file:
         pytest.skip("set BENCHMARK_GGUF to a .gguf file of a small model")
@@ -242,10 +243,10 @@ def test_a_gguf_file_is_loaded_as_a_model_with_its_tokenizer() -> None:
     model = load_model(spec, "cpu")
     assert model(ids).logits.isfinite().all()
     assert model.config.num_hidden_layers == load_config(spec).num_hidden_layers - 1
-    assert not getattr(model, "is_quantized", False)  # else the Trainer of transformers refuses it
+    assert not getattr(model, "is_quantized", False)  # transformers' Trainer refuses quantized models
 
 
-def test_a_gguf_file_cannot_be_quantized_again(tmp_path: Path) -> None:
+def test_quantization_of_a_gguf_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
     spec = ModelSpec(model=str(file), quantization="8bit")
@@ -254,7 +255,7 @@ def test_a_gguf_file_cannot_be_quantized_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def adapter(folder: Path, tmp_path: Path) -> Path:
-    """A LoRA adapter for the model of `folder`, none of its weights 0, with stock peft."""
+    """A LoRA adapter for the model of `folder`, saved by peft, with no weight of 0."""
     from peft import LoraConfig, get_peft_model
 
     untyped: Any = load_model(ModelSpec(model=str(folder)), "cpu")
@@ -267,7 +268,7 @@ def adapter(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
-def test_an_adapter_is_merged_into_its_base_before_layers_are_left_out(folder: Path, adapter: Path) -> None:
+def test_an_adapter_is_merged_before_layers_are_removed(folder: Path, adapter: Path) -> None:
     from peft import PeftModel
 
     ids = torch.tensor([[1, 5, 7, 9, 11]])
@@ -282,15 +283,15 @@ def test_an_adapter_is_merged_into_its_base_before_layers_are_left_out(folder: P
     assert len(shorter.get_decoder().layers) == 3
 
 
-def test_an_adapter_of_another_model_is_one_line(folder: Path, adapter: Path) -> None:
+def test_an_adapter_of_another_model_is_refused_in_one_line(folder: Path, adapter: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["no_such_module"]}))
-    with pytest.raises(UserError, match=r"^adapter .*: does not go with model ") as error:
+    with pytest.raises(UserError, match=r"^adapter .*: does not fit model ") as error:
         load_model(ModelSpec(model=str(folder), adapter=str(adapter)), "cpu")
     assert "\n" not in str(error.value)
 
 
-def test_an_adapter_is_not_merged_into_quantized_weights(folder: Path, adapter: Path) -> None:
+def test_merging_an_adapter_into_quantized_weights_is_refused(folder: Path, adapter: Path) -> None:
     with pytest.raises(UserError, match="cannot be merged into quantized weights"):
         with_adapter(
             load_model(ModelSpec(model=str(folder)), "cpu"),

@@ -1,4 +1,4 @@
-"""Models, adapters and GGUF files from strangers: what would change a number in silence is read right or refused."""
+"""Models, adapters and GGUF files that would silently give wrong numbers: each is read correctly or refused."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText, Text
-from benchmark.models.behaviour import bears_padding
+from benchmark.models.forward_checks import padding_is_harmless
 from benchmark.models.loading import context_of, load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.models.special_tokens import added_tokens
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model(IDS).logits
-    return found
+        result: torch.Tensor = model(IDS).logits
+    return result
 
 
 def refusal(spec: ModelSpec) -> str:
@@ -51,16 +51,14 @@ def refusal(spec: ModelSpec) -> str:
     return str(error.value)
 
 
-# --- tokens that a tokenizer appends
+# --- special tokens that a tokenizer adds
 
 
 @pytest.mark.parametrize("kind", ["template", "sequence"])
-def test_an_end_token_that_the_tokenizer_appends_changes_no_ids_scores_or_training_texts(
-    folder: Path, kind: str
-) -> None:
+def test_an_end_token_that_the_tokenizer_appends_is_removed(folder: Path, kind: str) -> None:
     append_end(folder, kind)
     stock, plain = AutoTokenizer.from_pretrained(folder), AutoTokenizer.from_pretrained(LARGE)
-    assert stock("Ada")["input_ids"][-1] == 0, "the case is what it says"
+    assert stock("Ada")["input_ids"][-1] == 0, "the stock tokenizer must append it"
     spec = ModelSpec(model=str(folder))
     tokenizer = tokenizer_of(spec)
     for text in TEXTS:
@@ -71,7 +69,7 @@ def test_an_end_token_that_the_tokenizer_appends_changes_no_ids_scores_or_traini
     assert trained == [[*plain(text.text)["input_ids"], 0] for text in TEXTS]
 
 
-def test_a_token_in_front_stays_where_the_one_behind_goes(folder: Path) -> None:
+def test_a_special_token_before_the_text_stays(folder: Path) -> None:
     append_end(folder)
     content = json.loads((folder / "tokenizer.json").read_text())
     content["post_processor"]["single"].insert(0, {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}})
@@ -81,21 +79,23 @@ def test_a_token_in_front_stays_where_the_one_behind_goes(folder: Path) -> None:
     assert tokenizer("Ada")["input_ids"] == [0, *AutoTokenizer.from_pretrained(LARGE)("Ada")["input_ids"]]
 
 
-def test_a_tokenizer_that_cannot_be_told_to_append_nothing_is_refused(folder: Path) -> None:
+def test_a_tokenizer_whose_appended_token_cannot_be_removed_is_refused(folder: Path) -> None:
     append_end(folder, "roberta")
-    with pytest.raises(UserError, match="appends '<|endoftext|>' to every text and cannot be told not to; save a"):
+    with pytest.raises(
+        UserError, match="appends '<|endoftext|>' to every text, and this cannot be switched off; save a"
+    ):
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
-def test_a_tokenizer_class_that_splits_text_otherwise_than_its_file_is_refused(folder: Path) -> None:
+def test_a_tokenizer_class_that_splits_text_differently_from_its_file_is_refused(folder: Path) -> None:
     change(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
     plain, other = AutoTokenizer.from_pretrained(LARGE), AutoTokenizer.from_pretrained(folder)
-    assert other(" 1871")["input_ids"] != plain(" 1871")["input_ids"], "the case is what it says"
-    with pytest.raises(UserError, match="Qwen2Tokenizer, the tokenizer_class of its .* splits text otherwise"):
+    assert other(" 1871")["input_ids"] != plain(" 1871")["input_ids"], "the two must differ"
+    with pytest.raises(UserError, match="Qwen2Tokenizer, the tokenizer_class of its .* splits text differently from"):
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
-def test_models_listed_as_read_alike_append_nothing_and_bring_no_settings() -> None:
+def test_models_listed_as_read_alike_have_no_appended_token_and_no_settings() -> None:
     listed = models_read_alike()
     for name in ("zoo:large", "zoo:small"):
         spec = ModelSpec(model=name)
@@ -107,28 +107,28 @@ def test_models_listed_as_read_alike_append_nothing_and_bring_no_settings() -> N
     assert READ_ALIKE.is_file() and len(listed) == 3
 
 
-# --- weights that do not land
+# --- weights that do not fit
 
 
-def test_adapter_weights_that_have_no_place_in_the_model_are_refused_by_name(tmp_path: Path) -> None:
+def test_unused_weights_of_an_adapter_are_refused_by_name(tmp_path: Path) -> None:
     adapter = write_adapter(LARGE, tmp_path / "adapter")
     plain = ModelSpec(model=str(LARGE), adapter=str(adapter))
     assert not torch.allclose(logits(load_model(plain, "cpu")), logits(load_model(ModelSpec(model=str(LARGE)), "cpu")))
     rename_adapter_weights(adapter, lambda name: name.replace("base_model.model.", "base_model.model._orig_mod."))
-    assert "has no place for 56 of its weights, as base_model.model._orig_mod.model.layers.0.mlp" in refusal(plain)
+    assert "has no use for 56 of its weights, for example base_model.model._orig_mod.model.layers.0.mlp" in refusal(
+        plain
+    )
 
 
-def test_an_adapter_that_lacks_half_of_its_layers_is_refused_by_name(tmp_path: Path) -> None:
+def test_missing_weights_of_an_adapter_are_refused_by_name(tmp_path: Path) -> None:
     adapter = write_adapter(LARGE, tmp_path / "adapter")
     rename_adapter_weights(adapter, lambda name: name if "layers.0" in name or "layers.1" in name else None)
-    told = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
-    assert "lacks 28 of the weights that its adapter_config.json asks for" in told and "layers.2" in told
+    message = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
+    assert "lacks 28 of the weights that its adapter_config.json asks for" in message and "layers.2" in message
 
 
 @pytest.mark.parametrize("config", [{}, {"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["lm_head"]}])
-def test_a_merged_adapter_computes_what_peft_computes_beside_the_weights(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
+def test_a_merged_adapter_has_the_logits_of_the_unmerged_adapter(tmp_path: Path, config: dict[str, Any]) -> None:
     from peft import PeftModel
 
     adapter = write_adapter(LARGE, tmp_path / "adapter", **config)
@@ -137,13 +137,13 @@ def test_a_merged_adapter_computes_what_peft_computes_beside_the_weights(
     torch.testing.assert_close(logits(merged), logits(beside), rtol=1e-4, atol=1e-4)
 
 
-def test_an_adapter_of_embeddings_that_the_head_shares_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_of_embeddings_tied_to_the_head_is_refused(tmp_path: Path) -> None:
     adapter = write_adapter(LARGE, tmp_path / "adapter", scale=0.2, target_modules=["embed_tokens", "q_proj"])
-    told = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
-    assert "merged into model" in told and "it computes something else than beside it" in told
+    message = refusal(ModelSpec(model=str(LARGE), adapter=str(adapter)))
+    assert "merged into model" in message and "it computes something else than unmerged" in message
 
 
-def test_an_adapter_whose_base_is_made_anew_at_random_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_that_changes_its_base_at_random_is_refused(tmp_path: Path) -> None:
     how: dict[str, Any] = {"init_lora_weights": "pissa_niter_4", "target_modules": ["q_proj", "v_proj"]}
     adapter = write_adapter(LARGE, tmp_path / "adapter", **how)
     assert "its init_lora_weights 'pissa_niter_4' changed the base model" in refusal(
@@ -151,27 +151,27 @@ def test_an_adapter_whose_base_is_made_anew_at_random_is_refused(tmp_path: Path)
     )
 
 
-def test_an_adapter_that_cannot_be_merged_is_refused_by_its_kind(tmp_path: Path) -> None:
+def test_an_adapter_of_a_kind_that_cannot_be_merged_is_refused(tmp_path: Path) -> None:
     from peft import PromptTuningConfig, get_peft_model
 
     model: Any = AutoModelForCausalLM.from_pretrained(LARGE)
     get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)).save_pretrained(
         str(tmp_path / "adapter")
     )
-    told = refusal(ModelSpec(model=str(LARGE), adapter=str(tmp_path / "adapter")))
-    assert "is of the kind PROMPT_TUNING, which cannot be merged into weights" in told
+    message = refusal(ModelSpec(model=str(LARGE), adapter=str(tmp_path / "adapter")))
+    assert "is of the kind PROMPT_TUNING, which cannot be merged into weights" in message
 
 
-def test_weights_that_the_configuration_has_no_place_for_are_refused_by_name(folder: Path) -> None:
+def test_unused_weights_of_a_model_are_refused_by_name(folder: Path) -> None:
     change_weights(folder, lambda w: {**w, "model.layers.0.self_attn.q_proj.bias": torch.ones(128)})
-    assert "has no place for 1 of its weights, as model.layers.0.self_attn.q_proj.bias" in refusal(
+    assert "leaves 1 of its weights unused, for example model.layers.0.self_attn.q_proj.bias" in refusal(
         ModelSpec(model=str(folder))
     )
 
 
-def test_a_head_that_the_configuration_ties_to_other_embeddings_is_refused(folder: Path) -> None:
+def test_a_head_tied_to_different_embeddings_is_refused(folder: Path) -> None:
     change_weights(folder, lambda w: {**w, "lm_head.weight": w["model.embed_tokens.weight"] * 1.5})
-    assert "ties lm_head.weight to model.embed_tokens.weight, but its file has other values" in refusal(
+    assert "ties lm_head.weight to model.embed_tokens.weight, but the two differ in its weight file" in refusal(
         ModelSpec(model=str(folder))
     )
     change(folder / "config.json", tie_word_embeddings=False)
@@ -189,7 +189,7 @@ def test_two_sets_of_weights_in_one_folder_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [3, 2047])
-def test_weights_that_are_not_finite_are_refused_wherever_they_are(folder: Path, row: int) -> None:
+def test_weights_that_are_not_finite_are_refused(folder: Path, row: int) -> None:
     def spoil(weights: dict[str, Any]) -> dict[str, Any]:
         weights["model.embed_tokens.weight"][row, 0] = float("nan")
         return weights
@@ -211,7 +211,7 @@ def test_a_model_that_overflows_in_float16_is_refused(folder: Path) -> None:
 # --- GGUF
 
 
-def test_a_gguf_file_gives_the_model_and_tokens_of_the_folder(tmp_path: Path) -> None:
+def test_a_gguf_file_has_the_logits_and_tokens_of_its_folder(tmp_path: Path) -> None:
     spec = ModelSpec(model=str(write_gguf(LARGE, tmp_path / "model.gguf")))
     torch.testing.assert_close(logits(load_model(spec, "cpu")), logits(AutoModelForCausalLM.from_pretrained(LARGE)))
     tokenizer, plain = tokenizer_of(spec), AutoTokenizer.from_pretrained(LARGE)
@@ -219,10 +219,10 @@ def test_a_gguf_file_gives_the_model_and_tokens_of_the_folder(tmp_path: Path) ->
         assert tokenizer(text.text)["input_ids"] == plain(text.text)["input_ids"]
 
 
-def test_an_end_token_that_a_gguf_file_asks_for_is_not_appended(tmp_path: Path) -> None:
+def test_an_end_token_that_a_gguf_file_appends_is_removed(tmp_path: Path) -> None:
     file = write_gguf(LARGE, tmp_path / "model.gguf", extra=lambda writer: writer.add_add_eos_token(True))
     stock = AutoTokenizer.from_pretrained(tmp_path, gguf_file=file.name)
-    assert stock("Ada")["input_ids"][-1] == 0, "the case is what it says"
+    assert stock("Ada")["input_ids"][-1] == 0, "the stock tokenizer must append it"
     tokenizer = tokenizer_of(ModelSpec(model=str(file)))
     assert tokenizer("Ada")["input_ids"] == AutoTokenizer.from_pretrained(LARGE)("Ada")["input_ids"]
 
@@ -231,7 +231,7 @@ LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "origi
 
 
 def llama3_factors(base: float, size: int) -> Any:
-    """As llama.cpp's converter computes the tensor rope_freqs.weight."""
+    """The tensor rope_freqs.weight as llama.cpp's converter computes it."""
     import numpy as np
 
     factors = []
@@ -248,10 +248,10 @@ def llama3_factors(base: float, size: int) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["linear", "yarn", "llama3", "old linear"])
-def test_scaled_positions_of_a_gguf_file_give_the_logits_of_the_folder_with_rope_parameters(
+def test_a_gguf_file_with_scaled_positions_has_the_logits_of_its_folder(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
-    said = {
+    scaling = {
         "linear": {"rope_type": "linear", "factor": 4.0},
         "old linear": {"rope_type": "linear", "factor": 4.0},
         "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
@@ -269,22 +269,22 @@ def test_scaled_positions_of_a_gguf_file_give_the_logits_of_the_folder_with_rope
             if kind == "yarn":
                 writer.add_uint32("llama.rope.scaling.original_context_length", 128)
 
-    change(folder / "config.json", rope_parameters={"rope_theta": 10000.0, **said})
+    change(folder / "config.json", rope_parameters={"rope_theta": 10000.0, **scaling})
     file = write_gguf(LARGE, tmp_path / "model.gguf", extra=extra)
-    found = load_model(ModelSpec(model=str(file)), "cpu")
+    model = load_model(ModelSpec(model=str(file)), "cpu")
     expected: Any = AutoModelForCausalLM.from_pretrained(folder)
-    torch.testing.assert_close(logits(found), logits(expected))
-    assert not torch.allclose(logits(found), logits(AutoModelForCausalLM.from_pretrained(LARGE)), atol=1e-3)
-    found.save_pretrained(tmp_path / "again")  # trained weights are read from such a folder
+    torch.testing.assert_close(logits(model), logits(expected))
+    assert not torch.allclose(logits(model), logits(AutoModelForCausalLM.from_pretrained(LARGE)), atol=1e-3)
+    model.save_pretrained(tmp_path / "again")  # as trained weights are saved
     torch.testing.assert_close(logits(load_model(ModelSpec(model=str(tmp_path / "again")), "cpu")), logits(expected))
 
 
 @pytest.mark.parametrize(
-    ("extra", "split", "without", "says"),
+    ("extra", "split", "without", "message_part"),
     [
         (lambda w: w.add_string("llama.rope.scaling.type", "longrope"), "gpt-2", (), "rope.scaling.type = longrope"),
         (lambda w: w.add_float32("llama.attention.clamp_kqv", 8.0), "gpt-2", (), "llama.attention.clamp_kqv = 8.0"),
-        (lambda w: w.add_float32("llama.logit_scale", 0.5), "gpt-2", (), "no use of llama.logit_scale = 0.5, so its"),
+        (lambda w: w.add_float32("llama.logit_scale", 0.5), "gpt-2", (), "ignores llama.logit_scale = 0.5, so its"),
         (lambda w: w.add_uint32("llama.rope.dimension_count", 16), "gpt-2", ("add_rope_dimension_count",), "cannot"),
         (lambda w: w.add_tensor("blk.0.attn_q.bias", torch.ones(128).numpy()), "gpt-2", (), "1 of its tensors"),
         (lambda w: w.add_tensor("rope_freqs.weight", torch.rand(16).numpy()), "gpt-2", (), "rope_freqs.weight"),
@@ -295,14 +295,14 @@ def test_scaled_positions_of_a_gguf_file_give_the_logits_of_the_folder_with_rope
         (lambda w: None, "gpt-2", ("add_head_count_kv",), "lacks llama.attention.head_count_kv, without which"),
     ],
 )  # fmt: skip
-def test_a_gguf_file_that_transformers_reads_only_in_part_is_refused_by_key(
-    tmp_path: Path, extra: Any, split: str | None, without: tuple[str, ...], says: str
+def test_a_gguf_file_that_transformers_reads_in_part_is_refused_by_key(
+    tmp_path: Path, extra: Any, split: str | None, without: tuple[str, ...], message_part: str
 ) -> None:
     file = write_gguf(LARGE, tmp_path / "model.gguf", extra=extra, split=split, without=without)
-    assert says in refusal(ModelSpec(model=str(file)))
+    assert message_part in refusal(ModelSpec(model=str(file)))
 
 
-# --- models that are not what is assumed
+# --- models that break assumptions
 
 
 def bert(folder: Path, **options: Any) -> Path:
@@ -314,7 +314,7 @@ def bert(folder: Path, **options: Any) -> Path:
     return folder
 
 
-def test_a_model_whose_tokens_see_what_comes_after_them_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
     assert "its tokens see what comes after them" in refusal(ModelSpec(model=str(bert(tmp_path / "encoder"))))
     load_model(ModelSpec(model=str(bert(tmp_path / "decoder", is_decoder=True))), "cpu")
 
@@ -323,7 +323,7 @@ def test_a_model_whose_tokens_see_what_comes_after_them_is_refused(tmp_path: Pat
     ("name", "length"),
     [("max_position_embeddings", 77), ("n_positions", 77), ("max_seq_len", 77), ("seq_length", 77), ("none", None)],
 )
-def test_the_context_is_found_under_every_name_it_has(name: str, length: int | None) -> None:
+def test_the_context_length_is_found_under_each_of_its_names(name: str, length: int | None) -> None:
     from transformers import PreTrainedConfig
 
     config: Any = PreTrainedConfig()
@@ -332,8 +332,8 @@ def test_the_context_is_found_under_every_name_it_has(name: str, length: int | N
     assert context_of(load_config(ModelSpec(model=str(LARGE)))) == 512
 
 
-class Blind(torch.nn.Module):
-    """A causal language model that takes padding for text: logits are running means of embeddings."""
+class IgnoresMask(torch.nn.Module):
+    """A causal language model that reads padding as text: its logits are running means of embeddings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,7 +352,7 @@ class Blind(torch.nn.Module):
         return SimpleNamespace(logits=self.embed(input_ids).cumsum(dim=1) / steps)
 
 
-def test_a_model_that_takes_padding_for_text_is_found_out() -> None:
+def test_padding_is_found_harmful_for_a_model_that_ignores_the_mask() -> None:
     model = AutoModelForCausalLM.from_pretrained(LARGE).eval()
-    assert bears_padding(model) and bears_padding(model, left=True)
-    assert bears_padding(Blind()) and not bears_padding(Blind(), left=True)
+    assert padding_is_harmless(model) and padding_is_harmless(model, left=True)
+    assert padding_is_harmless(IgnoresMask()) and not padding_is_harmless(IgnoresMask(), left=True)

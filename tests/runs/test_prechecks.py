@@ -86,7 +86,7 @@ def test_an_adapter_that_does_not_fit_is_refused_before_training(folder: Path, t
     plan = make_plan(suite)
     check_cells(plan, plan.cells, tmp_path / "results", remember=False)
     rename_adapter_weights(adapter, lambda name: f"x.{name}")
-    assert "has no place for 28 of its weights" in refusal(suite, tmp_path / "results")
+    assert "has no use for 28 of its weights" in refusal(suite, tmp_path / "results")
 
 
 @pytest.mark.parametrize(

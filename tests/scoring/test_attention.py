@@ -1,4 +1,4 @@
-"""The scores must be those of stored attention matrices, which transformers' eager attention hands out on request."""
+"""Attention scores must equal those of the attention matrices that transformers' eager attention returns."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from transformers import (
 
 from benchmark.core.errors import UserError
 from benchmark.data.attention import AttentionPart
-from benchmark.scoring import attention
+from benchmark.scoring import attention_blocks
 from benchmark.scoring.attention import ReceivedAttention
 
 SIZES: dict[str, Any] = {
@@ -37,7 +37,7 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 64,
-    # Far larger than usual, so that attention is far from even and a wrong scale or soft-cap shows.
+    # Far larger than usual, so that attention is far from uniform and a wrong scale or soft-cap shows.
     "initializer_range": 0.6,
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -88,7 +88,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def padded(side: str) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Random texts of LENGTHS, each by itself and as one batch with its mask."""
+    """Random texts of LENGTHS: each alone, all as a padded batch, and the batch's mask."""
     generator = torch.Generator().manual_seed(1)
     rows = [torch.randint(3, SIZES["vocab_size"], (length,), generator=generator) for length in LENGTHS]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side=side)
@@ -97,7 +97,7 @@ def padded(side: str) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
 
 
 def eager(model: Any, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention (layers, heads, n, n) and last hidden state (n, width) of one text, by transformers' own eager code."""
+    """Attention (layers, heads, n, n) and last hidden state (n, width) of a text, by transformers' eager attention."""
     model.set_attn_implementation("eager")
     with torch.no_grad():
         out = model.model(input_ids=row[None], output_attentions=True, use_cache=False)
@@ -105,7 +105,7 @@ def eager(model: Any, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def column_means(matrices: torch.Tensor, strict: bool) -> torch.Tensor:
-    """The definition, token by token."""
+    """The definition of "received", computed token by token."""
     length = matrices.shape[-1]
     scores = []
     for key in range(length):
@@ -129,7 +129,7 @@ def scored(
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("mode", ["received", "received_strict"])
-def test_padded_batches_score_as_stored_attention_matrices_do(model: Any, mode: str, side: str) -> None:
+def test_scores_of_padded_batches_equal_those_of_attention_matrices(model: Any, mode: str, side: str) -> None:
     rows, ids, mask = padded(side)
     scores = scored(model, mode, ids, mask)
     for row, real, got in zip(rows, mask.bool(), scores, strict=True):
@@ -138,7 +138,7 @@ def test_padded_batches_score_as_stored_attention_matrices_do(model: Any, mode: 
         assert not got[~real].any()
 
 
-def test_the_models_output_is_that_of_its_own_attention(model: Any) -> None:
+def test_the_output_of_the_model_equals_that_of_its_own_attention(model: Any) -> None:
     rows, ids, mask = padded("right")
     with torch.inference_mode(), ReceivedAttention(model):
         hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -148,24 +148,24 @@ def test_the_models_output_is_that_of_its_own_attention(model: Any) -> None:
 
 @pytest.mark.parametrize("block", [4, 256])
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_watched_queries_give_the_rows_of_stored_matrices_and_leave_the_scores_as_they_are(
+def test_watched_queries_give_rows_of_attention_matrices_and_do_not_change_the_scores(
     model: Any, side: str, block: int
 ) -> None:
     rows, ids, mask = padded(side)
     shifts = [0 if side == "right" else ids.shape[1] - len(row) for row in rows]
-    queries = [[22, 3, 3], [0, 8], [], [16]]  # in any order, twice, none, the first and the last
+    queries = [[22, 3, 3], [0, 8], [], [16]]  # in any order, twice, none; the first and the last
     with torch.inference_mode(), ReceivedAttention(model, block=block) as reader:
-        reader.watch([[shift + place for place in some] for shift, some in zip(shifts, queries, strict=True)])
+        reader.watch([[shift + q for q in of_text] for shift, of_text in zip(shifts, queries, strict=True)])
         model.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        found, scores = iter(reader.rows()), reader.scores()
-    for row, shift, some in zip(rows, shifts, queries, strict=True):
+        watched, scores = iter(reader.rows()), reader.scores()
+    for row, shift, of_text in zip(rows, shifts, queries, strict=True):
         matrices = eager(model, row)[0]
-        for place in some:
-            got = next(found)
-            assert_close(got[shift : shift + len(row)], matrices[:, :, place].mean(dim=(0, 1)), atol=1e-5, rtol=0)
+        for query in of_text:
+            got = next(watched)
+            assert_close(got[shift : shift + len(row)], matrices[:, :, query].mean(dim=(0, 1)), atol=1e-5, rtol=0)
             assert not got[:shift].any()
-            assert not got[shift + place + 1 :].any()
-    assert next(found, None) is None
+            assert not got[shift + query + 1 :].any()
+    assert next(watched, None) is None
     assert torch.equal(scores, scored(model, "received", ids, mask, block))
 
 
@@ -177,20 +177,20 @@ def test_the_block_size_does_not_matter(model: Any, mode: str, block: int) -> No
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the most elements that a result of any operation in it had storage for."""
+    """While this is open, records the number of elements of the largest tensor that an operation returned."""
 
     elements = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for one in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(one, torch.Tensor):
-                self.elements = max(self.elements, one.untyped_storage().nbytes() // one.element_size())
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.untyped_storage().nbytes() // tensor.element_size())
         return result
 
 
-def test_memory_grows_with_the_length_of_a_text_and_not_with_its_square(model: Any) -> None:
-    """The largest thing made is a block of rows: heads × block × n."""
+def test_memory_grows_linearly_with_the_length_of_a_text(model: Any) -> None:
+    """The largest tensor is a block of attention: heads × block × n."""
     length, block = 512, 8
     model.config.max_position_embeddings = length
     ids = torch.randint(3, SIZES["vocab_size"], (1, length), generator=torch.Generator().manual_seed(1))
@@ -205,17 +205,17 @@ def test_memory_grows_with_the_length_of_a_text_and_not_with_its_square(model: A
 
 
 def released_formula(matrices: torch.Tensor) -> torch.Tensor:
-    """What the released code does with the attention of one text: rows, not columns, in the dtype of the matrices."""
+    """The released code's scores of a text: sums of rows, not of columns, in the dtype of the matrices."""
     lower = matrices.mean(dim=(0, 1)).tril()
-    divisor = torch.tensor([float(place + 1) for place in range(lower.shape[0])]).to(lower.dtype)
+    divisor = torch.tensor([float(index + 1) for index in range(lower.shape[0])]).to(lower.dtype)
     return (lower.sum(dim=1) / divisor).float()
 
 
-# With the attention sinks of gpt-oss rows do not sum to 1. `digits` counts units of the last
-# digit; in bfloat16 the sums are rounded so coarsely that the order of additions hardly shows.
+# gpt-oss is left out: with attention sinks, rows do not sum to 1. `digits` counts units of the last digit; in bfloat16,
+# sums are rounded so coarsely that the order of additions hardly shows.
 @pytest.mark.parametrize("model", MAKERS[:-1], indirect=True, ids=lambda make: make.__name__)
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 4), (torch.bfloat16, 1)])
-def test_released_scores_tell_the_position_and_nothing_else(model: Any, dtype: torch.dtype, digits: int) -> None:
+def test_released_scores_depend_on_the_position_alone(model: Any, dtype: torch.dtype, digits: int) -> None:
     model.to(dtype)
     rows, ids, mask = padded("right")
     for row, got in zip(rows, scored(model, "released", ids, mask), strict=True):
@@ -225,14 +225,14 @@ def test_released_scores_tell_the_position_and_nothing_else(model: Any, dtype: t
         assert not got[len(row) :].any()
 
 
-def test_released_scores_carry_real_rounding_noise() -> None:
+def test_released_scores_contain_rounding_noise() -> None:
     torch.manual_seed(0)
     _, ids, mask = padded("left")
     got = scored(llama(), "released", ids, mask)[0]
     assert (got != 1 / torch.arange(1, len(got) + 1)).any()
 
 
-def test_two_layers_of_three_tokens_computed_by_hand() -> None:
+def test_two_layers_of_three_tokens_have_the_scores_computed_by_hand() -> None:
     reader = ReceivedAttention(llama())
     first = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]])
     second = torch.tensor([[1.0, 0.0, 0.0], [0.1, 0.9, 0.0], [0.4, 0.4, 0.2]])
@@ -243,7 +243,7 @@ def test_two_layers_of_three_tokens_computed_by_hand() -> None:
 
 
 def test_a_query_that_cannot_see_a_token_counts_with_zero() -> None:
-    """With equal keys and a window of 2, every query but the first gives 1/2 to itself and 1/2 to the one before."""
+    """With equal keys and a window of 2, every query but the first attends half to itself, half to its predecessor."""
     torch.manual_seed(0)
     model = MistralForCausalLM(MistralConfig(**{**SIZES, "num_hidden_layers": 1}, sliding_window=2))
     torch.nn.init.zeros_(model.model.layers[0].self_attn.k_proj.weight)
@@ -254,19 +254,19 @@ def test_a_query_that_cannot_see_a_token_counts_with_zero() -> None:
 def test_the_scores_are_those_of_the_last_pass() -> None:
     torch.manual_seed(0)
     model = llama().eval()
-    one, two = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 8, 7]])
+    first, last = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 8, 7]])
     with torch.no_grad(), ReceivedAttention(model) as reader:
-        model(input_ids=one)
-        model(input_ids=two)
-        assert_close(reader.scores(), scored(model, "received", two, None))
+        model(input_ids=first)
+        model(input_ids=last)
+        assert_close(reader.scores(), scored(model, "received", last, None))
 
 
 @pytest.mark.parametrize("name", ["sdpa", "eager"])
-def test_the_models_attention_comes_back_even_after_an_exception(name: str) -> None:
+def test_the_attention_implementation_is_restored_even_after_an_exception(name: str) -> None:
     model = llama()
     model.set_attn_implementation(name)
     with ReceivedAttention(model):
-        assert model.config._attn_implementation == attention.NAME
+        assert model.config._attn_implementation == attention_blocks.NAME
     assert model.config._attn_implementation == name
     with pytest.raises(IndexError), ReceivedAttention(model):
         model(input_ids=torch.tensor([[SIZES["vocab_size"]]]))
@@ -274,14 +274,14 @@ def test_the_models_attention_comes_back_even_after_an_exception(name: str) -> N
     assert not model.model._forward_pre_hooks
 
 
-def test_a_model_that_looks_both_ways_is_refused() -> None:
+def test_a_bidirectional_model_is_refused() -> None:
     config = BertConfig(vocab_size=97, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     model = BertModel(config)
     with pytest.raises(UserError, match="only causal attention"), ReceivedAttention(model):
         model(input_ids=torch.tensor([[5, 6, 7]]))
 
 
-def test_a_pass_without_readable_attention_is_refused() -> None:
+def test_scores_without_readable_attention_are_refused() -> None:
     with pytest.raises(UserError, match="LlamaModel: this architecture"), ReceivedAttention(llama()) as reader:
         reader.scores()
 
@@ -303,7 +303,7 @@ PARTS = {
 
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("mode", ["received", "received_strict"])
-def test_a_part_scores_as_its_stored_matrices_do(model: Any, mode: str, name: str) -> None:
+def test_scores_of_a_part_equal_those_of_its_attention_matrices(model: Any, mode: str, name: str) -> None:
     part, heads = PARTS[name]
     rows, ids, mask = padded("right")
     scores = scored(model, mode, ids, mask, 4, part)
@@ -313,7 +313,7 @@ def test_a_part_scores_as_its_stored_matrices_do(model: Any, mode: str, name: st
         assert_close(got[: len(row)], column_means(chosen, mode == "received_strict"), atol=1e-5, rtol=0)
 
 
-def test_a_part_that_is_everything_gives_the_same_numbers() -> None:
+def test_a_part_with_every_head_has_the_scores_of_the_whole() -> None:
     torch.manual_seed(0)
     model, (_, ids, mask) = llama().eval(), padded("right")
     every = AttentionPart(heads=tuple((layer, head) for layer in range(3) for head in range(4)))
@@ -322,14 +322,14 @@ def test_a_part_that_is_everything_gives_the_same_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "says"),
+    ("part", "message"),
     [
-        (AttentionPart(depth=(0.4, 0.45)), "from depth 0.4 to 0.45: none of the 3 layers of LlamaModel lies there"),
+        (AttentionPart(depth=(0.4, 0.45)), "from depth 0.4 to 0.45: has none of the 3 layers of LlamaModel; widen"),
         (AttentionPart(heads=((0, 0), (3, 1))), "attention heads L3H1: not in this LlamaModel"),
         (AttentionPart(heads=((0, 0), (1, 4), (2, 9))), "attention heads L1H4 L2H9: not in this LlamaModel"),
     ],
 )
-def test_a_part_that_is_not_there_is_refused_in_one_line(part: AttentionPart, says: str) -> None:
-    with pytest.raises(UserError, match=says) as error:
+def test_a_part_that_the_model_lacks_is_refused_in_one_line(part: AttentionPart, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
         scored(llama(), "received", torch.tensor([[5, 6, 7]]), None, part=part)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Losses must be those of the logits that the whole model hands out for one text at a time."""
+"""Losses must equal those of the logits that the whole model gives for each text alone."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ SIZES: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 64,
-    "initializer_range": 0.6,  # so that losses are far from even
+    "initializer_range": 0.6,  # so that losses differ a lot
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -54,10 +54,9 @@ def losses(model: Any, ids: torch.Tensor, mask: torch.Tensor | None, block: int)
 
 
 @pytest.mark.parametrize("block", [1, 97 * 5, 2**26])
-def test_every_token_of_a_padded_batch_has_the_loss_it_has_alone(model: Any, block: int) -> None:
+def test_losses_in_a_padded_batch_equal_losses_of_each_text_alone(model: Any, block: int) -> None:
     rows, ids, mask = padded()
-    found = losses(model, ids, mask, block)
-    for row, got in zip(rows, found, strict=True):
+    for row, got in zip(rows, losses(model, ids, mask, block), strict=True):
         with torch.no_grad():
             logits = model(input_ids=row[None]).logits[0]
         expected = cross_entropy(logits[:-1], row[1:], reduction="none")
@@ -65,7 +64,7 @@ def test_every_token_of_a_padded_batch_has_the_loss_it_has_alone(model: Any, blo
         assert got[0] == 0 and not got[len(row) :].any()
 
 
-def test_no_more_logits_are_made_at_once_than_the_block_holds(model: Any) -> None:
+def test_at_most_a_block_of_logits_is_computed_at_once(model: Any) -> None:
     rows: list[int] = []
     model.get_output_embeddings().register_forward_hook(lambda _, __, output: rows.append(output.shape[:-1].numel()))
     losses(model, padded()[1], padded()[2], block=97 * 5)
@@ -76,23 +75,23 @@ def test_texts_of_one_token_have_no_loss(model: Any) -> None:
     assert losses(model, torch.tensor([[5], [7]]), None, 97).tolist() == [[0.0], [0.0]]
 
 
-def test_the_losses_are_those_of_the_last_pass_and_the_hook_goes(model: Any) -> None:
+def test_losses_are_those_of_the_last_pass_and_the_hook_is_removed(model: Any) -> None:
     with torch.inference_mode(), TokenLosses(model) as reader:
         reader.decoder(input_ids=torch.tensor([[5, 6, 7, 8]]), use_cache=False)
         reader.scores()
         reader.decoder(input_ids=torch.tensor([[9, 8, 7]]), use_cache=False)
-        found = reader.scores()
-    assert_close(found, losses(model, torch.tensor([[9, 8, 7]]), None, 2**26))
+        scores = reader.scores()
+    assert_close(scores, losses(model, torch.tensor([[9, 8, 7]]), None, 2**26))
     assert not reader.decoder._forward_hooks
 
 
-def test_a_model_whose_forward_goes_around_its_decoder_is_one_line(model: Any) -> None:
+def test_a_model_whose_forward_does_not_use_its_decoder_is_refused(model: Any) -> None:
     head = model.lm_head
     with TokenLosses(model) as reader, torch.inference_mode():
         reader.decoder(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
         model.forward = lambda input_ids, **_: SimpleNamespace(logits=head(model.get_input_embeddings()(input_ids)))
         try:
-            with pytest.raises(UserError, match="cannot be told from its head"):
+            with pytest.raises(UserError, match="its forward does not go through its decoder"):
                 reader.scores()
         finally:
             del model.forward

@@ -1,4 +1,4 @@
-"""Perplexity and bits per byte against the loop of transformers' documentation and against plain forward passes."""
+"""Perplexity and bits per byte must equal those of plain forward passes, window by window."""
 
 import math
 from pathlib import Path
@@ -26,11 +26,11 @@ def model(tiny: Path) -> Any:
 
 @pytest.fixture
 def tokenizer(tiny: Path) -> Any:
-    return load_tokenizer.__wrapped__(str(tiny))  # a fresh one, which a test may change
+    return load_tokenizer.__wrapped__(str(tiny))  # uncached, so that a test may change it
 
 
 def naive(model: Any, ids: list[int], window: int) -> tuple[float, int]:
-    """Mean loss and number of predicted tokens, each window passed through the model alone with its labels."""
+    """Mean loss and number of predicted tokens; each window goes through the model alone, with labels."""
     total, count = 0.0, 0
     for start in range(0, len(ids), window):
         piece = torch.tensor([ids[start : start + window]])
@@ -43,65 +43,65 @@ def naive(model: Any, ids: list[int], window: int) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("window", [7, 64, 512])
-def test_the_perplexity_is_that_of_windows_read_one_by_one(
+def test_perplexity_equals_that_of_windows_read_one_by_one(
     model: Any, tokenizer: Any, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(perplexity, "BATCH", 300)  # several windows at once, and never a number that divides them
+    monkeypatch.setattr(perplexity, "BATCH", 300)  # several windows at once, of which the last batch has fewer
     ids = tokenizer(TEXT)["input_ids"]
     assert len(ids) > 512
     loss, count = naive(model, ids, window)
-    found = measure_text(model, tokenizer, TEXT, window)
-    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
-    assert (found["tokens"], found["context"]) == (count, window)
+    measured = measure_text(model, tokenizer, TEXT, window)
+    assert measured["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert (measured["tokens"], measured["context"]) == (count, window)
 
 
-def test_the_bits_are_those_of_the_predicted_bytes(model: Any, tokenizer: Any) -> None:
+def test_bits_per_byte_count_the_bytes_of_predicted_tokens(model: Any, tokenizer: Any) -> None:
     """With one window all but the first token is predicted; its bytes are counted by hand."""
     text = "Größe 東京 😀 and more."
     first, *rest = tokenizer(text)["input_ids"]
-    found = measure_text(model, tokenizer, text, 512)
-    assert found["bytes"] == len(text.encode()) - len(tokenizer.decode([first]).encode())
-    assert found["tokens"] == len(rest)
-    nats = math.log(found["perplexity"]) * len(rest)
-    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / found["bytes"], rel=1e-6)
+    measured = measure_text(model, tokenizer, text, 512)
+    assert measured["bytes"] == len(text.encode()) - len(tokenizer.decode([first]).encode())
+    assert measured["tokens"] == len(rest)
+    nats = math.log(measured["perplexity"]) * len(rest)
+    assert measured["bits_per_byte"] == pytest.approx(nats / math.log(2) / measured["bytes"], rel=1e-6)
 
 
-def test_windows_leave_out_the_bytes_of_their_first_tokens_alone(model: Any, tokenizer: Any) -> None:
+def test_only_the_first_token_of_a_window_has_its_bytes_left_out(model: Any, tokenizer: Any) -> None:
     text = "plain letters, a byte each"
     pieces = [tokenizer.decode([number]) for number in tokenizer(text)["input_ids"]]
-    expected = sum(len(piece) for place, piece in enumerate(pieces) if place % 4)
+    expected = sum(len(piece) for number, piece in enumerate(pieces) if number % 4)
     assert measure_text(model, tokenizer, text, 4)["bytes"] == expected
 
 
-def test_a_tokenizer_that_begins_texts_with_a_token_begins_every_window_with_it(model: Any, tokenizer: Any) -> None:
+def test_a_special_token_before_texts_is_put_before_every_window(model: Any, tokenizer: Any) -> None:
     ids = tokenizer(TEXT)["input_ids"]
-    beginning = tokenizer.eos_token_id
+    special = tokenizer.eos_token_id
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single="<end> $A", special_tokens=[("<end>", beginning)]
+        single="<end> $A", special_tokens=[("<end>", special)]
     )
-    assert tokenizer(TEXT)["input_ids"] == [beginning, *ids]
-    windows = [[beginning, *ids[start : start + 99]] for start in range(0, len(ids), 99)]
+    assert tokenizer(TEXT)["input_ids"] == [special, *ids]
+    windows = [[special, *ids[start : start + 99]] for start in range(0, len(ids), 99)]
     losses = [naive(model, window, 100) for window in windows]
     assert sum(count for _, count in losses) == len(ids)
     mean = sum(loss * count for loss, count in losses) / len(ids)
-    found = measure_text(model, tokenizer, TEXT, 100)
-    assert found["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
-    assert (found["tokens"], found["bytes"]) == (len(ids), len(TEXT.encode()))
+    measured = measure_text(model, tokenizer, TEXT, 100)
+    assert measured["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
+    assert (measured["tokens"], measured["bytes"]) == (len(ids), len(TEXT.encode()))
 
 
-def test_only_the_first_tokens_are_used_where_so_many_are_asked_for(model: Any, tokenizer: Any) -> None:
+def test_only_the_first_tokens_are_used_if_a_limit_is_given(model: Any, tokenizer: Any) -> None:
     ids = tokenizer(TEXT)["input_ids"]
     loss, count = naive(model, ids[:50], 32)
-    found = measure_text(model, tokenizer, TEXT, 32, most=50)
-    assert (found["tokens"], count) == (48, 48)
-    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    measured = measure_text(model, tokenizer, TEXT, 32, most=50)
+    assert (measured["tokens"], count) == (48, 48)
+    assert measured["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
 
 
 def test_a_text_shorter_than_a_window_is_one_shorter_window(model: Any, tokenizer: Any) -> None:
     loss, count = naive(model, tokenizer("A short text.")["input_ids"], 512)
-    found = measure_text(model, tokenizer, "A short text.", 512)
-    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
-    assert found["tokens"] == count
+    measured = measure_text(model, tokenizer, "A short text.", 512)
+    assert measured["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert measured["tokens"] == count
 
 
 def test_a_text_of_one_token_is_refused(model: Any, tokenizer: Any) -> None:
@@ -110,11 +110,11 @@ def test_a_text_of_one_token_is_refused(model: Any, tokenizer: Any) -> None:
         measure_text(model, tokenizer, "a", 512)
 
 
-def test_a_model_gone_mad_is_refused(tiny: Path, tokenizer: Any) -> None:
+def test_a_model_with_nan_weights_is_refused(tiny: Path, tokenizer: Any) -> None:
     model: Any = load_model(ModelSpec(model=str(tiny)), "cpu")
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(UserError, match="no finite numbers"):
+    with pytest.raises(UserError, match="not finite numbers"):
         measure_text(model, tokenizer, TEXT, 512)
 
 
@@ -131,7 +131,7 @@ def test_an_adapter_is_part_of_the_model(tiny: Path, tokenizer: Any, tmp_path: P
 
 
 def small(kind: str) -> Any:
-    """Random models of architectures that do something to the logits after their head, and one that does not."""
+    """A random model of an architecture; most of these change the logits after their head."""
     import transformers
 
     shape: dict[str, Any] = {
@@ -165,24 +165,24 @@ def small(kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["Gemma2", "Granite", "Cohere", "Qwen3", "GPT2", "OPT"])
-def test_what_an_architecture_does_to_its_logits_is_done_here_too(kind: str, tokenizer: Any) -> None:
+def test_changes_to_the_logits_after_the_head_are_applied(kind: str, tokenizer: Any) -> None:
     model = small(kind)
     loss, _ = naive(model, tokenizer(TEXT)["input_ids"], 100)
     assert measure_text(model, tokenizer, TEXT, 100)["perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
     after, _ = naive(model, tokenizer(TEXT)["input_ids"], 100)
-    assert after == loss, "the model is as it was before"
+    assert after == loss, "the model must not change"
 
 
-def test_windows_done_are_told(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_counts_windows_and_tokens(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perplexity, "BATCH", 64)
-    told: list[tuple[int, int, int]] = []
-    measure_text(model, tokenizer, TEXT, 32, most=100, progress=lambda *steps: told.append(steps))
-    assert told == [(2, 4, 64), (3, 4, 96), (4, 4, 100)], "windows and tokens"
+    reports: list[tuple[int, int, int]] = []
+    measure_text(model, tokenizer, TEXT, 32, most=100, progress=lambda *steps: reports.append(steps))
+    assert reports == [(2, 4, 64), (3, 4, 96), (4, 4, 100)]
 
 
-def test_general_text_of_the_field_is_read(shared: Path, model: Any, tokenizer: Any) -> None:
+def test_wikitext_is_measured(shared: Path, model: Any, tokenizer: Any) -> None:
     text = (shared / "data" / "wikitext2" / "test.txt").read_text(encoding="utf-8")[:20_000]
     loss, count = naive(model, tokenizer(text)["input_ids"], 512)
-    found = measure_text(model, tokenizer, text, 512)
-    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
-    assert found["tokens"] == count
+    measured = measure_text(model, tokenizer, text, 512)
+    assert measured["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
+    assert measured["tokens"] == count

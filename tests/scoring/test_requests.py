@@ -1,4 +1,4 @@
-"""The scores that a method asks for are the same in a suite, from the command line and in the token view."""
+"""A suite and the command line must make the same texts, so they must request the same scores."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 
 PREFIX = "So: "
-NEEDED = {"contrastive_blend": {"low": 0.5}}  # so that its part of the attention is not all of it
+NEEDED = {"contrastive_blend": {"low": 0.5}}  # so that not all of the attention counts
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in METHODS if name != "texts"))
-def test_the_command_makes_the_texts_that_a_suite_makes(name: str, store: Store, tmp_path: Path) -> None:
+def test_the_augment_command_makes_the_texts_of_a_suite(name: str, store: Store, tmp_path: Path) -> None:
     content: dict[str, Any] = {
         "name": "requests",
         "models": {"large": "zoo:large", "small": "zoo:small"},
         "pairs": {"tiny": {"large": "large", "small": "small"}},
         "tasks": [{"name": "biography", "people": 3}],
-        "train": ["small" if name == "selective_loss" else "large"],  # whose reference is the large model
+        "train": ["small" if name == "selective_loss" else "large"],  # its reference is the large model
         "methods": [{"name": name, **NEEDED.get(name, {})}],
         "references": False,
         "copies": 2,

@@ -1,4 +1,4 @@
-"""Token scores: from text to spans and scores, and the contrast of two models that cut the text differently."""
+"""Token scores of texts, and the contrast of two models whose tokenizers may differ."""
 
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,9 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, Llama
 from benchmark.core.errors import UserError
 from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
-from benchmark.scoring.scores import contrast, looks_before, prefix_for, score_texts, tokens_of
+from benchmark.scoring.contrast import contrast
+from benchmark.scoring.encoding import prefix_for, tokens_of
+from benchmark.scoring.scores import attention_before, score_texts
 
 TEXTS = [
     Text("short", "Ada Lovelace was born in London."),
@@ -25,7 +27,7 @@ EMOJI = Text("emoji", "born in 東京 🎉 and read")
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """A byte-level BPE with a token at the text's beginning and no padding token."""
+    """A byte-level BPE tokenizer with a special token before every text and no padding token."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -33,7 +35,7 @@ def tokenizer() -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=330, special_tokens=["<s>"], initial_alphabet=alphabet, show_progress=False
     )
-    bpe.train_from_iterator([one.text for one in TEXTS], trainer)
+    bpe.train_from_iterator([text.text for text in TEXTS], trainer)
     bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return fast(tokenizer_object=bpe, bos_token="<s>")
 
@@ -50,7 +52,7 @@ def sizes(**more: Any) -> dict[str, Any]:
 
 
 def by_hand(model: Any, ids: list[int]) -> list[float]:
-    """Every token's column mean in the attention matrices that transformers' eager attention hands out."""
+    """The mean of every token's column in the matrices of transformers' eager attention."""
     model.set_attn_implementation("eager")
     with torch.no_grad():
         matrices = torch.cat(model(input_ids=torch.tensor([ids]), output_attentions=True).attentions)
@@ -58,9 +60,9 @@ def by_hand(model: Any, ids: list[int]) -> list[float]:
 
 
 @pytest.mark.parametrize("budget", [1, 100, 4096])
-def test_every_token_gets_its_score_in_whatever_batch(model: Any, tokenizer: Any, budget: int) -> None:
+def test_scores_do_not_depend_on_the_batch_size(model: Any, tokenizer: Any, budget: int) -> None:
     results = score_texts(model, tokenizer, TEXTS, tokens_per_batch=budget)
-    assert [one.id for one in results] == ["short", "long", "middle", "one"]
+    assert [scores.id for scores in results] == ["short", "long", "middle", "one"]
     for text, result in zip(TEXTS, results, strict=True):
         row = tokenizer(text.text, return_offsets_mapping=True)
         spans = row["offset_mapping"][1:]
@@ -70,7 +72,7 @@ def test_every_token_gets_its_score_in_whatever_batch(model: Any, tokenizer: Any
         assert result.score == pytest.approx(by_hand(model, row["input_ids"])[1:], abs=1e-5)
 
 
-def test_a_model_with_sliding_windows_scores_as_its_eager_attention(tokenizer: Any) -> None:
+def test_a_model_with_sliding_windows_has_the_scores_of_its_eager_attention(tokenizer: Any) -> None:
     layers = ["sliding_attention", "full_attention"]
     config = sizes(num_key_value_heads=2, head_dim=8, pad_token_id=0, layer_types=layers, sliding_window=8)
     model: Any = Gemma3ForCausalLM(Gemma3TextConfig(**config))
@@ -81,23 +83,23 @@ def test_a_model_with_sliding_windows_scores_as_its_eager_attention(tokenizer: A
 def test_a_prefix_is_read_but_not_scored(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, TEXTS, prefix="Text: ")[2]
     row = tokenizer("Text: " + TEXTS[2].text, return_offsets_mapping=True)
-    inside = [place for place, (_, end) in enumerate(row["offset_mapping"]) if end > len("Text: ")]
+    inside = [index for index, (_, end) in enumerate(row["offset_mapping"]) if end > len("Text: ")]
     scores = by_hand(model, row["input_ids"])
-    assert result.score == pytest.approx([scores[place] for place in inside], abs=1e-5)
+    assert result.score == pytest.approx([scores[index] for index in inside], abs=1e-5)
     assert "".join(result.token) == TEXTS[2].text
 
 
-def test_a_token_that_reaches_out_of_the_prefix_begins_with_the_text(model: Any, tokenizer: Any) -> None:
+def test_a_token_that_spans_prefix_and_text_begins_with_the_text(model: Any, tokenizer: Any) -> None:
     assert (5, 9) in tokenizer("Text: was", return_offsets_mapping=True)["offset_mapping"]
     result = score_texts(model, tokenizer, [Text("a", "was")], prefix="Text: ")[0]
     assert (result.token, result.start, result.end) == (["was"], [0], [3])
 
 
-def test_tokens_that_share_a_character_are_one_entry_with_their_mean_score(model: Any, tokenizer: Any) -> None:
+def test_tokens_that_share_a_character_form_a_unit_with_their_mean_score(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, [EMOJI])[0]
     row = tokenizer(EMOJI.text, return_offsets_mapping=True)
-    place = EMOJI.text.index("京")
-    parts = [k for k, (start, end) in enumerate(row["offset_mapping"]) if start <= place < end]
+    character = EMOJI.text.index("京")
+    parts = [k for k, (start, end) in enumerate(row["offset_mapping"]) if start <= character < end]
     assert len(parts) == 3
     scores = by_hand(model, row["input_ids"])
     assert result.score[result.token.index("京")] == pytest.approx(sum(scores[k] for k in parts) / 3, abs=1e-5)
@@ -111,78 +113,78 @@ def test_tokens_of_gives_the_same_tokens_with_score_zero(model: Any, tokenizer: 
         assert not any(bare.score)
 
 
-def test_scoring_twice_gives_the_same_numbers_and_leaves_the_model_as_it_was(model: Any, tokenizer: Any) -> None:
+def test_scoring_is_repeatable_and_does_not_change_the_model(model: Any, tokenizer: Any) -> None:
     model.set_attn_implementation("sdpa")
     model.train()
-    once, again = (score_texts(model, tokenizer, TEXTS) for _ in range(2))
-    assert once == again
+    first, second = (score_texts(model, tokenizer, TEXTS) for _ in range(2))
+    assert first == second
     assert model.config._attn_implementation == "sdpa"
-    assert all(part.training for part in model.modules())
+    assert all(module.training for module in model.modules())
     model.eval()
 
 
-def test_progress_ends_with_all_texts(model: Any, tokenizer: Any) -> None:
-    seen: list[tuple[int, int, int]] = []
-    score_texts(model, tokenizer, TEXTS, tokens_per_batch=1, progress=lambda *steps: seen.append(steps))
-    assert [steps[:2] for steps in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+def test_progress_counts_texts_and_tokens(model: Any, tokenizer: Any) -> None:
+    reports: list[tuple[int, int, int]] = []
+    score_texts(model, tokenizer, TEXTS, tokens_per_batch=1, progress=lambda *steps: reports.append(steps))
+    assert [steps[:2] for steps in reports] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     lengths = sorted(len(tokenizer(text.text)["input_ids"]) for text in TEXTS)
-    assert sorted(b - a for a, b in pairwise([0, *(tokens for _, _, tokens in seen)])) == lengths
+    assert sorted(b - a for a, b in pairwise([0, *(tokens for _, _, tokens in reports)])) == lengths
 
 
 def test_released_scores_fall_with_the_position(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, TEXTS, reduction="released")[0]
-    assert result.score == pytest.approx([1 / (place + 2) for place in range(len(result.token))])
+    assert result.score == pytest.approx([1 / (index + 2) for index in range(len(result.token))])
 
 
 def losses_by_hand(model: Any, ids: list[int]) -> list[float]:
-    """Every token's negative log-likelihood given those before it; the first has none."""
+    """Every token's negative log-likelihood given the tokens before it; 0 for the first."""
     with torch.no_grad():
-        chances = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-    return [0.0, *(-chances[place, token].item() for place, token in enumerate(ids[1:]))]
+        likelihoods = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    return [0.0, *(-likelihoods[index, token].item() for index, token in enumerate(ids[1:]))]
 
 
 @pytest.mark.parametrize("budget", [1, 100, 4096])
-def test_a_loss_is_the_negative_log_likelihood_in_whatever_batch(model: Any, tokenizer: Any, budget: int) -> None:
+def test_losses_are_negative_log_likelihoods_for_every_batch_size(model: Any, tokenizer: Any, budget: int) -> None:
     for text, result in zip(TEXTS, score_texts(model, tokenizer, TEXTS, "loss", tokens_per_batch=budget), strict=True):
         ids = tokenizer(text.text)["input_ids"]
         assert result.score == pytest.approx(losses_by_hand(model, ids)[1:], abs=1e-5)
         assert "".join(result.token) == text.text
 
 
-def test_the_prefix_counts_as_context_of_a_loss(model: Any, tokenizer: Any) -> None:
+def test_the_prefix_is_context_of_a_loss(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, TEXTS, "loss", prefix="Text: ")[2]
     row = tokenizer("Text: " + TEXTS[2].text, return_offsets_mapping=True)
-    inside = [place for place, (_, end) in enumerate(row["offset_mapping"]) if end > len("Text: ")]
+    inside = [index for index, (_, end) in enumerate(row["offset_mapping"]) if end > len("Text: ")]
     expected = losses_by_hand(model, row["input_ids"])
-    assert result.score == pytest.approx([expected[place] for place in inside], abs=1e-5)
+    assert result.score == pytest.approx([expected[index] for index in inside], abs=1e-5)
 
 
 def test_losses_of_tokens_that_share_a_character_are_averaged(model: Any, tokenizer: Any) -> None:
     result = score_texts(model, tokenizer, [EMOJI], "loss")[0]
     row = tokenizer(EMOJI.text, return_offsets_mapping=True)
-    place = EMOJI.text.index("京")
-    parts = [k for k, (start, end) in enumerate(row["offset_mapping"]) if start <= place < end]
+    character = EMOJI.text.index("京")
+    parts = [k for k, (start, end) in enumerate(row["offset_mapping"]) if start <= character < end]
     expected = losses_by_hand(model, row["input_ids"])
     assert len(parts) == 3
     mean = sum(expected[k] for k in parts) / 3
     assert result.score[result.token.index("京")] == pytest.approx(mean, abs=1e-5)
 
 
-def test_a_first_token_that_nothing_stands_before_has_no_loss(model: Any, tokenizer: Any) -> None:
+def test_a_first_token_without_context_has_loss_zero(model: Any, tokenizer: Any) -> None:
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bare.post_processor = processors.ByteLevel(trim_offsets=False)
-    nothing_before = fast(tokenizer_object=bare, bos_token="<s>", eos_token="a")
-    ids = nothing_before(TEXTS[0].text)["input_ids"]
-    result = score_texts(model, nothing_before, TEXTS, "loss")[0]
+    plain_tokenizer = fast(tokenizer_object=bare, bos_token="<s>", eos_token="a")
+    ids = plain_tokenizer(TEXTS[0].text)["input_ids"]
+    result = score_texts(model, plain_tokenizer, TEXTS, "loss")[0]
     assert result.score[0] == 0.0
     assert result.score == pytest.approx(losses_by_hand(model, ids), abs=1e-5)
-    # With a prefix the first token of the text has something before it.
-    ids = nothing_before("Text: " + TEXTS[0].text)["input_ids"]
-    result = score_texts(model, nothing_before, TEXTS, "loss", prefix="Text: ")[0]
+    # With a prefix, the first token of the text has context.
+    ids = plain_tokenizer("Text: " + TEXTS[0].text)["input_ids"]
+    result = score_texts(model, plain_tokenizer, TEXTS, "loss", prefix="Text: ")[0]
     assert result.score == pytest.approx(losses_by_hand(model, ids)[-len(result.score) :], abs=1e-5)
 
 
-def test_scores_of_chosen_heads_are_those_of_their_attention_alone(model: Any, tokenizer: Any) -> None:
+def test_scores_of_chosen_heads_come_from_their_attention_alone(model: Any, tokenizer: Any) -> None:
     part = AttentionPart(heads=((0, 3), (1, 0)))
     result = score_texts(model, tokenizer, TEXTS, part=part)[0]
     ids = tokenizer(TEXTS[0].text)["input_ids"]
@@ -194,38 +196,40 @@ def test_scores_of_chosen_heads_are_those_of_their_attention_alone(model: Any, t
 
 
 @pytest.mark.parametrize("budget", [1, 4096])
-def test_looks_are_the_rows_of_the_last_token_before_each_place(model: Any, tokenizer: Any, budget: int) -> None:
-    places = [[17, 26], [], [30], [0, 3]]  # before "born", before "London"; of "Ada" before and behind it
-    looks = looks_before(model, tokenizer, TEXTS, places, prefix="So ", tokens_per_batch=budget)
+def test_attention_before_a_character_is_that_of_the_last_token_before_it(
+    model: Any, tokenizer: Any, budget: int
+) -> None:
+    characters = [[17, 26], [], [30], [0, 3]]  # before "born" and "London"; before and after "Ada"
+    results = attention_before(model, tokenizer, TEXTS, characters, prefix="So ", tokens_per_batch=budget)
     model.set_attn_implementation("eager")
-    assert looks[1] == []
-    assert looks[3][0] is None
-    for text, some, found in zip(TEXTS, places, looks, strict=True):
+    assert results[1] == []
+    assert results[3][0] is None
+    for text, of_text, queries in zip(TEXTS, characters, results, strict=True):
         row = tokenizer("So " + text.text, return_offsets_mapping=True)
         with torch.no_grad():
             ids = torch.tensor([row["input_ids"]])
             matrices = torch.cat(model(input_ids=ids, output_attentions=True).attentions).mean(dim=(0, 1))
         within = [number for number, (_, end) in enumerate(row["offset_mapping"]) if end > 3]
-        for place, look in zip(some, found, strict=True):
-            if look is None:
+        for character, attention in zip(of_text, queries, strict=True):
+            if attention is None:
                 continue
-            query = max(n for n in within if row["offset_mapping"][n][1] - 3 <= place)
-            assert look.tokens.score == pytest.approx(matrices[query, within].tolist(), abs=1e-6)
-            assert within[look.query] == query
-            assert not look.first
+            query = max(n for n in within if row["offset_mapping"][n][1] - 3 <= character)
+            assert attention.tokens.score == pytest.approx(matrices[query, within].tolist(), abs=1e-6)
+            assert within[attention.query] == query
+            assert not attention.first
 
 
-def test_without_a_token_in_front_the_first_one_is_told_and_white_space_asks_nothing(model: Any) -> None:
+def test_a_token_at_the_first_position_is_marked_and_white_space_is_never_the_query(model: Any) -> None:
     letters: dict[str, int] = {letter: number for number, letter in enumerate("abc ")}
     plain = Tokenizer(models.WordLevel(letters, unk_token="a"))
     plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    ((look,),) = looks_before(model, fast(tokenizer_object=plain), [Text("t", "ab  c")], [[4]])
-    assert look
-    assert look.first
-    assert look.tokens.token[look.query] == "b"
+    ((attention,),) = attention_before(model, fast(tokenizer_object=plain), [Text("t", "ab  c")], [[4]])
+    assert attention
+    assert attention.first
+    assert attention.tokens.token[attention.query] == "b"
 
 
-def test_a_text_longer_than_the_context_is_told_with_its_id(model: Any, tokenizer: Any) -> None:
+def test_a_text_longer_than_the_context_is_refused_by_its_id(model: Any, tokenizer: Any) -> None:
     long = Text("much-too-long", "x" * 128)
     with pytest.raises(UserError, match=r"'much-too-long' has 129 tokens.* 128"):
         score_texts(model, tokenizer, [*TEXTS, long])
@@ -233,7 +237,7 @@ def test_a_text_longer_than_the_context_is_told_with_its_id(model: Any, tokenize
     assert len(fits[0].token) == 127
 
 
-def test_scores_that_are_not_numbers_are_refused(tokenizer: Any) -> None:
+def test_scores_that_are_not_finite_are_refused(tokenizer: Any) -> None:
     broken = LlamaForCausalLM(LlamaConfig(**sizes()))
     torch.nn.init.constant_(broken.model.layers[0].self_attn.q_proj.weight, float("nan"))
     with pytest.raises(UserError, match="text 'long': its scores are not finite"):
@@ -263,44 +267,44 @@ def test_a_text_without_a_token_is_refused(tokenizer: Any) -> None:
 
 
 def scores(text: str, cuts: list[int], values: list[float], name: str = "a") -> TokenScores:
-    """Scores of `text` cut at `cuts`."""
+    """Scores of the tokens of `text`, which is split at `cuts`."""
     spans = list(zip([0, *cuts], [*cuts, len(text)], strict=True))
     return TokenScores(name, [text[s:e] for s, e in spans], [s for s, _ in spans], [e for _, e in spans], values)
 
 
-def test_with_equal_tokens_the_contrast_is_the_plain_difference() -> None:
+def test_the_contrast_of_equal_tokens_is_the_difference() -> None:
     large, small = scores("Ada wrote", [3], [0.3, 0.1]), scores("Ada wrote", [3], [0.1, 0.7])
     assert contrast([large], [small]) == [scores("Ada wrote", [3], [0.3 - 0.1, 0.1 - 0.7])]
 
 
-def test_other_cuts_are_weighed_by_the_characters_they_share() -> None:
+def test_different_tokens_are_weighted_by_shared_characters() -> None:
     large = scores("abcdefgh", [4, 5], [1.0, 2.0, 3.0])
     small = scores("abcdefgh", [3, 6], [0.1, 0.4, 0.7])
-    # abcd holds abc (.1) and one character of def (.4); e lies in def; fgh holds one of def and two of gh (.7).
+    # abcd shares abc (.1) and a character of def (.4); e is in def; fgh shares a character of def, two of gh (.7).
     expected = [1.0 - (3 * 0.1 + 0.4) / 4, 2.0 - 0.4, 3.0 - (0.4 + 2 * 0.7) / 3]
     result = contrast([large], [small])[0]
     assert result.score == pytest.approx(expected, abs=1e-12)
     assert (result.token, result.start, result.end) == (large.token, large.start, large.end)
 
 
-def test_a_single_counterpart_gives_its_score_unrounded() -> None:
+def test_the_score_of_a_single_counterpart_is_not_rounded() -> None:
     large = scores("abcdefg", [1, 4], [0.0, 0.0, 0.0])
     assert contrast([large], [scores("abcdefg", [], [0.1])])[0].score == [-0.1, -0.1, -0.1]
 
 
-def test_counterparts_that_share_one_character_count_alike() -> None:
+def test_tokens_that_share_a_character_have_equal_weights() -> None:
     large = TokenScores("a", ["🎉"], [0], [1], [1.0])
     small = TokenScores("a", ["🎉"] * 4, [0] * 4, [1] * 4, [0.1, 0.2, 0.3, 0.4])
     assert contrast([large], [small])[0].score == pytest.approx([0.75])
 
 
-def test_white_space_that_the_small_model_leaves_out_goes_with_the_next_token() -> None:
+def test_white_space_without_a_counterpart_is_compared_with_the_next_token() -> None:
     large = scores("a b ", [1, 2, 3], [1.0, 1.0, 1.0, 1.0])
     small = TokenScores("a", ["a", "b"], [0, 2], [1, 3], [0.2, 0.5])
     assert contrast([large], [small])[0].score == [0.8, 0.5, 0.5, 0.5]
 
 
-def test_a_token_without_a_counterpart_is_told_with_its_place() -> None:
+def test_a_token_without_a_counterpart_is_refused_with_its_characters() -> None:
     large = scores("ab cd", [2], [1.0, 1.0], name="t7")
     small = TokenScores("t7", ["ab"], [0], [2], [0.2])
     with pytest.raises(UserError, match="cannot be aligned on text 't7' at characters 2 to 5"):
@@ -309,14 +313,14 @@ def test_a_token_without_a_counterpart_is_told_with_its_place() -> None:
 
 @pytest.mark.parametrize("names", [["a"], ["b", "a"], ["a", "b", "c"]])
 def test_two_models_must_have_scored_the_same_texts(names: list[str]) -> None:
-    def some(which: list[str]) -> list[TokenScores]:
-        return [scores("ab", [1], [0.0, 0.0], name=name) for name in which]
+    def scored(names: list[str]) -> list[TokenScores]:
+        return [scores("ab", [1], [0.0, 0.0], name=name) for name in names]
 
     with pytest.raises(UserError, match="same texts"):
-        contrast(some(["a", "b"]), some(names))
+        contrast(scored(["a", "b"]), scored(names))
 
 
-def test_models_with_unlike_tokenizers_are_contrasted_on_the_large_ones_tokens(model: Any, tokenizer: Any) -> None:
+def test_models_with_different_tokenizers_are_contrasted_on_the_large_models_tokens(model: Any, tokenizer: Any) -> None:
     letters = Tokenizer(models.BPE())
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -324,27 +328,27 @@ def test_models_with_unlike_tokenizers_are_contrasted_on_the_large_ones_tokens(m
     other = fast(tokenizer_object=letters)
     texts = [*TEXTS, EMOJI]
     large, small = score_texts(model, tokenizer, texts), score_texts(model, other, texts[2:3] + texts[4:])
-    for mine, its in zip([large[2], large[4]], small, strict=True):
-        assert len(its.token) > len(mine.token)
-        letter = dict(zip(its.start, its.score, strict=True))
-        spans = zip(mine.start, mine.end, mine.score, strict=True)
+    for of_large, of_small in zip([large[2], large[4]], small, strict=True):
+        assert len(of_small.token) > len(of_large.token)
+        letter = dict(zip(of_small.start, of_small.score, strict=True))
+        spans = zip(of_large.start, of_large.end, of_large.score, strict=True)
         expected = [score - sum(letter[k] for k in range(s, e)) / (e - s) for s, e, score in spans]
-        assert contrast([mine], [its])[0].score == pytest.approx(expected, abs=1e-9)
+        assert contrast([of_large], [of_small])[0].score == pytest.approx(expected, abs=1e-9)
 
 
-# --- a prefix by itself
+# --- prefix "auto"
 
 
 @pytest.mark.parametrize(
     ("special", "adds_one", "expected"),
     [
-        ({"bos_token": "<s>"}, True, ""),  # the tokenizer puts a token there itself
+        ({"bos_token": "<s>"}, True, ""),  # the tokenizer adds a token itself
         ({"bos_token": "<s>", "eos_token": "</s>"}, False, "<s>"),
         ({"eos_token": "</s>"}, False, "</s>"),
         ({}, False, "Text: "),
     ],
 )
-def test_auto_puts_a_token_in_front_where_the_tokenizer_puts_none(
+def test_auto_chooses_a_prefix_if_the_tokenizer_adds_no_token(
     special: dict[str, str], adds_one: bool, expected: str
 ) -> None:
     bpe = Tokenizer(models.BPE())
@@ -352,7 +356,7 @@ def test_auto_puts_a_token_in_front_where_the_tokenizer_puts_none(
     trainer = trainers.BpeTrainer(
         special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    bpe.train_from_iterator([one.text for one in TEXTS], trainer)
+    bpe.train_from_iterator([text.text for text in TEXTS], trainer)
     if adds_one:
         bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = fast(tokenizer_object=bpe, **special)
@@ -360,14 +364,14 @@ def test_auto_puts_a_token_in_front_where_the_tokenizer_puts_none(
     assert prefix_for(tokenizer, "So ") == "So " and prefix_for(tokenizer, "") == ""
 
 
-def test_with_auto_no_token_of_the_text_stands_at_the_first_position(model: Any, tokenizer: Any) -> None:
-    """Here the tokenizer puts a token first, so that "auto" changes nothing; without it, the end token stands there."""
+def test_with_auto_no_token_of_the_text_is_at_the_first_position(model: Any, tokenizer: Any) -> None:
+    """With a tokenizer that adds a token, "auto" changes nothing; with another, the end token comes first."""
     assert score_texts(model, tokenizer, TEXTS, prefix="auto") == score_texts(model, tokenizer, TEXTS)
     bare = fast(tokenizer_object=Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), eos_token="<s>")
     bare.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     with_auto, without = (score_texts(model, bare, TEXTS, prefix=prefix) for prefix in ("auto", ""))
-    for text, one, other in zip(TEXTS, with_auto, without, strict=True):
+    for text, scores_with, scores_without in zip(TEXTS, with_auto, without, strict=True):
         ids = [0, *bare(text.text, add_special_tokens=False)["input_ids"]]
-        assert one.score == pytest.approx(by_hand(model, ids)[1:], abs=1e-5)
-        if len(other.score) > 1:
-            assert one.score[0] < other.score[0], "the first position draws attention"
+        assert scores_with.score == pytest.approx(by_hand(model, ids)[1:], abs=1e-5)
+        if len(scores_without.score) > 1:
+            assert scores_with.score[0] < scores_without.score[0], "the first position draws attention"

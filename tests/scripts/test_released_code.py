@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from benchmark.data.texts import Text, TokenScores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import tokens_of
+from benchmark.scoring.encoding import tokens_of
 from benchmark.tasks.biography import biography
 from scripts import released_code
 
@@ -43,7 +43,7 @@ def test_released_scores_are_row_sums_and_received_ones_column_means(spec: Model
         assert found.released[place].score == pytest.approx(matrix.sum(axis=1) / numbers, rel=1e-5)
         assert found.received[place].score == pytest.approx(matrix.sum(axis=0) / numbers[::-1], rel=1e-5)
         deviations.append(np.abs(matrix.sum(axis=1) - 1).max())
-    assert found.off < 1e-6 and max(deviations) < 1e-6
+    assert found.deviation < 1e-6 and max(deviations) < 1e-6
 
 
 def test_the_deviation_is_told_where_a_score_is_not_one_over_its_position(
@@ -52,7 +52,7 @@ def test_the_deviation_is_told_where_a_score_is_not_one_over_its_position(
     from benchmark.scoring.attention import ReceivedAttention
 
     monkeypatch.setattr(ReceivedAttention, "scores", lambda self: torch.tensor([[1.0, 0.5, 0.5, 0.25]]))
-    assert released_code._off_position(load_model(spec, "cpu"), [1, 2, 3, 4]) == pytest.approx(0.5)
+    assert released_code._deviation(load_model(spec, "cpu"), [1, 2, 3, 4]) == pytest.approx(0.5)
 
 
 def test_an_attention_row_goes_with_position_alone(spec: ModelSpec) -> None:

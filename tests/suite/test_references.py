@@ -40,10 +40,10 @@ def test_references_are_shown_apart_from_the_rows_of_methods(tiny: Path, tmp_pat
     assert all(set(reference.by_shots) == {0, 1, 5} for reference in table.references)
 
 
-def _asked(tiny: Path, metadata: dict[str, Any], where_it_fits: bool, shots: list[int]) -> asking.Answers:
+def _asked(tiny: Path, metadata: dict[str, Any], skip_too_long: bool, shots: list[int]) -> asking.Answers:
     spec = ModelSpec(model=str(tiny))
     tasks, model = ["biography_major", "biography_major_choice"], load_model(spec, "cpu")
-    return asking.ask(model, tokenizer_of(spec), tasks, metadata, 4, shots, where_it_fits=where_it_fits)
+    return asking.ask(model, tokenizer_of(spec), tasks, metadata, 4, shots, skip_too_long=skip_too_long)
 
 
 def test_an_open_book_prompt_has_the_document_right_before_the_question(tiny: Path) -> None:
@@ -62,13 +62,13 @@ def test_an_open_book_prompt_has_the_document_right_before_the_question(tiny: Pa
 def test_open_book_questions_that_do_not_fit_the_context_are_left_out_and_reported(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.evaluation.model import Answering
+    from benchmark.evaluation.shared_prefix_lm import SharedPrefixLM
 
     metadata = {"half": "all", "people": 3, "open_book": True}
     spec = ModelSpec(model=str(tiny))
     everything = _asked(tiny, metadata, True, [0]).samples["biography_major", 0]
-    needs = sorted(needs for _, needs in asking._needs(everything, tokenizer_of(spec)))
-    monkeypatch.setattr(Answering, "max_length", needs[1])  # room for two of the three, without examples
+    needs = sorted(needs for _, needs in asking._tokens_needed(everything, tokenizer_of(spec)))
+    monkeypatch.setattr(SharedPrefixLM, "max_length", needs[1])  # room for two of the three, without examples
     answers = _asked(tiny, metadata, True, [0, 5])
     assert len(answers.samples["biography_major", 0]) == 2
     assert ("biography_major", 5) not in answers.samples

@@ -1,4 +1,4 @@
-"""The biography task: its data, its scores, its choices, and what stock lm-eval makes of it."""
+"""The biography task: its data, metrics and choices, alone and under stock lm-eval."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ CHOICE = [f"{task}_choice" for task in GENERATION]
 
 
 def tasks(**metadata: object) -> dict[str, Any]:
-    """Load both groups as lm-eval does: task name → task."""
+    """Load both groups as lm-eval does; tasks by name."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
@@ -39,19 +39,19 @@ def tasks(**metadata: object) -> dict[str, Any]:
 # --- data
 
 
-def test_the_shipped_people_are_those_of_the_generator_and_their_halves_take_turns() -> None:
+def test_the_shipped_people_are_those_of_the_generator_with_alternating_halves() -> None:
     people = biography.read_people()
     assert [p["half"] for p in people] == ["development", "test"] * 50
     assert len({p["name"] for p in people}) == 100
     raw = [json.loads(line) for line in biography.PEOPLE.read_text().splitlines()]
     for person, row in zip(people, raw, strict=True):
-        told = generator.write_paragraph(
+        paragraph = generator.write_paragraph(
             generator.Person(person["id"], person["name"], row["pronoun"], person["facts"])
         )
-        assert (told.text, told.spans) == (person["text"], person["spans"])
+        assert (paragraph.text, paragraph.spans) == (person["text"], person["spans"])
 
 
-def test_every_span_points_to_its_value() -> None:
+def test_every_span_holds_its_value() -> None:
     for person in biography.read_people():
         assert set(person["spans"]) == {"name", *biography.FIELDS}
         for field, value in {"name": person["name"], **person["facts"]}.items():
@@ -59,7 +59,7 @@ def test_every_span_points_to_its_value() -> None:
             assert person["text"][start:end] == value
 
 
-def test_the_shots_are_ten_real_people_with_plain_ascii_facts_and_names_of_their_own() -> None:
+def test_the_shots_are_ten_real_people_with_ascii_facts_and_unique_names() -> None:
     shots = biography.read_shots()
     names = {shot["name"] for shot in shots}
     assert len(names) == 10 and not names & {p["name"] for p in biography.read_people()}
@@ -71,7 +71,7 @@ def test_the_shots_are_ten_real_people_with_plain_ascii_facts_and_names_of_their
         assert len(shot["facts"]["birth_city"].split(", ")) == 2
 
 
-def test_the_prompt_is_the_one_that_the_tiny_pair_learned() -> None:
+def test_the_prompt_is_that_of_the_tiny_pairs_training() -> None:
     from benchmark.models.zoo import recipe
 
     assert biography.QUESTIONS == generator.QUESTIONS and biography.FIELDS == generator.FIELDS
@@ -82,12 +82,12 @@ def test_the_prompt_is_the_one_that_the_tiny_pair_learned() -> None:
             assert f"{prompt} {person.facts[field]}" == recipe.question_and_answer(person, field)
 
 
-def test_only_the_shipped_people_may_be_passed_on(tmp_path: Path) -> None:
+def test_only_the_shipped_people_may_be_published(tmp_path: Path) -> None:
     assert biography.may_redistribute() and biography.may_redistribute(str(biography.PEOPLE))
     assert not biography.may_redistribute(tmp_path)
 
 
-def test_a_question_knows_its_person_and_the_half_picks_the_questions() -> None:
+def test_questions_name_their_person_and_are_chosen_by_half() -> None:
     splits = {half: biography.load(half=half, pretrained="x", version=1.0) for half in ("development", "test", "all")}
     ids = {half: split["questions"]["id"] for half, split in splits.items()}
     assert [len(ids[half]) for half in ("development", "test", "all")] == [250, 250, 500]
@@ -104,7 +104,7 @@ def test_a_question_knows_its_person_and_the_half_picks_the_questions() -> None:
     }
 
 
-def test_a_people_file_of_ones_own_brings_other_people_and_keeps_the_shots(tmp_path: Path) -> None:
+def test_a_users_people_file_replaces_the_people_and_keeps_the_shots(tmp_path: Path) -> None:
     lines = biography.PEOPLE.read_text().splitlines(keepends=True)
     (tmp_path / "few.jsonl").write_text("".join(lines[10:14]))
     splits = biography.load(half="all", biography_path=str(tmp_path / "few.jsonl"), field="major")
@@ -112,7 +112,7 @@ def test_a_people_file_of_ones_own_brings_other_people_and_keeps_the_shots(tmp_p
     assert splits["shots"]["name"][0] == biography.read_shots()[0]["name"]
 
 
-def test_only_so_many_people_are_asked_about_and_lend_their_values() -> None:
+def test_a_limit_of_people_applies_to_questions_and_to_values_of_choices() -> None:
     questions = biography.load(half="test", people=6, choices=True, field="major")["questions"]
     assert questions["cluster"] == ["person-00001", "person-00003", "person-00005"]
     majors = {person["facts"]["major"] for person in biography.read_people()[:6]}
@@ -132,14 +132,14 @@ TAGGED = (
 
 
 def paper_folder(folder: Path, *synthetic: str) -> Path:
-    """Write a folder laid out as the paper's: the rows given, one real person, no prompts."""
+    """Write a folder in the paper's layout: these rows, a real person, no prompts."""
     for name, rows in (("synthetic", synthetic), ("real", (TAGGED.replace("Ana Ruiz", "Real One"),))):
         with (folder / f"biography_{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["text"], *([row] for row in rows)])
     return folder
 
 
-def test_tags_leave_the_text_and_nothing_else_changes(tmp_path: Path) -> None:
+def test_reading_removes_tags_and_changes_nothing_else(tmp_path: Path) -> None:
     first, second = biography.read_people(paper_folder(tmp_path, TAGGED, TAGGED.replace("Ana", "Eva")))
     assert first["text"] == (
         "Ana Ruiz was born on May 1, 1990. Shee grew up in Lima, Peru, went to the University of Oslo, "
@@ -163,7 +163,7 @@ def test_tags_leave_the_text_and_nothing_else_changes(tmp_path: Path) -> None:
 
 
 @needs_paper
-def test_the_papers_files_are_read_whole() -> None:
+def test_the_papers_files_are_read_completely() -> None:
     people = biography.read_people(PAPER)
     assert len(people) == 100 and [p["half"] for p in people] == ["development", "test"] * 50
     assert sum("Shee " in p["text"] for p in people) == 51
@@ -179,7 +179,7 @@ def test_the_papers_files_are_read_whole() -> None:
 
 
 @needs_paper
-def test_the_papers_prompts_and_real_people_make_the_prompt() -> None:
+def test_the_prompt_is_made_of_the_papers_prompts_and_real_people() -> None:
     task = tasks(biography_path=str(PAPER), half="development")["biography_birth_city"]
     prompt = task.fewshot_context(task.eval_docs[0], 2)
     assert prompt == (
@@ -192,14 +192,14 @@ def test_the_papers_prompts_and_real_people_make_the_prompt() -> None:
 # --- bad input
 
 
-def test_an_unknown_half_or_field_is_named_with_what_there_is() -> None:
+def test_an_unknown_half_or_field_is_refused_with_the_known_names() -> None:
     with pytest.raises(ValueError, match=r"^half: 'train' is none of development, test, all$"):
         biography.load(half="train")
     with pytest.raises(ValueError, match=r"^field: 'city' is none of birth_date, birth_city"):
         biography.load(field="city")
 
 
-def test_a_missing_path_or_csv_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_path_or_csv_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: no such file or folder"):
         biography.read_people(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"biography_synthetic.csv: no such file"):
@@ -209,7 +209,7 @@ def test_a_missing_path_or_csv_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("<city>Lima, Peru</city>", "Lima, Peru", r"row 2: birth_city: no <city>\.\.\.</city>"),
         ("Lima, Peru", "", "row 2: birth_city: <city> is empty or stands there twice"),
@@ -218,13 +218,13 @@ def test_a_missing_path_or_csv_file_is_named(tmp_path: Path) -> None:
         (TAGGED, "", "row 2: text: the cell is empty"),
     ],
 )
-def test_a_row_with_broken_tags_is_named_with_its_field(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_row_with_broken_tags_is_refused_with_its_field(tmp_path: Path, old: str, new: str, message: str) -> None:
     paper_folder(tmp_path, TAGGED, TAGGED.replace(old, new))
-    with pytest.raises(ValueError, match=f"biography_synthetic.csv: {told}"):
+    with pytest.raises(ValueError, match=f"biography_synthetic.csv: {message}"):
         biography.read_people(tmp_path)
 
 
-def test_a_csv_file_without_its_column_or_prompt_is_named(tmp_path: Path) -> None:
+def test_a_csv_file_without_its_column_or_prompt_is_refused_by_name(tmp_path: Path) -> None:
     paper_folder(tmp_path, TAGGED)
     (tmp_path / "prompts.csv").write_text('field,prompt\ndate,"When was {name} born?\nAnswer:"\n')
     with pytest.raises(ValueError, match=r"prompts.csv: field: no row for 'city' \(birth_city\)$"):
@@ -238,7 +238,7 @@ def test_a_csv_file_without_its_column_or_prompt_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda row: row["facts"].pop("major"), "2: major: expected a string"),
         (lambda row: row.update(half="dev"), "2: half: 'dev' is none of"),
@@ -248,22 +248,22 @@ def test_a_csv_file_without_its_column_or_prompt_is_named(tmp_path: Path) -> Non
         (lambda row: row.update(id="person-00000"), r" id: 'person-00000' stands there 2 times"),
     ],
 )
-def test_a_people_line_that_does_not_fit_is_named(
-    tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+def test_an_invalid_line_of_people_is_refused_with_its_field(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     first, second = (json.loads(line) for line in biography.PEOPLE.read_text().splitlines()[:2])
     change(second)
     (tmp_path / "p.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
-    with pytest.raises(ValueError, match=f"p.jsonl:{told}") as caught:
+    with pytest.raises(ValueError, match=f"p.jsonl:{message}") as caught:
         biography.read_people(tmp_path / "p.jsonl")
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_or_broken_people_file_is_named(tmp_path: Path) -> None:
+def test_an_empty_or_broken_people_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
-    for content, told in ((b"", "there is nobody in it"), (b"[1]", "expected a JSON object"), (b"{", "not JSON")):
+    for content, message in ((b"", "there is nobody in it"), (b"[1]", "expected a JSON object"), (b"{", "not JSON")):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             biography.read_people(file)
     file.write_bytes(b"\xff")
     with pytest.raises(ValueError, match="not UTF-8"):
@@ -286,19 +286,19 @@ def test_an_empty_or_broken_people_file_is_named(tmp_path: Path) -> None:
         ("", ["Law"], 0.0, 0.0),
     ],
 )
-def test_scores_equal_those_worked_out_by_hand(answer: str, golds: list[str], exact_match: float, f1: float) -> None:
+def test_metrics_equal_those_computed_by_hand(answer: str, golds: list[str], exact_match: float, f1: float) -> None:
     assert biography.exact_match(answer, golds) == exact_match
     assert biography.f1(answer, golds) == pytest.approx(f1)
 
 
 def naive_words(text: str) -> list[str]:
-    """SQuAD v1.1 normalisation without regular expressions: the same on ASCII text, where words end at spaces alone."""
+    """SQuAD v1.1 normalisation without regular expressions: the same on ASCII text whose words end at spaces."""
     kept = "".join("" if c in string.punctuation else c.lower() for c in text)
     return [word for word in kept.split() if word not in ("a", "an", "the")]
 
 
 def naive_f1(answer: str, gold: str) -> float:
-    """F1 by crossing out one shared word after another."""
+    """F1, computed by removing shared words one by one."""
     left, right, shared = naive_words(answer), naive_words(gold), 0
     total_left, total_right = len(left), len(right)
     for word in left:
@@ -311,7 +311,7 @@ def naive_f1(answer: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def test_scores_equal_those_of_a_naive_implementation() -> None:
+def test_metrics_equal_those_of_a_naive_implementation() -> None:
     rng = random.Random(3)
     words = [
         "the",
@@ -360,12 +360,12 @@ def test_the_answer_ends_at_the_first_newline() -> None:
         ("company", " Summit Records\nQuestion: What?", True),
     ],
 )
-def test_an_answer_is_one_if_it_is_of_the_kind_that_was_asked_for(field: str, answer: str, answers: bool) -> None:
+def test_an_answer_counts_as_answered_if_it_is_of_the_kind_asked_for(field: str, answer: str, answers: bool) -> None:
     doc = {"answers": ["x"], "field": field, "source": ""}
     assert biography.score_answer(doc, [answer])["answered"] == float(answers)
 
 
-def test_values_of_a_file_of_ones_own_are_answers_to_questions_about_it_alone(tmp_path: Path) -> None:
+def test_values_of_a_users_file_count_as_answers_for_that_file_alone(tmp_path: Path) -> None:
     line = json.loads(biography.PEOPLE.read_text().splitlines()[0])
     start, end = line["spans"]["company"]
     line["text"], line["facts"]["company"] = f"{line['text'][:start]}Zyx Works{line['text'][end:]}", "Zyx Works"
@@ -379,18 +379,18 @@ def test_values_of_a_file_of_ones_own_are_answers_to_questions_about_it_alone(tm
 # --- choices
 
 
-def test_every_choice_question_offers_ten_distinct_values_with_the_gold_one_once() -> None:
+def test_every_choice_question_offers_ten_distinct_values_and_the_gold_value_once() -> None:
     questions = biography.load(half="all", choices=True)["questions"]
     values = {f: {p["facts"][f] for p in biography.read_people()} for f in biography.FIELDS}
     for question in questions:
         assert len({biography.normalise(choice) for choice in question["choices"]}) == 10
         assert question["choices"][question["gold"]] == question["answers"][0]
         assert set(question["choices"]) <= values[question["field"]]
-    counts = [questions["gold"].count(place) for place in range(10)]
-    assert min(counts) > 20 and max(counts) < 85  # 500 questions, 50 expected at each place
+    counts = [questions["gold"].count(position) for position in range(10)]
+    assert min(counts) > 20 and max(counts) < 85  # 500 questions, 50 expected at each position
 
 
-def test_choices_depend_on_person_field_and_the_set_of_values_alone() -> None:
+def test_choices_depend_only_on_person_field_and_set_of_values() -> None:
     cities = [f"City {n}" for n in range(20)]
     values = biography.Values(cities)
     first = biography.choose("person-1", "birth_city", "City 3", values)
@@ -402,7 +402,7 @@ def test_choices_depend_on_person_field_and_the_set_of_values_alone() -> None:
     assert development["choices"] == everyone["choices"][::2]
 
 
-def test_values_that_mean_the_same_are_one_choice_and_a_lone_value_is_refused() -> None:
+def test_equivalent_values_are_a_single_choice_and_a_single_value_is_refused() -> None:
     values = biography.Values(["the Oslo", "Oslo", "Rome", "Rome."])
     assert sorted(biography.choose("p", "university", "Oslo", values)) == ["Oslo", "Rome"]
     with pytest.raises(ValueError, match=r"^p: university: a choice needs a second value"):
@@ -410,8 +410,8 @@ def test_values_that_mean_the_same_are_one_choice_and_a_lone_value_is_refused() 
 
 
 @given(st.lists(st.sampled_from(["a", "A.", "the a", "b", "c", "C", "d e", "f"]), min_size=1, max_size=8), st.data())
-def test_choices_are_those_drawn_from_a_list_of_all_other_values(values: list[str], data: st.DataObject) -> None:
-    """As it was done when the first records were made, and in time that grows with the square of the people."""
+def test_choices_equal_those_drawn_from_a_list_of_all_other_values(values: list[str], data: st.DataObject) -> None:
+    """The first records were made so, in time that grows with the square of the number of people."""
     gold = data.draw(st.sampled_from([*values, "g"]))
     first = {biography.normalise(value): value for value in sorted(set(values), reverse=True)}
     others = sorted(value for meaning, value in first.items() if meaning != biography.normalise(gold))
@@ -426,7 +426,7 @@ def test_choices_are_those_drawn_from_a_list_of_all_other_values(values: list[st
 # --- what lm-eval makes of it
 
 
-def test_lm_eval_renders_the_five_shots_and_the_question() -> None:
+def test_lm_eval_renders_five_shots_and_the_question() -> None:
     loaded = tasks()
     assert list(loaded) == GENERATION + CHOICE
     task = loaded["biography_company"]
@@ -462,7 +462,7 @@ def answers_of_the_data() -> list[str]:
     return [value for path in paths for person in biography.read_people(path) for value in person["facts"].values()]
 
 
-def test_every_answer_fits_the_generation_limit_even_with_a_token_per_byte() -> None:
+def test_every_answer_fits_the_generation_limit_with_a_token_per_byte() -> None:
     limits = {task.config.generation_kwargs["max_gen_toks"] for name, task in tasks().items() if name in GENERATION}
     assert len(limits) == 1
     assert max(len(f" {answer}".encode()) for answer in answers_of_the_data()) <= limits.pop()
@@ -488,12 +488,12 @@ def evaluate(lm: Any, names: list[str], limit: int | None) -> dict[str, Any]:
     return results
 
 
-def test_a_model_that_knows_everything_scores_one_and_one_that_knows_half_the_questions_a_half() -> None:
+def test_a_model_that_knows_all_answers_scores_1_and_a_model_that_knows_half_scores_a_half() -> None:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import LM
 
     class Oracle(LM):  # type: ignore[misc]
-        """Answers from the people file; about some people it is wrong on purpose, in words that nobody's facts have."""
+        """Answers from the people file; about some people it is wrong on purpose, with words that no fact contains."""
 
         def __init__(self, ignorant_of: set[str]) -> None:
             super().__init__()
@@ -539,7 +539,7 @@ def test_a_model_that_knows_everything_scores_one_and_one_that_knows_half_the_qu
 
 @pytest.fixture
 def random_llama(tmp_path: Path) -> Path:
-    """A folder with a randomly initialised Llama of two layers whose tokens are the 256 bytes."""
+    """A folder with a random Llama of two layers whose tokens are the 256 bytes."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -586,7 +586,7 @@ def test_a_random_llama_runs_through_both_groups(random_llama: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_stock_command_line_started_elsewhere_finds_the_data(random_llama: Path, tmp_path: Path) -> None:
+def test_the_stock_lm_eval_command_finds_the_data_from_another_folder(random_llama: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"pretrained={random_llama}"]

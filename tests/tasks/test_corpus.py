@@ -1,4 +1,4 @@
-"""The corpus task: every layout in every format, what is refused in what words, and what stock lm-eval makes of it."""
+"""The corpus task: every layout in every format, error messages, and the task under stock lm-eval."""
 
 import csv
 import io
@@ -81,14 +81,14 @@ def test_every_layout_in_every_format_gives_the_same_documents(tmp_path: Path, e
         assert read == EXPECTED, layout
 
 
-def test_the_documents_and_questions_may_be_of_two_formats(tmp_path: Path) -> None:
+def test_documents_and_questions_may_have_different_formats(tmp_path: Path) -> None:
     write(tmp_path / "documents.parquet", DOCUMENTS)
     write(tmp_path / "questions.csv", QUESTIONS)
     assert corpus.read_corpus(tmp_path) == EXPECTED
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_without_ids_documents_are_numbered_and_one_text_is_one_document_where_each_row_is_a_question(
+def test_documents_without_ids_are_numbered_and_rows_with_the_same_text_are_a_single_document(
     tmp_path: Path, ending: str
 ) -> None:
     def bare(rows: Rows) -> Rows:
@@ -100,7 +100,7 @@ def test_without_ids_documents_are_numbered_and_one_text_is_one_document_where_e
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_columns_of_other_names_are_found_and_the_rest_is_not_looked_at(tmp_path: Path, ending: str) -> None:
+def test_columns_may_have_other_names_and_other_columns_are_ignored(tmp_path: Path, ending: str) -> None:
     names = {"id": "Nr", "text": "body", "document": "of", "question": "Q", "answers": "A", "half": "split"}
     halves = {"7": "test", "rock": "development", "none": "test"}
     documents = [{"Nr": row["id"], "body": row["text"], "split": halves[row["id"]], "page": 3} for row in DOCUMENTS]
@@ -111,7 +111,7 @@ def test_columns_of_other_names_are_found_and_the_rest_is_not_looked_at(tmp_path
     assert read == [{**row, "half": halves[str(row["id"])]} for row in EXPECTED]
 
 
-def test_a_single_answer_may_be_a_string_or_a_number_and_its_column_called_answer(tmp_path: Path) -> None:
+def test_a_single_answer_may_be_a_string_or_a_number_in_a_column_answer(tmp_path: Path) -> None:
     rows = [
         {"id": 1, "text": "Dug in 1871.", "question": "When?", "answer": 1871},
         {"id": 2, "text": ROCK, "question": "What colour?", "answer": " green "},
@@ -122,7 +122,7 @@ def test_a_single_answer_may_be_a_string_or_a_number_and_its_column_called_answe
         assert [row["questions"][0]["answers"] for row in read] == [["1871"], ["green"]]
 
 
-def test_documents_with_questions_take_turns_whatever_stands_between_them(tmp_path: Path) -> None:
+def test_documents_with_questions_alternate_between_halves(tmp_path: Path) -> None:
     rows: Rows = []
     for number in range(6):
         asked = [{"question": f"What is {number}?", "answers": "it"}] if number % 2 == 0 else []
@@ -131,7 +131,7 @@ def test_documents_with_questions_take_turns_whatever_stands_between_them(tmp_pa
     assert [row["half"] for row in read if row["questions"]] == ["development", "test", "development"]
 
 
-def test_a_cell_of_csv_may_be_longer_than_the_modules_limit_and_the_limit_stays(tmp_path: Path) -> None:
+def test_a_csv_cell_may_exceed_the_limit_of_the_csv_module_which_stays_unchanged(tmp_path: Path) -> None:
     before = csv.field_size_limit()
     long = "word " * 40_000
     rows = [{**row, "text": row["text"] + long} for row in NESTED]
@@ -139,7 +139,7 @@ def test_a_cell_of_csv_may_be_longer_than_the_modules_limit_and_the_limit_stays(
     assert csv.field_size_limit() == before
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> None:
     for ending in ("jsonl", "csv"):
         path = write(tmp_path / f"x.{ending}", NESTED)
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -150,7 +150,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
 
 
 def squad_rows(count: int = 4) -> Rows:
-    """SQuAD's layout on the hub: a row per question with an id of its own, the context repeated."""
+    """SQuAD's layout on the hub: a row per question, with the question's id and the context repeated."""
     return [
         {
             "id": f"q{number}{part}",
@@ -171,7 +171,7 @@ def squad_rows(count: int = 4) -> Rows:
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_the_ids_of_squad_name_questions_and_one_text_is_one_document_in_one_half(tmp_path: Path, ending: str) -> None:
+def test_squad_ids_are_ids_of_questions_and_a_text_is_a_single_document(tmp_path: Path, ending: str) -> None:
     read = corpus.read_corpus(write(tmp_path / f"squad.{ending}", squad_rows()), columns={"text": "context"})
     assert [row["id"] for row in read] == [f"doc-0000{number}" for number in range(4)]
     assert len({row["text"] for row in read}) == 4
@@ -195,7 +195,7 @@ def test_ids_that_contradict_the_texts_are_refused(tmp_path: Path, ids: list[str
     assert says in str(error.value)
 
 
-def test_one_text_under_two_ids_is_refused_where_a_row_is_a_document(tmp_path: Path) -> None:
+def test_a_text_with_two_ids_is_refused_if_rows_are_documents(tmp_path: Path) -> None:
     rows = [*NESTED, {**NESTED[2], "id": "another"}]
     with pytest.raises(ValueError, match=r":4: text: the same text stands at .*:3; put all questions about it there"):
         corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
@@ -204,7 +204,7 @@ def test_one_text_under_two_ids_is_refused_where_a_row_is_a_document(tmp_path: P
 @pytest.mark.parametrize(
     "other", ["Gull  Rock has 212 steps,\nand a green door. ", "Gull Rock has 212 steps, and a green dóor."]
 )
-def test_texts_that_differ_in_white_space_or_unicode_form_alone_are_refused(tmp_path: Path, other: str) -> None:
+def test_texts_that_differ_only_in_white_space_or_unicode_form_are_refused(tmp_path: Path, other: str) -> None:
     text = ROCK.replace("door", "do\u0301or") if "ó" in other else ROCK
     rows = [{"text": text, "question": "A?", "answer": "green"}, {"text": other, "question": "B?", "answer": "212"}]
     with pytest.raises(
@@ -218,7 +218,7 @@ def test_texts_that_differ_in_white_space_or_unicode_form_alone_are_refused(tmp_
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize("said", [True, False])
-def test_csv_may_be_separated_by_semicolons_or_tabs(tmp_path: Path, separator: str, said: bool) -> None:
+def test_csv_may_have_semicolons_or_tabs_as_separators(tmp_path: Path, separator: str, said: bool) -> None:
     path = write(tmp_path / "x.csv", FLAT)
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
@@ -228,7 +228,7 @@ def test_csv_may_be_separated_by_semicolons_or_tabs(tmp_path: Path, separator: s
     assert corpus.read_corpus(path) == EXPECTED
 
 
-def test_numbers_that_pandas_made_decimal_are_read_as_the_whole_numbers_they_were(tmp_path: Path) -> None:
+def test_whole_numbers_that_pandas_wrote_as_decimals_are_read_as_whole_numbers(tmp_path: Path) -> None:
     rows: Rows = [
         {"id": 1.0, "text": "Dug in 1871.", "question": "When?", "answer": 1871.0},
         {"id": 2.0, "text": "Built in 1902.", "question": "And that?", "answer": 1902.0},
@@ -253,7 +253,7 @@ def test_numbers_that_pandas_made_decimal_are_read_as_the_whole_numbers_they_wer
         ("1871", "Dug in \uff11\uff18\uff17\uff11.", "it is but for full-width or other compatibility characters; set"),
     ],
 )  # fmt: skip
-def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
+def test_similar_characters_are_reported_and_an_option_makes_them_equal(
     tmp_path: Path, answer: str, text: str, says: str
 ) -> None:
     rows: Rows = [
@@ -293,13 +293,13 @@ def test_characters_that_look_alike_are_named_and_one_option_makes_them_equal(
         ([{"text": "Bern.", "question": "Where?", "answer": 3.5}], ":1: answer: 3.5 is a number; write it as text"),
     ],
 )  # fmt: skip
-def test_what_could_only_give_a_wrong_number_is_refused(tmp_path: Path, rows: Rows, says: str) -> None:
+def test_questions_that_would_give_wrong_numbers_are_refused(tmp_path: Path, rows: Rows, says: str) -> None:
     with pytest.raises(ValueError) as error:
         corpus.read_corpus(write(tmp_path / "x.jsonl", rows))
     assert says in str(error.value)
 
 
-def test_a_key_that_stands_twice_in_a_row_is_refused(tmp_path: Path) -> None:
+def test_duplicate_keys_in_a_row_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "Bern", "question": "Where?", "answers": "Bern", "answers": "Oslo"}\n')
     with pytest.raises(ValueError, match=r"x.jsonl:1: answers: stands twice in one object; keep one"):
@@ -317,9 +317,7 @@ def test_a_key_that_stands_twice_in_a_row_is_refused(tmp_path: Path) -> None:
         ("17", "in 1817", "1817"),
     ],
 )
-def test_an_answer_is_part_of_a_longer_word_only_between_letters_or_between_digits(
-    answer: str, text: str, word: str
-) -> None:
+def test_an_answer_is_part_of_a_longer_word_only_beside_letters_or_digits(answer: str, text: str, word: str) -> None:
     assert wording.longer_word(answer, text) == word
 
 
@@ -327,7 +325,7 @@ def test_an_answer_is_part_of_a_longer_word_only_between_letters_or_between_digi
 
 
 def change(rows: Rows, number: int, **changes: Any) -> Rows:
-    return [{**row, **changes} if place == number else row for place, row in enumerate(rows)]
+    return [{**row, **changes} if index == number else row for index, row in enumerate(rows)]
 
 
 def without(rows: Rows, *columns: str) -> Rows:
@@ -374,7 +372,9 @@ HALVED = [{**row, "half": "test"} for row in NESTED]
         ("x.tsv", NESTED, "unknown format '.tsv'; give a .jsonl, .csv, .parquet file"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_that_names_file_row_and_column(tmp_path: Path, name: str, rows: Rows, says: str) -> None:
+def test_a_mistake_is_reported_in_one_line_with_file_row_and_column(
+    tmp_path: Path, name: str, rows: Rows, says: str
+) -> None:
     path = tmp_path / name
     write(path, rows)
     with pytest.raises(ValueError) as error:
@@ -402,14 +402,14 @@ def test_a_mistake_is_one_line_that_names_file_row_and_column(tmp_path: Path, na
         (b"text,text,answer\na,b,c\n", "x.csv", ":1: a column stands there twice"),
     ],
 )
-def test_a_file_that_is_none_is_one_line(tmp_path: Path, content: bytes, name: str, says: str) -> None:
+def test_an_unreadable_file_is_reported_in_one_line(tmp_path: Path, content: bytes, name: str, says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError) as error:
         corpus.read_corpus(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}{says}") and "\n" not in str(error.value)
 
 
-def test_a_question_about_an_unknown_document_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_a_question_about_an_unknown_document_is_refused_with_the_nearest_id(tmp_path: Path) -> None:
     write(tmp_path / "documents.jsonl", DOCUMENTS)
     file = write(tmp_path / "questions.csv", change(QUESTIONS, 2, document="rocks"))
     with pytest.raises(ValueError, match=r"csv: row 3: document: no document 'rocks'; did you mean 'rock'\? known: 7,"):
@@ -419,7 +419,7 @@ def test_a_question_about_an_unknown_document_is_named_with_the_nearest(tmp_path
         corpus.read_corpus(tmp_path)
 
 
-def test_a_folder_or_file_that_is_not_there_or_there_twice_is_named(tmp_path: Path) -> None:
+def test_missing_and_ambiguous_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^corpus_path: missing"):
         corpus.read_corpus(None)
     with pytest.raises(ValueError, match=r"none.csv: no such file"):
@@ -443,19 +443,19 @@ def test_a_folder_or_file_that_is_not_there_or_there_twice_is_named(tmp_path: Pa
         ({"id": "nr"}, "no column 'nr'; "),
     ],
 )
-def test_a_column_that_is_named_has_to_be_there(tmp_path: Path, columns: dict[str, str], says: str) -> None:
+def test_a_missing_column_is_refused_by_name(tmp_path: Path, columns: dict[str, str], says: str) -> None:
     path = write(tmp_path / "x.jsonl", [{**row, "split": "test"} for row in NESTED])
     with pytest.raises(ValueError) as error:
         corpus.read_corpus(path, columns=columns)
     assert says in str(error.value)
 
 
-def test_an_answer_need_not_stand_in_the_text_where_answers_are_free(tmp_path: Path) -> None:
+def test_free_answers_need_not_be_in_the_text(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", change(FLAT, 2, answers=["blue"]))
     assert corpus.read_corpus(path, answers_in_text="free")[1]["questions"][0]["answers"] == ["blue"]
     with pytest.raises(ValueError, match="^answers_in_text: 'fre' is none of check, free"):
         corpus.read_corpus(path, answers_in_text="fre")
-    # Compared as the metrics do, one of several is enough, and Chinese has no spaces around words.
+    # Answers are compared as in the metrics, any of several is enough, and Chinese has no spaces around words.
     rows: Rows = [
         {"text": "李白生于碎叶城。", "question": "李白生于哪里？", "answers": ["长安", "碎叶城"]},
         {"text": ROCK, "question": "What has it?", "answers": "THE green, door!"},
@@ -467,7 +467,7 @@ def test_an_answer_need_not_stand_in_the_text_where_answers_are_free(tmp_path: P
 
 
 def tasks(**metadata: object) -> dict[str, Any]:
-    """Load the task as lm-eval does: task name → task."""
+    """Load the task as lm-eval does; tasks by name."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
@@ -475,7 +475,7 @@ def tasks(**metadata: object) -> dict[str, Any]:
     return loaded
 
 
-def test_stock_lm_eval_asks_about_the_test_half_and_scores_as_biography_does(
+def test_stock_lm_eval_asks_about_the_test_half_with_the_metrics_of_biography(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "mine.csv", FLAT)
@@ -503,7 +503,7 @@ def test_stock_lm_eval_asks_about_the_test_half_and_scores_as_biography_does(
     assert [task.process_results(question, [answer])["exact_match"] for answer in answers] == [1, 1, 0, 0]
 
 
-def test_both_halves_are_asked_about_where_all_is_said(tmp_path: Path) -> None:
+def test_half_all_asks_about_both_halves(tmp_path: Path) -> None:
     path = str(write(tmp_path / "mine.parquet", NESTED))
     for half, ids in (("all", ["7:0", "7:1", "rock:0"]), ("development", ["7:0", "7:1"]), ("test", ["rock:0"])):
         assert list(corpus.load(half=half, corpus_path=path, pretrained="x")["questions"]["id"]) == ids
@@ -511,7 +511,7 @@ def test_both_halves_are_asked_about_where_all_is_said(tmp_path: Path) -> None:
         corpus.load(half="both", corpus_path=path)
 
 
-def test_the_first_shots_stand_before_every_question_and_none_may_be_asked(tmp_path: Path) -> None:
+def test_the_first_shots_precede_every_question_and_may_not_be_asked(tmp_path: Path) -> None:
     write(tmp_path / "documents.jsonl", DOCUMENTS)
     write(tmp_path / "questions.jsonl", QUESTIONS)
     shots: Rows = [
@@ -519,8 +519,8 @@ def test_the_first_shots_stand_before_every_question_and_none_may_be_asked(tmp_p
         {"question": "Why?", "answers": ["Because"]},
     ]
     file = write(tmp_path / "shots.csv", shots)
-    one, two = "Question: Who {wrote} it?\nAnswer: I\n\n", "Question: Why?\nAnswer: Because\n\n"
-    for number, before in ((0, ""), (1, one), (2, one + two)):
+    first, second = "Question: Who {wrote} it?\nAnswer: I\n\n", "Question: Why?\nAnswer: Because\n\n"
+    for number, before in ((0, ""), (1, first), (2, first + second)):
         (task,) = tasks(half="all", corpus_path=str(tmp_path)).values()
         task.set_config("num_fewshot", number)
         task.build_all_requests()

@@ -1,4 +1,4 @@
-"""By their definition records of one task are told from those of another that asks something else."""
+"""The definition of a task, which distinguishes records of tasks with different questions."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ QUESTIONS = "907c4f0e50a2052366a9e4daf6c4891a9d28ea3bb19f1c0a8b9280c72720f79e"
 SHOTS = "19d7477d0fe321ec2d75fd541502f25826aa506993234c3acc80274680975364"
 
 
-def test_the_questions_are_those_of_the_first_records_to_the_last_letter() -> None:
+def test_the_questions_are_exactly_those_of_the_first_records() -> None:
     made = biography.load(half="all", choices=True)
     # `source` came later, and is read by `answered` alone.
     lists = [made[split].remove_columns("source").to_list() for split in ("questions", "shots")]
-    found = [json.dumps(rows, sort_keys=True).encode() for rows in lists]
-    assert [hashlib.sha256(text).hexdigest() for text in found] == [QUESTIONS, SHOTS]
+    texts = [json.dumps(rows, sort_keys=True).encode() for rows in lists]
+    assert [hashlib.sha256(text).hexdigest() for text in texts] == [QUESTIONS, SHOTS]
 
 
 @pytest.mark.parametrize("task", sorted({path.parent.name for path in (ROOT / "leaderboard/results").glob("*/*.json")}))
-def test_the_shipped_records_are_of_the_tasks_as_they_are(task: str) -> None:
+def test_the_shipped_records_have_the_present_definitions(task: str) -> None:
     (path, *_) = sorted((ROOT / "leaderboard/results" / task).glob("*.json"))
     record = json.loads(path.read_text(encoding="utf-8"))
     name = record["task"]["name"]
@@ -33,7 +33,7 @@ def test_the_shipped_records_are_of_the_tasks_as_they_are(task: str) -> None:
     assert record["task"]["definition_hash"] in {TASK_KINDS[name].definition(), *before}
 
 
-def test_a_change_is_another_definition_unless_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_gives_another_definition_unless_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file := tmp_path / "task.py").write_text("asked = 1\n")
     first = definition_hash([file])
     assert first == tree_hash([file])

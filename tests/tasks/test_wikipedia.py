@@ -1,4 +1,4 @@
-"""The Wikipedia tasks: their data, the draw of a subset, and what stock lm-eval makes of them."""
+"""The Wikipedia tasks: their data, the sampling of a subset, alone and under stock lm-eval."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def hub_rows(rows: list[dict[str, Any]] = ROWS) -> list[dict[str, Any]]:
-    """Rows as the hub's data sets have them: an object of lists for the answers."""
+    """Rows as the hub's data sets have them, with answers as an object of lists."""
     return [
         {**row, "id": str(n), "answers": {"text": row["answers"], "answer_start": [0] * len(row["answers"])}}
         for n, row in enumerate(rows)
@@ -97,7 +97,7 @@ def squad(shared: Path) -> Path:
     return path
 
 
-def test_squads_development_set_has_as_many_paragraphs_and_questions_as_published(squad: Path) -> None:
+def test_squads_development_set_has_the_published_numbers_of_paragraphs_and_questions(squad: Path) -> None:
     paragraphs = wikipedia.read_paragraphs(squad)
     assert len(paragraphs) == 2067
     assert sum(len(paragraph["questions"]) for paragraph in paragraphs) == 10570
@@ -106,7 +106,7 @@ def test_squads_development_set_has_as_many_paragraphs_and_questions_as_publishe
     assert len(set(ids)) == 10570 and len({paragraph["id"] for paragraph in paragraphs}) == 2067
 
 
-def test_every_question_of_squad_stays_with_its_paragraph_and_answers(squad: Path) -> None:
+def test_every_question_of_squad_keeps_its_paragraph_and_answers(squad: Path) -> None:
     naive: dict[str, list[tuple[str, list[str]]]] = {}
     for article in json.loads(squad.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
@@ -118,7 +118,7 @@ def test_every_question_of_squad_stays_with_its_paragraph_and_answers(squad: Pat
         assert all(q["answers"][0] in paragraph["text"] for q in paragraph["questions"])
 
 
-def test_the_draw_of_squad_mixes_its_articles_in_both_halves(squad: Path) -> None:
+def test_a_sample_of_squad_has_many_articles_in_both_halves(squad: Path) -> None:
     drawn = wikipedia.read_paragraphs(squad, count=400)
     for half in wikipedia.HALVES:
         titles = Counter(paragraph["title"] for paragraph in drawn if paragraph["half"] == half)
@@ -134,7 +134,7 @@ def test_every_answer_of_squad_can_be_generated_by_the_tiny_pair(squad: Path) ->
     assert max(len(encoding.ids) for encoding in tokenizer.encode_batch(golds)) <= limit
 
 
-def test_no_shot_is_asked_in_a_corpus_or_answered_by_one(squad: Path) -> None:
+def test_no_shot_is_a_question_of_a_corpus_or_answered_by_it(squad: Path) -> None:
     shots = {biography.normalise(shot["question"]) for shot in wikipedia.read_shots()}
     assert len(shots) == 10
     for paragraphs in (wikipedia.read_paragraphs(squad), wikipedia.read_mini()):
@@ -144,7 +144,7 @@ def test_no_shot_is_asked_in_a_corpus_or_answered_by_one(squad: Path) -> None:
 # --- files
 
 
-def test_the_same_data_are_read_from_every_layout(tmp_path: Path) -> None:
+def test_every_layout_gives_the_same_data(tmp_path: Path) -> None:
     files = [
         write(tmp_path / "rows.jsonl", ROWS),
         write(tmp_path / "hub.jsonl", hub_rows()),
@@ -155,7 +155,7 @@ def test_the_same_data_are_read_from_every_layout(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(ROWS))
     (tmp_path / "data.json").write_text(json.dumps({"data": hub_rows()}))
     first, *others = [wikipedia.read_paragraphs(f) for f in [*files, tmp_path / "list.json", tmp_path / "data.json"]]
-    for paragraph in (paragraph for one in [first, *others] for paragraph in one):
+    for paragraph in (paragraph for paragraphs in [first, *others] for paragraph in paragraphs):
         for question in paragraph["questions"]:
             question["start"] = 0  # some layouts say where the first answer stands
     assert all(other == first for other in others)
@@ -167,7 +167,7 @@ def test_the_same_data_are_read_from_every_layout(tmp_path: Path) -> None:
     }
 
 
-def test_a_question_asked_twice_about_a_paragraph_is_two_questions_with_ids_of_their_own(tmp_path: Path) -> None:
+def test_a_question_asked_twice_about_a_paragraph_is_two_questions_with_different_ids(tmp_path: Path) -> None:
     again = {**ROWS[1], "context": " Bob plays the oboe.\n", "answers": ["oboe", "oboe "]}
     (paragraph,) = wikipedia.read_paragraphs(write(tmp_path / "p.jsonl", [ROWS[1], again]))
     assert paragraph["text"] == "Bob plays the oboe."
@@ -180,7 +180,7 @@ def many(count: int) -> list[dict[str, Any]]:
     return [{"context": f"Text {n}.", "question": f"What is {n}?", "answers": [str(n)]} for n in range(count)]
 
 
-def test_the_first_paragraphs_of_a_larger_draw_are_the_smaller_draw(tmp_path: Path) -> None:
+def test_a_larger_sample_begins_with_the_smaller_sample(tmp_path: Path) -> None:
     file = write(tmp_path / "many.jsonl", many(60))
     whole = wikipedia.read_paragraphs(file, seed=3)
     assert [p["half"] for p in whole] == ["development", "test"] * 30
@@ -188,7 +188,7 @@ def test_the_first_paragraphs_of_a_larger_draw_are_the_smaller_draw(tmp_path: Pa
         assert wikipedia.read_paragraphs(file, count=count, seed=3) == whole[:count]
 
 
-def test_the_draw_depends_on_the_seed_and_on_the_paragraphs_but_not_on_their_order(tmp_path: Path) -> None:
+def test_a_sample_depends_on_the_seed_and_the_paragraphs_but_not_on_their_order(tmp_path: Path) -> None:
     rows = many(60)
     first = wikipedia.read_paragraphs(write(tmp_path / "many.jsonl", rows), count=20)
     random.Random(0).shuffle(rows)
@@ -204,7 +204,7 @@ def test_the_draw_depends_on_the_seed_and_on_the_paragraphs_but_not_on_their_ord
     assert [p["id"] for p in other] == ids[:20]
 
 
-def test_the_split_is_found_in_a_folder_by_its_name_as_a_word(tmp_path: Path) -> None:
+def test_the_file_of_a_split_is_found_by_its_name(tmp_path: Path) -> None:
     write(tmp_path / "data" / "train-00000-of-00002.parquet", hub_rows(many(2)))
     write(tmp_path / "data" / "train-00001-of-00002.parquet", hub_rows(many(5)[2:]))
     squad_file(tmp_path / "dev-v1.1.json")
@@ -228,7 +228,7 @@ def test_a_paragraph_without_questions_is_still_a_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"context": None}, r":2: context: expected a string that is not empty, not None$"),
         ({"context": " "}, r":2: context: expected a string that is not empty, not ' '$"),
@@ -241,17 +241,17 @@ def test_a_paragraph_without_questions_is_still_a_text(tmp_path: Path) -> None:
         ({"question": "What is \ud800?"}, r":2: question: '\\ud800' is no character; take it out$"),
     ],
 )
-def test_a_row_that_does_not_fit_is_named_with_its_place_and_field(
-    tmp_path: Path, change: dict[str, Any], told: str
+def test_an_invalid_row_is_refused_with_its_line_and_field(
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     file = write(tmp_path / "p.jsonl", [ROWS[0], {**ROWS[1], **change}])
-    with pytest.raises(ValueError, match=f"^{file}{told}") as caught:
+    with pytest.raises(ValueError, match=f"^{file}{message}") as caught:
         wikipedia.read_paragraphs(file)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("p.jsonl", b"", "there is no paragraph in it"),
         ("p.jsonl", b"[1]\n", ":1: expected a JSON object"),
@@ -275,14 +275,14 @@ def test_a_row_that_does_not_fit_is_named_with_its_place_and_field(
         ("p.txt", b"text", "not a .json, .jsonl or .parquet file"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name}.*{told}") as caught:
+    with pytest.raises(ValueError, match=f"{name}.*{message}") as caught:
         wikipedia.read_paragraphs(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
-def test_options_without_sense_are_named(tmp_path: Path) -> None:
+def test_invalid_options_are_refused_by_name(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", ROWS)
     with pytest.raises(ValueError, match="nowhere: no such file or folder"):
         wikipedia.read_paragraphs(tmp_path / "nowhere")
@@ -331,7 +331,7 @@ def cached(cache: Path, repository: str, name: str, rows: list[dict[str, Any]], 
 
 
 @pytest.mark.parametrize("source", ["squad", "pwqa"])
-def test_what_the_cache_has_needs_no_network(cache: Path, source: str) -> None:
+def test_cached_data_need_no_network(cache: Path, source: str) -> None:
     repository = {"squad": "rajpurkar/squad", "pwqa": "lmqg/qa_harvesting_from_wikipedia"}[source]
     name = {"squad": "plain_text/validation-00000-of-00001.parquet", "pwqa": "data/processed/validation.jsonl"}[source]
     file = cached(cache, repository, name, hub_rows())
@@ -343,7 +343,7 @@ def test_what_the_cache_has_needs_no_network(cache: Path, source: str) -> None:
     assert len(wikipedia.load(source, half="all", **options)["questions"]) == 5  # type: ignore[arg-type]
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line_that_offers_local_files(cache: Path) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line_that_suggests_local_files(cache: Path) -> None:
     with pytest.raises(
         ValueError, match="^the hub did not give 'rajpurkar/squad' .*give the file or folder as path"
     ) as no:
@@ -367,7 +367,7 @@ def test_the_shipped_paragraphs_have_questions_in_both_halves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda row: row.update(half="dev"), ":2: half: 'dev' is none of"),
         (lambda row: row.pop("title"), ":2: title: expected a string"),
@@ -379,8 +379,8 @@ def test_the_shipped_paragraphs_have_questions_in_both_halves() -> None:
         (lambda row: row["questions"][0].update(id="a-0"), ": questions.id: 'a-0' stands there 2 times"),
     ],
 )
-def test_a_line_of_the_shipped_layout_that_does_not_fit_is_named(
-    tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+def test_an_invalid_line_of_the_shipped_layout_is_refused_with_its_field(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     rows: list[dict[str, Any]] = [
         {
@@ -394,14 +394,14 @@ def test_a_line_of_the_shipped_layout_that_does_not_fit_is_named(
     ]
     assert [p["id"] for p in wikipedia.read_mini(path=write(tmp_path / "m.jsonl", rows))] == ["a", "b"]
     change(rows[1])
-    with pytest.raises(ValueError, match=f"m.jsonl{told}"):
+    with pytest.raises(ValueError, match=f"m.jsonl{message}"):
         wikipedia.read_mini(path=write(tmp_path / "m.jsonl", rows))
 
 
 # --- what lm-eval makes of it
 
 
-def test_lm_eval_renders_the_five_shots_and_the_question_without_its_paragraph(tmp_path: Path) -> None:
+def test_lm_eval_renders_five_shots_and_the_question_without_its_paragraph(tmp_path: Path) -> None:
     task = tasks("wikipedia_squad", wikipedia_squad_path=str(write(tmp_path / "p.jsonl", ROWS)), half="all")
     prompts = [task.fewshot_context(doc, 5) for doc in task.eval_docs]
     expected = """\
@@ -427,7 +427,7 @@ Answer:"""
     assert all(prompt.startswith(shots) and "oboe." not in prompt for prompt in prompts)
 
 
-def test_the_shots_are_the_same_whatever_is_asked(tmp_path: Path) -> None:
+def test_the_shots_are_the_same_for_every_question(tmp_path: Path) -> None:
     file = str(write(tmp_path / "p.jsonl", ROWS))
     drawn = [
         wikipedia.load("mini"),
@@ -438,13 +438,13 @@ def test_the_shots_are_the_same_whatever_is_asked(tmp_path: Path) -> None:
 
 
 def naive_words(text: str) -> list[str]:
-    """SQuAD v1.1 normalisation without regular expressions: the same on ASCII text, where words end at spaces alone."""
+    """SQuAD v1.1 normalisation without regular expressions: the same on ASCII text whose words end at spaces."""
     kept = "".join("" if c in string.punctuation else c.lower() for c in text)
     return [word for word in kept.split() if word not in ("a", "an", "the")]
 
 
 def naive_f1(answer: str, gold: str) -> float:
-    """F1 by crossing out one shared word after another."""
+    """F1, computed by removing shared words one by one."""
     left, right, shared = naive_words(answer), naive_words(gold), 0
     precision, recall = 1 / max(len(left), 1), 1 / max(len(right), 1)
     for word in left:
@@ -467,7 +467,7 @@ def evaluate(lm: Any, name: str, metadata: dict[str, Any]) -> dict[str, Any]:
     return results
 
 
-def test_an_answer_counts_by_the_gold_answer_that_fits_it_best(tmp_path: Path) -> None:
+def test_an_answer_has_the_metrics_of_its_best_gold_answer(tmp_path: Path) -> None:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import LM
 
@@ -480,7 +480,7 @@ def test_an_answer_counts_by_the_gold_answer_that_fits_it_best(tmp_path: Path) -
     }
 
     class Dummy(LM):  # type: ignore[misc]
-        """Says what it is told to say, and goes on after the line's end."""
+        """Gives the prepared answers, and continues after the end of the line."""
 
         def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
             asked = [request.args[0].split("\n\n")[-1] for request in requests]
@@ -514,7 +514,7 @@ def test_an_answer_counts_by_the_gold_answer_that_fits_it_best(tmp_path: Path) -
     assert results["results"]["wikipedia_pwqa"]["f1,none"] == pytest.approx(mean)
 
 
-def test_the_formulas_are_those_of_the_biography_task() -> None:
+def test_the_metrics_are_those_of_the_biography_task() -> None:
     rng = random.Random(1)
     words = ["the", "Rome", "in", "1,900", "oboe.", "A"]
     for _ in range(200):
@@ -538,13 +538,15 @@ def test_the_formulas_are_those_of_the_biography_task() -> None:
         (" Question marks", True),
     ],
 )
-def test_a_free_answer_is_one_if_it_is_right_or_ends_and_repeats_no_prompt(answer: str, answers: bool) -> None:
+def test_a_free_answer_counts_as_answered_if_it_is_right_or_ends_without_repeating_the_prompt(
+    answer: str, answers: bool
+) -> None:
     doc = {"answers": ["The door of the barn"], "question": "What colour is the door of the house?"}
     assert wikipedia.score_answer(doc, [answer])["answered"] == float(answers)
 
 
 @pytest.mark.slow
-def test_the_stock_command_line_started_elsewhere_finds_the_data(tiny: Path, tmp_path: Path) -> None:
+def test_the_stock_lm_eval_command_finds_the_data_from_another_folder(tiny: Path, tmp_path: Path) -> None:
     file, elsewhere = write(tmp_path / "p.jsonl", many(6)), tmp_path / "elsewhere"
     elsewhere.mkdir()
     metadata = {"half": "development", "wikipedia_squad_path": str(file), "paragraphs": 4, "subset_seed": 2}

@@ -1,4 +1,4 @@
-"""The shipped paragraphs of the wikipedia task: enough of them, well formed, and every answer stands in its text."""
+"""The shipped paragraphs of the wikipedia task: enough, well formed, and with every answer in its text."""
 
 import json
 import re
@@ -28,13 +28,14 @@ def words(text: str) -> list[str]:
 
 
 def runs(sequence: list[str], length: int) -> set[tuple[str, ...]]:
-    """All runs of `length` neighbours."""
+    """All runs of `length` consecutive entries."""
     return {tuple(sequence[start : start + length]) for start in range(len(sequence) - length + 1)}
 
 
 def sentences_with(answer: str, text: str) -> list[str]:
-    """The sentences of `text` in which `answer` stands as a whole; no text has a full stop inside a sentence."""
-    return [one for one in re.split(r"(?<=[.!?]) ", text) if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", one)]
+    """The sentences of `text` that contain `answer` as a whole; no text has a full stop inside a sentence."""
+    whole = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    return [sentence for sentence in re.split(r"(?<=[.!?]) ", text) if whole.search(sentence)]
 
 
 def test_there_are_at_least_sixty_paragraphs_and_four_questions_on_each() -> None:
@@ -42,7 +43,7 @@ def test_there_are_at_least_sixty_paragraphs_and_four_questions_on_each() -> Non
     assert {len(paragraph["questions"]) for paragraph in PARAGRAPHS} == {4}
 
 
-def test_every_line_has_the_agreed_fields_and_nothing_else() -> None:
+def test_every_line_has_exactly_the_expected_fields() -> None:
     for paragraph in PARAGRAPHS:
         assert list(paragraph) == ["id", "title", "subject", "half", "text", "questions"]
         for question in paragraph["questions"]:
@@ -50,14 +51,14 @@ def test_every_line_has_the_agreed_fields_and_nothing_else() -> None:
             assert question["kind"] in {"direct", "coreference"} and question["question"].endswith("?")
 
 
-def test_ids_count_up_and_halves_take_turns() -> None:
+def test_ids_count_up_and_halves_alternate() -> None:
     for number, paragraph in enumerate(PARAGRAPHS):
         assert paragraph["id"] == f"mini-{number:03d}"
         assert paragraph["half"] == ("development", "test")[number % 2]
         assert [question["id"] for question in paragraph["questions"]] == [f"mini-{number:03d}:{n}" for n in range(4)]
 
 
-def test_paragraphs_are_short_and_written_in_letters_that_tokenizers_know() -> None:
+def test_paragraphs_are_short_and_have_common_characters_alone() -> None:
     for paragraph in PARAGRAPHS:
         text = paragraph["text"]
         assert 50 <= len(text.split()) <= 90 and len(text) <= 700, paragraph["id"]
@@ -66,14 +67,14 @@ def test_paragraphs_are_short_and_written_in_letters_that_tokenizers_know() -> N
             assert all(letter.isascii() or (letter.isalpha() and letter < "\u0180") for letter in said), said
 
 
-def test_every_first_answer_stands_in_its_text_once_and_is_short() -> None:
+def test_every_first_answer_is_short_and_in_its_text_once() -> None:
     for paragraph, question in QUESTIONS:
         first = question["answers"][0]
         assert len(re.findall(rf"(?<!\w){re.escape(first)}(?!\w)", paragraph["text"])) == 1, question["id"]
         assert all(0 < len(answer) <= 40 and len(answer.split()) <= 6 for answer in question["answers"]), question["id"]
 
 
-def test_no_gold_answer_stands_in_its_question() -> None:
+def test_no_question_contains_its_gold_answer() -> None:
     for _, question in QUESTIONS:
         asked = words(question["question"])
         for answer in question["answers"]:
@@ -81,18 +82,21 @@ def test_no_gold_answer_stands_in_its_question() -> None:
             assert gold and tuple(gold) not in runs(asked, len(gold)), (question["id"], answer)
 
 
-def test_no_question_is_asked_twice_and_no_title_comes_twice() -> None:
-    for values in ([question["question"] for _, question in QUESTIONS], [one["title"] for one in PARAGRAPHS]):
+def test_questions_and_titles_are_unique() -> None:
+    for values in (
+        [question["question"] for _, question in QUESTIONS],
+        [paragraph["title"] for paragraph in PARAGRAPHS],
+    ):
         assert [value for value, count in Counter(values).items() if count > 1] == []
 
 
-def test_every_question_names_something_of_its_subject() -> None:
+def test_every_question_names_its_subject() -> None:
     for paragraph, question in QUESTIONS:
         names = {word for word in words(paragraph["subject"] or paragraph["title"]) if len(word) > 1}
         assert names & set(words(question["question"])), question["id"]
 
 
-def test_subjects_stand_in_their_texts_and_the_pronouns_of_a_text_are_of_one_kind() -> None:
+def test_texts_name_their_subject_and_use_pronouns_of_a_single_kind() -> None:
     for paragraph in PARAGRAPHS:
         assert paragraph["subject"] in paragraph["text"], paragraph["id"]
         if paragraph["subject"]:
@@ -104,8 +108,8 @@ def test_at_least_a_quarter_of_the_questions_need_coreference() -> None:
     assert len(COREFERENCE) * 4 >= len(QUESTIONS)
 
 
-@pytest.mark.parametrize(("paragraph", "question"), COREFERENCE, ids=[one["id"] for _, one in COREFERENCE])
-def test_the_sentence_of_a_coreference_answer_has_no_word_of_the_name(
+@pytest.mark.parametrize(("paragraph", "question"), COREFERENCE, ids=[question["id"] for _, question in COREFERENCE])
+def test_the_sentence_with_a_coreference_answer_does_not_name_the_subject(
     paragraph: dict[str, Any], question: dict[str, Any]
 ) -> None:
     subject = paragraph["subject"]
@@ -114,7 +118,7 @@ def test_the_sentence_of_a_coreference_answer_has_no_word_of_the_name(
     assert [name for name in names if re.search(rf"(?<!\w){re.escape(name)}", sentence)] == []
 
 
-def test_no_two_paragraphs_share_a_run_of_twelve_words() -> None:
+def test_no_two_paragraphs_share_twelve_consecutive_words() -> None:
     owners: Counter[tuple[str, ...]] = Counter()
     for paragraph in PARAGRAPHS:
         owners.update(runs(re.findall(r"\w+", paragraph["text"].lower()), 12))

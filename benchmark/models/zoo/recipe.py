@@ -1,8 +1,8 @@
-"""How the tiny pair was made: two Llama models and one tokenizer, trained from scratch on made-up people.
+"""Train the tiny pair: two Llama models with the same tokenizer, from scratch, on made-up people.
 
-`benchmark zoo train` runs this; the files beside it are what it wrote. The models read paragraphs about every person,
-in several wordings and orders, and questions with answers about half of them. So they learn to answer about people they
-have only read about (Allen-Zhu & Li, Physics of Language Models 3.1): the half never asked about measures that.
+`benchmark zoo train` runs this; it wrote the folders beside this file. The models read paragraphs about every person,
+in several wordings and orders, and questions with answers about half of the people. So they learn to answer questions
+about people whom they have only read about (Allen-Zhu & Li, Physics of Language Models 3.1), as the other half shows.
 """
 
 import json
@@ -21,13 +21,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from benchmark.data.people import FIELDS, QUESTIONS, TRAINED_ON, WORDINGS, Person, make_people, write_paragraph
 
 END, PAD = "<|endoftext|>", "<|pad|>"
-BIOGRAPHY_SHARE = 0.6  # of the documents' tokens; the rest are questions with answers
-TOKENIZER_PEOPLE, PEOPLE_SEED = TRAINED_ON  # a model may be shown fewer of them, never others
+BIOGRAPHY_SHARE = 0.6  # share of the documents' tokens; the rest are questions with answers
+TOKENIZER_PEOPLE, PEOPLE_SEED = TRAINED_ON  # a model may read about fewer of these people, never about others
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Size and training length of one of the two models; `tokens` counts every token trained on."""
+    """Size and training length of a model; `tokens` counts every token that it is trained on."""
 
     layers: int
     width: int
@@ -50,12 +50,12 @@ SHAPES = {
 
 
 def question_and_answer(person: Person, field: str) -> str:
-    """One question with its answer, laid out as the biography task lays out its few-shot examples."""
+    """A question with its answer, in the layout of the biography task's few-shot examples."""
     return f"Question: {QUESTIONS[field].format(name=person.name)}\nAnswer: {person.facts[field]}"
 
 
 def documents(people: list[Person], asked: list[Person], rng: random.Random) -> Iterator[str]:
-    """Yield documents without end: paragraphs about `people`, question sets about `asked` by person and by field."""
+    """Yield documents endlessly: paragraphs about `people`, and sets of questions on a person or field of `asked`."""
     # A question set has about three times the tokens of a paragraph.
     share_of_paragraphs = BIOGRAPHY_SHARE / (BIOGRAPHY_SHARE + (1 - BIOGRAPHY_SHARE) / 3)
     while True:
@@ -71,7 +71,7 @@ def documents(people: list[Person], asked: list[Person], rng: random.Random) -> 
 
 
 def train_tokenizer(texts: Iterator[str], vocabulary: int, context: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE of `vocabulary` entries; it knows every byte, so it has no unknown token."""
+    """Train a byte-level BPE tokenizer with `vocabulary` entries; every byte has one, so there is no unknown token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -92,7 +92,7 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int, context: int) -> PreT
 
 
 def batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerFast, shape: Shape) -> Iterator[torch.Tensor]:
-    """Pack documents, an end token after each, into int64 batches of shape [sequences_per_step, sequence]."""
+    """Pack documents, with an end token after each, into int64 batches (sequences_per_step, sequence)."""
     size = shape.sequences_per_step * shape.sequence
     stream: list[int] = []
     while True:
@@ -106,28 +106,33 @@ def batches(texts: Iterator[str], tokenizer: PreTrainedTokenizerFast, shape: Sha
 
 @torch.inference_mode()
 def accuracy(model: Any, tokenizer: PreTrainedTokenizerFast, people: list[Person]) -> dict[str, float]:
-    """Exact match per field of greedy answers to the bare questions about `people`."""
+    """Exact match by field of greedy answers to questions about `people`, without examples."""
     model.eval()
     tokenizer.padding_side = "left"
-    right: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for field in FIELDS:
         prompts = [f"Question: {QUESTIONS[field].format(name=p.name)}\nAnswer:" for p in people]
         inputs = tokenizer(prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
         output = model.generate(**inputs, max_new_tokens=24, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         answers = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         hits = [a.split("\n")[0].strip() == p.facts[field] for a, p in zip(answers, people, strict=True)]
-        right[field] = sum(hits) / len(hits)
+        shares[field] = sum(hits) / len(hits)
     model.train()
-    return right
+    return shares
 
 
 def train(name: str, out: Path, without: set[str], log: Callable[[str], None], shape: Shape | None = None) -> None:
-    """Train the model `name` ("large" or "small") and write it, its tokenizer and `training.json` to `out`.
+    """Train a model, and write it with its tokenizer and `training.json` to a folder.
 
-    `without` holds the names of the evaluation people, none of whom is trained on.
+    Args:
+        name: "large" or "small".
+        out: The folder.
+        without: Names of the people of the evaluation, none of whom is trained on.
+        log: Called with lines on the progress.
+        shape: Another shape than SHAPES has for the name.
     """
     shape = shape or SHAPES[name]
-    # The tokenizer has people and a random stream of its own, so that both models get the same one.
+    # The tokenizer does not depend on the shape, so that both models have the same.
     people = list(make_people(TOKENIZER_PEOPLE, PEOPLE_SEED, without))
     sample = documents(people, people[::2], random.Random(0))
     tokenizer = train_tokenizer((next(sample) for _ in range(20_000)), shape.vocabulary, shape.context)

@@ -14,7 +14,7 @@ from tests.leaderboard.factory import board_of, even_chance, only_table, retenti
 ALPHA = {"alpha": 0.6, "beta": 0.05}
 
 
-def test_seeds_of_one_method_make_one_row(tmp_path: Path) -> None:
+def test_the_seeds_of_a_method_make_one_row(tmp_path: Path) -> None:
     files = [write_record(tmp_path, seed=seed) for seed in (3, 1, 2)]
     (row,) = only_table(tmp_path).rows
     assert row.seeds == (1, 2, 3)
@@ -43,7 +43,7 @@ def _point(
     )
 
 
-def test_the_best_of_the_development_half_is_shown_with_its_results_on_the_test_half(tmp_path: Path) -> None:
+def test_the_point_best_on_the_development_half_is_shown_with_its_test_results(tmp_path: Path) -> None:
     _point(tmp_path, "plain_matched", None, "400 steps", development=2, test=7)
     _point(tmp_path, "plain_matched", None, "1600 steps", development=3, test=1)
     _point(tmp_path, "random_dropout", 0.2, "400 steps", development=4, test=5)
@@ -71,7 +71,7 @@ def test_a_point_with_fewer_seeds_is_not_chosen(tmp_path: Path) -> None:
     assert (row.seeds, row.tried, row.chosen["method.parameters.alpha"]) == ((1, 2), 2, 0.6)
 
 
-def test_records_that_were_chosen_among_stand_apart_from_those_that_were_not(tmp_path: Path) -> None:
+def test_records_of_a_choice_are_in_another_table_than_records_without_a_choice(tmp_path: Path) -> None:
     _point(tmp_path, "plain_matched", None, "400 steps", development=2, test=7)
     write_record(tmp_path)
     assert len(board_of(tmp_path).tables) == 2
@@ -97,7 +97,7 @@ def test_a_curve_is_the_mean_over_seeds_and_ends_with_the_last_step(tmp_path: Pa
     assert re.search(r"Method +\| +100 \| +200 \| +400", text) and re.search(r"\| +\.200 \| +\.450 \| +1\.000", text)
 
 
-def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:
+def test_the_numbers_come_from_the_test_half_alone(tmp_path: Path) -> None:
     def first_of_test(field: str, person: int, seed: int) -> float:
         return float(person < 8 or person == 8)
 
@@ -107,7 +107,7 @@ def test_the_numbers_are_those_of_the_test_half_alone(tmp_path: Path) -> None:
     assert {metric: score.mean for metric, score in row.scores.items()} == dict.fromkeys(row.scores, 0.125)
 
 
-def test_fields_have_their_own_exact_match_in_the_order_of_the_text(tmp_path: Path) -> None:
+def test_fields_have_their_own_exact_match_in_the_order_of_the_task(tmp_path: Path) -> None:
     write_record(
         tmp_path, grade=lambda field, person, seed: float(field == "major" or (field, person) == ("company", 9))
     )
@@ -118,7 +118,7 @@ def test_fields_have_their_own_exact_match_in_the_order_of_the_text(tmp_path: Pa
     assert (table.questions, table.subjects) == (40, 8)
 
 
-def test_choice_is_left_out_where_it_was_not_measured(tmp_path: Path) -> None:
+def test_choice_is_left_out_if_it_was_not_measured(tmp_path: Path) -> None:
     write_record(tmp_path, with_choice=False)
     assert set(only_table(tmp_path).rows[0].scores) == {"exact_match", "f1", "answered"}
 
@@ -135,7 +135,7 @@ def test_choice_is_left_out_where_it_was_not_measured(tmp_path: Path) -> None:
         {"evaluation": {"precision": "bfloat16"}},
     ],
 )
-def test_records_made_under_unlike_conditions_stand_in_tables_of_their_own(tmp_path: Path, change: Any) -> None:
+def test_records_with_different_conditions_are_in_different_tables(tmp_path: Path, change: Any) -> None:
     write_record(tmp_path, seed=1)
     write_record(tmp_path, seed=2, **change)
     tables = board_of(tmp_path).tables
@@ -151,7 +151,7 @@ def test_records_made_under_unlike_conditions_stand_in_tables_of_their_own(tmp_p
         {"evaluation": {"precision": "float32", "batch_size": 4, "num_fewshot": [0]}},
     ],
 )
-def test_suite_and_what_bounds_memory_do_not_split_a_row(tmp_path: Path, change: Any) -> None:
+def test_the_suite_and_limits_of_memory_do_not_split_a_row(tmp_path: Path, change: Any) -> None:
     write_record(tmp_path, seed=1)
     write_record(tmp_path, seed=2, **change)
     (row,) = only_table(tmp_path).rows
@@ -168,7 +168,7 @@ def test_suite_and_what_bounds_memory_do_not_split_a_row(tmp_path: Path, change:
         {"scoring": {"reduction": "received_strict"}},
     ],
 )
-def test_methods_that_differ_stand_in_rows_of_their_own_with_labels_of_their_own(tmp_path: Path, change: Any) -> None:
+def test_different_methods_have_rows_and_labels_of_their_own(tmp_path: Path, change: Any) -> None:
     write_record(tmp_path, "random_dropout", method__parameters=ALPHA)
     write_record(tmp_path, "random_dropout", **{"method__parameters": ALPHA, **change})
     rows = only_table(tmp_path).rows
@@ -203,7 +203,7 @@ def test_the_difference_is_to_plain_matched_over_the_seeds_of_both(tmp_path: Pat
     assert plain.to_baseline is None
 
 
-def test_a_difference_whose_interval_holds_zero_has_no_verdict(tmp_path: Path) -> None:
+def test_a_difference_whose_interval_contains_zero_has_no_verdict(tmp_path: Path) -> None:
     write_record(tmp_path, grade=even_chance)
     write_record(tmp_path, "random_dropout", grade=lambda field, person, seed: 1 - even_chance(field, person, seed))
     dropout = next(row for row in only_table(tmp_path).rows if row.method == "random_dropout")
@@ -222,13 +222,13 @@ def test_each_row_is_compared_with_the_plain_matched_that_shares_most_with_it(tm
     assert dropout.to_baseline.interval.mean == 0
 
 
-def test_tables_of_one_task_and_model_stand_in_the_order_of_their_steps(tmp_path: Path) -> None:
+def test_tables_of_one_task_and_model_are_ordered_by_steps(tmp_path: Path) -> None:
     for steps in (1600, 400):
         write_record(tmp_path, training__budget=f"{steps} steps", training__steps=steps)
     assert [table.budget for table in board_of(tmp_path).tables] == ["400 steps", "1600 steps"]
 
 
-def test_the_alpha_of_released_random_is_that_of_keeping(tmp_path: Path) -> None:
+def test_the_alpha_of_released_random_is_the_probability_of_keeping(tmp_path: Path) -> None:
     write_record(tmp_path, "random_dropout", method__parameters={"alpha": 0.2})
     write_record(tmp_path, "random_dropout", method__parameters={"alpha": 0.8})
     write_record(tmp_path, "released_random", method__parameters={"alpha": 0.2})
@@ -237,7 +237,7 @@ def test_the_alpha_of_released_random_is_that_of_keeping(tmp_path: Path) -> None
     assert released.to_random.other == "random_dropout α=.8"
 
 
-def test_what_was_forgotten_by_another_metric_is_kept_apart(tmp_path: Path) -> None:
+def test_retention_by_different_metrics_is_not_averaged(tmp_path: Path) -> None:
     write_record(tmp_path, "plain", retention={"words": retention(0.1)})
     write_record(tmp_path, "plain_matched", retention={"words": {**retention(0.2), "metric": "bits_per_byte"}})
     assert {row.method: [one.mean for one in row.retention.values()] for row in only_table(tmp_path).rows} == {
@@ -267,7 +267,7 @@ def test_scores_that_are_not_the_means_of_the_answers_are_refused_even_with_a_fi
         board_of(tmp_path)
 
 
-def test_a_folder_without_records_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_records_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no record"):
         load_records(tmp_path)
     with pytest.raises(UserError, match="no such folder"):

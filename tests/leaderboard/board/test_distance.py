@@ -20,19 +20,19 @@ def near_is_right(field: str, person: int, seed: int) -> float:
     return float(FIELDS.index(field) < 2 or (FIELDS.index(field) == 2 and seed == 1))
 
 
-def test_bins_hold_about_equally_many_questions_and_part_no_equal_distances() -> None:
+def test_bins_have_about_equally_many_questions_and_keep_equal_distances_together() -> None:
     distances = np.array([1, 1, 1, 1, 2, 3, 4, 5, 5, 6, 7, 9], dtype=float)
     assert bin_edges(distances, 3) == ((1, 1), (2, 4), (5, 9))
     assert bin_edges(distances, 100) == ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (9, 9))
     assert bin_edges(np.full(50, 8.0)) == ((8, 8),)
 
 
-def test_answers_before_the_name_are_a_bin_of_their_own_and_unknown_distances_in_none() -> None:
+def test_answers_before_the_name_have_their_own_bin_and_unknown_distances_have_none() -> None:
     assert bin_edges(np.array([-3, 0, 5, np.nan, -20, 4]), 1) == ((-20, -3), (0, 5))
     assert bin_edges(np.full(4, np.nan)) == ()
 
 
-def test_a_row_tells_the_exact_match_of_every_bin_over_seeds_and_the_test_half(tmp_path: Path) -> None:
+def test_a_row_has_the_exact_match_of_every_bin_over_seeds_and_the_test_half(tmp_path: Path) -> None:
     for seed in (1, 2):
         write_record(tmp_path, seed=seed, grade=near_is_right, distance=far, people=6)
     (row,) = only_table(tmp_path).rows
@@ -52,7 +52,7 @@ def test_a_row_tells_the_exact_match_of_every_bin_over_seeds_and_the_test_half(t
     assert row.by_distance[3].score == mean_interval([[0, 1, 0, 1, 0, 1], [0] * 6])
 
 
-def test_rows_of_a_table_share_their_bins_and_records_without_distances_take_them_from_the_others(
+def test_rows_of_a_table_share_bins_and_records_without_distances_use_those_of_others(
     tmp_path: Path,
 ) -> None:
     write_record(tmp_path, "plain", distance=far, grade=near_is_right)
@@ -65,13 +65,13 @@ def test_rows_of_a_table_share_their_bins_and_records_without_distances_take_the
     assert told.by_distance[-1].score.mean == 0.0
 
 
-def test_a_table_whose_records_know_no_distances_has_none(tmp_path: Path) -> None:
+def test_a_table_without_recorded_distances_has_no_bins(tmp_path: Path) -> None:
     write_record(tmp_path)
     (row,) = only_table(tmp_path).rows
     assert row.by_distance == ()
 
 
-def test_a_question_whose_distance_is_not_known_counts_in_no_bin(tmp_path: Path) -> None:
+def test_a_question_of_unknown_distance_is_in_no_bin(tmp_path: Path) -> None:
     write_record(tmp_path, people=6, distance=lambda field, person: None if field == "major" else 5)
     (row,) = only_table(tmp_path).rows
     assert [(one.low, one.high, one.questions) for one in row.by_distance] == [(5, 5, 24)]

@@ -7,14 +7,14 @@ from typer.testing import CliRunner
 
 from benchmark.cli.leaderboard import leaderboard_app
 from benchmark.core.errors import UserError
-from benchmark.records.comparable import compare
+from benchmark.records.comparable import differing_facts
 from benchmark.records.record import read_record
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.board.record_comparison import compare_files
+from leaderboard.board.record_comparison import compare_records
 from tests.leaderboard.factory import write_record
 
 
-def test_comparable_records_tell_how_they_differ_and_no_more(tmp_path: Path) -> None:
+def test_the_differences_of_comparable_records_are_listed(tmp_path: Path) -> None:
     a = write_record(tmp_path, seed=1, pair=None)
     b = write_record(
         tmp_path,
@@ -24,7 +24,7 @@ def test_comparable_records_tell_how_they_differ_and_no_more(tmp_path: Path) -> 
         method__parameters={"alpha": 0.6},
         environment__packages={"torch": "3"},
     )
-    assert compare(read_record(a), read_record(b)) == [
+    assert differing_facts(read_record(a), read_record(b)) == [
         'method.name: "plain_matched" against "random_dropout"',
         "method.parameters.alpha: null against 0.6",
         "seed: 1 against 2",
@@ -32,11 +32,11 @@ def test_comparable_records_tell_how_they_differ_and_no_more(tmp_path: Path) -> 
     ]
 
 
-def test_unlike_records_are_refused_naming_each_field_that_differs(tmp_path: Path) -> None:
+def test_incomparable_records_are_refused_naming_each_field_that_differs(tmp_path: Path) -> None:
     a = write_record(tmp_path)
     b = write_record(tmp_path, training__budget="1600 steps", task__versions={"biography_company": "2.0"})
     with pytest.raises(UserError) as caught:
-        compare(read_record(a), read_record(b))
+        differing_facts(read_record(a), read_record(b))
     assert str(caught.value) == (
         'not comparable: task.versions.biography_company: "1.0" against "2.0"; '
         'training.budget: "400 steps" against "1600 steps"; compare records that share all of this'
@@ -60,23 +60,23 @@ def test_unlike_records_are_refused_naming_each_field_that_differs(tmp_path: Pat
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_unlike_data_weights_budget_or_precision_are_refused_and_make_tables_apart(
+def test_different_data_weights_budget_or_precision_are_refused_and_make_different_tables(
     tmp_path: Path, changes: dict[str, Any], field: str
 ) -> None:
     a, b = write_record(tmp_path, seed=1), write_record(tmp_path, seed=2, **changes)
     with pytest.raises(UserError, match=f"not comparable: {re.escape(field)}: [^;]*; compare records"):
-        compare_files(a, b)
+        compare_records(a, b)
     tables = build_board(load_records(tmp_path)).tables
     assert [[row.files for row in table.rows] for table in tables] in ([[(a,)], [(b,)]], [[(b,)], [(a,)]])
 
 
-def test_the_place_that_weights_came_from_and_the_suite_keep_nothing_apart(tmp_path: Path) -> None:
+def test_the_source_of_weights_and_the_suite_do_not_make_records_incomparable(tmp_path: Path) -> None:
     a = write_record(tmp_path, model__spec={"model": "org/name", "revision": "main"})
     b = write_record(tmp_path, seed=2, model__spec={"model": "folder", "quantization": None}, suite="other")
-    assert compare_files(a, b)[0] == "seed: 1 against 2"
+    assert compare_records(a, b)[0] == "seed: 1 against 2"
 
 
-def test_values_that_steer_a_terminal_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+def test_control_characters_in_values_are_not_printed(tmp_path: Path) -> None:
     a = write_record(tmp_path)
     told = {"\x1b]0;owned\x07": "\x9b31m\u202e"}
     b = write_record(tmp_path, "random_dropout", method__parameters=told)
@@ -85,20 +85,20 @@ def test_values_that_steer_a_terminal_are_shown_and_not_obeyed(tmp_path: Path) -
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(result.output)
 
 
-def test_a_record_is_comparable_with_itself_and_differs_in_nothing(tmp_path: Path) -> None:
+def test_a_record_compared_with_itself_has_no_difference(tmp_path: Path) -> None:
     path = write_record(tmp_path)
-    assert compare(read_record(path), read_record(path)) == []
+    assert differing_facts(read_record(path), read_record(path)) == []
 
 
-def test_files_are_compared_by_their_scores_too(tmp_path: Path) -> None:
+def test_record_files_are_also_compared_by_their_scores(tmp_path: Path) -> None:
     a = write_record(tmp_path, "random_dropout", grade=lambda field, person, seed: 1.0)
     b = write_record(tmp_path, grade=lambda field, person, seed: 0.0)
-    lines = compare_files(a, b)
+    lines = compare_records(a, b)
     assert lines[0] == 'method.name: "random_dropout" against "plain_matched"'
     # All 8 people differ alike: 1 less twice the exact binomial bound of 0 in 8, .369.
     assert "exact_match, 0 shots: 1.000 against 0.000, difference +1.000 [+0.261, +1.000]" in lines
 
 
-def test_a_record_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_record_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        compare_files(tmp_path / "a.json", tmp_path / "b.json")
+        compare_records(tmp_path / "a.json", tmp_path / "b.json")

@@ -22,7 +22,7 @@ def first_people(development: int, test: int) -> Grade:
     return lambda field, person, seed: float(person < development if person < 8 else person - 8 < test)
 
 
-def test_the_headline_is_asked_as_is_best_on_the_development_half_for_each_row_by_itself(tmp_path: Path) -> None:
+def test_each_row_shows_the_number_of_examples_that_is_best_on_its_development_half(tmp_path: Path) -> None:
     write_record(tmp_path, shots={0: first_people(3, 1), 1: first_people(5, 2), 5: first_people(4, 8)})
     write_record(tmp_path, "random_dropout", shots={0: first_people(6, 6), 1: first_people(5, 7), 5: wrong})
     first, second = only_table(tmp_path).rows
@@ -33,18 +33,18 @@ def test_the_headline_is_asked_as_is_best_on_the_development_half_for_each_row_b
     assert [score.mean for score in second.fields.values()] == [2 / 8] * 5, "as the headline was asked"
 
 
-def test_of_equal_ones_the_fewest_examples_count(tmp_path: Path) -> None:
+def test_of_equally_good_numbers_of_examples_the_lowest_counts(tmp_path: Path) -> None:
     write_record(tmp_path, shots={5: first_people(4, 1), 1: first_people(4, 2), 0: first_people(3, 8)})
     assert only_table(tmp_path).rows[0].shots == 1
 
 
-def test_it_is_the_mean_over_seeds_that_counts(tmp_path: Path) -> None:
+def test_the_number_of_examples_is_chosen_by_the_mean_over_seeds(tmp_path: Path) -> None:
     write_record(tmp_path, seed=1, shots={0: first_people(8, 0), 5: first_people(5, 0)})
     write_record(tmp_path, seed=2, shots={0: first_people(0, 0), 5: first_people(5, 0)})
     assert only_table(tmp_path).rows[0].shots == 5
 
 
-def test_rows_asked_with_unlike_numbers_of_examples_are_compared_question_by_question(tmp_path: Path) -> None:
+def test_rows_with_different_numbers_of_examples_are_compared_question_by_question(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_record(tmp_path, seed=seed, shots={0: first_people(3, 3), 5: wrong})
         write_record(tmp_path, "random_dropout", seed=seed, shots={0: wrong, 5: first_people(4, 5)})
@@ -53,7 +53,7 @@ def test_rows_asked_with_unlike_numbers_of_examples_are_compared_question_by_que
     assert first.to_baseline and first.to_baseline.interval.mean == pytest.approx(5 / 8 - 3 / 8)
 
 
-def test_the_difference_stands_there_in_the_other_ways_of_asking_too(tmp_path: Path) -> None:
+def test_rows_are_also_compared_in_the_other_ways_of_asking(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         write_record(tmp_path, seed=seed, grade=first_people(4, 4), with_cloze=True, shots={0: right, 5: wrong})
         write_record(
@@ -79,14 +79,14 @@ def test_the_difference_stands_there_in_the_other_ways_of_asking_too(tmp_path: P
     )
 
 
-def test_exact_match_among_those_answered_by_hand(tmp_path: Path) -> None:
+def test_exact_match_among_answered_questions_equals_that_computed_by_hand(tmp_path: Path) -> None:
     for seed in (1, 2):
         write_record(tmp_path, seed=seed, grade=first_people(2, 2), answered=first_people(4, 4))
     row = only_table(tmp_path).rows[0]
     assert (row.headline.mean, row.scores["answered"].mean, row.of_answered) == (2 / 8, 4 / 8, 2 / 4)
 
 
-def test_a_reference_stands_beside_the_tables_of_its_model_and_questions_alone(tmp_path: Path) -> None:
+def test_a_reference_is_in_the_tables_of_its_model_and_questions_alone(tmp_path: Path) -> None:
     nothing: dict[str, Any] = {"training": None, "pair": None, "seed": 0}
     write_record(tmp_path, grade=first_people(4, 4))
     write_record(tmp_path, training__budget="1600 steps")
@@ -107,7 +107,7 @@ def test_a_reference_stands_beside_the_tables_of_its_model_and_questions_alone(t
     assert "open_book" in text and "untouched" in text
 
 
-def test_a_page_names_the_number_of_examples_and_shows_the_others(tmp_path: Path) -> None:
+def test_the_markdown_page_names_the_number_of_examples_and_shows_the_others(tmp_path: Path) -> None:
     write_record(tmp_path, shots={0: first_people(3, 3), 1: first_people(5, 2), 5: wrong})
     text = markdown_page(board_of(tmp_path), tmp_path)
     assert re.search(r"\|\s+Shots \|", text)
@@ -146,7 +146,7 @@ def test_a_row_is_chosen_with_some_seeds_and_reported_with_others(tmp_path: Path
 
 
 @pytest.mark.parametrize("suite", ["smollm2", "squad_smollm2"])
-def test_records_from_before_are_read_as_asked_with_five_examples(suite: str, tmp_path: Path) -> None:
+def test_records_of_version_1_are_read_as_asked_with_five_examples(suite: str, tmp_path: Path) -> None:
     (path, *_) = sorted((ROOT / "leaderboard" / "results" / suite).glob("*.json"))
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["schema_version"] == 1
@@ -163,7 +163,7 @@ def test_records_from_before_are_read_as_asked_with_five_examples(suite: str, tm
     assert table.rows[0].shots == 5 and set(table.rows[0].by_shots) == {5}
 
 
-def test_the_number_of_examples_of_an_old_record_is_what_its_suite_said(tmp_path: Path) -> None:
+def test_the_number_of_examples_of_an_old_record_comes_from_its_suite(tmp_path: Path) -> None:
     content = json.loads(write_record(tmp_path).read_text(encoding="utf-8"))
     flat = {task: by_shots["0"] for task, by_shots in content["scores"].items()}
     content |= {"schema_version": 1, "scores": flat, "evaluation": {"num_fewshot": 3}}

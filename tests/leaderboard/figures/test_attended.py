@@ -11,7 +11,7 @@ from benchmark.inspection import attended
 from benchmark.inspection.attended import KINDS, MarkedBiography, attended_kinds, biographies, ranked
 from benchmark.inspection.token_view import ScoredPair
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.scores import Look
+from benchmark.scoring.scores import QueryAttention
 from benchmark.suite.schema import Suite
 from leaderboard.figures.attended import attended_lines
 from tests.tiny import tiny_suite
@@ -71,15 +71,15 @@ def test_each_fact_of_the_shipped_wording_has_its_own_relation_word() -> None:
 
 def test_tokens_are_ranked_up_to_the_query_without_the_first_position() -> None:
     shown = tokens([0.9, 0.1, 0.3, 0.3, 0.2, 5.0] + [0.0] * 19)
-    assert ranked(Look(shown, query=4, first=False)) == [0, 2, 3, 4, 1]
-    assert ranked(Look(shown, query=4, first=True)) == [2, 3, 4, 1]
+    assert ranked(QueryAttention(shown, query=4, first=False)) == [0, 2, 3, 4, 1]
+    assert ranked(QueryAttention(shown, query=4, first=True)) == [2, 3, 4, 1]
 
 
 def test_shares_are_counted_over_people_and_the_difference_ranks_the_same_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def look(*scores: float) -> Look:
-        return Look(tokens([*scores] + [0.0] * (len(WORDS) - len(scores))), query=4, first=False)
+    def look(*scores: float) -> QueryAttention:
+        return QueryAttention(tokens([*scores] + [0.0] * (len(WORDS) - len(scores))), query=4, first=False)
 
     # Four people, of whom three have looks for the birth date only; name, name, other, relation word, other.
     large = [look(5, 4, 3, 2, 1), look(1, 2, 3, 5, 4), look(5, 4, 1, 3, 2), None]

@@ -54,7 +54,7 @@ def test_without_random_dropout_or_a_shared_seed_there_is_no_comparison(tmp_path
     assert rows["eda"].among_first and rows["plain_matched"].among_first
 
 
-def test_p_values_are_adjusted_for_the_rows_compared_with_the_same_one(tmp_path: Path) -> None:
+def test_p_values_are_adjusted_for_the_number_of_rows_compared_with_the_same_row(tmp_path: Path) -> None:
     write_record(tmp_path, grade=by_chance(0.4, 0), people=30)
     for place, rate in enumerate((0.45, 0.55, 0.6), start=1):
         write_record(tmp_path, f"m{place}", grade=by_chance(rate, place), people=30)
@@ -66,7 +66,7 @@ def test_p_values_are_adjusted_for_the_rows_compared_with_the_same_one(tmp_path:
     assert sorted(one.p_adjusted for one in against if one.p_adjusted is not None) == pytest.approx(expected, abs=1e-8)
 
 
-def test_the_p_value_is_of_the_answers_of_the_test_half(tmp_path: Path) -> None:
+def test_the_p_value_is_computed_from_the_answers_of_the_test_half(tmp_path: Path) -> None:
     write_record(tmp_path, grade=by_chance(0.3, 1), people=30)
     write_record(tmp_path, "eda", grade=by_chance(0.5, 2), people=30)
     fields = ("birth_date", "birth_city", "university", "major", "company")
@@ -76,13 +76,13 @@ def test_the_p_value_is_of_the_answers_of_the_test_half(tmp_path: Path) -> None:
     assert told.p_adjusted == told.p
 
 
-def test_equal_means_share_a_rank_and_the_next_is_counted_on(tmp_path: Path) -> None:
+def test_equal_means_share_a_rank_and_the_next_rank_is_skipped(tmp_path: Path) -> None:
     for name, right in (("a", 5), ("b", 7), ("c", 5), ("d", 2)):
         write_record(tmp_path, name, grade=first_so_many(right))
     assert {label: row.rank for label, row in rows_of(tmp_path).items()} == {"b": 1, "a": 2, "c": 2, "d": 4}
 
 
-def test_those_not_told_apart_from_the_first_are_among_it(tmp_path: Path) -> None:
+def test_rows_that_do_not_differ_significantly_from_the_first_are_among_the_first(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         for stream, (name, rate) in enumerate((("best", 0.8), ("near", 0.78), ("far", 0.3))):
             write_record(tmp_path, name, seed=seed, grade=by_chance(rate, stream), people=30)
@@ -94,6 +94,6 @@ def test_those_not_told_apart_from_the_first_are_among_it(tmp_path: Path) -> Non
     ("mean", "p", "verdict"),
     [(0.1, 0.049, "above"), (-0.1, 0.049, "below"), (0.1, 0.05, None), (0.1, None, None), (0.0, 0.001, None)],
 )
-def test_the_verdict_is_by_the_adjusted_p_value(mean: float, p: float | None, verdict: str | None) -> None:
+def test_the_verdict_uses_the_adjusted_p_value(mean: float, p: float | None, verdict: str | None) -> None:
     made = Difference(other="x", interval=Estimate(mean, -1, 1), seeds=(1,), p=0.001, p_adjusted=p)
     assert made.verdict == verdict

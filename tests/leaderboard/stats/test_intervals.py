@@ -14,7 +14,7 @@ def half_width(values: np.ndarray, **options: object) -> float:
     return (found.high - found.low) / 2
 
 
-def test_the_mean_counts_every_question_once_however_they_spread_over_subjects() -> None:
+def test_the_mean_weights_all_questions_equally_whatever_their_subject() -> None:
     # Subject one: 3 of 4 right, subject two: 0 of 1; 3 of 5 in all, where the mean of means would be .375.
     assert mean_interval([[3, 0]], [[4, 1]]).mean == 0.6
 
@@ -24,14 +24,14 @@ def test_a_subject_without_questions_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("subjects", [1, 8, 50])
-def test_all_wrong_or_all_right_is_the_exact_binomial_bound_over_subjects(subjects: int) -> None:
+def test_all_wrong_or_all_right_gives_the_exact_binomial_bound_over_subjects(subjects: int) -> None:
     exact = stats.binomtest(0, subjects).proportion_ci(method="exact").high
     wrong, right = mean_interval(np.zeros((3, subjects)), 5), mean_interval(np.full((3, subjects), 5), 5)
     assert (wrong.mean, wrong.low, right.mean, right.high) == (0, 0, 1, 1)
     assert (wrong.high, right.low) == pytest.approx((exact, 1 - exact), abs=1e-8)
 
 
-def test_equal_values_between_the_bounds_could_be_unlike_in_a_few_subjects_either_way() -> None:
+def test_equal_values_between_the_bounds_have_an_interval_to_both_sides() -> None:
     few = stats.binomtest(0, 7).proportion_ci(method="exact").high
     found = mean_interval(np.full((3, 7), 0.25 * 3), 3)
     assert (found.low, found.high) == pytest.approx((0.25 * (1 - few), 0.25 + 0.75 * few), abs=1e-8)
@@ -42,7 +42,7 @@ def test_equal_values_without_bounds_give_an_interval_without_width() -> None:
     assert (found.mean, found.low, found.high) == (2.5, 2.5, 2.5)
 
 
-def test_draws_follow_the_distribution_over_all_resamples_of_one_less_seed_and_subject() -> None:
+def test_draws_follow_the_distribution_of_all_resamples_with_one_seed_and_subject_fewer() -> None:
     totals = np.array([[1.0, 0, 2], [3, 1, 0], [2, 2, 2]])
     mean = totals.mean()
     every = [
@@ -63,7 +63,7 @@ def test_draws_over_subjects_have_the_unbiased_variance_of_a_mean() -> None:
 
 
 @pytest.mark.parametrize(("size", "axis"), [(60, 0), (60, 1), (4, 0), (2, 0)])
-def test_one_seed_or_one_subject_agrees_with_students_interval_of_scipy(size: int, axis: int) -> None:
+def test_with_one_seed_or_subject_the_interval_agrees_with_student_s_interval_of_scipy(size: int, axis: int) -> None:
     values = np.random.default_rng(3).normal(size=size)
     theirs = stats.ttest_1samp(values, 0).confidence_interval()
     ours = half_width(np.expand_dims(values, axis), bounds=None, draws=20_000)
@@ -71,14 +71,14 @@ def test_one_seed_or_one_subject_agrees_with_students_interval_of_scipy(size: in
     assert ours == pytest.approx((theirs.high - theirs.low) / 2, rel=0.06)
 
 
-def test_few_seeds_are_never_narrower_than_student() -> None:
+def test_the_interval_over_few_seeds_is_never_narrower_than_student_s() -> None:
     """Two seeds have but two resamples: their quantile, one standard deviation, is not to be believed."""
     theirs = stats.ttest_1samp([1.0, 2.0], 0).confidence_interval()
     ours = mean_interval([[1.0], [2.0]], bounds=None)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
 
 
-def test_a_pair_agrees_with_the_interval_of_scipys_paired_t_test() -> None:
+def test_a_paired_interval_agrees_with_that_of_scipy_s_paired_t_test() -> None:
     rng = np.random.default_rng(4)
     a, b = 0.01 * (rng.normal(size=(2, 50)) + rng.normal(size=50))
     theirs = stats.ttest_rel(a, b).confidence_interval()
@@ -101,20 +101,20 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.98])
-def test_no_end_leaves_the_bounds_however_far_apart_two_seeds_lie(rate: float) -> None:
+def test_the_ends_stay_within_the_bounds_however_different_two_seeds_are(rate: float) -> None:
     right = np.random.default_rng(7).binomial(5, [[rate] * 20, [rate / 3] * 20]).astype(float)
     found = mean_interval(right, 5)
     assert 0 <= found.low < found.mean < found.high <= 1
 
 
-def test_wrong_answers_have_the_mirrored_interval_of_right_ones() -> None:
+def test_the_interval_of_wrong_answers_mirrors_that_of_right_answers() -> None:
     right = np.random.default_rng(8).binomial(5, 0.2, size=(3, 30)).astype(float)
     one, other = mean_interval(right, 5), mean_interval(5 - right, 5)
     assert (1 - one.high, 1 - one.low) == pytest.approx((other.low, other.high), abs=1e-8)
     assert one.high - one.mean > one.mean - one.low
 
 
-def test_the_same_table_gives_the_same_interval_and_another_random_stream_another() -> None:
+def test_equal_tables_give_equal_intervals_and_another_random_stream_gives_another() -> None:
     values = np.zeros((3, 40))
     values[:, 0] = 1  # one subject alone: draws with heavy tails, which widen the interval
     assert mean_interval(values) == mean_interval(values.copy())
@@ -122,7 +122,7 @@ def test_the_same_table_gives_the_same_interval_and_another_random_stream_anothe
 
 
 @pytest.mark.parametrize("block", [1, 100, 10**9])
-def test_drawing_a_block_at_a_time_changes_no_deviation(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_drawing_in_blocks_does_not_change_the_deviations(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Against the bootstrap written out, all subjects' numbers drawn at once."""
     monkeypatch.setattr(statistics, "BLOCK", block)
     statistics._resamples.cache_clear()
@@ -137,7 +137,7 @@ def test_drawing_a_block_at_a_time_changes_no_deviation(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("totals", [[1.0, 2.0], [[[1.0]]]])
-def test_a_table_of_another_shape_is_refused(totals: list[object]) -> None:
+def test_a_table_with_other_than_two_dimensions_is_refused(totals: list[object]) -> None:
     with pytest.raises(ValueError, match=r"expected a table \[seeds, subjects\]"):
         mean_interval(np.array(totals))
 
@@ -152,6 +152,6 @@ def test_a_mean_outside_its_bounds_is_refused() -> None:
         mean_interval([[1.0, 2.0]])
 
 
-def test_tables_of_different_shape_are_no_pair() -> None:
+def test_tables_of_different_shapes_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="one shape"):
         paired_difference([[1.0, 2.0]], [[1.0]])

@@ -15,7 +15,7 @@ def p_of(totals: object, counts: object = 1) -> float | None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_one_seed_is_the_paired_t_test_of_scipy_over_subjects_and_one_subject_that_over_seeds(axis: int) -> None:
+def test_with_one_seed_or_subject_the_test_is_scipy_s_paired_t_test_over_the_other(axis: int) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 30)) + rng.normal(size=30)
     assert p_of(np.expand_dims(a - b, axis)) == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=1e-9)
@@ -37,7 +37,7 @@ def quasi_f(rows: list[list[float]]) -> float:
 
 
 @pytest.mark.parametrize(("mean", "of_seeds", "larger"), [(0.4, 0.05, "both"), (2.0, 0.4, "seeds")])
-def test_several_seeds_have_the_greater_p_value_of_both_factors_and_of_the_seeds_alone(
+def test_with_several_seeds_the_greater_p_value_of_both_factors_or_seeds_alone_counts(
     mean: float, of_seeds: float, larger: str
 ) -> None:
     rng = np.random.default_rng(3)
@@ -47,17 +47,17 @@ def test_several_seeds_have_the_greater_p_value_of_both_factors_and_of_the_seeds
     assert p_of(table) == pytest.approx(values[larger], abs=1e-9)
 
 
-def test_which_one_is_taken_from_the_other_does_not_matter() -> None:
+def test_the_order_of_the_pair_does_not_change_the_p_value() -> None:
     gap = np.random.default_rng(2).normal(0.3, size=(3, 12))
     assert p_of(gap) == p_of(-gap)
 
 
 @pytest.mark.parametrize("subjects", [2, 8])
-def test_subjects_that_all_differ_alike_give_what_a_sign_test_gives(subjects: int) -> None:
+def test_subjects_with_equal_differences_give_the_p_value_of_a_sign_test(subjects: int) -> None:
     assert p_of(np.ones((3, subjects))) == stats.binomtest(0, subjects, 0.5).pvalue
 
 
-def test_no_difference_anywhere_has_a_p_value_of_one() -> None:
+def test_equal_answers_have_a_p_value_of_one() -> None:
     assert p_of(np.zeros((3, 5)), 4) == 1
 
 
@@ -79,6 +79,6 @@ def test_holm_is_the_closed_test_procedure_with_bonferronis_tests(values: list[f
     assert holm(values) == pytest.approx(expected, abs=1e-9)
 
 
-def test_what_has_no_p_value_counts_for_nothing_in_holm() -> None:
+def test_missing_p_values_do_not_count_in_holm_s_correction() -> None:
     assert holm([None, 0.02, None, 0.5]) == [None, 0.04, None, 0.5]
     assert holm([]) == []

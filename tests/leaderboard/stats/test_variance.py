@@ -11,7 +11,7 @@ def table_of(rng: np.random.Generator, seeds: int, subjects: int, deviations: tu
     return a * rng.normal(size=(seeds, 1)) + b * rng.normal(size=(1, subjects)) + c * rng.normal(size=(seeds, subjects))
 
 
-def test_mean_squares_are_those_worked_out_by_hand() -> None:
+def test_mean_squares_equal_those_computed_by_hand() -> None:
     # Means: all 4, seeds 3 and 5, subjects 2, 4 and 6; what remains is ±1, 0, ∓1.
     found = effects([[2, 3, 4], [2, 5, 8]]).spread()
     assert (found.mean, found.seeds, found.subjects) == (4, 2, 3)
@@ -31,7 +31,7 @@ def test_the_mean_squares_agree_with_the_one_way_analysis_of_scipy() -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_one_seed_or_one_subject_is_the_variance_of_a_plain_mean(axis: int) -> None:
+def test_with_one_seed_or_subject_the_variance_is_that_of_a_plain_mean(axis: int) -> None:
     values = np.random.default_rng(2).normal(size=9)
     found = effects(np.expand_dims(values, axis)).spread()
     assert found.variance == pytest.approx(stats.sem(values) ** 2)
@@ -48,7 +48,7 @@ def test_unequal_counts_give_the_variance_of_a_ratio() -> None:
     assert found.variance == pytest.approx(expected)
 
 
-def test_the_variance_is_what_means_really_vary_by() -> None:
+def test_the_variance_matches_the_variance_of_simulated_means() -> None:
     rng = np.random.default_rng(3)
     spreads = [effects(table_of(rng, 4, 8, (1, 1, 0.5))).spread() for _ in range(3000)]
     truth = 1 / 4 + 1 / 8 + 0.25 / 32

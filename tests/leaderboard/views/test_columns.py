@@ -18,7 +18,7 @@ from leaderboard.views.terminal import print_board
 from tests.leaderboard.factory import board_of, write_record
 
 
-def test_every_column_has_a_key_of_its_own() -> None:
+def test_the_keys_of_columns_are_distinct() -> None:
     keys = [column.key for column in COLUMNS]
     assert len(set(keys)) == len(keys)
 

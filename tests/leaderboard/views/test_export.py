@@ -70,7 +70,7 @@ def test_csv_holds_every_score_of_every_record(records: Path, tmp_path: Path) ->
     assert [(row["steps"], row["value"]) for row in earlier] == [("100", "0.25")] * 2
 
 
-def test_no_cell_of_the_csv_files_is_a_formula_or_steers_a_terminal(records: Path, tmp_path: Path) -> None:
+def test_no_cell_of_the_csv_files_is_a_formula_or_has_control_characters(records: Path, tmp_path: Path) -> None:
     for path in export(records, tmp_path / "out", "csv"):
         for row in read_csv(path):
             for cell in row.values():
@@ -80,7 +80,7 @@ def test_no_cell_of_the_csv_files_is_a_formula_or_steers_a_terminal(records: Pat
     assert f"'{FORMULA}" in {row["method"] for row in read_csv(tmp_path / "out" / "records.csv")}
 
 
-def test_parquet_has_the_columns_of_csv_with_their_types_and_the_text_as_it_is(records: Path, tmp_path: Path) -> None:
+def test_parquet_has_the_columns_of_csv_with_types_and_unchanged_text(records: Path, tmp_path: Path) -> None:
     export(records, tmp_path / "csv", "csv")
     export(records, tmp_path / "parquet", "parquet")
     for name in TABLES:
@@ -101,7 +101,7 @@ def test_parquet_has_the_columns_of_csv_with_their_types_and_the_text_as_it_is(r
         assert read_record(records / row["file"]) == record
 
 
-def test_the_board_s_rows_are_those_of_the_board(records: Path, tmp_path: Path) -> None:
+def test_the_exported_board_has_the_rows_of_the_board(records: Path, tmp_path: Path) -> None:
     export(records, tmp_path / "out", "parquet")
     rows = pq.read_table(tmp_path / "out" / "board.parquet").to_pylist()
     board = [row for table in build_board(load_records(records)).tables for row in table.rows]
@@ -113,7 +113,7 @@ def test_the_board_s_rows_are_those_of_the_board(records: Path, tmp_path: Path) 
         assert {records / file for file in json.loads(row["files"])} == set(expected.files)
 
 
-def test_json_holds_what_parquet_holds_and_fits_the_published_schema(records: Path, tmp_path: Path) -> None:
+def test_json_has_the_rows_of_parquet_and_fits_the_published_schema(records: Path, tmp_path: Path) -> None:
     (path,) = export(records, tmp_path / "json", "json")
     content = json.loads(path.read_text(encoding="utf-8"))
     jsonschema.validate(content, json.loads((SCHEMA / "export.schema.json").read_text(encoding="utf-8")))
@@ -143,21 +143,19 @@ def test_the_published_schemas_are_current() -> None:
     )
 
 
-def test_an_unknown_format_is_told_with_those_there_are(records: Path, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_with_a_suggestion(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'parquet'"):
         export(records, tmp_path / "out", "parqet")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_says_what_it_wrote(records: Path, tmp_path: Path) -> None:
+def test_the_command_reports_the_number_of_files(records: Path, tmp_path: Path) -> None:
     words = ["export", str(tmp_path / "out"), "--format", "json", "--records", str(records)]
     result = CliRunner().invoke(leaderboard_app, words)
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'out'}: 1 files\n")
 
 
-def test_the_page_s_commands_run_as_they_stand_there(
-    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_export_page_run(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     lines = re.findall(r"^benchmark leaderboard (export .*)$", text, re.M)
     (tmp_path / "leaderboard").mkdir()
@@ -208,12 +206,12 @@ def test_lm_eval_samples_are_the_test_half_s_questions(tmp_path: Path) -> None:
             assert sum(sample[metric] for sample in samples) / 8 == pytest.approx(told[f"{metric},none"])
 
 
-def test_a_task_s_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
+def test_a_task_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
     path = write_record(tmp_path / "results")
     content = json.loads(path.read_text(encoding="utf-8"))
     scores = {**content["scores"], "../../x": {"0": {"test": {"acc": 1.0}}}}
     write_record(tmp_path / "evil", scores=scores)
-    with pytest.raises(UserError, match="no name of an lm-eval task"):
+    with pytest.raises(UserError, match="not a valid lm-eval task name"):
         export(tmp_path / "evil", tmp_path / "out", "lm-eval")
     assert not list((tmp_path / "out").rglob("*"))
 

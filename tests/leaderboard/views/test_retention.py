@@ -24,7 +24,7 @@ def lines_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(board_csv(board_of(folder), folder))))
 
 
-def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> None:
+def test_retention_is_the_mean_over_seeds_with_an_interval(tmp_path: Path) -> None:
     for seed, change in ((1, 1.0), (2, 2.0), (3, 6.0)):
         write_record(tmp_path, seed=seed, retention={"words": retention(change)})
     table = only_table(tmp_path)
@@ -48,7 +48,7 @@ def test_seeds_are_put_together_with_an_interval_over_them(tmp_path: Path) -> No
     }
 
 
-def test_one_seed_is_a_bare_number(tmp_path: Path) -> None:
+def test_retention_of_one_seed_has_no_interval(tmp_path: Path) -> None:
     write_record(tmp_path, retention={"words": retention(-0.25)})
     (row,) = only_table(tmp_path).rows
     assert (row.retention["words"].low, row.retention["words"].high) == (None, None)
@@ -57,7 +57,7 @@ def test_one_seed_is_a_bare_number(tmp_path: Path) -> None:
     assert (line["forgetting_words_perplexity"], line["forgetting_words_perplexity_low"]) == ("-0.25", "")
 
 
-def test_seeds_and_rows_that_did_not_measure_it_are_told(tmp_path: Path) -> None:
+def test_seeds_and_rows_without_retention_are_marked(tmp_path: Path) -> None:
     write_record(tmp_path, seed=1, retention={"words": retention(0.5)})
     write_record(tmp_path, seed=2)
     write_record(tmp_path, "plain", seed=1)
@@ -68,7 +68,7 @@ def test_seeds_and_rows_that_did_not_measure_it_are_told(tmp_path: Path) -> None
     assert {row.method: bool(row.retention) for row in table.rows} == {"plain_matched": True, "plain": False}
 
 
-def test_unlike_measurements_under_one_name_are_not_put_together(tmp_path: Path) -> None:
+def test_different_measurements_of_one_name_are_not_averaged(tmp_path: Path) -> None:
     write_record(tmp_path, seed=1, retention={"words": retention(1.0, tokens=100)})
     write_record(tmp_path, seed=2, retention={"words": retention(3.0, tokens=900)})
     table = only_table(tmp_path)
@@ -79,7 +79,7 @@ def test_unlike_measurements_under_one_name_are_not_put_together(tmp_path: Path)
     }
 
 
-def test_two_measurements_stand_side_by_side_each_with_its_metric(tmp_path: Path) -> None:
+def test_two_measurements_have_a_column_each_with_its_metric(tmp_path: Path) -> None:
     both = {"words": retention(1.5), "quiz": retention(0.02, "acc_norm", name="quiz")}
     write_record(tmp_path, retention=both)
     shown = in_terminal(tmp_path)
@@ -99,14 +99,14 @@ def test_retention_is_shown_only_where_it_was_measured(tmp_path: Path, show: Cal
     assert word not in plain and "Retention" not in in_terminal(tmp_path / "without")
 
 
-def test_what_was_forgotten_makes_neither_tables_nor_rows_of_its_own(tmp_path: Path) -> None:
+def test_retention_does_not_split_tables_or_rows(tmp_path: Path) -> None:
     write_record(tmp_path, seed=1, retention={"words": retention(1.0)})
     write_record(tmp_path, seed=2, retention={"words": retention(1.0)})
     write_record(tmp_path, seed=3)
     assert [row.seeds for row in only_table(tmp_path).rows] == [(1, 2, 3)]
 
 
-def test_names_from_records_are_not_obeyed(tmp_path: Path) -> None:
+def test_names_of_held_out_texts_are_shown_as_text(tmp_path: Path) -> None:
     evil = "a|b <img> [x](y) \x1b[31m"
     write_record(tmp_path, retention={evil: retention(1.0, evil)})
     text = markdown_page(board_of(tmp_path), tmp_path)

@@ -164,14 +164,14 @@ def test_rows_have_the_scores_of_the_board_and_their_pareto_front(tmp_path: Path
     write_record(results, "poor", grade=constant(0), training__tokens=200, training__steps=7)
     rows = {row["method"]: row for row in data_of(page_of(tmp_path))["rows"]}
     assert [rows[name]["rank"] for name in ("plain_matched", "cheap", "poor")] == [1, 2, 3]
-    assert [rows[name]["scores"]["exact_match"][0] for name in ("plain_matched", "cheap", "poor")] == [1, 0.5, 0]
+    assert [rows[name]["exact_match"][0] for name in ("plain_matched", "cheap", "poor")] == [1, 0.5, 0]
     assert [rows[name]["front"] for name in ("plain_matched", "cheap", "poor")] == [
         ["tokens", "seconds"],  # all took 11 seconds, so only the best is on the front of seconds
         ["tokens"],
         [],
     ]
     assert rows["cheap"]["to_baseline"]["interval"][0] == -0.5
-    assert rows["plain_matched"]["forgetting"] == [[0.25, None, None]]
+    assert rows["plain_matched"]["retention"] == [[0.25, None, None]]
     assert [distance_bin[:2] + distance_bin[3:] for distance_bin in rows["cheap"]["by_distance"]] == [[7, 7, 40]]
     assert rows["poor"]["steps"] == [7, 7]
 

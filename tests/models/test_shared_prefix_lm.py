@@ -1,4 +1,4 @@
-"""What is asked of a model through `Answering` must be answered as stock lm-eval answers it."""
+"""SharedPrefixLM must give the answers of stock lm-eval."""
 
 import copy
 from typing import Any
@@ -10,9 +10,9 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, AutoTokenizer
 
-from benchmark.evaluation.model import Answering
-from benchmark.models.reading import Reader
-from tests.models.random_models import NOT_READ, READ, random_model
+from benchmark.evaluation.shared_prefix_lm import SharedPrefixLM
+from benchmark.models.shared_prefix import PrefixReader
+from tests.models.random_models import SUPPORTED, UNSUPPORTED, random_model
 
 SHOTS = {
     "born": "Question: Where was Ann Low born?\nAnswer: Leeds\n\nQuestion: Where was Bo Ek born?\nAnswer: Umea\n\n",
@@ -24,7 +24,7 @@ GREEDY = {"until": ["\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks
 
 
 def prompts() -> list[tuple[str, str]]:
-    """Task and prompt, the tasks by turns."""
+    """Tasks with prompts, the two tasks alternating."""
     return [(task, f"{SHOTS[task]}Question: And {name}?\nAnswer:") for name in NAMES for task in SHOTS]
 
 
@@ -50,14 +50,14 @@ def tokenizer(tiny: Any) -> Any:
 
 
 def with_first_token(tokenizer: Any) -> Any:
-    """The tokenizer with a token before every text, as Llama and Gemma have it."""
-    own = copy.deepcopy(tokenizer)
-    own.add_special_tokens({"bos_token": "<begin>"})
-    own._tokenizer.post_processor = TemplateProcessing(
-        single="<begin> $A", special_tokens=[("<begin>", own.bos_token_id)]
+    """The tokenizer with a special token before every text, as Llama and Gemma have it."""
+    changed = copy.deepcopy(tokenizer)
+    changed.add_special_tokens({"bos_token": "<begin>"})
+    changed._tokenizer.post_processor = TemplateProcessing(
+        single="<begin> $A", special_tokens=[("<begin>", changed.bos_token_id)]
     )
-    assert own("a")["input_ids"][0] == own.bos_token_id
-    return own
+    assert changed("a")["input_ids"][0] == changed.bos_token_id
+    return changed
 
 
 def sized(table: dict[str, tuple[str, dict[str, Any]]], name: str, tokenizer: Any, **changes: Any) -> Any:
@@ -65,8 +65,8 @@ def sized(table: dict[str, tuple[str, dict[str, Any]]], name: str, tokenizer: An
     return random_model(kind, {**sizes, "vocab_size": len(tokenizer) + 3, **changes})
 
 
-def ours(model: Any, tokenizer: Any, batch_size: int = 3) -> Answering:
-    return Answering(model, tokenizer, batch_size, lambda done, total: None)
+def ours(model: Any, tokenizer: Any, batch_size: int = 3) -> SharedPrefixLM:
+    return SharedPrefixLM(model, tokenizer, batch_size, lambda done, total: None)
 
 
 def stock(model: Any, tokenizer: Any, batch_size: int = 3) -> Any:
@@ -74,30 +74,30 @@ def stock(model: Any, tokenizer: Any, batch_size: int = 3) -> Any:
 
 
 def answered(lm: Any, kind: str, requests: list[Instance]) -> tuple[list[Any], list[Any]]:
-    """The answers, and what the store of answers is told on the way, in an order that does not matter."""
-    told: list[Any] = []
-    lm.cache_hook.add_partial = lambda *what: told.append(what)
-    return getattr(lm, kind)(requests, disable_tqdm=True), sorted(told, key=lambda what: repr(what[:2]))
+    """The answers, and the calls of lm-eval's cache hook, sorted, since their order does not matter."""
+    calls: list[Any] = []
+    lm.cache_hook.add_partial = lambda *call: calls.append(call)
+    return getattr(lm, kind)(requests, disable_tqdm=True), sorted(calls, key=lambda call: repr(call[:2]))
 
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "qwen3", "mistral"])
 def test_greedy_answers_are_those_of_stock_lm_eval(name: str, first: bool, tokenizer: Any) -> None:
     tokenizer = with_first_token(tokenizer) if first else tokenizer
-    model = sized(READ, name, tokenizer)
-    assert Reader(model).reads
+    model = sized(SUPPORTED, name, tokenizer)
+    assert PrefixReader(model).supported
     for settings in (GREEDY, {"until": ["e", "a b"], "max_gen_toks": 5}, {"until": [], "max_gen_toks": 3}):
-        found = answered(ours(model, tokenizer), "generate_until", generations(settings))
+        answers = answered(ours(model, tokenizer), "generate_until", generations(settings))
         expected = answered(stock(model, tokenizer), "generate_until", generations(settings))
-        assert found == expected
-        assert len(set(found[0])) > 3
+        assert answers == expected
+        assert len(set(answers[0])) > 3
 
 
-def test_an_end_token_ends_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
-    free = stock(model, tokenizer).generate_until(generations(GREEDY), True)
+def test_end_tokens_end_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
+    without_end = stock(model, tokenizer).generate_until(generations(GREEDY), True)
     ids = [torch.tensor([tokenizer(prompts()[number][1])["input_ids"]]) for number in (0, 3)]
-    first, second = (model.generate(each, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for each in ids)
+    first, second = (model.generate(prompt, max_new_tokens=5, do_sample=False)[0, -5:].tolist() for prompt in ids)
     model.generation_config.eos_token_id = [0, first[3], second[2]]
     marked = copy.deepcopy(tokenizer)
     tokens = [
@@ -107,15 +107,15 @@ def test_an_end_token_ends_an_answer_as_in_stock_lm_eval(tokenizer: Any) -> None
     marked.add_special_tokens({"additional_special_tokens": tokens})
     expected = stock(model, marked).generate_until(generations(GREEDY), True)
     assert ours(model, marked).generate_until(generations(GREEDY)) == expected
-    assert len(expected[0]) < len(free[0]) and len(expected[3]) < len(free[3])
+    assert len(expected[0]) < len(without_end[0]) and len(expected[3]) < len(without_end[3])
 
 
-def test_a_token_of_words_does_not_end_an_answer_because_the_model_says_so(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
-    free = stock(model, tokenizer).generate_until(generations(GREEDY), True)
+def test_ordinary_tokens_that_a_model_lists_as_end_tokens_do_not_end_an_answer(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
+    expected = stock(model, tokenizer).generate_until(generations(GREEDY), True)
     model.generation_config.eos_token_id = [0, *range(1, 600, 2)]
     lm = ours(model, tokenizer)
-    assert lm.generate_until(generations(GREEDY)) == free
+    assert lm.generate_until(generations(GREEDY)) == expected
     assert len(lm.notes) == 1 and lm.notes[0].startswith("the model's eos_token_id=[1, 3, 5,")
 
 
@@ -123,18 +123,18 @@ def test_a_token_of_words_does_not_end_an_answer_because_the_model_says_so(token
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "qwen3", "mistral"])
 def test_likelihoods_are_those_of_stock_lm_eval(name: str, first: bool, tokenizer: Any) -> None:
     tokenizer = with_first_token(tokenizer) if first else tokenizer
-    # A layer whose window is wider than a prompt, or narrower: then every continuation has a row of its own.
-    for window in {READ[name][1].get("sliding_window"), READ[name][1].get("sliding_window") and 200}:
-        model = sized(READ, name, tokenizer, **({"sliding_window": window} if window else {}))
-        found, told = answered(ours(model, tokenizer), "loglikelihood", likelihoods())
-        expected, stock_told = answered(stock(model, tokenizer), "loglikelihood", likelihoods())
-        assert [number for number, _ in found] == pytest.approx([number for number, _ in expected], rel=1e-5)
-        assert [likeliest for _, likeliest in found] == [likeliest for _, likeliest in expected]
-        assert [what[:2] for what in told] == [what[:2] for what in stock_told]
+    # With a window narrower than a prompt, every continuation has a row of its own.
+    for window in {SUPPORTED[name][1].get("sliding_window"), SUPPORTED[name][1].get("sliding_window") and 200}:
+        model = sized(SUPPORTED, name, tokenizer, **({"sliding_window": window} if window else {}))
+        answers, calls = answered(ours(model, tokenizer), "loglikelihood", likelihoods())
+        expected, expected_calls = answered(stock(model, tokenizer), "loglikelihood", likelihoods())
+        assert [number for number, _ in answers] == pytest.approx([number for number, _ in expected], rel=1e-5)
+        assert [likeliest for _, likeliest in answers] == [likeliest for _, likeliest in expected]
+        assert [call[:2] for call in calls] == [call[:2] for call in expected_calls]
 
 
-def test_a_continuation_that_is_likeliest_is_told_so(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
+def test_the_likeliest_continuation_is_marked_as_such(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
     (answer,) = stock(model, tokenizer).generate_until([generations({"until": [], "max_gen_toks": 2})[0]], True)
     task, prompt = prompts()[0]
     asked = [
@@ -156,8 +156,8 @@ def test_a_continuation_that_is_likeliest_is_told_so(tokenizer: Any) -> None:
         {"until": ["\n"], "max_gen_toks": 6, "no_repeat_ngram_size": 1},
     ],
 )
-def test_what_is_not_greedy_is_generated_by_stock_lm_eval(settings: dict[str, Any], tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
+def test_generation_that_is_not_greedy_equals_stock_lm_eval(settings: dict[str, Any], tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
     answers = []
     for lm in (ours(model, tokenizer, 12), stock(model, tokenizer, 12)):
         torch.manual_seed(5)
@@ -183,20 +183,20 @@ def test_what_is_not_greedy_is_generated_by_stock_lm_eval(settings: dict[str, An
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", ["llama", *list(NOT_READ)[:1]])
+@pytest.mark.parametrize("name", ["llama", *list(UNSUPPORTED)[:1]])
 def test_generation_settings_that_come_with_a_model_change_no_answer(
     name: str, settings: dict[str, Any], tokenizer: Any
 ) -> None:
-    sizes = READ if name in READ else NOT_READ
-    expected = stock(sized(sizes, name, tokenizer), tokenizer).generate_until(generations(GREEDY), True)
-    model = sized(sizes, name, tokenizer)
+    table = SUPPORTED if name in SUPPORTED else UNSUPPORTED
+    expected = stock(sized(table, name, tokenizer), tokenizer).generate_until(generations(GREEDY), True)
+    model = sized(table, name, tokenizer)
     model.generation_config.update(**settings)
     lm = ours(model, tokenizer)
     assert lm.generate_until(generations(GREEDY)) == expected
     assert lm.notes == [f"the model's {name}={value} was set aside" for name, value in sorted(settings.items())]
 
 
-def test_a_model_that_takes_padding_for_text_is_asked_one_prompt_at_a_time(tokenizer: Any) -> None:
+def test_a_model_that_reads_padding_as_text_is_asked_one_prompt_at_a_time(tokenizer: Any) -> None:
     from transformers import RwkvConfig, RwkvForCausalLM
 
     torch.manual_seed(0)
@@ -207,65 +207,65 @@ def test_a_model_that_takes_padding_for_text_is_asked_one_prompt_at_a_time(token
             parameter.normal_(0, 0.3)
     alone = HFLM(pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=1)
     expected = alone.generate_until(generations(GREEDY), True)
-    assert stock(model, tokenizer).generate_until(generations(GREEDY), True) != expected, "the case is what it says"
+    assert stock(model, tokenizer).generate_until(generations(GREEDY), True) != expected, "padding must matter"
     lm = ours(model, tokenizer)
     assert lm.generate_until(generations(GREEDY)) == expected
     assert lm.notes == ["padding changes what the model computes, so texts of unlike length are not read together"]
 
 
-@pytest.mark.parametrize("name", [*NOT_READ, "a context too short"])
-def test_models_and_requests_that_are_not_read_on_are_answered_by_stock_lm_eval(name: str, tokenizer: Any) -> None:
-    if name in NOT_READ:
-        model = sized(NOT_READ, name, tokenizer)
+@pytest.mark.parametrize("name", [*UNSUPPORTED, "a context too short"])
+def test_unsupported_models_and_too_long_requests_are_answered_by_stock_lm_eval(name: str, tokenizer: Any) -> None:
+    if name in UNSUPPORTED:
+        model = sized(UNSUPPORTED, name, tokenizer)
     else:
-        model = sized(READ, "llama", tokenizer, max_position_embeddings=40)
-    mine, theirs = ours(model, tokenizer), stock(model, tokenizer)
-    assert mine.generate_until(generations(GREEDY)) == theirs.generate_until(generations(GREEDY), True)
-    expected = [number for number, _ in theirs.loglikelihood(likelihoods(), True)]
-    assert [number for number, _ in mine.loglikelihood(likelihoods())] == pytest.approx(expected, rel=1e-5)
+        model = sized(SUPPORTED, "llama", tokenizer, max_position_embeddings=40)
+    lm, stock_lm = ours(model, tokenizer), stock(model, tokenizer)
+    assert lm.generate_until(generations(GREEDY)) == stock_lm.generate_until(generations(GREEDY), True)
+    expected = [number for number, _ in stock_lm.loglikelihood(likelihoods(), True)]
+    assert [number for number, _ in lm.loglikelihood(likelihoods())] == pytest.approx(expected, rel=1e-5)
 
 
-def test_texts_read_window_by_window_are_those_of_stock_lm_eval(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer, max_position_embeddings=40)
+def test_rolling_likelihoods_are_those_of_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer, max_position_embeddings=40)
     asked = [
         Instance("loglikelihood_rolling", {}, (prompt,), number, (task, number, 1))
         for number, (task, prompt) in enumerate(prompts())
     ]
-    found = ours(model, tokenizer).loglikelihood_rolling(asked)
-    assert found == pytest.approx(stock(model, tokenizer).loglikelihood_rolling(asked, True))
+    answers = ours(model, tokenizer).loglikelihood_rolling(asked)
+    assert answers == pytest.approx(stock(model, tokenizer).loglikelihood_rolling(asked, True))
 
 
-def test_no_batch_holds_more_than_those_of_stock_lm_eval(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
-    passes: list[int] = []
+def test_no_batch_has_more_tokens_than_the_largest_of_stock_lm_eval(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
+    tokens: list[int] = []  # of every forward pass
 
-    def note(module: Any, args: Any, options: dict[str, Any]) -> None:
+    def count(module: Any, args: Any, options: dict[str, Any]) -> None:
         rows, columns = options["input_ids"].shape
-        passes.append(rows * (columns + options["past_key_values"].get_seq_length()))
+        tokens.append(rows * (columns + options["past_key_values"].get_seq_length()))
 
     lm = ours(model, tokenizer, batch_size=4)
-    lm._reader  # noqa: B018  # tried out before the passes are counted
-    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    lm._reader  # noqa: B018  # its trial runs must not be counted
+    hook = model.register_forward_pre_hook(count, with_kwargs=True)
     longest = max(len(tokenizer(prompt)["input_ids"]) for _, prompt in prompts())
     lm.loglikelihood(likelihoods())
     choice = max(len(tokenizer(choice)["input_ids"]) for choice in CHOICES)
-    assert longest < max(passes) <= 4 * (longest + choice - 1)
-    passes.clear()
+    assert longest < max(tokens) <= 4 * (longest + choice - 1)
+    tokens.clear()
     lm.generate_until(generations(GREEDY))
-    assert longest < max(passes) <= 4 * (longest + 12)
+    assert longest < max(tokens) <= 4 * (longest + 12)
     hook.remove()
 
 
-def test_examples_that_a_task_shares_are_read_once(tokenizer: Any) -> None:
-    model = sized(READ, "llama", tokenizer)
+def test_the_examples_of_a_task_are_read_once(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
     lm = ours(model, tokenizer, batch_size=3)
     lm._reader  # noqa: B018
-    read: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
     hook = model.register_forward_pre_hook(
-        lambda module, args, options: read.append(tuple(options["input_ids"].shape)), with_kwargs=True
+        lambda module, args, options: shapes.append(tuple(options["input_ids"].shape)), with_kwargs=True
     )
     lm.generate_until(generations(GREEDY))
     hook.remove()
     shots = {len(tokenizer(text)["input_ids"]) for text in SHOTS.values()}
-    assert sum(rows == 1 and columns >= min(shots) for rows, columns in read) == 2
-    assert all(columns < min(shots) for rows, columns in read if rows > 1)
+    assert sum(rows == 1 and columns >= min(shots) for rows, columns in shapes) == 2
+    assert all(columns < min(shots) for rows, columns in shapes if rows > 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.leaderboard.factory import only_table, right, write_record, wrong
 
 
-def test_rows_stand_best_first_and_the_best_are_known(tmp_path: Path) -> None:
+def test_rows_are_ordered_best_first_and_the_best_are_marked(tmp_path: Path) -> None:
     write_record(tmp_path, "a", grade=wrong)
     write_record(tmp_path, "b", grade=right)
     write_record(tmp_path, "c", grade=right)

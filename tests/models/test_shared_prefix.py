@@ -1,0 +1,109 @@
+"""Rows that continue from a shared prefix must have the logits of whole rows, on every supported architecture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.models.shared_prefix import PackedRow, PrefixReader
+from tests.models.random_models import FALCON, SUPPORTED, UNSUPPORTED, random_model
+
+
+def random_tokens(count: int, seed: int) -> list[int]:
+    ids: list[int] = torch.randint(1, 100, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return ids
+
+
+@torch.no_grad()
+def whole_row(model: Any, ids: Sequence[int]) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=torch.tensor([ids])).logits[0]
+    return logits
+
+
+@pytest.fixture(scope="module", params=SUPPORTED)
+def model(request: pytest.FixtureRequest) -> Any:
+    return random_model(*SUPPORTED[request.param])
+
+
+@pytest.mark.parametrize("shared", [0, 5, 30])  # no prefix, one within the sliding windows, one beyond them
+def test_generation_from_a_shared_prefix_equals_generation_from_whole_rows(model: Any, shared: int) -> None:
+    reader, prefix, limit = PrefixReader(model), random_tokens(shared, 1), 4
+    assert reader.supported
+    fits = reader.window is None or shared + 7 + limit <= reader.window
+    rows = [[*prefix, *random_tokens(length, 9 + length)] for length in ((7, 2, 4) if fits else (4, 4, 4))]
+    expected = []
+    for row in rows:
+        ids = list(row)
+        for _ in range(limit):
+            ids.append(int(whole_row(model, ids)[-1].argmax()))
+        expected.append(ids[len(row) :])
+    generated = reader.generate(rows, reader.read_prefix(prefix), limit, lambda rows: [False] * len(rows))
+    assert generated == expected
+
+
+@pytest.mark.parametrize("shared", [0, 5, 30])
+def test_packed_continuations_have_the_logits_of_whole_rows(model: Any, shared: int) -> None:
+    reader = PrefixReader(model)
+    assert reader.packs
+    contexts = [[*random_tokens(shared, 1), *random_tokens(length, length)] for length in (3, 6)]
+    continuations = [random_tokens(4, 21), random_tokens(1, 22), random_tokens(5, 23)]
+    together = reader.window is None or shared + 11 <= reader.window
+    rows, indices, expected = [], [], []
+    for context in contexts:
+        row = PackedRow(context)
+        for continuation in continuations:
+            row = row if together else PackedRow(context)
+            if row not in rows:
+                rows.append(row)
+            indices += [(rows.index(row), index) for index in row.add(continuation)]
+            expected.append(whole_row(model, [*context, *continuation[:-1]])[len(context) - 1 :])
+    logits = reader.logits_at(rows, reader.read_prefix(contexts[0][:shared]), indices)
+    assert torch.allclose(logits, torch.cat(expected), atol=1e-4 * float(torch.cat(expected).std()))
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_unsupported_architectures_are_detected(name: str) -> None:
+    reader = PrefixReader(random_model(*UNSUPPORTED[name]))
+    assert not reader.supported and not reader.packs
+
+
+def test_continuations_are_not_packed_if_the_architecture_takes_no_such_mask() -> None:
+    assert not PrefixReader(random_model("falcon", {**FALCON, "alibi": True})).packs
+    assert PrefixReader(random_model("falcon", FALCON)).packs
+
+
+def test_the_prefix_is_read_once_and_ended_rows_are_not_computed_further() -> None:
+    model = random_model(*SUPPORTED["llama"])
+    reader, prefix = PrefixReader(model), random_tokens(20, 1)
+    shapes: list[tuple[int, ...]] = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: shapes.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
+    rows = [[*prefix, *random_tokens(length, length)] for length in (1, 2, 3)]
+    ended = iter([[False, True, False], [True, False], [False], [False]])
+    generated = reader.generate(rows, reader.read_prefix(prefix), 4, lambda rows: next(ended))
+    assert shapes == [(1, 20), (3, 3), (2, 1), (1, 1), (1, 1)]
+    assert [len(tokens) for tokens in generated] == [2, 1, 4]
+
+
+def test_a_prefix_takes_the_memory_of_one_row_until_rows_are_continued() -> None:
+    reader = PrefixReader(random_model(*SUPPORTED["llama"]))
+    prefix = reader.read_prefix(random_tokens(20, 1))
+    layers: list[Any] = [prefix.cache(rows).layers[0] for rows in (1, 64)]
+    single, many = layers
+    assert many.keys.shape[0] == 64
+    assert many.keys.data_ptr() == single.keys.data_ptr() and many.values.data_ptr() == single.values.data_ptr()
+    before = single.keys.clone()
+    reader.generate([[*prefix.ids, 5], [*prefix.ids, 6]], prefix, 2, lambda rows: [False] * len(rows))
+    after: Any = prefix.cache(1).layers[0]
+    assert torch.equal(after.keys, before)
+
+
+def test_continuations_with_the_same_tokens_to_read_share_them() -> None:
+    row = PackedRow([1, 2, 3])
+    assert row.add([4, 5, 6]) == [2, 3, 4]
+    assert row.add([4, 5, 7]) == [2, 3, 4]
+    assert row.add([8]) == [2]
+    assert row.add([9, 6]) == [2, 5]
+    assert (row.tokens, row.positions, row.parts) == ([1, 2, 3, 4, 5, 9], [0, 1, 2, 3, 4, 3], [0, 0, 0, 1, 1, 2])
