@@ -7,6 +7,7 @@ training. They read no weights. Passed checks are remembered beside the store an
 import hashlib
 import json
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -54,7 +55,9 @@ def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool
     for check in _checks(plan, cells):
         if (mark := folder / check.key).is_file():
             continue
-        check.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # libraries warn their developers, as in workers: see `prepare`
+            check.run()
         if remember:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(mark, json.dumps(check.what, sort_keys=True) + "\n")

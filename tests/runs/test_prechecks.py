@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ def test_an_architecture_without_lora_support_is_refused_with_the_setting_to_use
     message = refusal(tiny_suite(folder, recipe={"adaptation": "lora"}), tmp_path / "results")
     assert "LoRA cannot be put on its linear layers" in message and message.endswith("set recipe.adaptation: full")
     check_trained(ModelSpec(model=str(folder)), "full")
+
+
+def test_checks_show_no_warnings_of_libraries(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(
+        "benchmark.runs.prechecks.check_trained", lambda *_: warnings.warn("deprecated", FutureWarning, stacklevel=1)
+    )
+    plan = make_plan(tiny_suite(tiny))
+    check_cells(plan, plan.cells, tmp_path / "results", remember=False)
+    assert [str(warning.message) for warning in recwarn if warning.category is FutureWarning] == []
 
 
 def test_an_encoder_is_refused_before_training(folder: Path, tmp_path: Path) -> None:
