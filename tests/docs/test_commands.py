@@ -44,8 +44,8 @@ def test_every_benchmark_command_of_a_page_exists_with_its_options(page: Path) -
         if words is None or line.startswith("docker compose build"):
             continue
         command, names = root, words[1].split()
-        while hasattr(command, "commands"):
-            assert names and names[0].rstrip(",") in command.commands, line
+        while hasattr(command, "commands") and names:
+            assert names[0].rstrip(",") in command.commands, line
             command = command.commands[names.pop(0).rstrip(",")]
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert set(options(words[1])) <= known, line

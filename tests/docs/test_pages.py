@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "zoo")
     for name in ("benchmark", "tests", "scripts", "leaderboard", "suites"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored, symlinks=True)
     (folder / "benchmark" / "models" / "zoo").symlink_to(ROOT / "benchmark" / "models" / "zoo")
     shutil.copytree(ROOT / "tasks", folder / "tasks")
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -74,7 +74,7 @@ def test_the_methods_of_add_a_method_pass_their_tests_and_make_copies(project: P
 
 @pytest.mark.slow
 def test_the_commands_of_add_a_model_run_as_written(project: Path) -> None:
-    printf, score, plan = commands("add_a_model.md")
+    printf, score, plan = blocks("add_a_model.md", "sh")[0].splitlines()
     run(printf, project)
     assert "1 texts" in run(score.replace("PATH_OR_ID", "zoo:small"), project)
     run("benchmark new model mine --model zoo:large", project)
@@ -89,7 +89,7 @@ def test_the_command_of_add_a_task_runs_and_the_template_works(project: Path) ->
     suite = (project / "suites" / "smoke.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(suite) | {"name": "mine", "tasks": ["landmarks"], "methods": ["plain"]}
     (project / "mine.yaml").write_text(yaml.safe_dump(content | {"budgets": [{"steps": 2}]}), encoding="utf-8")
-    assert "1 made now" in run("benchmark run mine.yaml --plain", project)
+    assert "3 made now" in run("benchmark run mine.yaml --plain", project), "plain, untouched and open_book"
 
 
 @pytest.mark.slow
@@ -113,7 +113,9 @@ def test_the_page_on_suites_names_every_key() -> None:
 
 
 def test_the_suites_of_the_pages_are_valid() -> None:
-    Suite.model_validate(yaml.safe_load(blocks("suite_file.md", "yaml")[0]))
+    example, retention = (yaml.safe_load(block) for block in blocks("suite_file.md", "yaml"))
+    Suite.model_validate(example)
+    assert len(Suite.model_validate(example | retention).retention) == 3
     (text,) = blocks("choose_parameters.md", "yaml")
     rest = {"name": "mine", "models": {"m": "zoo:large"}, "pairs": {"p": {"large": "m", "small": "m"}}}
     suite = Suite.model_validate({**rest, "tasks": ["biography"], "train": ["m"], **yaml.safe_load(text)})

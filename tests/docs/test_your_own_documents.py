@@ -53,6 +53,6 @@ def test_the_commands_run_as_written(folder: Path) -> None:
         outputs[f"{program} {arguments[0]}"] = done.stdout
     assert list(outputs) == ["benchmark corpus", "benchmark plan", "benchmark run", "lm_eval --model"]
     assert "results/corpus_harbour.yaml: the suite" in outputs["benchmark corpus"]
-    assert "4 made now" in outputs["benchmark corpus"] and "4 cells, 4 of them done" in outputs["benchmark plan"]
+    assert "6 made now" in outputs["benchmark corpus"] and "6 cells, 6 of them done" in outputs["benchmark plan"]
     assert "nothing to do, all records exist" in outputs["benchmark run"]
     assert "|exact_match|" in outputs["lm_eval --model"]
