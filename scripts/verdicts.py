@@ -132,7 +132,8 @@ def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator
     """The primary comparison, the paper's own, and controls with the same α."""
     primary = next(row for row in rows if _is_primary(row))
     difference = primary.also[WAYS["0 shots"] or ""]
-    verdict = {"above": "the claim holds", "below": "the other way round", None: "not told apart"}[difference.verdict]
+    verdicts = {"above": "the claim holds", "below": "the other way round", None: "no significant difference"}
+    verdict = verdicts[difference.verdict]
     yield (
         f"**Primary**: {primary.label} minus {BASELINE} without examples {with_interval(difference.interval, 3, '+')}, "
         f"p = {difference.p_adjusted:.2g} after Holm: **{verdict}**."

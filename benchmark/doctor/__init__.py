@@ -1,6 +1,6 @@
 """`benchmark doctor`: checks whether this machine is ready for a run. Each finding names its remedy.
 
-How much memory a suite needs belongs to `memory`; checks of a suite before its first stage belong to `run`.
+How much memory a suite needs belongs to `memory`; checks of a suite before its first stage belong to `runs`.
 """
 
 import os

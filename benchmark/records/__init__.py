@@ -1,4 +1,4 @@
 """The record of a cell: its schema, reading and verifying a record, and what makes two records comparable.
 
-Writing records belongs to `run`, statistics over records to `leaderboard`.
+Writing records belongs to `runs`, statistics over records to `leaderboard`.
 """

@@ -12,7 +12,7 @@ DIGITS = 2
 
 
 def small_board(board: Board, link: str) -> str:
-    """Markdown of at most six rows and five columns, and a line that explains them; `link` leads to the whole board.
+    """Markdown of at most six rows and four columns, and a line that explains them; `link` leads to the whole board.
 
     Shows the table with most records. Its rows are the best of each of the paper's methods, then of the others, as the
     development half has them; the untouched model and the open book come last.
@@ -21,12 +21,12 @@ def small_board(board: Board, link: str) -> str:
     rows = _main_rows(table)
     asked = {number for row in rows for number in row.by_shots}
     shots = max(asked) if len(asked) > 1 else None
-    metrics = {metric: name for metric, name in (("acc", "Choice"), ("cloze", "Cloze")) if metric in rows[0].scores}
+    choice = "acc" in rows[0].scores
     shown: list[Row | Reference] = [*rows, *table.references]
-    lines = [[_name(table, row), _headline(row), *_shots(row, shots), *_means(row, metrics)] for row in shown]
-    headers = ["Method", "Exact match", *([f"With {shots} examples"] if shots else []), *metrics.values()]
+    lines = [[_name(row), _headline(table, row), *_shots(row, shots), *_choice(row, choice)] for row in shown]
+    headers = ["Method", "Exact match", *([f"{shots}-shot"] if shots else []), *(["Choice"] if choice else [])]
     return (
-        f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, shots, metrics)} [All tables]({url(link)}).\n"
+        f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, shots, choice)} [All tables]({url(link)}).\n"
     )
 
 
@@ -39,18 +39,19 @@ def _main_rows(table: BoardTable) -> list[Row]:
     return [row for row in table.rows if row in chosen]
 
 
-def _name(table: BoardTable, row: Row | Reference) -> str:
-    label = markdown_text(row.label)
-    if isinstance(row, Reference):
-        return f"*{label}*"
-    return f"**{label}**" if table.is_best(row) else label
+def _name(row: Row | Reference) -> str:
+    """The row's label with spaces, so that a phone can break it into lines."""
+    label = markdown_text(row.label.replace("_", " "))
+    return f"*{label}*" if isinstance(row, Reference) else label
 
 
-def _headline(row: Row | Reference) -> str:
+def _headline(table: BoardTable, row: Row | Reference) -> str:
+    score = with_interval(row.scores["exact_match"], DIGITS)
     if isinstance(row, Reference):
-        return with_interval(row.scores["exact_match"], DIGITS)
+        return score
     mark = MARKS[row.to_baseline.verdict] if row.to_baseline else ""
-    return with_interval(row.headline, DIGITS) + mark
+    mean, interval = score.split(" ", 1)
+    return (f"**{mean}** {interval}" if table.is_best(row) else score) + mark
 
 
 def _shots(row: Row | Reference, shots: int | None) -> list[str]:
@@ -59,11 +60,13 @@ def _shots(row: Row | Reference, shots: int | None) -> list[str]:
     return [short_number(row.by_shots[shots].mean, DIGITS) if shots in row.by_shots else "–"]
 
 
-def _means(row: Row | Reference, metrics: dict[str, str]) -> list[str]:
-    return [short_number(row.scores[name].mean, DIGITS) if name in row.scores else "–" for name in metrics]
+def _choice(row: Row | Reference, shown: bool) -> list[str]:
+    if not shown:
+        return []
+    return [short_number(row.scores["acc"].mean, DIGITS) if "acc" in row.scores else "–"]
 
 
-def _explanation(board: Board, table: BoardTable, shots: int | None, metrics: dict[str, str]) -> str:
+def _explanation(board: Board, table: BoardTable, shots: int | None, choice: bool) -> str:
     most = max(len(row.seeds) for row in table.rows)
     parts = [
         f"{markdown_text(f'{table.task}, {table.model}, {table.budget}')}; {most} seed{'s' if most > 1 else ''}, "
@@ -72,11 +75,9 @@ def _explanation(board: Board, table: BoardTable, shots: int | None, metrics: di
         f"development half, and its 95% interval; ▲▼: above or below {BASELINE}, p < .05 after Holm.",
     ]
     if shots:
-        parts.append(f"*With {shots} examples*: exact match with {shots} examples in the prompt.")
-    if "acc" in metrics:
+        parts.append(f"*{shots}-shot*: exact match with {shots} examples in the prompt.")
+    if choice:
         parts.append("*Choice*: the true value is the likeliest of ten.")
-    if "cloze" in metrics:
-        parts.append("*Cloze*: the model completes the document's own sentence.")
     if table.references:
         parts.append("*In italics*: the model before training, without and with the document in the prompt.")
     left_out = len(table.rows) - len(_main_rows(table))
