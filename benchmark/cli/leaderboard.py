@@ -65,6 +65,8 @@ def submit(
     _print_unchecked(outcome.unchecked, len(outcome.added))
     for path in outcome.added:
         print(path)
+    for path in outcome.known:
+        print(f"{path}: the board has this record of the untrained model already")
     print(f"{len(outcome.added)} added; next: benchmark leaderboard build, then commit both")
 
 

@@ -32,11 +32,13 @@ class Submission:
     Attributes:
         refused: A line for each refused file. If there is one, nothing was added.
         added: Paths of the added records on the board.
+        known: Given records of untrained models that the board has from another suite, with equal scores.
         unchecked: Number of records for each property that could not be checked.
     """
 
     refused: list[str]
     added: list[Path]
+    known: list[Path]
     unchecked: Counter[str]
 
 
@@ -51,6 +53,7 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
     with TemporaryDirectory(prefix="submit-") as temporary:
         refused: list[str] = []
         unchecked: Counter[str] = Counter()
+        known: list[Path] = []
         staged: dict[Path, Record] = {}
         sources: dict[Path, Path] = {}  # original folder of each copy, for error messages
         on_board = load_records(records) if any(records.rglob("*.json")) else []
@@ -60,6 +63,9 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
             try:
                 copy = _copy(source, folder)
                 record, notes = examine(copy, questions)
+                if _is_known_reference(record, on_board):
+                    known.append(source)
+                    continue
                 _check_free(copy, record, records, on_board)
                 _check_among(copy, record, staged)
             except UserError as error:
@@ -67,7 +73,7 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
                 continue
             staged[copy] = record
             unchecked.update(notes)
-        if not refused and not staged:
+        if not refused and not staged and not known:
             refused.append(
                 "nothing to submit: the given files contain no record; give a record's .json or a folder of them"
             )
@@ -77,7 +83,7 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
         added = [] if refused else _add(staged, records)
-    return Submission(refused, added, unchecked)
+    return Submission(refused, added, known, unchecked)
 
 
 def check_folder(records: Path, questions: Questions) -> tuple[list[str], list[RecordFile], Counter[str]]:
@@ -165,6 +171,13 @@ def _copy(source: Path, folder: Path) -> Path:
     for path, limit in ((source, MAX_JSON_BYTES), (answers, MAX_PARQUET_BYTES)):
         (folder / path.name).write_bytes(read_bounded(path, limit))
     return folder / source.name
+
+
+def _is_known_reference(record: Record, on_board: Sequence[RecordFile]) -> bool:
+    """Whether the board has this record of an untrained model: every suite of a model and task makes the same one."""
+    return record.is_reference and any(
+        known.cell == record.cell and known.scores == record.scores for _, known in on_board
+    )
 
 
 def _check_free(path: Path, record: Record, records: Path, on_board: Sequence[RecordFile]) -> None:

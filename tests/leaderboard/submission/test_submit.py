@@ -147,6 +147,16 @@ def test_a_record_that_is_on_the_board_already_is_refused_and_the_error_says_wha
     assert tree(board) == before
 
 
+def test_a_record_of_the_untrained_model_that_the_board_has_is_left_out_and_reported(given: Path, board: Path) -> None:
+    reference = next((ROOT / "leaderboard" / "results" / "tiny").glob("*untouched*.json"))
+    assert submit([reference], board, SHIPPED).added == [board / "tiny" / reference.name]
+    trained = Draft(given).write()
+    outcome = submit([reference, trained], board, SHIPPED)
+    assert (outcome.refused, outcome.known) == ([], [reference])
+    assert outcome.added == [board / "shots" / trained.name]
+    assert check_folder(board, SHIPPED)[0] == []
+
+
 def test_a_folder_is_submitted_as_a_whole_and_an_empty_folder_is_an_error(given: Path, board: Path) -> None:
     (line,) = submit([given], board, SHIPPED).refused
     assert line.startswith("nothing to submit")
