@@ -5,10 +5,9 @@ python -m scripts.verdicts --write    # writes them into docs/results.md, betwee
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -16,6 +15,7 @@ from tabulate import tabulate
 from benchmark import ROOT
 from benchmark.core.files import write_atomically
 from benchmark.records.record import read_record
+from benchmark.records.scores import mean_exact_match
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import BoardTable, Row
@@ -214,25 +214,9 @@ def _luck(tables: Sequence[BoardTable]) -> str:
 def _deviations(row: Row, shots: int) -> np.ndarray:
     """Exact match of each run minus the mean of its row, shape (2 halves, runs)."""
     scores = [read_record(path).scores for path in row.files]
-    halves = [
-        [
-            np.mean(
-                [
-                    asked[str(shots)][half]["exact_match"]
-                    for asked in run.values()
-                    if "exact_match" in _metrics(asked, shots)
-                ]
-            )
-            for run in scores
-        ]
-        for half in ("development", "test")
-    ]
-    deviations: np.ndarray = np.array(halves) - np.mean(halves, axis=1, keepdims=True)
+    halves = np.array([[mean_exact_match(run, half, shots) for run in scores] for half in ("development", "test")])
+    deviations: np.ndarray = halves - halves.mean(axis=1, keepdims=True)
     return deviations
-
-
-def _metrics(asked: Mapping[str, Any], shots: int) -> Mapping[str, float]:
-    return dict(asked.get(str(shots), {}).get("test", {}))
 
 
 # --- B

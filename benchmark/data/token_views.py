@@ -17,7 +17,7 @@ from benchmark.core.errors import UserError
 Quantity = Literal["large", "small", "difference", "keep"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
-CLIP = 0.9  # this share of the tokens is told apart by colour; those with higher values have the strongest colour
+CLIP = 0.9  # share of the tokens whose colours differ by value; those with higher values have the strongest colour
 
 
 class _Frozen(BaseModel):

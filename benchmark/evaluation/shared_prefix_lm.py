@@ -248,7 +248,7 @@ class _AnswerCounter(CacheHook):  # type: ignore[misc]
         self._answered = self._requests = 0
 
     def start(self, requests: int) -> None:
-        """Begin to count the answers to so many requests."""
+        """Start the progress count for a number of requests."""
         self._answered, self._requests = 0, requests
 
     def add_partial(self, attr: str, req: Iterable[Any], res: Any) -> None:

@@ -14,7 +14,7 @@ from benchmark.core import signals as stop
 from benchmark.store.artifacts import StageCall, Store
 
 TURN = 0.2  # seconds between two checks of progress and signals
-TAIL = 16  # the end is near when at most so many stages per slot have not started (perf/fleet.py measures the gain)
+TAIL = 16  # waiting stages per slot at which the end of a run begins (perf/fleet.py measures the gain)
 
 
 def drive(

@@ -73,7 +73,7 @@ class Prefix:
         self._cache = cache
 
     def cache(self, rows: int) -> DynamicCache:
-        """The prefix's keys and values for so many rows.
+        """The prefix's keys and values, repeated for each row of a batch.
 
         The rows are views of the same memory until a forward pass appends to them.
         """

@@ -31,7 +31,7 @@ def measure_text(
         tokenizer: Its tokenizer, a fast one.
         text: The text.
         context: Tokens of a window, special tokens included; the last window may be shorter.
-        most: Use only so many first tokens of the text; all if None.
+        most: Number of tokens at the beginning of the text to use; all if None.
         progress: Called with the windows done, all windows, and the tokens read.
 
     Returns:

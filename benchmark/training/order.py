@@ -69,7 +69,7 @@ def tokens_for(tokens: int, method: str, texts: Sequence[AugmentedText], copies:
 def steps_for_tokens(
     tokens: int, sequences: Sequence[list[int]], order_of: Callable[[int], list[int]], batch: int
 ) -> int:
-    """The first optimizer step at whose end so many tokens have been read.
+    """The first optimizer step after which training has read at least that number of tokens.
 
     Args:
         tokens: Tokens to read.

@@ -43,7 +43,7 @@ class Answers:
         return is_measured
 
     def with_shots(self, shots: int) -> "Answers":
-        """The answers with so many examples, and those to questions that take no examples (choice and cloze).
+        """The answers after `shots` examples, and those to questions that take no examples (choice and cloze).
 
         For records that ask the same questions, the order of the answers does not depend on the number of examples.
         """

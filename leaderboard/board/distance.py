@@ -42,7 +42,7 @@ def shared_distances(answers: Sequence[Answers]) -> Distances:
 
 
 def bin_edges(distances: Distances, bins: int = BINS) -> Edges:
-    """Split distances into at most so many bins [low, high], both included, with about equally many questions each.
+    """Split distances into at most `bins` bins [low, high], both included, with about equal numbers of questions.
 
     Equal distances stay together, in the bin of their median. Answers that stand before the name have a bin of their
     own, the first, since their distances mean something else.

@@ -5,7 +5,7 @@ A record is written to RECORDS/<suite>/<name>.json, its answers beside it, after
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,16 +57,17 @@ def submit(files: Sequence[Path], records: Path, questions: Questions) -> Submis
         staged: dict[Path, Record] = {}
         sources: dict[Path, Path] = {}  # original folder of each copy, for error messages
         on_board = load_records(records) if any(records.rglob("*.json")) else []
+        by_cell = {known.cell: (path, known) for path, known in on_board}
         for source in _records_in(files, refused):
             folder = Path(temporary) / str(len(sources))
             sources[folder] = source.parent
             try:
                 copy = _copy(source, folder)
                 record, notes = examine(copy, questions)
-                if _is_known_reference(record, on_board):
+                if _is_known_reference(record, by_cell):
                     known.append(source)
                     continue
-                _check_free(copy, record, records, on_board)
+                _check_free(copy, record, records, by_cell)
                 _check_among(copy, record, staged)
             except UserError as error:
                 refused.append(_as_given(str(error), sources))
@@ -173,20 +174,18 @@ def _copy(source: Path, folder: Path) -> Path:
     return folder / source.name
 
 
-def _is_known_reference(record: Record, on_board: Sequence[RecordFile]) -> bool:
+def _is_known_reference(record: Record, by_cell: Mapping[str, RecordFile]) -> bool:
     """Whether the board has this record of an untrained model: every suite of a model and task makes the same one."""
-    return record.is_reference and any(
-        known.cell == record.cell and known.scores == record.scores for _, known in on_board
-    )
+    return record.is_reference and record.cell in by_cell and by_cell[record.cell][1].scores == record.scores
 
 
-def _check_free(path: Path, record: Record, records: Path, on_board: Sequence[RecordFile]) -> None:
+def _check_free(path: Path, record: Record, records: Path, by_cell: Mapping[str, RecordFile]) -> None:
     """Refuse a record that is on the board already, whose file exists, or whose date is in the future."""
-    for other, known in on_board:
-        if known.cell == record.cell:
-            raise UserError(
-                f"{path}: cell: {record.cell} is on the board already, {other}; to replace it, remove that first"
-            )
+    if record.cell in by_cell:
+        other, _ = by_cell[record.cell]
+        raise UserError(
+            f"{path}: cell: {record.cell} is on the board already, {other}; to replace it, remove that first"
+        )
     folder = records / record.suite
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"{path}: suite: {folder} is a link or not a folder; give the suite another name")

@@ -1,10 +1,13 @@
 """The board as a README shows it: the largest table, its main methods, floor and ceiling, small enough for a phone."""
 
-from leaderboard.board.labels import short_number
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from leaderboard.board.model import Board, BoardTable, Reference, Row
 from leaderboard.stats.comparisons import BASELINE
+from leaderboard.stats.intervals import Estimate
 from leaderboard.views.markdown import markdown_grid, markdown_text
-from leaderboard.views.text import MARKS, url, with_interval
+from leaderboard.views.text import MARKS, number_text, url, with_interval
 
 MOST_ROWS = 6
 ALWAYS = ("plain", BASELINE, "contrastive_dropout")  # the paper's comparison, and the one at equal steps
@@ -19,15 +22,40 @@ def small_board(board: Board, link: str) -> str:
     """
     table = max(board.tables, key=lambda table: sum(len(row.seeds) for row in table.rows))
     rows = _main_rows(table)
-    asked = {number for row in rows for number in row.by_shots}
-    shots = max(asked) if len(asked) > 1 else None
-    choice = "acc" in rows[0].scores
+    columns = _columns(rows)
     shown: list[Row | Reference] = [*rows, *table.references]
-    lines = [[_name(row), _headline(table, row), *_shots(row, shots), *_choice(row, choice)] for row in shown]
-    headers = ["Method", "Exact match", *([f"{shots}-shot"] if shots else []), *(["Choice"] if choice else [])]
+    lines = [[_name(row), _headline(table, row), *(column.cell(row) for column in columns)] for row in shown]
+    headers = ["Method", "Exact match", *(column.heading for column in columns)]
     return (
-        f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, shots, choice)} [All tables]({url(link)}).\n"
+        f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, rows, columns)} [All tables]({url(link)}).\n"
     )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column that is left out where nothing was measured: its heading, explanation and cell."""
+
+    heading: str
+    explanation: str
+    cell: Callable[[Row | Reference], str]
+
+
+def _columns(rows: Sequence[Row]) -> list[_Column]:
+    """The exact match with most examples, if there were several numbers of them, and the choice."""
+    columns = []
+    asked = {number for row in rows for number in row.by_shots}
+    if len(asked) > 1:
+        most = max(asked)
+        explanation = f"exact match with {most} examples in the prompt."
+        columns.append(_Column(f"{most}-shot", explanation, lambda row: _mean(row.by_shots.get(most))))
+    if "acc" in rows[0].scores:
+        explanation = "the true value is the likeliest of ten."
+        columns.append(_Column("Choice", explanation, lambda row: _mean(row.scores.get("acc"))))
+    return columns
+
+
+def _mean(score: Estimate | None) -> str:
+    return number_text(None if score is None else score.mean, DIGITS)
 
 
 def _main_rows(table: BoardTable) -> list[Row]:
@@ -54,19 +82,7 @@ def _headline(table: BoardTable, row: Row | Reference) -> str:
     return (f"**{mean}** {interval}" if table.is_best(row) else score) + mark
 
 
-def _shots(row: Row | Reference, shots: int | None) -> list[str]:
-    if shots is None:
-        return []
-    return [short_number(row.by_shots[shots].mean, DIGITS) if shots in row.by_shots else "–"]
-
-
-def _choice(row: Row | Reference, shown: bool) -> list[str]:
-    if not shown:
-        return []
-    return [short_number(row.scores["acc"].mean, DIGITS) if "acc" in row.scores else "–"]
-
-
-def _explanation(board: Board, table: BoardTable, shots: int | None, choice: bool) -> str:
+def _explanation(board: Board, table: BoardTable, rows: Sequence[Row], columns: Sequence[_Column]) -> str:
     most = max(len(row.seeds) for row in table.rows)
     parts = [
         f"{markdown_text(f'{table.task}, {table.model}, {table.budget}')}; {most} seed{'s' if most > 1 else ''}, "
@@ -74,13 +90,10 @@ def _explanation(board: Board, table: BoardTable, shots: int | None, choice: boo
         "*Exact match*: share of facts recalled, with the number of examples in the prompt that is best on the "
         f"development half, and its 95% interval; ▲▼: above or below {BASELINE}, p < .05 after Holm.",
     ]
-    if shots:
-        parts.append(f"*{shots}-shot*: exact match with {shots} examples in the prompt.")
-    if choice:
-        parts.append("*Choice*: the true value is the likeliest of ten.")
+    parts += [f"*{column.heading}*: {column.explanation}" for column in columns]
     if table.references:
         parts.append("*In italics*: the model before training, without and with the document in the prompt.")
-    left_out = len(table.rows) - len(_main_rows(table))
+    left_out = len(table.rows) - len(rows)
     if left_out or len(board.tables) > 1:
         parts.append(f"Not shown here: rows: {left_out}, other tables: {len(board.tables) - 1}.")
     return " ".join(parts)
