@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from benchmark.core.validation import not_a_bool
 from benchmark.data.attention import AttentionPart
-from benchmark.data.texts import Text, TokenScores
+from benchmark.data.texts import AugmentedText, Text, TokenScores
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
@@ -32,6 +32,8 @@ class Training(BaseModel):
             effective batch whose loss exceeds their value (the loss of a reference model) most. A token without a value
             has weight 1 or reference loss 0.
         selected: The share of tokens that "selected" keeps.
+        hidden: Whether the mask token replaces the input tokens on a text's `hidden` characters; the labels stay. The
+            first token always stays.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +43,7 @@ class Training(BaseModel):
     replacement: Literal["random", "mask"] = "random"
     loss: Literal["mean", "weighted", "selected"] = "mean"
     selected: float = 1.0
+    hidden: bool = False
 
 
 class Method(BaseModel):
@@ -91,6 +94,10 @@ class Method(BaseModel):
     def make_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> str:
         """Make copy `number` (1, 2, …) of `text`. For most methods copies differ by `rng` only."""
         return self.augment_one(text, tokens, rng)
+
+    def training_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> AugmentedText:
+        """Copy `number` as training reads it; for most methods the text of `make_copy`, nothing hidden or weighed."""
+        return AugmentedText(text.id, number, self.make_copy(text, tokens, rng, number))
 
     def values(self, text: Text, tokens: TokenScores | None) -> tuple[tuple[int, int, float], ...]:
         """Numbers (start, end, value) on character spans of the original, for the loss of `training`; usually none."""

@@ -57,7 +57,7 @@ def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Seque
         UserError: If a text does not fit the model's context, no text has two tokens, the tokenizer has no token to
             mask with, or the rehearsal file has changed.
     """
-    from benchmark.training.examples import Examples, substitutes, token_values
+    from benchmark.training.examples import Examples, substitutes, token_values, with_hidden
 
     params = call.params
     training = Training.model_validate(params.get("training", {}))
@@ -80,16 +80,22 @@ def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Seque
     else:
         steps = steps_for(budget, method, texts, copies, batch)
     order = order_of(steps * batch)
-    if training.replaced == (0, 0) and training.loss == "mean":
+    if training.replaced == (0, 0) and training.loss == "mean" and not training.hidden:
         return TrainingData(sequences, count, order, steps, [sequences[number] for number in order], notes)
+    size = load_config(spec).get_text_config().vocab_size
     replacing: list[int] = []
     values: list[list[float]] = []
+    inputs = sequences
     if training.replaced != (0, 0):
-        replacing, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
+        replacing, note = substitutes(tokenizer, training.replacement, size)
         notes += note
+    if training.hidden:
+        (mask,), note = substitutes(tokenizer, "mask", size)
+        notes += note
+        inputs = with_hidden(used, sequences, tokenizer, mask)
     if training.loss != "mean":
         values = token_values(used, sequences, tokenizer, training)
-    examples = Examples(sequences, values, order, training, replacing, params["seed"], replaced_below=count)
+    examples = Examples(sequences, values, order, training, replacing, params["seed"], count, inputs)
     return TrainingData(sequences, count, order, steps, examples, notes)
 
 

@@ -33,6 +33,9 @@ CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "
         ("selective_loss", {"share": 0.3}, Training(loss="selected", selected=0.3)),
         ("contrastive_loss", {}, Training(loss="weighted")),
         ("contrastive_blend", {"low": 0.5}, Training()),
+        ("random_masking", {}, Training(hidden=True)),
+        ("attention_masking", {}, Training(hidden=True)),
+        ("contrastive_masking", {"unit": "word"}, Training(hidden=True)),
     ],
 )
 def test_methods_change_training_as_they_say(name: str, parameters: Mapping[str, object], training: Training) -> None:

@@ -189,7 +189,7 @@ def test_tokens_are_selected_by_losses_without_noise(
     assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the loss of the step itself has the noise
 
 
-# --- replaced inputs and noise
+# --- replaced inputs
 
 
 @pytest.mark.parametrize("replacement", ["random", "mask"])
@@ -233,6 +233,44 @@ def test_the_loss_of_masked_texts_is_that_of_the_original_tokens(tiny: Path, tmp
     with torch.no_grad():
         expected = cross_entropy(model(input_ids=inputs).logits[0, :-1], torch.tensor(ids[1:])).item()
     assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+
+
+# --- hidden inputs
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_the_loss_of_hidden_texts_is_that_of_the_whole_text_with_masks_in_the_input(
+    tiny: Path, tmp_path: Path, micro_batch: int
+) -> None:
+    """Masked are tokens that share a character with a span; the first token and the end token stay."""
+    content = valued_texts()[2].text
+    spans = ((0, 4), (9, 10), (10, 31), (len(content) - 2, len(content)))
+    text = AugmentedText("a", 1, content, hidden=spans)
+    made = trained(tiny, tmp_path, [text], micro_batch, training={"hidden": True})
+    tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")
+    encoded = tokenizer(content, return_offsets_mapping=True)
+    hidden = {at for start, end in spans for at in range(start, end)}
+    labels = [*encoded["input_ids"], tokenizer.eos_token_id]
+    inputs = list(labels)
+    for index, (start, end) in enumerate(encoded["offset_mapping"]):
+        if index > 0 and hidden & set(range(start, end)):
+            inputs[index] = tokenizer.eos_token_id
+    assert 4 < sum(mine != own for mine, own in zip(inputs, labels, strict=True)) < len(labels) - 4
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([inputs])).logits[0, :-1]
+    expected = cross_entropy(logits, torch.tensor(labels[1:])).item()
+    assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+    assert report(made)["notes"] == ["masked: '<end>', the tokenizer's eos token"]
+    assert report(made)["loss_tokens"] == STEPS * BATCH * (len(labels) - 1)
+
+
+def test_texts_without_hidden_spans_train_like_those_of_other_methods(tiny: Path, tmp_path: Path, plain: Path) -> None:
+    made = trained(tiny, tmp_path, without_values(valued_texts()), training={"hidden": True})
+    assert weights(made).keys() == weights(plain).keys()
+    same_training(made, plain)
+
+
+# --- noise on embeddings
 
 
 def test_noise_on_embeddings_is_drawn_from_the_seed_and_vanishes_with_alpha(
