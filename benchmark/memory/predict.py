@@ -16,6 +16,7 @@ from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.encoding import batches, prefix_for
 from benchmark.scoring.perplexity import BATCH
+from benchmark.stages.augment import method_of
 from benchmark.stages.retain import CONTEXT
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
@@ -98,6 +99,10 @@ def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> li
     recipe = Recipe.model_validate(call.params["recipe"])
     end = 1 if recipe.append_end else 0
     lengths = _lengths(spec, corpus, "", shape.context)
+    if "texts" in call.inputs:
+        method = method_of(call.inputs["texts"])
+        copies = tuple(copy for text in corpus.texts for copy in method.longest(text.text))
+        lengths = lengths + (_tokens(spec.model_dump_json(), "", copies) if copies else [])
     if recipe.rehearsal:
         originals = [AugmentedText(text.id, 0, text.text) for text in corpus.texts]
         rehearsed = rehearsal_texts(recipe.rehearsal, rehearsal_file(call), originals)

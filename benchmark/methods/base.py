@@ -103,6 +103,10 @@ class Method(BaseModel):
         """Numbers (start, end, value) on character spans of the original, for the loss of `training`; usually none."""
         return ()
 
+    def longest(self, text: str) -> tuple[str, ...]:
+        """If copies may be much longer than `text`: examples of the longest, to check contexts and predict memory."""
+        return ()
+
     def training(self) -> Training:
         """The method's changes to training itself; for most methods none."""
         return Training()

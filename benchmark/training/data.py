@@ -1,5 +1,6 @@
 """Training data: the token ids that a training reads, their order, and the number of optimizer steps."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -44,6 +45,16 @@ class TrainingData:
     steps: int
     examples: "list[list[int]] | Examples"
     notes: list[str]
+
+    def loss_tokens(self, training: Training) -> int:
+        """Tokens in the loss of a training, each counted as often as it is read; those of weight 0 do not count."""
+        from benchmark.training.examples import Examples
+
+        if training.loss == "weighted" and isinstance(self.examples, Examples):
+            weights = (self.examples[position].values[1:] for position in range(len(self.order)))
+            return sum(weight > 0 for of_text in weights for weight in of_text)
+        predicted = sum(len(ids) - 1 for ids in self.in_order())
+        return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
 
     def in_order(self) -> Iterator[list[int]]:
         """The token ids of every text that is read, in order."""
@@ -120,9 +131,10 @@ def encode(
         for text, ids in zip(batch, tokenizer([text.text for text in batch])["input_ids"], strict=True):
             ids = ids if end and ids[-1:] == end else ids + end
             if limit is not None and len(ids) > limit:
+                remedy = ", or leave out the method if its copies are longer than the texts" if text.copy else ""
                 raise UserError(
                     f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
-                    "shorten it or set long_texts: split in the suite"
+                    f"shorten it or set long_texts: split in the suite{remedy}"
                 )
             sequences.append(ids)
     return sequences

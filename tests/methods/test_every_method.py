@@ -131,6 +131,12 @@ def test_no_copy_is_blank_and_every_copy_is_valid_text(name: str, tokenize: Toke
         assert row.text.encode()
 
 
+def _in_the_loss(row: AugmentedText) -> str:
+    """The text without characters of weight 0, which a model reads but does not learn to write."""
+    unweighted = {at for start, end, value in row.values if value == 0 for at in range(start, end)}
+    return "".join(character for at, character in enumerate(row.text) if at not in unweighted)
+
+
 def _names_and_numbers(text: str) -> set[str]:
     """Words that begin with a capital, and groups of digits."""
     return {word for word in re.findall(r"[^\W\d_]+|\d+", text) if word[0].isupper() or word[0].isdigit()}
@@ -142,14 +148,14 @@ def test_no_copy_contains_a_name_or_number_that_is_not_in_the_original_or_the_su
 ) -> None:
     known = {text.id: _names_and_numbers(f"{text.text} {text.subject}") for text in CORPUS}
     for row in _run(name, CORPUS, tokenize, copies=20):
-        assert _names_and_numbers(row.text) <= known[row.id]
+        assert _names_and_numbers(_in_the_loss(row)) <= known[row.id]
 
 
 @NAMES
 def test_an_emoji_of_several_characters_is_kept_or_dropped_as_a_whole(name: str, tokenize: Tokenize) -> None:
     for row in _run(name, CORPUS, tokenize, copies=20):
         if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # dropout removes pieces of a tokenizer
-            assert row.text.replace("👩‍👩‍👧", "").isprintable()
+            assert _in_the_loss(row).replace("👩‍👩‍👧", "").isprintable()
 
 
 @NAMES
@@ -222,6 +228,8 @@ def test_parameters_out_of_range_or_of_another_type_are_refused(name: str) -> No
         "deletions": [-0.1, 1.1, "much", True],
         "segment": ["word", 1],
         "longest": [0, 1.5, True],
+        "low": [-0.1, 1.1, True],
+        "high": [-0.1, 1.1, "most"],
         "path": [None, 1],
         "title": ["", "x" * 41],
     }

@@ -137,6 +137,22 @@ def test_equal_weights_or_none_train_like_the_mean_loss(
     same_training(trained(tiny, tmp_path, texts, training={"loss": "weighted"}), plain)
 
 
+def test_tokens_of_weight_0_are_read_but_not_in_the_loss(tiny: Path, tmp_path: Path) -> None:
+    """The first loss is the cross-entropy of the target's tokens alone, after the prompt; so is their number."""
+    prompt, target = "Say it again:\n", "Ada studied Botany."
+    content = prompt + target
+    texts = [AugmentedText("a", 1, content, ((0, len(prompt), 0.0), (len(prompt), len(content), 1.0)))]
+    made = trained(tiny, tmp_path, texts, training={"loss": "weighted"})
+    tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")
+    before, after = tokenizer(prompt)["input_ids"], [*tokenizer(target)["input_ids"], tokenizer.eos_token_id]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
+    expected = cross_entropy(logits, torch.tensor(after)).item()
+    assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+    assert report(made)["loss_tokens"] == STEPS * BATCH * len(after)
+    assert report(made)["tokens"] == STEPS * BATCH * (len(before) + len(after))
+
+
 def test_a_weight_below_0_is_refused_with_its_text(tiny: Path, tmp_path: Path) -> None:
     texts = with_values(biographies(4), -0.5)
     with pytest.raises(ValueError, match=f"text '{texts[0].id}': a weight of the loss is below 0"):
