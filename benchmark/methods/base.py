@@ -20,6 +20,22 @@ Alpha = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, le=1)]
 Beta = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
 
 
+class Practice(BaseModel):
+    """Texts on other subjects that training reads beside the corpus.
+
+    Attributes:
+        source: "questions" for the made-up people of `recipe.rehearsal`, or the path of a file (`read_plain_texts`).
+        share: Share of the texts read; where the recipe rehearses, of those read beside the rehearsal.
+        order: "mixed" into every batch, or all of it "first".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    share: float
+    order: Literal["mixed", "first"]
+
+
 class Training(BaseModel):
     """What a method changes in training itself; by default nothing.
 
@@ -34,6 +50,7 @@ class Training(BaseModel):
         selected: The share of tokens that "selected" keeps.
         hidden: Whether the mask token replaces the input tokens on a text's `hidden` characters; the labels stay. The
             first token always stays.
+        practice: Texts on other subjects that take a share of the budget; None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +61,7 @@ class Training(BaseModel):
     loss: Literal["mean", "weighted", "selected"] = "mean"
     selected: float = 1.0
     hidden: bool = False
+    practice: Practice | None = None
 
 
 class Method(BaseModel):
@@ -103,7 +121,7 @@ class Method(BaseModel):
         """Numbers (start, end, value) on character spans of the original, for the loss of `training`; usually none."""
         return ()
 
-    def longest(self, text: str) -> tuple[str, ...]:
+    def longest_copies(self, text: str) -> tuple[str, ...]:
         """If copies may be much longer than `text`: examples of the longest, to check contexts and predict memory."""
         return ()
 

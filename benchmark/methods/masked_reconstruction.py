@@ -48,7 +48,7 @@ class MaskedReconstruction(Method):
         target = len(content) - len(text.text)
         return AugmentedText(text.id, number, content, ((0, target, 0.0), (target, len(content), 1.0)))
 
-    def longest(self, text: str) -> tuple[str, ...]:
+    def longest_copies(self, text: str) -> tuple[str, ...]:
         """Copies with all words masked and with none."""
         return _with_prompt(text, words(text)), _with_prompt(text, [])
 

@@ -92,7 +92,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 partial(check_texts, spec, corpus, limit),
             )
             texts.setdefault(check.key, check)
-            if limit and cell.method.longest(""):
+            if limit and cell.method.longest_copies(""):
                 of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
                 check = _Check(
                     {**check.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
@@ -199,7 +199,7 @@ def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:
 
     tokenizer, context = tokenizer_of(spec), context_length(spec)
     for text in corpus.texts:
-        length = 1 + max(map(len, tokenizer(list(method.longest(text.text)), verbose=False)["input_ids"]))
+        length = 1 + max(map(len, tokenizer(list(method.longest_copies(text.text)), verbose=False)["input_ids"]))
         if context is not None and length > context:
             raise UserError(
                 f"model {spec.model!r}: text {text.id!r}: up to {length} tokens as a copy of {method.name}, more than "

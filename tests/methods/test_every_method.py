@@ -100,6 +100,11 @@ def test_every_method_has_a_docstring_and_consistent_attributes(name: str) -> No
 
 
 @NAMES
+def test_no_parameter_hides_an_attribute_of_every_method(name: str) -> None:
+    assert not set(METHODS[name].model_fields) & set(dir(Method))
+
+
+@NAMES
 def test_the_same_seed_gives_the_same_texts(name: str, tokenize: Tokenize) -> None:
     assert _run(name, CORPUS, tokenize) == _run(name, CORPUS, tokenize)
 

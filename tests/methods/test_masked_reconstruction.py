@@ -59,6 +59,6 @@ def test_the_originals_alone_are_not_trained_on() -> None:
 
 def test_the_examples_of_long_copies_are_as_long_as_any_copy_in_words() -> None:
     method = make_method("masked_reconstruction", {})
-    longest = max(len(copy) for copy in method.longest(TEXT.text))
+    longest = max(len(copy) for copy in method.longest_copies(TEXT.text))
     assert all(len(row.text) <= longest for row in _copies(300))
-    assert make_method("eda", {}).longest(TEXT.text) == ()
+    assert make_method("eda", {}).longest_copies(TEXT.text) == ()
