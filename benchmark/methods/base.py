@@ -163,7 +163,7 @@ class Method(BaseModel):
     def label(self) -> str:
         """The method on the board: "contrastive_dropout α=0.6 β=0.03", with options that are not the default."""
         fields = type(self).model_fields
-        values = {symbol: getattr(self, key) for key, symbol in _SYMBOLS.items() if key in fields}
-        symbols = [f"{symbol}={value}" for symbol, value in values.items() if value is not None]
-        others = [f"{key}={value}" for key, value in self if key not in _SYMBOLS and value != fields[key].default]
+        values = {key: getattr(self, key) for key in fields}  # without cached properties, which `vars` would list
+        symbols = [f"{sign}={values[key]}" for key, sign in _SYMBOLS.items() if values.get(key) is not None]
+        others = [f"{k}={v}" for k, v in values.items() if k not in _SYMBOLS and v != fields[k].default]
         return " ".join([self.name, *symbols, *others])

@@ -123,11 +123,19 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
 
     other = make_tiny_model(tmp_path / "other", seed=1)
     blends = [{"name": "contrastive_blend", "low": [0.0, 0.5]}, {"name": "contrastive_blend", "large_heads": "L1H2"}]
+    # The reference model of selective_loss is the large one, which must be another than the trained one.
+    entries = [*({"name": name} for name in (*CHANGING, *COPYING)), *blends]
+    methods = [
+        {**entry, "pairs": ["back" if entry["name"] == "selective_loss" else "two"]}
+        if make_method(str(entry["name"]), {}).uses_pair
+        else entry
+        for entry in entries
+    ]
     suite = tiny_suite(
         tiny,
         models={"tiny": str(tiny), "other": str(other)},
-        pairs={"two": {"large": "tiny", "small": "other"}},
-        methods=["plain_matched", *CHANGING, *COPYING, *blends],
+        pairs={"two": {"large": "tiny", "small": "other"}, "back": {"large": "other", "small": "tiny"}},
+        methods=["plain_matched", *methods],
     )
     store, weights = Store(tmp_path / "store"), {}
     for cell in make_plan(suite).cells:
