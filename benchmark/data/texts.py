@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import reading, regular_file
 
-_DETAILS = ("subject", "entities", "values")
+_DETAILS = ("subject", "entities", "values", "hidden")
 _REMEDY = "give a file with one JSON object per line"
 
 
@@ -41,12 +41,14 @@ class AugmentedText:
         text: The text itself.
         values: (start, end, number) for [start, end) character spans, in text order, where a method gives training such
             numbers (see `Method.values`).
+        hidden: [start, end) offsets of the characters that training hides in the input, in text order; usually none.
     """
 
     id: str
     copy: int
     text: str
     values: tuple[tuple[int, int, float], ...] = ()
+    hidden: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,14 @@ def read_augmented(path: Path) -> list[AugmentedText]:
     """
     rows: list[AugmentedText] = []
     for number, row in json_lines(path):
+        values, hidden = row.get("values", []), row.get("hidden", [])
         match row:
-            case {"id": str(key), "copy": int(copy), "text": str(text)} if _are_values(row.get("values", [])):
+            case {"id": str(key), "copy": int(copy), "text": str(text)} if _are_values(values) and _are_spans(
+                hidden, len(text)
+            ):
                 check_characters(f"{key}{text}", f"{path}:{number}")
-                rows.append(AugmentedText(key, copy, text, tuple((s, e, v) for s, e, v in row.get("values", []))))
+                numbers, spans = tuple((s, e, v) for s, e, v in values), tuple((s, e) for s, e in hidden)
+                rows.append(AugmentedText(key, copy, text, numbers, spans))
             case _:
                 raise UserError(f"{path}:{number}: not an augmented text; make the file again")
     return rows

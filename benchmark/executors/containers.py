@@ -149,7 +149,7 @@ def arguments(
 
 
 # The keys of a stage's `where` under which paths of models, data and texts stand.
-_PATH_KEYS = ("model", "adapter", "path", "questions", "shots", "text")
+_PATH_KEYS = ("model", "adapter", "path", "questions", "shots", "text", "source", "rehearsal", "practice")
 
 
 def local_paths(call: StageCall) -> list[Path]:

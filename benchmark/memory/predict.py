@@ -16,10 +16,11 @@ from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.encoding import batches, prefix_for
 from benchmark.scoring.perplexity import BATCH
+from benchmark.stages.augment import method_of
 from benchmark.stages.retain import CONTEXT
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import LmEvalTask, TextFile, make_entry
-from benchmark.training.data import rehearsal_file
+from benchmark.training.data import other_sources, source_file
 from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
 from benchmark.training.rehearsal import rehearsal_texts
@@ -98,13 +99,18 @@ def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> li
     recipe = Recipe.model_validate(call.params["recipe"])
     end = 1 if recipe.append_end else 0
     lengths = _lengths(spec, corpus, "", shape.context)
-    if recipe.rehearsal:
+    if "texts" in call.inputs:
+        method = method_of(call.inputs["texts"])
+        copies = tuple(copy for text in corpus.texts for copy in method.longest_copies(text.text))
+        lengths = lengths + (_tokens(spec.model_dump_json(), "", copies) if copies else [])
+    training = Training.model_validate(call.params.get("training", {}))
+    for source in other_sources(recipe, training):
         originals = [AugmentedText(text.id, 0, text.text) for text in corpus.texts]
-        rehearsed = rehearsal_texts(recipe.rehearsal, rehearsal_file(call), originals)
-        lengths = lengths + _tokens(spec.model_dump_json(), "", tuple(text.text for text in rehearsed))
+        others = rehearsal_texts(source, source_file(call, source), originals)
+        lengths = lengths + _tokens(spec.model_dump_json(), "", tuple(text.text for text in others))
     longest = max(lengths) + end
     longest = min(longest, shape.context or longest)
-    weighted = Training.model_validate(call.params.get("training", {})).loss != "mean"
+    weighted = training.loss != "mean"
     return [training_need(spec, shape, recipe, micro, longest, weighted) for micro in micro_batches(recipe)]
 
 

@@ -145,7 +145,7 @@ def augment(
             yield AugmentedText(text.id, 0, text.text, method.values(text, scored))
         if method.makes_copies:
             for copy in (number for number in range(1, copies + 1) if method.has_copy(text, number)):
-                yield AugmentedText(text.id, copy, method.make_copy(text, scored, stream(seed, text, copy), copy))
+                yield method.training_copy(text, scored, stream(seed, text, copy), copy)
 
 
 def stream(seed: int, text: Text, copy: int) -> random.Random:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from benchmark.core.validation import not_a_bool
 from benchmark.data.attention import AttentionPart
-from benchmark.data.texts import Text, TokenScores
+from benchmark.data.texts import AugmentedText, Text, TokenScores
 from benchmark.data.written import Writing, WrittenText
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
@@ -19,6 +19,22 @@ Needs = Literal["nothing", "tokens", "trained", "large", "difference"]
 
 Alpha = Annotated[float, BeforeValidator(not_a_bool), Field(ge=0, le=1)]
 Beta = Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)]
+
+
+class Practice(BaseModel):
+    """Texts on other subjects that training reads beside the corpus.
+
+    Attributes:
+        source: "questions" for the made-up people of `recipe.rehearsal`, or the path of a file (`read_plain_texts`).
+        share: Share of the texts read; where the recipe rehearses, of those read beside the rehearsal.
+        order: "mixed" into every batch, or all of it "first".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    share: float
+    order: Literal["mixed", "first"]
 
 
 class Training(BaseModel):
@@ -33,6 +49,9 @@ class Training(BaseModel):
             effective batch whose loss exceeds their value (the loss of a reference model) most. A token without a value
             has weight 1 or reference loss 0.
         selected: The share of tokens that "selected" keeps.
+        hidden: Whether the mask token replaces the input tokens on a text's `hidden` characters; the labels stay. The
+            first token always stays.
+        practice: Texts on other subjects that take a share of the budget; None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +61,8 @@ class Training(BaseModel):
     replacement: Literal["random", "mask"] = "random"
     loss: Literal["mean", "weighted", "selected"] = "mean"
     selected: float = 1.0
+    hidden: bool = False
+    practice: Practice | None = None
 
 
 class Method(BaseModel):
@@ -111,8 +132,16 @@ class Method(BaseModel):
         """Make copy `number` (1, 2, …) of `text`. For most methods copies differ by `rng` only."""
         return self.augment_one(text, tokens, rng)
 
+    def training_copy(self, text: Text, tokens: TokenScores | None, rng: random.Random, number: int) -> AugmentedText:
+        """Copy `number` as training reads it; for most methods the text of `make_copy`, nothing hidden or weighed."""
+        return AugmentedText(text.id, number, self.make_copy(text, tokens, rng, number))
+
     def values(self, text: Text, tokens: TokenScores | None) -> tuple[tuple[int, int, float], ...]:
         """Numbers (start, end, value) on character spans of the original, for the loss of `training`; usually none."""
+        return ()
+
+    def longest_copies(self, text: str) -> tuple[str, ...]:
+        """If copies may be much longer than `text`: examples of the longest, to check contexts and predict memory."""
         return ()
 
     def training(self) -> Training:

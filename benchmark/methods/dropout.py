@@ -3,7 +3,7 @@
 import math
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -13,7 +13,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.validation import not_a_bool
 from benchmark.data.texts import Text, TokenScores
 from benchmark.methods.base import Alpha, Beta, Method, Needs
-from benchmark.methods.units import PUNCTUATION, Unit, remove_units, units, word_units
+from benchmark.methods.units import PUNCTUATION, Unit, removable, remove_units, units, word_units
 
 UnitProbability = tuple[Unit, float]
 
@@ -93,11 +93,14 @@ class TokenDropout(Method):
 
     def augment_one(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> str:
         """Drop units of `text`."""
+        return remove_units(text.text, *self.drawn_units(text, tokens, rng), self.dropped)
+
+    def drawn_units(self, text: Text, tokens: TokenScores | None, rng: random.Random) -> tuple[list[Unit], Set[int]]:
+        """The units of `text`, and the numbers of those that a copy loses; something readable is always left."""
         if self._last is None or self._last[0] is not text or self._last[1] is not tokens:
             self._last = text, tokens, self.unit_probabilities(text, tokens)
-        unit_probabilities = self._last[2]
-        dropped = self.draw(unit_probabilities, rng)
-        return remove_units(text.text, [unit for unit, _ in unit_probabilities], dropped, self.dropped)
+        units_of_text = [unit for unit, _ in self._last[2]]
+        return units_of_text, removable(text.text, units_of_text, self.draw(self._last[2], rng))
 
     def _is_kept(self, surface: str) -> bool:
         return self.keep_punctuation and surface.strip() in PUNCTUATION

@@ -134,7 +134,7 @@ class TrainingInfo(_Strict):
     """How the model was trained. `budget` is the suite's label of the budget, such as "400 steps".
 
     `tokens` counts the tokens read, with repetitions; `loss_tokens` those of them that counted in the loss (None in
-    older records), and `rehearsal_tokens` those of rehearsal texts, which are not part of the corpus.
+    older records), and `rehearsal_tokens` those of rehearsal and practice, which are not part of the corpus.
     """
 
     budget: str

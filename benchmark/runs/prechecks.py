@@ -18,6 +18,7 @@ from benchmark.core.environment import code_hash
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
+from benchmark.methods import Method
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.plan import Cell, Plan
 from benchmark.training.recipe import Recipe
@@ -91,6 +92,12 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 partial(check_texts, spec, corpus, limit),
             )
             texts.setdefault(check.key, check)
+            if limit and cell.method.longest_copies(""):
+                of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
+                check = _Check(
+                    {**check.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
+                )
+                texts.setdefault(check.key, check)
         for check in _checks_of_training(plan, cell):
             (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
     yield from (*models.values(), *texts.values(), *questions.values())
@@ -184,6 +191,20 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
                     f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it, or set "
                     "long_texts: split in the suite"
                 )
+
+
+def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:
+    """Raise UserError if the longest copies that a method makes of a text exceed a model's context."""
+    from benchmark.models.loading import context_length, tokenizer_of
+
+    tokenizer, context = tokenizer_of(spec), context_length(spec)
+    for text in corpus.texts:
+        length = 1 + max(map(len, tokenizer(list(method.longest_copies(text.text)), verbose=False)["input_ids"]))
+        if context is not None and length > context:
+            raise UserError(
+                f"model {spec.model!r}: text {text.id!r}: up to {length} tokens as a copy of {method.name}, more than "
+                f"the model's context of {context}; shorten it, or leave the method out"
+            )
 
 
 def check_questions(

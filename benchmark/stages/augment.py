@@ -6,12 +6,17 @@ from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
 from benchmark.data.texts import read_scores, read_texts, write_lines
 from benchmark.data.written import read_written
-from benchmark.methods import augment, make_method
+from benchmark.methods import Method, augment, make_method
 from benchmark.records.record import SCORING
 from benchmark.stages.write import WRITTEN
 from benchmark.store.artifacts import StageCall
 
 AUGMENTED = "augmented.jsonl"
+
+
+def method_of(call: StageCall) -> Method:
+    """The method of an augment stage."""
+    return make_method(call.params["method"].split("@")[0], call.where.get("parameters", call.params["parameters"]))
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -25,7 +30,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     from benchmark.scoring.requests import combined
 
     params = call.params
-    method = make_method(params["method"].split("@")[0], call.where.get("parameters", params["parameters"]))
+    method = method_of(call)
     if "parameters" in call.where and method.key_parameters() != params["parameters"]:
         raise UserError(f"{method.label}: a file it names changed while the suite ran; run the suite again")
     texts = read_texts(inputs["corpus"] / "texts.jsonl")

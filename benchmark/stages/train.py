@@ -2,7 +2,6 @@
 
 import gc
 import json
-import math
 import os
 import shutil
 import time
@@ -125,7 +124,7 @@ def _report(
         "epochs": round(sum(number < data.texts for number in data.order) / data.texts, 4),
         "texts": data.texts,
         "tokens": sum(map(len, data.in_order())),
-        "loss_tokens": _loss_tokens(data, training),
+        "loss_tokens": data.loss_tokens(training),
         "rehearsal_tokens": sum(len(data.sequences[number]) for number in data.order if number >= data.texts),
         "micro_batch": info.micro_batch,
         "effective_batch": recipe.batch_size,
@@ -135,12 +134,6 @@ def _report(
         "loss_last": losses[-1],
         "notes": [*data.notes, *info.notes],
     }
-
-
-def _loss_tokens(data: TrainingData, training: Training) -> int:
-    """Tokens in the loss, each counted as often as it was read."""
-    predicted = sum(len(ids) - 1 for ids in data.in_order())
-    return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
 
 
 def _adapter_parameters(model: Any) -> int:

@@ -16,6 +16,7 @@ from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular_file
 from benchmark.corpora import Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
+from benchmark.data.plain_texts import QUESTIONS_ABOUT
 from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method, package_of
 from benchmark.models.spec import ModelSpec
@@ -25,7 +26,7 @@ from benchmark.store.versions import VERSIONS
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile
 from benchmark.suite.schema import Suite
 from benchmark.training.recipe import Budget, Recipe
-from benchmark.training.rehearsal import QUESTIONS_ABOUT
+from benchmark.training.rehearsal import SETTINGS
 from benchmark.training.rehearsal import VERSION as REHEARSED
 from benchmark.writing.settings import Endpoint, LocalWriter, Writer
 
@@ -195,20 +196,28 @@ class StageCalls:
         return _call("facts", params, inputs, where)
 
     def _train(self, cell: CellSpec, recipe: Recipe, budget: Budget, texts: StageCall) -> StageCall:
-        recipe_params, recipe_where = _recipe(recipe)
+        content = recipe.model_dump(mode="json")
+        training = cell.method.training().model_dump(mode="json", exclude_defaults=True)
+        others: dict[str, Any] = {}
+        where: dict[str, Any] = {"model": self._spec(cell.trained)}
+        for name, of in (("rehearsal", content.get("rehearsal")), ("practice", training.get("practice"))):
+            if of:
+                of["source"], others[name], file = _source(of["source"], SETTINGS[name])
+                where |= {name: file} if file else {}
         params = {
             **self.model_params(cell.trained),
-            **recipe_params,
+            "recipe": content,
+            **others,
             "budget": budget.model_dump(mode="json"),
             "method": cell.method.name,
             "copies": self.suite.copies,
             "seed": cell.seed,
         }
-        if training := cell.method.training().model_dump(mode="json", exclude_defaults=True):
+        if training:
             params["training"] = training
         if self.suite.curve:
             params["checkpoints"] = sorted(set(self.suite.curve))
-        return _call("train", params, {"texts": texts}, {"model": self._spec(cell.trained), **recipe_where})
+        return _call("train", params, {"texts": texts}, where)
 
     def _asking(self, cell: CellSpec, lm_eval_tasks: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The `params` and `where` of an evaluation."""
@@ -257,17 +266,13 @@ def _call(stage: str, params: dict[str, Any], inputs: dict[str, StageCall], wher
     return StageCall(stage, VERSIONS[stage], params, inputs, where)
 
 
-def _recipe(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The recipe as `params`, with the hash of a rehearsal file in place of its path; and that path as `where`."""
-    content = recipe.model_dump(mode="json")
-    if recipe.rehearsal is None:
-        return {"recipe": content}, {}
-    if recipe.rehearsal.source == QUESTIONS_ABOUT:
-        return {"recipe": content, "rehearsal": REHEARSED}, {}
-    file = regular_file(Path(recipe.rehearsal.source), "give a file of texts as recipe.rehearsal.source")
+def _source(source: str, setting: str) -> tuple[str, int | str, str | None]:
+    """A source of rehearsal or practice as keys hold it, what its texts depend on, and the path of its file."""
+    if source == QUESTIONS_ABOUT:
+        return source, REHEARSED, None
+    file = regular_file(Path(source), f"give a file of texts as {setting}")
     digest = file_hash(file)
-    content["rehearsal"]["source"] = digest
-    return {"recipe": content, "rehearsal": digest}, {"rehearsal": str(file.resolve())}
+    return digest, digest, str(file.resolve())
 
 
 @cache

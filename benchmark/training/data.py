@@ -1,5 +1,6 @@
 """Training data: the token ids that a training reads, their order, and the number of optimizer steps."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
 from benchmark.data.texts import AugmentedText
-from benchmark.methods.base import Training
+from benchmark.methods.base import Practice, Training
 from benchmark.models.loading import context_length, load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
-from benchmark.training.order import order_with_rehearsal, steps_for, steps_for_tokens, tokens_for
-from benchmark.training.recipe import Budget, Recipe
-from benchmark.training.rehearsal import rehearsal_texts
+from benchmark.training.order import Others, reading_order, steps_for, steps_for_tokens, tokens_for
+from benchmark.training.recipe import Budget, Recipe, Rehearsal
+from benchmark.training.rehearsal import SETTINGS, rehearsal_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,7 +31,7 @@ class TrainingData:
     """What a training reads.
 
     Attributes:
-        sequences: Token ids of every text, those of the corpus before those rehearsed.
+        sequences: Token ids of every text, those of the corpus before those of rehearsal and practice.
         texts: How many of them are of the corpus.
         order: Numbers of the sequences, in the order they are read.
         steps: Optimizer steps.
@@ -45,6 +46,16 @@ class TrainingData:
     examples: "list[list[int]] | Examples"
     notes: list[str]
 
+    def loss_tokens(self, training: Training) -> int:
+        """Tokens in the loss of a training, each counted as often as it is read; those of weight 0 do not count."""
+        from benchmark.training.examples import Examples
+
+        if training.loss == "weighted" and isinstance(self.examples, Examples):
+            weights = (self.examples[position].values[1:] for position in range(len(self.order)))
+            return sum(weight > 0 for of_text in weights for weight in of_text)
+        predicted = sum(len(ids) - 1 for ids in self.in_order())
+        return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
+
     def in_order(self) -> Iterator[list[int]]:
         """The token ids of every text that is read, in order."""
         return (self.sequences[number] for number in self.order)
@@ -55,41 +66,49 @@ def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Seque
 
     Raises:
         UserError: If a text does not fit the model's context, no text has two tokens, the tokenizer has no token to
-            mask with, or the rehearsal file has changed.
+            mask with, or a file of rehearsal or practice has changed.
     """
-    from benchmark.training.examples import Examples, substitutes, token_values
+    from benchmark.training.examples import Examples, substitutes, token_values, with_hidden
 
     params = call.params
     training = Training.model_validate(params.get("training", {}))
     tokenizer = tokenizer_of(spec)
     used, sequences, notes = _with_two_tokens(texts, encode(texts, tokenizer, recipe, context_length(spec)))
     count, batch = len(sequences), recipe.batch_size
-    if recipe.rehearsal:
-        rehearsed = rehearsal_texts(recipe.rehearsal, rehearsal_file(call), texts)
-        more, ids, _ = _with_two_tokens(rehearsed, encode(rehearsed, tokenizer, recipe, context_length(spec)))
+    others = []
+    for source in other_sources(recipe, training):
+        read = rehearsal_texts(source, source_file(call, source), texts)
+        more, ids, _ = _with_two_tokens(read, encode(read, tokenizer, recipe, context_length(spec)))
+        first = isinstance(source, Practice) and source.order == "first"
+        others.append(Others(len(sequences), len(ids), source.share, first))
         used, sequences = [*used, *more], [*sequences, *ids]
     budget = Budget.model_validate(params["budget"])
-    share = recipe.rehearsal.share if recipe.rehearsal else 0.0
     method, copies = str(params["method"]), int(params["copies"])
 
     def order_of(needed: int) -> list[int]:
-        return order_with_rehearsal(count, len(sequences), needed, share, params["seed"])
+        return reading_order(count, needed, params["seed"], others)
 
     if budget.tokens:
         steps = steps_for_tokens(tokens_for(budget.tokens, method, texts, copies), sequences, order_of, batch)
     else:
         steps = steps_for(budget, method, texts, copies, batch)
     order = order_of(steps * batch)
-    if training.replaced == (0, 0) and training.loss == "mean":
+    if training.replaced == (0, 0) and training.loss == "mean" and not training.hidden:
         return TrainingData(sequences, count, order, steps, [sequences[number] for number in order], notes)
+    size = load_config(spec).get_text_config().vocab_size
     replacing: list[int] = []
     values: list[list[float]] = []
+    inputs = sequences
     if training.replaced != (0, 0):
-        replacing, note = substitutes(tokenizer, training.replacement, load_config(spec).get_text_config().vocab_size)
+        replacing, note = substitutes(tokenizer, training.replacement, size)
         notes += note
+    if training.hidden:
+        (mask,), note = substitutes(tokenizer, "mask", size)
+        notes += note
+        inputs = with_hidden(used, sequences, tokenizer, mask)
     if training.loss != "mean":
         values = token_values(used, sequences, tokenizer, training)
-    examples = Examples(sequences, values, order, training, replacing, params["seed"], replaced_below=count)
+    examples = Examples(sequences, values, order, training, replacing, params["seed"], count, inputs)
     return TrainingData(sequences, count, order, steps, examples, notes)
 
 
@@ -114,25 +133,32 @@ def encode(
         for text, ids in zip(batch, tokenizer([text.text for text in batch])["input_ids"], strict=True):
             ids = ids if end and ids[-1:] == end else ids + end
             if limit is not None and len(ids) > limit:
+                remedy = ", or leave out the method if its copies are longer than the texts" if text.copy else ""
                 raise UserError(
                     f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
-                    "shorten it or set long_texts: split in the suite"
+                    f"shorten it or set long_texts: split in the suite{remedy}"
                 )
             sequences.append(ids)
     return sequences
 
 
-def rehearsal_file(call: StageCall) -> Path | None:
-    """The file of texts that a train stage rehearses; None where it has none.
+def other_sources(recipe: Recipe, training: Training) -> list[Rehearsal | Practice]:
+    """What a training reads beside the corpus: the recipe's rehearsal, then the method's practice."""
+    return [source for source in (recipe.rehearsal, training.practice) if source]
+
+
+def source_file(call: StageCall, source: Rehearsal | Practice) -> Path | None:
+    """The file of texts that a train stage rehearses or practises on; None where the texts come from no file.
 
     Raises:
         UserError: If the file has changed since the suite was planned.
     """
-    if "rehearsal" not in call.where:
+    name = "practice" if isinstance(source, Practice) else "rehearsal"
+    if name not in call.where:
         return None
-    file = Path(call.where["rehearsal"])
-    if file_hash(file) != call.params["rehearsal"]:
-        raise UserError(f"recipe.rehearsal.source: {file}: changed while the suite ran; run the suite again")
+    file = Path(call.where[name])
+    if file_hash(file) != call.params[name]:
+        raise UserError(f"{SETTINGS[name]}: {file}: changed while the suite ran; run the suite again")
     return file
 
 

@@ -1,4 +1,4 @@
-"""Training examples: texts as token ids, with replaced inputs and with a value for every token where a method asks."""
+"""Training examples: texts as token ids, with hidden or replaced inputs and a value per token where a method asks."""
 
 import math
 import random
@@ -41,6 +41,7 @@ class Examples(Dataset[Example]):
         substitutes: Token ids that replace others, drawn with equal chances.
         seed: Seed of the draws.
         replaced_below: Only texts with lower numbers have tokens replaced; None for all texts.
+        inputs: Token ids of every text as the model sees them (`with_hidden`); None for those of `sequences`.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Examples(Dataset[Example]):
         substitutes: Sequence[int],
         seed: int,
         replaced_below: int | None = None,
+        inputs: Sequence[list[int]] | None = None,
     ) -> None:
         self._sequences, self._values, self._order = sequences, values, order
+        self._inputs = sequences if inputs is None else inputs
         self._replaced_below = len(sequences) if replaced_below is None else replaced_below
         self._share, self._substitutes, self._seed = training.replaced, substitutes, seed
 
@@ -62,9 +65,10 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, position: int) -> Example:
         number = self._order[position]
-        ids = self._sequences[number]
-        inputs = self._with_replaced(ids, position) if number < self._replaced_below else ids
-        return Example(inputs, ids, self._values[number] if self._values else [])
+        inputs = self._inputs[number]
+        if number < self._replaced_below:
+            inputs = self._with_replaced(inputs, position)
+        return Example(inputs, self._sequences[number], self._values[number] if self._values else [])
 
     def _with_replaced(self, ids: list[int], position: int) -> list[int]:
         """The ids with a share of them replaced, never the first."""
@@ -97,6 +101,25 @@ def substitutes(
         if number is not None and number < size:
             return [number], [f"masked: {tokenizer.convert_ids_to_tokens(number)!r}, the tokenizer's {name} token"]
     raise UserError("the tokenizer has no mask, unk, pad or eos token to mask with; add one, or leave the method out")
+
+
+def with_hidden(
+    texts: Sequence[AugmentedText], sequences: Sequence[list[int]], tokenizer: PreTrainedTokenizerFast, mask: int
+) -> list[list[int]]:
+    """`sequences`, the encoded `texts`, with `mask` for every token that shares a character with a hidden span.
+
+    The first token stays, and so do special tokens, which have no characters in the text.
+    """
+    hidden: list[list[int]] = list(sequences)
+    for number, text in enumerate(texts):
+        if text.hidden:
+            offsets = tokenizer(text.text, return_offsets_mapping=True)["offset_mapping"]
+            starts, ends = [start for start, _ in text.hidden], [end for _, end in text.hidden]
+            hidden[number] = list(sequences[number])
+            for index, (start, end) in enumerate(offsets):
+                if index and start < end and shared_characters(starts, ends, start, end)[1]:
+                    hidden[number][index] = mask
+    return hidden
 
 
 def token_values(

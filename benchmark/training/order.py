@@ -2,8 +2,9 @@
 
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from dataclasses import dataclass
 
 from benchmark.data.texts import AugmentedText
 from benchmark.methods import METHODS
@@ -20,22 +21,37 @@ def data_order(count: int, needed: int, seed: int) -> list[int]:
     return order[:needed]
 
 
-def order_with_rehearsal(count: int, total: int, needed: int, share: float, seed: int) -> list[int]:
-    """The order of texts numbered 0 to `count` − 1, with a share of rehearsal texts in between.
+@dataclass(frozen=True)
+class Others:
+    """Texts that are not of the corpus: their first number, how many, and their share of what is read.
+
+    The share is of every batch, as near as whole texts allow; with `first` they are all read before the corpus instead.
+    """
+
+    start: int
+    count: int
+    share: float
+    first: bool = False
+
+
+def reading_order(count: int, needed: int, seed: int, others: Sequence[Others] = ()) -> list[int]:
+    """The order of texts numbered 0 to `count` − 1, with other texts before or in between.
 
     Args:
         count: Texts of the corpus.
-        total: All texts; those from `count` on are rehearsed.
         needed: Texts to read.
-        share: Share of rehearsal texts.
-        seed: Seed of both shuffles.
+        seed: Seed of all shuffles.
+        others: Other texts; each takes its share of what those before it in the list leave.
     """
-    if not share:
+    if not others:
         return data_order(count, needed, seed)
-    turns = rehearsal_turns(needed, share)
-    corpus = iter(data_order(count, needed - sum(turns), seed))
-    rehearsal = iter(data_order(total - count, sum(turns), seed))
-    return [count + next(rehearsal) if is_rehearsal else next(corpus) for is_rehearsal in turns]
+    group, *rest = others
+    turns = rehearsal_turns(needed, group.share)
+    if group.first:
+        turns.sort(reverse=True)
+    taken = iter(data_order(group.count, sum(turns), seed))
+    left = iter(reading_order(count, needed - sum(turns), seed, rest))
+    return [group.start + next(taken) if is_other else next(left) for is_other in turns]
 
 
 def steps_for(budget: Budget, method: str, texts: Sequence[AugmentedText], copies: int, batch: int) -> int:
@@ -69,17 +85,19 @@ def tokens_for(tokens: int, method: str, texts: Sequence[AugmentedText], copies:
 def steps_for_tokens(
     tokens: int, sequences: Sequence[list[int]], order_of: Callable[[int], list[int]], batch: int
 ) -> int:
-    """The first optimizer step after which training has read at least that number of tokens.
+    """The number of optimizer steps after which training has read at least that number of tokens, and no step more.
 
     Args:
         tokens: Tokens to read.
         sequences: Token ids of every text.
-        order_of: Gives the numbers of the first texts to read, given how many.
+        order_of: Gives the numbers of the texts to read, given how many; more texts never have fewer tokens.
         batch: Texts of an optimizer step.
     """
-    needed = batch
-    while True:
-        read = list(accumulate(len(sequences[number]) for number in order_of(needed)))
-        if read[-1] >= tokens:
-            return next(step for step in range(1, needed // batch + 1) if read[step * batch - 1] >= tokens)
-        needed *= 2
+
+    def read(steps: int) -> int:
+        return sum(len(sequences[number]) for number in order_of(steps * batch))
+
+    most = 1
+    while read(most) < tokens:
+        most *= 2
+    return bisect_left(range(most), tokens, key=read)

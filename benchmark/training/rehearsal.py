@@ -1,25 +1,29 @@
-"""Rehearsal: texts other than the corpus that take a share of every batch, the same for all methods."""
+"""Rehearsal and practice: texts other than the corpus that take a share of what is read.
+
+A recipe's rehearsal is the same for all methods; practice belongs to a method.
+"""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.core.errors import UserError
-from benchmark.core.inputs import read_text
 from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, write_paragraph
-from benchmark.data.texts import AugmentedText, json_lines
+from benchmark.data.plain_texts import QUESTIONS_ABOUT, read_plain_texts
+from benchmark.data.texts import AugmentedText
+from benchmark.methods.base import Practice
 from benchmark.training.recipe import Rehearsal
 
-QUESTIONS_ABOUT = "questions"
+SETTINGS = {"rehearsal": "recipe.rehearsal.source", "practice": "source of the practice"}  # in messages
 VERSION = 2  # of the texts of source "questions", and a part of keys; raise it when these texts change
 # Few people, so that the model learns them on the way: questions about people it knows nothing of teach it to guess.
 _PEOPLE, _TEXTS_PER_PERSON, _QUESTION_TEXTS, _MOST_PAIRS = 20, 10, 200, 6
 _SEED = 19  # gives people that are neither in the shipped tasks nor in the pretraining of the tiny pair
-_MOST_BYTES = 2**30
 
 
-def rehearsal_texts(rehearsal: Rehearsal, file: Path | None, texts: Sequence[AugmentedText]) -> list[AugmentedText]:
-    """The texts to rehearse.
+def rehearsal_texts(
+    rehearsal: Rehearsal | Practice, file: Path | None, texts: Sequence[AugmentedText]
+) -> list[AugmentedText]:
+    """The texts to rehearse or to practise on, with the ids "rehearsal-0" or "practice-0" and so on.
 
     Args:
         rehearsal: Their source.
@@ -29,14 +33,14 @@ def rehearsal_texts(rehearsal: Rehearsal, file: Path | None, texts: Sequence[Aug
     Raises:
         UserError: If the file cannot be read or holds no text.
     """
+    name = "practice" if isinstance(rehearsal, Practice) else "rehearsal"
     if rehearsal.source == QUESTIONS_ABOUT:
-        return _about_people(texts)
-    if file is None:
-        raise ValueError("a rehearsal from a file needs the file")
-    from_file = list(_from_file(file))
-    if not from_file:
-        raise UserError(f"recipe.rehearsal.source: {file}: holds no text; give a file with at least one text")
-    return from_file
+        made = _about_people(texts)
+    elif file is None:
+        raise ValueError(f"{name} from a file needs the file")
+    else:
+        made = read_plain_texts(file, SETTINGS[name])
+    return [AugmentedText(f"{name}-{number}", 0, text) for number, text in enumerate(made)]
 
 
 def rehearsal_turns(needed: int, share: float) -> list[bool]:
@@ -44,7 +48,7 @@ def rehearsal_turns(needed: int, share: float) -> list[bool]:
     return [int((position + 1) * share + 1e-9) > int(position * share + 1e-9) for position in range(needed)]
 
 
-def _about_people(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
+def _about_people(texts: Sequence[AugmentedText]) -> list[str]:
     """Texts about a few people, then texts of one to six questions about a field with their answers, as in a prompt."""
     from benchmark.tasks.biography import biography
 
@@ -63,17 +67,4 @@ def _about_people(texts: Sequence[AugmentedText]) -> list[AugmentedText]:
         chosen = rng.sample(people, rng.randint(1, _MOST_PAIRS))
         pairs = [f"Question: {QUESTIONS[field].format(name=p.name)}\nAnswer: {p.facts[field]}" for p in chosen]
         made.append("\n\n".join(pairs))
-    return [AugmentedText(f"rehearsal-{number}", 0, text) for number, text in enumerate(made)]
-
-
-def _from_file(file: Path) -> Iterable[AugmentedText]:
-    if file.suffix.lower() == ".jsonl":
-        for number, row in json_lines(file):
-            if not isinstance(row.get("text"), str) or not row["text"].strip():
-                raise UserError(f'{file}:{number}: each line needs a non-empty "text"')
-            yield AugmentedText(f"rehearsal-{number}", 0, row["text"])
-        return
-    content = read_text(file, _MOST_BYTES, "give a file of text as recipe.rehearsal.source")
-    paragraphs = (part.strip() for part in content.split("\n\n"))
-    for number, paragraph in enumerate(part for part in paragraphs if part):
-        yield AugmentedText(f"rehearsal-{number}", 0, paragraph)
+    return made

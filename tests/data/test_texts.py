@@ -85,6 +85,17 @@ def test_details_are_read_as_written_and_empty_ones_are_not_written(tmp_path: Pa
     rows = [AugmentedText("a", 0, "Ada met Bo.", ((0, 3, 0.5), (3, 7, 1.0))), AugmentedText("a", 1, "Bo met Ada.")]
     write_lines(tmp_path / "a.jsonl", rows)
     assert read_augmented(tmp_path / "a.jsonl") == rows
+    assert "hidden" not in (tmp_path / "a.jsonl").read_text()
+    rows = [AugmentedText("a", 1, "Ada met Bo.", hidden=((0, 3), (3, 7)))]
+    write_lines(tmp_path / "a.jsonl", rows)
+    assert read_augmented(tmp_path / "a.jsonl") == rows
+
+
+@pytest.mark.parametrize("hidden", ["[[0, 4]]", "[[2, 2]]", "[[1, 2], [0, 1]]", "[[0, 1.5]]", '"ab"', "[[0, 1, 1]]"])
+def test_hidden_spans_outside_the_text_or_out_of_order_are_refused(tmp_path: Path, hidden: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"id": "a", "copy": 1, "text": "Ada", "hidden": {hidden}}}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl:1: not an augmented text"):
+        read_augmented(tmp_path / "a.jsonl")
 
 
 GOOD = '{"id": "a", "text": "b"}\n'

@@ -35,7 +35,9 @@ def test_the_page_on_methods_lists_every_method_with_its_parameters_defaults_and
     assert set(table) == set(METHODS)
     for name, method in METHODS.items():
         _, parameters, reads, _ = table[name]
-        listed = (shared if parameters.startswith("dropout") else {}) | defaults(parameters)
+        listed = (shared if parameters.startswith(("dropout", "hiding")) else {}) | defaults(parameters)
+        if parameters.startswith("hiding"):
+            del listed["dropped"]
         assert set(listed) == set(method.model_fields), name
         for key, field in method.model_fields.items():
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

@@ -10,6 +10,8 @@ from benchmark.memory.needs import Need, loading_overhead, training_need
 from benchmark.memory.predict import CUDA_CONTEXT, LIBRARIES, Prediction, predict
 from benchmark.memory.report import GIB, fit, predictions
 from benchmark.memory.shape import shape_of
+from benchmark.methods import augment, make_method
+from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.plan import make_plan
@@ -153,6 +155,18 @@ def test_a_note_says_that_lm_eval_tasks_of_retention_are_not_predicted() -> None
     )  # as a dry plan makes it, without asking the hub
     corpus = Biography(people=2).load()
     assert predict(call, corpus).notes == ["questions: questions of lm-eval, not predicted"]
+
+
+def test_a_method_with_long_copies_needs_at_least_what_its_longest_copy_needs() -> None:
+    zoo, texts = ModelSpec(model="zoo:large"), Biography(people=10).load().texts
+    made = augment(make_method("masked_reconstruction", {}), texts, None, copies=20, seed=1)
+    longest = max(len(tokenizer_of(zoo)(row.text)["input_ids"]) + 1 for row in made)
+    needed = training_need(zoo, shape_of(zoo), Recipe(), 8, longest, weighted=True).on()
+    predicted, of_originals = (
+        _needs(_suite({"model": "zoo:large"}, recipe={}, methods=[name]), "cpu")["train"].needs[0]
+        for name in ("masked_reconstruction", "plain_matched")
+    )
+    assert of_originals.on() - of_originals.overhead < needed <= predicted.on() - predicted.overhead < 1.3 * needed
 
 
 def test_text_lengths_are_counted_with_the_model_s_own_tokenizer() -> None:

@@ -115,6 +115,11 @@ def test_every_method_has_a_docstring_and_consistent_attributes(name: str) -> No
 
 
 @NAMES
+def test_no_parameter_hides_an_attribute_of_every_method(name: str) -> None:
+    assert not set(METHODS[name].model_fields) & set(dir(Method))
+
+
+@NAMES
 def test_the_same_seed_gives_the_same_texts(name: str, tokenize: Tokenize) -> None:
     assert _run(name, CORPUS, tokenize) == _run(name, CORPUS, tokenize)
 
@@ -146,6 +151,12 @@ def test_no_copy_is_blank_and_every_copy_is_valid_text(name: str, tokenize: Toke
         assert row.text.encode()
 
 
+def _in_the_loss(row: AugmentedText) -> str:
+    """The text without characters of weight 0, which a model reads but does not learn to write."""
+    unweighted = {at for start, end, value in row.values if value == 0 for at in range(start, end)}
+    return "".join(character for at, character in enumerate(row.text) if at not in unweighted)
+
+
 def _names_and_numbers(text: str) -> set[str]:
     """Words that begin with a capital, and groups of digits."""
     return {word for word in re.findall(r"[^\W\d_]+|\d+", text) if word[0].isupper() or word[0].isdigit()}
@@ -157,14 +168,14 @@ def test_no_copy_contains_a_name_or_number_that_is_not_in_the_original_or_the_su
 ) -> None:
     known = {text.id: _names_and_numbers(f"{text.text} {text.subject}") for text in CORPUS}
     for row in _run(name, CORPUS, tokenize, copies=20):
-        assert _names_and_numbers(row.text) <= known[row.id]
+        assert _names_and_numbers(_in_the_loss(row)) <= known[row.id]
 
 
 @NAMES
 def test_an_emoji_of_several_characters_is_kept_or_dropped_as_a_whole(name: str, tokenize: Tokenize) -> None:
     for row in _run(name, CORPUS, tokenize, copies=20):
         if row.id == "emoji" and not issubclass(METHODS[name], TokenDropout):  # dropout removes pieces of a tokenizer
-            assert row.text.replace("👩‍👩‍👧", "").isprintable()
+            assert _in_the_loss(row).replace("👩‍👩‍👧", "").isprintable()
 
 
 @NAMES
@@ -172,7 +183,8 @@ def test_copies_do_not_depend_on_the_other_texts(name: str, tokenize: Tokenize) 
     rows = _run(name, CORPUS, tokenize)
     new = _text("new", "A text that was not there.", "A text", "text")
     more = _run(name, [new, *reversed(CORPUS)], tokenize)
-    assert sorted((r.id, r.copy, r.text) for r in rows) == sorted((r.id, r.copy, r.text) for r in more if r.id != "new")
+    ids = [text.id for text in CORPUS]
+    assert rows == sorted((r for r in more if r.id != "new"), key=lambda r: ids.index(r.id))
 
 
 @NAMES
@@ -185,7 +197,7 @@ def test_more_copies_do_not_change_the_first_copies(name: str, tokenize: Tokeniz
 def test_two_texts_with_the_same_content_get_different_copies(name: str, tokenize: Tokenize) -> None:
     twins = [replace(CORPUS[0], id="a"), replace(CORPUS[0], id="b")]
     rows = _run(name, twins, tokenize, copies=20)
-    first, second = ([row.text for row in rows if row.id == key and row.copy > 0] for key in "ab")
+    first, second = ([(row.text, row.hidden) for row in rows if row.id == key and row.copy > 0] for key in "ab")
     assert (first != second) == _method(name, twins).varies
 
 
@@ -236,6 +248,8 @@ def test_parameters_out_of_range_or_of_another_type_are_refused(name: str) -> No
         "deletions": [-0.1, 1.1, "much", True],
         "segment": ["word", 1],
         "longest": [0, 1.5, True],
+        "low": [-0.1, 1.1, True],
+        "high": [-0.1, 1.1, "most"],
         "path": [None, 1],
         "title": ["", "x" * 41],
     }

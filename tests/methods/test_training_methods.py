@@ -10,14 +10,15 @@ from benchmark.core.errors import UserError
 from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores, read_augmented
 from benchmark.methods import METHODS, augment, make_method
-from benchmark.methods.base import Training
+from benchmark.methods.base import Practice, Training
 from benchmark.stages import do
 from benchmark.store.artifacts import Store
 from tests.tiny import make_tiny_model, tiny_suite
 
 FOUR = Text("t", "One two, three")
 SCORES = TokenScores("t", ["One", " two", ",", " three"], [0, 3, 7, 8], [3, 7, 8, 14], [0.5, 2.0, -1.0, 1.0])
-CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "selective_loss"]
+CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "practice_questions", "selective_loss"]
+COPYING = ["random_masking", "attention_masking", "contrastive_masking", "masked_reconstruction"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,16 @@ CHANGING = ["contrastive_loss", "forgetful_masking", "input_noise", "neftune", "
         ("selective_loss", {"share": 0.3}, Training(loss="selected", selected=0.3)),
         ("contrastive_loss", {}, Training(loss="weighted")),
         ("contrastive_blend", {"low": 0.5}, Training()),
+        ("masked_reconstruction", {}, Training(loss="weighted")),
+        ("practice_questions", {}, Training(practice=Practice(source="questions", share=0.3, order="mixed"))),
+        (
+            "practice_questions",
+            {"share": 0.5, "order": "first"},
+            Training(practice=Practice(source="questions", share=0.5, order="first")),
+        ),
+        ("random_masking", {}, Training(hidden=True)),
+        ("attention_masking", {}, Training(hidden=True)),
+        ("contrastive_masking", {"unit": "word"}, Training(hidden=True)),
     ],
 )
 def test_methods_change_training_as_they_say(name: str, parameters: Mapping[str, object], training: Training) -> None:
@@ -87,6 +98,11 @@ def test_contrastive_blend_uses_the_given_heads_or_else_the_layers() -> None:
         ("input_noise", {"share": 1.1}, "share: "),
         ("forgetful_masking", {"low": 0.2}, "low must not be above high"),
         ("forgetful_masking", {"high": -0.1}, "high: "),
+        ("masked_reconstruction", {"low": 0.6, "high": 0.5}, "low must not be above high"),
+        ("practice_questions", {"share": 0}, "share: "),
+        ("practice_questions", {"share": 1}, "share: "),
+        ("practice_questions", {"order": "last"}, "order: "),
+        ("practice_questions", {"source": ""}, "source: "),
         ("selective_loss", {"share": "most"}, "share: "),
         ("contrastive_blend", {"low": 0.6, "high": 0.5}, "low must not be above high"),
         ("contrastive_blend", {"large_heads": 3.1}, "large_heads: "),
@@ -111,7 +127,7 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
         tiny,
         models={"tiny": str(tiny), "other": str(other)},
         pairs={"two": {"large": "tiny", "small": "other"}},
-        methods=["plain_matched", *CHANGING, *blends],
+        methods=["plain_matched", *CHANGING, *COPYING, *blends],
     )
     store, weights = Store(tmp_path / "store"), {}
     for cell in make_plan(suite).cells:
@@ -119,5 +135,7 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
         do(store, call, lambda *steps: None)
         weights[cell.method.label] = (store.path(call) / "model" / "model.safetensors").read_bytes()
         rows = read_augmented(store.path(cell.stages["augment"]) / "augmented.jsonl")
-        assert any(row.values for row in rows) == (cell.method.name in ("contrastive_loss", "selective_loss"))
-    assert len(weights) == len(set(weights.values())) == 9
+        valued = ("contrastive_loss", "selective_loss", "masked_reconstruction")
+        assert any(row.values for row in rows) == (cell.method.name in valued)
+        assert any(row.hidden for row in rows) == (cell.method.name in COPYING[:3])
+    assert len(weights) == len(set(weights.values())) == 14

@@ -170,6 +170,19 @@ def test_texts_that_a_model_would_misread_or_cannot_hold_are_refused(
         check_texts(ModelSpec(model=str(tiny)), task.load(), limit=True)
 
 
+def test_a_text_that_fits_but_whose_copies_do_not_is_refused_for_that_method_only(tiny: Path, tmp_path: Path) -> None:
+    task = corpus_of(tmp_path / "x.jsonl", PLAIN[0], {**PLAIN[1], "text": "Ada met Bo in Oslo, " * 25})
+    names = ["masked_reconstruction", "plain_matched"]
+    of_copies, plain = (
+        make_plan(tiny_suite(tiny, tasks=[task.model_dump(mode="json")], methods=[name])) for name in names
+    )
+    check_cells(plain, plain.cells, tmp_path, remember=False)
+    with pytest.raises(
+        UserError, match=r"text '[^']+': up to \d+ tokens as a copy of masked_reconstruction, .* of 512"
+    ):
+        check_cells(of_copies, of_copies.cells, tmp_path, remember=False)
+
+
 @pytest.mark.parametrize("unknown", [None, "<unk>"])
 def test_characters_that_a_tokenizer_has_no_token_for_are_refused(
     folder: Path, tmp_path: Path, unknown: str | None

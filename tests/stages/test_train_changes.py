@@ -137,6 +137,22 @@ def test_equal_weights_or_none_train_like_the_mean_loss(
     same_training(trained(tiny, tmp_path, texts, training={"loss": "weighted"}), plain)
 
 
+def test_tokens_of_weight_0_are_read_but_not_in_the_loss(tiny: Path, tmp_path: Path) -> None:
+    """The first loss is the cross-entropy of the target's tokens alone, after the prompt; so is their number."""
+    prompt, target = "Say it again:\n", "Ada studied Botany."
+    content = prompt + target
+    texts = [AugmentedText("a", 1, content, ((0, len(prompt), 0.0), (len(prompt), len(content), 1.0)))]
+    made = trained(tiny, tmp_path, texts, training={"loss": "weighted"})
+    tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")
+    before, after = tokenizer(prompt)["input_ids"], [*tokenizer(target)["input_ids"], tokenizer.eos_token_id]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
+    expected = cross_entropy(logits, torch.tensor(after)).item()
+    assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+    assert report(made)["loss_tokens"] == STEPS * BATCH * len(after)
+    assert report(made)["tokens"] == STEPS * BATCH * (len(before) + len(after))
+
+
 def test_a_weight_below_0_is_refused_with_its_text(tiny: Path, tmp_path: Path) -> None:
     texts = with_values(biographies(4), -0.5)
     with pytest.raises(ValueError, match=f"text '{texts[0].id}': a weight of the loss is below 0"):
@@ -189,7 +205,7 @@ def test_tokens_are_selected_by_losses_without_noise(
     assert abs(report(made)["loss_first"] - sum(best) / len(best)) > 1e-2  # the loss of the step itself has the noise
 
 
-# --- replaced inputs and noise
+# --- replaced inputs
 
 
 @pytest.mark.parametrize("replacement", ["random", "mask"])
@@ -233,6 +249,44 @@ def test_the_loss_of_masked_texts_is_that_of_the_original_tokens(tiny: Path, tmp
     with torch.no_grad():
         expected = cross_entropy(model(input_ids=inputs).logits[0, :-1], torch.tensor(ids[1:])).item()
     assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+
+
+# --- hidden inputs
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_the_loss_of_hidden_texts_is_that_of_the_whole_text_with_masks_in_the_input(
+    tiny: Path, tmp_path: Path, micro_batch: int
+) -> None:
+    """Masked are tokens that share a character with a span; the first token and the end token stay."""
+    content = valued_texts()[2].text
+    spans = ((0, 4), (9, 10), (10, 31), (len(content) - 2, len(content)))
+    text = AugmentedText("a", 1, content, hidden=spans)
+    made = trained(tiny, tmp_path, [text], micro_batch, training={"hidden": True})
+    tokenizer, model = tokenizer_of(ModelSpec(model=str(tiny))), load_model(ModelSpec(model=str(tiny)), "cpu")
+    encoded = tokenizer(content, return_offsets_mapping=True)
+    hidden = {at for start, end in spans for at in range(start, end)}
+    labels = [*encoded["input_ids"], tokenizer.eos_token_id]
+    inputs = list(labels)
+    for index, (start, end) in enumerate(encoded["offset_mapping"]):
+        if index > 0 and hidden & set(range(start, end)):
+            inputs[index] = tokenizer.eos_token_id
+    assert 4 < sum(mine != own for mine, own in zip(inputs, labels, strict=True)) < len(labels) - 4
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([inputs])).logits[0, :-1]
+    expected = cross_entropy(logits, torch.tensor(labels[1:])).item()
+    assert report(made)["loss_first"] == pytest.approx(expected, rel=1e-5)
+    assert report(made)["notes"] == ["masked: '<end>', the tokenizer's eos token"]
+    assert report(made)["loss_tokens"] == STEPS * BATCH * (len(labels) - 1)
+
+
+def test_texts_without_hidden_spans_train_like_those_of_other_methods(tiny: Path, tmp_path: Path, plain: Path) -> None:
+    made = trained(tiny, tmp_path, without_values(valued_texts()), training={"hidden": True})
+    assert weights(made).keys() == weights(plain).keys()
+    same_training(made, plain)
+
+
+# --- noise on embeddings
 
 
 def test_noise_on_embeddings_is_drawn_from_the_seed_and_vanishes_with_alpha(
