@@ -27,13 +27,17 @@ def read_yaml(path: Path, remedy: str) -> Any:
     Raises:
         UserError: The file cannot be read, is not YAML, is too large or nested too deeply, or has a duplicate key.
     """
-    text = read_text(path, MAX_BYTES, remedy)
+    return parse_yaml(read_text(path, MAX_BYTES, remedy), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of YAML that was read already; errors as in `read_yaml`, and their message begins with `where`."""
     try:
         return yaml.load(text, _StrictLoader)
     except _UNREADABLE as error:
         too_deep = isinstance(error, RecursionError)
         problem = "nested too deeply" if too_deep else str(error).replace('in "<unicode string>", ', "at ")
-        raise UserError(f"{path}: not a readable YAML file: {problem}") from None
+        raise UserError(f"{where}: not a readable YAML file: {problem}") from None
 
 
 class _StrictLoader(yaml.SafeLoader):

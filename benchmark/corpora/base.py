@@ -51,6 +51,7 @@ class Corpus:
         texts_hash: Hash of the documents alone, if the task gives it. Stages that read no questions then depend on it
             instead of `data_hash`.
         facts: The facts asked about each text, by its id.
+        questions: The questions of the task by the text's id, which no text of a writer may ask.
     """
 
     texts: list[Text]
@@ -62,6 +63,7 @@ class Corpus:
     gaps: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     texts_hash: str | None = None
     facts: Mapping[str, "Facts"] = field(default_factory=dict)
+    questions: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def trained_on(self) -> str:

@@ -57,7 +57,7 @@ class Biography(Task):
             people = biography.read_people(path)
             if path:  # lm-eval reads these hours later; errors must show now
                 biography.read_shots(path)
-                biography.read_prompts(path)
+            prompts = biography.read_prompts(path)
         if self.people:
             if self.people > len(people):
                 raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
@@ -93,7 +93,15 @@ class Biography(Task):
                 person["id"]: Facts(person["name"], [[person["facts"][field]] for field in biography.FIELDS])
                 for person in people
             },
+            questions={
+                person["id"]: [_question(prompt, person["name"]) for prompt in prompts.values()] for person in people
+            },
         )
+
+
+def _question(prompt: str, name: str) -> str:
+    """The question in a prompt, without what surrounds it."""
+    return prompt.format(name=name).removeprefix("Question: ").removesuffix("\nAnswer:")
 
 
 def mentions_of(person: "biography.Person") -> list[tuple[int, int]]:

@@ -99,6 +99,7 @@ class OwnDocuments(Task):
             may_redistribute=False,
             texts_hash=_texts_hash(documents),
             facts={document["id"]: Facts("", [q["answers"] for q in document["questions"]]) for document in documents},
+            questions={document["id"]: [q["question"] for q in document["questions"]] for document in documents},
         )
 
 

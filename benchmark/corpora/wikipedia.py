@@ -135,6 +135,7 @@ def _corpus(
         metadata={"half": "all", **({"paragraphs": count} if count else {}), **metadata},
         may_redistribute=may_redistribute,
         facts={p["id"]: Facts("", [question["answers"] for question in p["questions"]]) for p in paragraphs},
+        questions={p["id"]: [question["question"] for question in p["questions"]] for p in paragraphs},
     )
 
 

@@ -30,7 +30,7 @@ from benchmark.core.progress import Progress
 from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
 from benchmark.models.generation_settings import set_aside_settings
 from benchmark.models.loading import context_of
-from benchmark.models.shared_prefix import PackedRow, Prefix, PrefixReader
+from benchmark.models.shared_prefix import PackedRow, Prefix, PrefixReader, common_prefix
 
 _CACHED_TEXTS = 16  # whose tokens are cached
 TOKENS_PER_PASS = 64  # tokens that could be read in the time that one more forward pass takes
@@ -137,7 +137,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             return super()._model_generate(context, max_length, stop, **options)
         prompts = [ids[mask].tolist() for ids, mask in zip(context, options["attention_mask"].bool(), strict=True)]
         generated: dict[int, list[int]] = {}
-        for numbers in self._groups_within_window(prompts, limit):
+        for numbers in self._reader.groups(prompts, limit):
             group = [prompts[number] for number in numbers]
             tokens = self._reader.generate(group, self._prefix_of(group), limit, self._stop_check(stop))
             generated.update(zip(numbers, tokens, strict=True))
@@ -151,18 +151,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         others = options.keys() - {"attention_mask", "do_sample", "temperature"}
         return not (others or options.get("do_sample") or options.get("temperature") or self.mixed_precision_dtype)
 
-    def _groups_within_window(self, prompts: list[list[int]], limit: int) -> Iterator[list[int]]:
-        """Numbers of prompts to read together: all, or those of a length if padding would shift a sliding window."""
-        window = self._reader.window
-        fits = window is None or max(map(len, prompts)) + limit <= window
-        groups: dict[int, list[int]] = {}
-        for number, prompt in enumerate(prompts):
-            groups.setdefault(0 if fits else len(prompt), []).append(number)
-        yield from groups.values()
-
     def _prefix_of(self, rows: Sequence[list[int]]) -> Prefix:
         """The prefix that rows share: the last batch's, or a longer one if that is worth a forward pass."""
-        shared = _shared_prefix([row[:-1] for row in rows])
+        shared = common_prefix([row[:-1] for row in rows])
         prefix = self._prefix
         if prefix is None or prefix.ids != shared[: len(prefix.ids)]:
             prefix = self._reader.read_prefix([])
@@ -255,11 +246,3 @@ class _AnswerCounter(CacheHook):  # type: ignore[misc]
         """Count an answer."""
         self._answered += 1
         self._progress(self._answered, self._requests)
-
-
-def _shared_prefix(rows: Sequence[list[int]]) -> list[int]:
-    """The longest prefix that all rows share."""
-    # In lexicographic order all rows lie between the first and the last, so they share what these two share.
-    first, last = min(rows), max(rows)
-    length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first[:length]

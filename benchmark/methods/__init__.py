@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.data.texts import AugmentedText, Text, TokenScores
+from benchmark.data.written import WrittenText
 from benchmark.methods.base import Method
 
 __all__ = ["GROUP", "METHODS", "Method", "augment", "make_method", "package_of", "stream"]
@@ -108,7 +109,12 @@ def make_method(name: str, parameters: Mapping[str, object]) -> Method:
 
 
 def augment(
-    method: Method, texts: Sequence[Text], tokens: Sequence[TokenScores] | None, copies: int, seed: int
+    method: Method,
+    texts: Sequence[Text],
+    tokens: Sequence[TokenScores] | None,
+    copies: int,
+    seed: int,
+    written: Mapping[str, Sequence[WrittenText]] | None = None,
 ) -> Iterator[AugmentedText]:
     """Yield the training texts, text by text: the original as copy 0 where the method trains on it, then its copies.
 
@@ -118,9 +124,10 @@ def augment(
         tokens: Token scores of each text in the same order; may be None for a method that needs nothing.
         copies: Copies per text; ignored by a method that makes none.
         seed: Seed of the copies. A copy depends on method, seed, its text (id and content) and its number only.
+        written: What a writer wrote for it, by the roles of `method.writings`.
 
     Raises:
-        ValueError: If the method needs tokens and there are none, or they belong to other texts.
+        ValueError: If the method needs tokens or written texts and there are none, or they belong to other texts.
         UserError: If a score is not a finite number, the method does not fit the texts or the number of copies, or the
             texts lack details that it needs.
     """
@@ -128,14 +135,16 @@ def augment(
     _check_details(method, texts)
     if method.reads != "nothing" and tokens is None:
         raise ValueError(f"{method.name} needs token scores")
-    method = method.fitted(texts, tokens)
+    if method.writings.keys() != (written or {}).keys():
+        raise ValueError(f"{method.name} needs the texts of a writer: {', '.join(method.writings)}")
+    method = method.with_written(written or {}).fitted(texts, tokens)
     for text, scored in zip(texts, tokens if tokens is not None else [None] * len(texts), strict=True):
         if scored is not None and scored.id != text.id:
             raise ValueError(f"text {text.id!r} came with the tokens of {scored.id!r}")
         if method.originals:
             yield AugmentedText(text.id, 0, text.text, method.values(text, scored))
         if method.makes_copies:
-            for copy in range(1, copies + 1):
+            for copy in (number for number in range(1, copies + 1) if method.has_copy(text, number)):
                 yield method.training_copy(text, scored, stream(seed, text, copy), copy)
 
 

@@ -2,7 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from benchmark.core.validation import not_a_bool
 from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import AugmentedText, Text, TokenScores
+from benchmark.data.written import Writing, WrittenText
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
@@ -100,6 +101,24 @@ class Method(BaseModel):
     def reads(self) -> Needs:
         """The token scores that it needs with these parameters; for most methods `needs`, whatever they are."""
         return self.needs
+
+    @property
+    def writings(self) -> Mapping[str, Writing]:
+        """What a writer is asked to write for it, by the role of the stage; for most methods nothing."""
+        return {}
+
+    @property
+    def written_by(self) -> str | None:
+        """The suite's name of its writer; None if it needs none."""
+        return None
+
+    def with_written(self, written: Mapping[str, Sequence[WrittenText]]) -> Self:
+        """The method with the texts that were written for it, by the roles of `writings`."""
+        return self
+
+    def has_copy(self, text: Text, number: int) -> bool:
+        """Whether there is a copy `number` of `text`: no, if a writer gave no answer that could be used."""
+        return True
 
     def fitted(self, texts: Sequence[Text], tokens: Sequence[TokenScores] | None) -> Self:
         """The method adapted to a corpus. Most methods treat each text by itself and return themselves."""

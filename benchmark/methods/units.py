@@ -77,6 +77,26 @@ def _without_punctuation(text: Text, group: Sequence[Unit]) -> list[Sequence[Uni
     return [*([unit] for unit in group[:first]), group[first:last], *([unit] for unit in group[last:])]
 
 
+def elusive_words(text: Text, tokens: TokenScores, count: int) -> list[tuple[int, int]]:
+    """The [start, end) offsets of the `count` words with the highest scores, in text order, without "," and ".".
+
+    With the difference of a pair's scores these are the paper's elusive clues: words that the large model attends to
+    and the small one overlooks (Gao et al., AAAI 2025). Of equal scores the earlier word counts.
+    """
+    words = [
+        word
+        for word in word_units(text, units(text, tokens))
+        if any(letter.isalnum() for letter in text.text[word.start : word.end])
+    ]
+    highest = sorted(sorted(words, key=lambda word: (-word.score, word.start))[:count], key=lambda word: word.start)
+    spans = []
+    for word in highest:
+        surface = text.text[word.start : word.end]
+        start = word.start + len(surface) - len(surface.lstrip())
+        spans.append((start, start + len(surface.strip())))
+    return spans
+
+
 def removable(text: str, units_of_text: Sequence[Unit], dropped: Set[int]) -> Set[int]:
     """Those of the units numbered `dropped` that can be removed so that something readable is left.
 

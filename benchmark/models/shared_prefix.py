@@ -126,6 +126,19 @@ class PrefixReader:
             self.forward(torch.tensor([ids]), torch.arange(len(ids))[None], None, cache, keep=1)
         return Prefix(ids, cache)
 
+    def groups(self, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
+        """Numbers of the rows that `generate` can take together: all, or those of a length under a sliding window.
+
+        Args:
+            rows: Token ids.
+            limit: Most tokens to generate for a row.
+        """
+        fits = self.window is None or max(map(len, rows)) + limit <= self.window
+        groups: dict[int, list[int]] = {}
+        for number, row in enumerate(rows):
+            groups.setdefault(0 if fits else len(row), []).append(number)
+        return list(groups.values())
+
     def logits_at(self, rows: Sequence[PackedRow], prefix: Prefix, indices: Sequence[tuple[int, int]]) -> torch.Tensor:
         """Logits at some tokens of some rows.
 
@@ -154,8 +167,9 @@ class PrefixReader:
         prefix: Prefix,
         limit: int,
         ended: Callable[[list[list[int]]], list[bool]],
+        pick: Callable[[torch.Tensor, Sequence[int]], list[int]] | None = None,
     ) -> list[list[int]]:
-        """Generate greedily for every row; rows that have ended are not computed further.
+        """Generate for every row; rows that have ended are not computed further.
 
         Args:
             rows: Token ids, each longer than the prefix. Rows of different lengths must fit the model's window together
@@ -164,6 +178,8 @@ class PrefixReader:
             limit: Most tokens for a row, at least 1.
             ended: Called after every step with the tokens generated for the remaining rows; says of each row whether it
                 has ended.
+            pick: Called with logits (rows, vocabulary) and the numbers of these rows; gives the next token of each.
+                None takes the likeliest.
 
         Returns:
             The generated tokens of every row.
@@ -173,7 +189,8 @@ class PrefixReader:
         generation = _Generation(self, prefix, len(rows))
         logits = generation.step([row[len(prefix.ids) :] for row in rows])
         while True:
-            for row, token in zip(remaining, logits.float().argmax(dim=-1).tolist(), strict=True):
+            picked = pick(logits, remaining) if pick else logits.float().argmax(dim=-1).tolist()
+            for row, token in zip(remaining, picked, strict=True):
                 generated[row].append(token)
             over = ended([generated[row] for row in remaining])
             kept = [number for number, is_over in enumerate(over) if not is_over]
@@ -280,6 +297,14 @@ class _Generation:
         numbers = torch.tensor(rows)
         self._mask = self._mask[numbers]
         self._cache.batch_select_indices(numbers)
+
+
+def common_prefix(rows: Sequence[list[int]]) -> list[int]:
+    """The longest prefix that all rows share."""
+    # In lexicographic order all rows lie between the first and the last, so they share what these two share.
+    first, last = min(rows), max(rows)
+    length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:length]
 
 
 def _padded(rows: Sequence[Sequence[int]], filler: int, left: bool = False) -> torch.Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.records.record import SCORING, ModelInfo, Record
+from benchmark.records.record import SCORING, ModelInfo, Record, WrittenInfo
 
 # These only bound memory, so records that differ in nothing else are still comparable.
 MEMORY_BOUNDS = frozenset({"training.recipe.micro_batch", "evaluation.batch_size", "scoring.tokens_per_batch"})
@@ -91,10 +91,17 @@ def _all_treatment(record: Record) -> Facts:
                 "large": pair and _weights(pair.large),
                 "small": pair and _weights(pair.small),
             },
+            "writer": _writer(record.written) if record.written else {},
             # A suite's scoring options do not matter to a record without scored tokens.
             "scoring": record.scoring if not record.stages or record.stages.keys() & set(SCORING) else {},
         }
     )
+
+
+def _writer(written: WrittenInfo) -> Facts:
+    """Which writer wrote the texts, and how it was sampled."""
+    weights = {"model": _weights(written.model)} if written.model else {"api_model": written.api_model}
+    return {"name": written.writer, **weights, "sampling": written.sampling}
 
 
 def differing_facts(a: Record, b: Record) -> list[str]:

@@ -105,6 +105,31 @@ class FactsInfo(_Strict):
     tokens: float | None
 
 
+class WrittenInfo(_Strict):
+    """Texts that a writer wrote for a method, over all its prompts; see `benchmark.writing`.
+
+    `writer` is the name in the suite. `model` describes a model on the machine, `api_model` names the model of an
+    endpoint. `sampling` says how it was sampled. `texts` counts the texts used and `samples` all answers drawn.
+    `left_out` counts texts that are missing after all tries, by problem, `drawn_again` answers that were drawn again,
+    and `gold_questions` questions left out since the task asks them. `invented` is the share of names and numbers in
+    the copies that their originals do not have. `sha256` lists the hashes of the written files.
+    """
+
+    writer: str
+    model: ModelInfo | None = None
+    api_model: str | None = None
+    sampling: dict[str, Any]
+    texts: int
+    samples: int
+    left_out: dict[str, int]
+    drawn_again: dict[str, int]
+    gold_questions: int
+    prompt_tokens: int
+    tokens: int
+    invented: float | None = None
+    sha256: list[str]
+
+
 class TrainingInfo(_Strict):
     """How the model was trained. `budget` is the suite's label of the budget, such as "400 steps".
 
@@ -185,6 +210,7 @@ class Record(_Strict):
     method: MethodInfo
     seed: int
     facts: FactsInfo | None = None
+    written: WrittenInfo | None = None
     training: TrainingInfo | None
     evaluation: dict[str, Any]
     scoring: dict[str, Any]

@@ -21,6 +21,7 @@ from benchmark.records.record import (
     TaskInfo,
     TrainingInfo,
 )
+from benchmark.runs.model_info import model_info, written_info
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.entries import Scoring
 from benchmark.suite.plan import Cell, Plan
@@ -75,9 +76,8 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
             package=package_of(cell.method.name),
         ),
         seed=cell.seed,
-        facts=FactsInfo.model_validate_json((store.path(stages["facts"]) / "facts.json").read_text())
-        if "facts" in stages
-        else None,
+        facts=_facts(store, stages),
+        written=written_info(store, plan, cell, _counted(store, stages).get("invented")),
         training=TrainingInfo(budget=cell.budget_label, recipe=stages["train"].params["recipe"], **training)
         if cell.recipe
         else None,
@@ -97,6 +97,19 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
         retention=_retention(store, stages),
         curve=json.loads((store.path(stages["curve"]) / "curve.json").read_text()) if "curve" in stages else [],
     )
+
+
+def _facts(store: Store, stages: Mapping[str, StageCall]) -> FactsInfo | None:
+    """What the copies keep of the facts; None if the method makes none."""
+    counts = _counted(store, stages)
+    return FactsInfo(**{name: counts[name] for name in FactsInfo.model_fields}) if counts else None
+
+
+def _counted(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
+    if "facts" not in stages:
+        return {}
+    counts: dict[str, Any] = json.loads((store.path(stages["facts"]) / "facts.json").read_text())
+    return counts
 
 
 def _scoring(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
@@ -145,11 +158,4 @@ def _change(measured: dict[str, Any], before: dict[str, Any], after: dict[str, A
 
 
 def _model(plan: Plan, name: str, parameters: int | None = None) -> ModelInfo:
-    spec = plan.suite.models[name].model_dump(mode="json", exclude={"device_map"})  # not part of any key
-    local = plan.suite.models[name].local
-    if local is not None and not spec["model"].startswith("zoo:"):
-        spec["model"] = local.name  # the folder around it belongs to the machine, not to the model
-    adapter = plan.suite.models[name].local_adapter
-    if adapter is not None:
-        spec["adapter"] = adapter.name
-    return ModelInfo(name=name, spec=spec, fingerprint=plan.fingerprints[name], parameters=parameters)
+    return model_info(name, plan.suite.models[name], plan.fingerprints[name], parameters)

@@ -5,8 +5,10 @@ from pathlib import Path
 from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
 from benchmark.data.texts import read_scores, read_texts, write_lines
+from benchmark.data.written import read_written
 from benchmark.methods import Method, augment, make_method
 from benchmark.records.record import SCORING
+from benchmark.stages.write import WRITTEN
 from benchmark.store.artifacts import StageCall
 
 AUGMENTED = "augmented.jsonl"
@@ -20,7 +22,7 @@ def method_of(call: StageCall) -> Method:
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Write augmented.jsonl from the input "corpus" and the scores that the method needs.
 
-    Scores are the inputs "trained", "large" and "small".
+    Scores are the inputs "trained", "large" and "small"; texts of a writer those of the roles in `method.writings`.
     """
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
@@ -35,5 +37,6 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     tokens = combined({role: read_scores(inputs[role] / "scores.parquet") for role in SCORING if role in inputs})
     if method.reads == "tokens":
         tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
-    write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"]))
+    written = {role: read_written(inputs[role] / WRITTEN) for role in method.writings}
+    write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"], written))
     progress(1, 1)

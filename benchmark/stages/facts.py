@@ -1,6 +1,7 @@
 """Facts stage: how many of the facts that a task asks about a method's copies keep, and how long the copies are."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmark.store.artifacts import StageCall
 
 FACTS = "facts.json"
 TEXTS_AT_ONCE = 1_000
+_WORD = re.compile(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -23,7 +25,10 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     tokenizer = tokenizer_of(ModelSpec.model_validate(call.where["model"]))
     originals = read_texts(inputs["corpus"] / "texts.jsonl")
     copies = [text for text in read_augmented(inputs["texts"] / "augmented.jsonl") if text.copy > 0]
-    (out / FACTS).write_text(json.dumps(count_facts(originals, copies, corpus.facts, tokenizer), indent=1))
+    counts: dict[str, Any] = dict(count_facts(originals, copies, corpus.facts, tokenizer))
+    if "invented" in call.params:
+        counts["invented"] = invented_share(originals, copies)
+    (out / FACTS).write_text(json.dumps(counts, indent=1))
     progress(1, 1)
 
 
@@ -72,6 +77,38 @@ def count_facts(
         "answer_and_name": round(named / with_subject, 6) if with_subject else None,
         "tokens": round(after / before - 1, 6) if before else None,
     }
+
+
+def invented_share(originals: Sequence[Text], copies: Sequence[AugmentedText]) -> float | None:
+    """The share of names and numbers in copies that their originals do not have; None if copies have none.
+
+    Each name and number of a copy counts once. Numbers are sequences of digits. Names are words with a capital letter
+    that do not begin a sentence or a line; without the one-letter words. A name is in the original if the original has
+    the word, with a capital letter or without.
+
+    Args:
+        originals: The texts; "x/0", "x/1" and so on are pieces of a text "x" that was split.
+        copies: Copies of the originals.
+    """
+    words = {text.id: {word.lower() for word in _WORD.findall(text.text)} for text in originals}
+    found = invented = 0
+    for copy in copies:
+        mentioned = {word.lower() for word in _names_and_numbers(copy.text)}
+        found += len(mentioned)
+        invented += len(mentioned - words[copy.id])
+    return round(invented / found, 6) if found else None
+
+
+def _names_and_numbers(text: str) -> set[str]:
+    """The words of a text that are numbers, or begin with a capital letter within a sentence."""
+    mentioned = set()
+    for match in _WORD.finditer(text):
+        word = match[0]
+        before = text[: match.start()].rstrip(" \t\"'“‘(*_")
+        begins = not before or before[-1] in ".!?:;\n-•–"
+        if word.isdigit() or (word[0].isupper() and len(word) > 1 and not begins):
+            mentioned.add(word)
+    return mentioned
 
 
 def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from benchmark.suite.references import REFERENCES
 from benchmark.suite.schema import Suite
 from benchmark.suite.stage_calls import CellSpec, StageCalls
 from benchmark.training.recipe import Recipe
+from benchmark.writing.settings import LocalWriter
 
 _READABLE_BYTES = 150  # of a record's name: file systems allow 255, and suffixes are added
 DEVICES = ("auto", "cpu", "cuda")
@@ -93,12 +94,13 @@ class Cell(CellSpec):
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a suite, with the fingerprints of its models and the device."""
+    """The cells of a suite, with the fingerprints of its models and local writers, and the device."""
 
     suite: Suite
     fingerprints: Mapping[str, str]
     device: str
     cells: list[Cell]
+    writers: Mapping[str, str] = field(default_factory=dict)
 
     def points(self, cell: Cell) -> int:
         """Number of points that the suite tries for the row of a cell, including the cell's own."""
@@ -145,8 +147,16 @@ def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
     for name in used:
         suite.models[name].check_device(device)
     fingerprints = {name: f"dry:{name}" if dry_on else suite.models[name].fingerprint() for name in used}
+    for writer in suite.writers.values():
+        if isinstance(writer, LocalWriter):
+            writer.check_device(device)
+    writers = {
+        name: f"dry:{name}" if dry_on else writer.spec.fingerprint()
+        for name, writer in suite.writers.items()
+        if isinstance(writer, LocalWriter)
+    }
     retention = [entry if dry_on else entry.pinned() for entry in suite.retention]
-    cells = list(_cells(suite, StageCalls(suite, fingerprints, device, retention)))
+    cells = list(_cells(suite, StageCalls(suite, fingerprints, device, retention, writers)))
     if not cells:
         raise UserError(f"suite {suite.name!r}: methods: none applies to a trained model; check their 'for' lists")
     occurrences = Counter(cell.key for cell in cells)
@@ -157,7 +167,7 @@ def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
                 f"suite {suite.name!r}: duplicate cell {label}; list every task, model, method point, pair, budget and "
                 "seed once"
             )
-    return Plan(suite, fingerprints, device, cells)
+    return Plan(suite, fingerprints, device, cells, writers)
 
 
 def find_device(wanted: str) -> str:

@@ -21,11 +21,13 @@ from benchmark.core.errors import UserError, nearest
 from benchmark.core.validation import Count, Seed, Threads
 from benchmark.core.yaml_files import read_yaml
 from benchmark.corpora import TASK_KINDS, Task
+from benchmark.data.written import TRAINED
 from benchmark.methods import METHODS, make_method
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.entries import Choose, Evaluation, MethodEntry, Pair, Scoring, Strict, combinations
 from benchmark.suite.retention import KINDS, Retention
 from benchmark.training.recipe import Budget, Recipe
+from benchmark.writing.settings import Writer, writer_from_yaml
 
 SUITES = ROOT / "benchmark" / "suites"
 MAX_CELLS = 50_000  # far more than real suites have, and few enough to be planned in memory
@@ -55,6 +57,7 @@ class Suite(Strict):
         description: What it is for.
         models: How to get each model, by name.
         pairs: The large and the small model of each pair, by name.
+        writers: Models and endpoints that write texts for methods, by name.
         tasks: The tasks.
         train: Names of the models to train.
         methods: The methods with their parameters.
@@ -78,6 +81,7 @@ class Suite(Strict):
     description: str = ""
     models: dict[str, Annotated[ModelSpec, BeforeValidator(ModelSpec.from_yaml)]] = Field(min_length=1)
     pairs: dict[str, Pair] = Field(default={})
+    writers: dict[str, Annotated[Writer, BeforeValidator(writer_from_yaml)]] = Field(default={})
     tasks: list[Annotated[_AnyTask, BeforeValidator(_name_only)]] = Field(min_length=1)
     train: list[str] = Field(min_length=1)
     methods: list[Annotated[MethodEntry, BeforeValidator(_name_only)]] = Field(min_length=1)
@@ -107,6 +111,12 @@ class Suite(Strict):
         for where, name, kind, known in uses:
             if name not in known:
                 raise ValueError(f"{where}: unknown {kind} {name!r}; {nearest(name, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_writer_has_a_reserved_name(self) -> "Suite":
+        if TRAINED in self.writers:
+            raise ValueError(f"writers.{TRAINED}: the name means the trained model itself; give it another name")
         return self
 
     @model_validator(mode="after")
@@ -171,6 +181,10 @@ class Suite(Strict):
             cells += len(points) * (len(self.pairs) if method.uses_pair else 1) * cells_per_point
             if cells > MAX_CELLS:
                 raise ValueError(f"its lists make more than {MAX_CELLS:,} cells; split it into several suites")
+            for writer in {make_method(entry.name, point).written_by for point in points} - {None, TRAINED}:
+                if writer not in self.writers:
+                    known = nearest(str(writer), [*self.writers, TRAINED])
+                    raise ValueError(f"methods[{i}].writer: unknown writer {writer!r}; {known}")
             if method.uses_pair and not self.pairs:
                 raise ValueError(
                     f"methods[{i}]: {entry.name} contrasts a pair of models; give the suite a pair under pairs"

@@ -6,7 +6,7 @@ missing.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,9 @@ from benchmark.core.inputs import regular_file
 from benchmark.corpora import Corpus, Task
 from benchmark.corpora.base import CHOICE, CLOZE
 from benchmark.data.plain_texts import QUESTIONS_ABOUT
+from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method, package_of
+from benchmark.models.spec import ModelSpec
 from benchmark.scoring.requests import ScoreRequest, score_requests
 from benchmark.store.artifacts import StageCall
 from benchmark.store.versions import VERSIONS
@@ -26,6 +28,7 @@ from benchmark.suite.schema import Suite
 from benchmark.training.recipe import Budget, Recipe
 from benchmark.training.rehearsal import SETTINGS
 from benchmark.training.rehearsal import VERSION as REHEARSED
+from benchmark.writing.settings import Endpoint, LocalWriter, Writer
 
 READING = 2  # version of how models are read; 2: appended tokens and the model's own generation settings do not count
 READ_ALIKE = Path(__file__).parents[1] / "models" / "read_alike.json"
@@ -65,12 +68,14 @@ class StageCalls:
         fingerprints: The fingerprint of each of its models, by name.
         device: "cpu" or "cuda".
         retention: The suite's retention entries, with their data pinned.
+        writers: The fingerprint of each writer that is a local model, by name.
     """
 
     suite: Suite
     fingerprints: Mapping[str, str]
     device: str
     retention: Sequence[TextFile | HubText | LmEvalTask]
+    writers: Mapping[str, str] = field(default_factory=dict)
 
     def of_method(self, cell: CellSpec, recipe: Recipe, budget: Budget) -> dict[str, StageCall]:
         """The stages of a cell that trains a model, by role."""
@@ -78,6 +83,9 @@ class StageCalls:
         stages = {"corpus": self._corpus(cell, method.details | (method.welcome & cell.task.details))}
         for request in score_requests(method, self.suite.scoring.reduction, self.suite.scoring.prefix):
             stages[request.role] = self._score(stages["corpus"], self._model_of(cell, request.role), request)
+        read = dict(stages)
+        for role, writing in method.writings.items():
+            stages[role] = self._write(cell, writing, read)
         stages["augment"] = self._augment(cell, dict(stages))
         if method.makes_copies:
             stages["facts"] = self._facts(cell, {"texts": stages["augment"], "corpus": stages["corpus"]})
@@ -104,14 +112,16 @@ class StageCalls:
 
     def model_params(self, name: str) -> dict[str, Any]:
         """The parameters that say how a model is used: its weights and settings, but no paths and no device map."""
-        spec = self.suite.models[name]
+        return self._params_of(self.suite.models[name], self.fingerprints[name])
+
+    def _params_of(self, spec: ModelSpec, fingerprint: str) -> dict[str, Any]:
         settings = spec.model_dump(
             mode="json", exclude={"model", "revision", "adapter", "adapter_revision", "device_map"}
         )
-        if self.fingerprints[name] not in models_read_alike():
+        if fingerprint not in models_read_alike():
             settings["reading"] = READING
         return {
-            "model": {"fingerprint": self.fingerprints[name], **settings},
+            "model": {"fingerprint": fingerprint, **settings},
             "device": self.device,
             "threads": self.suite.threads,
         }
@@ -135,6 +145,31 @@ class StageCalls:
             params["attention"] = part
         return _call("score", params, {"corpus": texts}, {"model": self._spec(name)})
 
+    def _write(self, cell: CellSpec, writing: Writing, read: Mapping[str, StageCall]) -> StageCall:
+        """The stage in which a method's writer writes; `read` are the corpus and the scores that the method reads."""
+        name = str(cell.method.written_by)
+        if name == TRAINED:
+            spec, fingerprint = self.suite.models[cell.trained], self.fingerprints[cell.trained]
+            writer: Writer = LocalWriter.model_validate(spec.model_dump())
+        else:
+            writer, fingerprint = self.suite.writers[name], self.writers.get(name, "")
+        params: dict[str, Any] = {
+            "writing": writing.identity(),
+            "sampling": writer.sampling,
+            "number": self.suite.copies,
+        }
+        if isinstance(writer, Endpoint):
+            params |= {"api": writer.model}
+            where: dict[str, Any] = {"writer": writer.model_dump(mode="json")}
+        else:
+            params |= self._params_of(writer.spec, fingerprint)
+            where = {"writer": {**writer.model_dump(mode="json"), **writer.spec.pinned(fingerprint).model_dump()}}
+        if writing.form == "questions":
+            params["questions"] = cell.corpus.data_hash
+        inputs = {role: call for role, call in read.items() if role == "corpus" or writing.clues}
+        where |= {"name": name, "writing": writing.model_dump(mode="json"), "entry": cell.task.model_dump(mode="json")}
+        return _call("write", params, inputs, where)
+
     def _augment(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
         method = cell.method
         params: dict[str, Any] = {
@@ -154,7 +189,9 @@ class StageCalls:
         return _call("augment", params, inputs, where)
 
     def _facts(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
-        params = {"tokenizer": self.fingerprints[cell.trained], "data": cell.corpus.data_hash}
+        params: dict[str, Any] = {"tokenizer": self.fingerprints[cell.trained], "data": cell.corpus.data_hash}
+        if cell.method.writings:
+            params["invented"] = 1  # version of how invented names and numbers are counted
         where = {"model": self._spec(cell.trained), "entry": cell.task.model_dump(mode="json")}
         return _call("facts", params, inputs, where)
 

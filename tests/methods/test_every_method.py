@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText, Text, TokenScores
+from benchmark.data.written import WrittenText
 from benchmark.methods import METHODS, Method, augment, make_method
 from benchmark.methods.dropout import TokenDropout
 
@@ -69,7 +70,21 @@ DROPOUTS = pytest.mark.parametrize(
 
 
 def _run(name: str, texts: list[Text], tokenize: Tokenize, copies: int = 5, seed: int = 1) -> list[AugmentedText]:
-    return list(augment(_method(name, texts), texts, [tokenize(text) for text in texts], copies, seed))
+    method = _method(name, texts)
+    tokens = [tokenize(text) for text in texts]
+    return list(augment(method, texts, tokens, copies, seed, _written(method, texts)))
+
+
+def _written(method: Method, texts: list[Text]) -> dict[str, list[WrittenText]]:
+    """What a writer might write: each text with its words reversed, and the number of the sample."""
+    return {
+        role: [
+            WrittenText(text.id, copy, f"{' '.join(text.text.split()[::-1])} ({role})", "p", (), 1, 5, 5, "stop")
+            for text in texts
+            for copy in range(1, 31)
+        ]
+        for role in method.writings
+    }
 
 
 def _is_subsequence(short: str, long: str) -> bool:
@@ -260,14 +275,16 @@ def test_missing_tokens_and_tokens_of_another_text_are_refused(name: str, tokeni
     method = _method(name, texts)
     tokens = [tokenize(text) for text in texts]
     if method.needs == "nothing":
-        assert list(augment(method, texts, None, 2, seed=1)) == list(augment(method, texts, tokens, 2, seed=1))
+        assert list(augment(method, texts, None, 2, 1, _written(method, texts))) == list(
+            augment(method, texts, tokens, 2, 1, _written(method, texts))
+        )
         return
     with pytest.raises(ValueError, match="needs token scores"):
-        list(augment(method, texts, None, 2, seed=1))
+        list(augment(method, texts, None, 2, 1, _written(method, texts)))
     with pytest.raises(ValueError, match="text 'plain' came with the tokens of 'accents'"):
-        list(augment(method, texts, tokens[::-1], 2, seed=1))
+        list(augment(method, texts, tokens[::-1], 2, 1, _written(method, texts)))
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        list(augment(method, texts, tokens[:1], 2, seed=1))
+        list(augment(method, texts, tokens[:1], 2, 1, _written(method, texts)))
 
 
 def test_the_error_for_an_unknown_method_names_the_nearest_method() -> None:

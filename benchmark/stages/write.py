@@ -1,0 +1,89 @@
+"""Write stage: a language model writes texts about a corpus, as a method asks."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import UserError
+from benchmark.core.progress import Progress
+from benchmark.corpora import make_task
+from benchmark.data.texts import Text, read_scores, read_texts
+from benchmark.data.written import Writing, write_written
+from benchmark.methods.units import elusive_words
+from benchmark.scoring.requests import combined
+from benchmark.store.artifacts import StageCall
+from benchmark.writing.requests import Writes
+from benchmark.writing.settings import Endpoint, LocalWriter
+from benchmark.writing.write import Journal, Session, gold_questions
+
+WRITTEN, REPORT, JOURNAL = "written.jsonl", "report.json", "journal.jsonl"
+
+
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, begun: Path) -> float:
+    """Write written.jsonl, and report.json with what was drawn and left out.
+
+    The inputs are "corpus" and, if the prompts show clues, the pair's scores "large" and "small". Every sample is kept
+    in `begun` as it arrives, so an interrupted stage continues from there.
+
+    Returns:
+        0: the seconds before an interruption are not known.
+    """
+    params, where = call.params, call.where
+    writing = Writing.model_validate(where["writing"])
+    if writing.identity() != params["writing"]:
+        raise UserError("writers: a prompt changed while the suite ran; run the suite again")
+    texts = read_texts(inputs["corpus"] / "texts.jsonl")
+    gold = make_task(where["entry"]).load().questions if writing.form == "questions" else {}
+    sampling = params["sampling"]
+    session = Session(
+        _writer(call),
+        writing,
+        params["number"],
+        sampling["seed"],
+        sampling["tries"],
+        Journal(begun / JOURNAL),
+        progress,
+        clues=_clues(writing, texts, inputs),
+        gold=gold_questions(gold),
+    )
+    written = session.write(texts)
+    if not written:
+        problems = ", ".join(f"{problem} {count}" for problem, count in session.report.left_out.items())
+        raise UserError(
+            f"writer {where.get('name', '')!r}: no text can be used ({problems}); use another writer or prompt"
+        )
+    write_written(out / WRITTEN, written)
+    digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
+    (out / REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))
+    return 0.0
+
+
+def _writer(call: StageCall) -> Writes:
+    """The writer of a stage."""
+    if "api" in call.params:
+        from benchmark.writing import endpoint
+
+        return endpoint.Endpoint(Endpoint.model_validate(call.where["writer"]))
+    import torch
+
+    from benchmark.models.loading import load_model, tokenizer_of
+    from benchmark.writing.local import LocalModel
+
+    torch.set_num_threads(call.params["threads"])
+    writer = LocalWriter.model_validate(call.where["writer"])
+    return LocalModel(load_model(writer.spec, call.params["device"]), tokenizer_of(writer.spec), writer)
+
+
+def _clues(writing: Writing, texts: list[Text], inputs: dict[str, Path]) -> dict[str, str]:
+    """By id of a text, its words with the highest difference of scores, in text order."""
+    if not writing.clues:
+        return {}
+    roles: Any = ("large", "small")
+    scores = combined({role: read_scores(inputs[role] / "scores.parquet") for role in roles})
+    if scores is None:
+        raise ValueError("clues need the scores of a pair")
+    return {
+        text.id: ", ".join(text.text[start:end] for start, end in elusive_words(text, tokens, writing.clues))
+        for text, tokens in zip(texts, scores, strict=True)
+    }

@@ -1,0 +1,118 @@
+"""Reading a writer's answers: which cannot be used and why, lists of items, questions with their answers."""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Literal
+
+Problem = Literal["empty", "cut", "copied", "refused", "unreadable", "gold"]
+
+_REFUSALS = re.compile(
+    r"^\W*(i('m| am) (sorry|afraid|unable|not able)|i (cannot|can't|can not|won't)|sorry|as an ai|unfortunately, i)\b",
+    re.IGNORECASE,
+)
+_ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
+_QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\s*[.:)]\s*\W?", re.IGNORECASE)
+_ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\s*[.:)]\s*\W?", re.IGNORECASE)
+_COPIED_WORDS = 12  # as many words of the prompt in a row, outside of the document, count as copied
+_MOST_ITEMS = 30
+_LONGEST_ITEM = 300  # characters
+
+
+def problem_of(answer: str, ended: str, instruction: str, document: str) -> Problem | None:
+    """Why an answer cannot be used as a text; None if it can.
+
+    Args:
+        answer: The answer.
+        ended: "stop", or "length" if the limit of tokens cut it.
+        instruction: The prompt without the document.
+        document: The document that it is about.
+    """
+    if not answer.strip():
+        return "empty"
+    if ended == "length":
+        return "cut"
+    return refused_or_copied(answer, instruction, document)
+
+
+def refused_or_copied(answer: str, instruction: str, document: str) -> Problem | None:
+    """Whether an answer is a refusal, or repeats the document as it is or a piece of the instruction."""
+    if _REFUSALS.match(answer.strip()):
+        return "refused"
+    words, given = _words(answer), _words(instruction)
+    if words == _words(document):
+        return "copied"
+    pieces = {tuple(given[start : start + _COPIED_WORDS]) for start in range(len(given) - _COPIED_WORDS + 1)}
+    if any(tuple(words[start : start + _COPIED_WORDS]) in pieces for start in range(len(words) - _COPIED_WORDS + 1)):
+        return "copied"
+    return None
+
+
+def read_items(answer: str, ended: str) -> list[str]:
+    """The items of a list: a JSON list, also one that is not quite valid, or a line for each item.
+
+    Repeated items count once. The last item of a cut answer is left out, since it may be a piece.
+    """
+    body = answer[answer.find("[") : answer.rfind("]") + 1] if "[" in answer else ""
+    items: list[str] = []
+    try:
+        parsed = json.loads(body)
+        items = [item if isinstance(item, str) else str(next(iter(item.values()), "")) for item in parsed]
+    except (ValueError, AttributeError, TypeError):
+        quoted = re.findall(r'"((?:[^"\\\n]|\\.)*)"', answer[answer.find("[") :]) if "[" in answer else []
+        if quoted:
+            items = quoted
+        else:
+            lines = [line for line in answer.splitlines() if line.strip()]
+            marked = [line for line in lines if _ENUMERATION.match(line)]
+            items = [_ENUMERATION.sub("", line) for line in (marked or lines)]
+            items = items[:-1] if ended == "length" else items
+    cleaned = (" ".join(item.split()).strip(" *\"'`,;") for item in items)
+    return [item for item in dict.fromkeys(cleaned) if item and len(item) <= _LONGEST_ITEM][:_MOST_ITEMS]
+
+
+def read_questions(answer: str, ended: str) -> list[tuple[str, str]]:
+    """The questions and answers in a text of lines "Question: …" and "Answer: …".
+
+    A question without an answer is left out, and so is the last pair of a cut answer, since it may be a piece.
+    """
+    pairs: list[tuple[str, str]] = []
+    question = ""
+    for line in answer.splitlines():
+        stripped = _ENUMERATION.sub("", line).strip().strip("*").strip()
+        if _QUESTION.match(stripped):
+            question = _clean(_QUESTION.sub("", stripped))
+        elif _ANSWER.match(stripped) and question:
+            if text := _clean(_ANSWER.sub("", stripped)):
+                pairs.append((question, text))
+            question = ""
+        elif stripped.endswith("?") and not question:
+            question = _clean(stripped)
+    if ended == "length" and pairs and not question:
+        pairs = pairs[:-1]
+    return list(dict.fromkeys(pairs))
+
+
+def without_gold(pairs: Collection[tuple[str, str]], gold: Collection[str]) -> list[tuple[str, str]]:
+    """The pairs whose question equals no gold question; both are compared after `normalised`."""
+    return [(question, answer) for question, answer in pairs if normalised(question) not in gold]
+
+
+def as_text(pairs: Collection[tuple[str, str]]) -> str:
+    """Questions and answers as a training text, in the form in which the tasks ask."""
+    return "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in pairs)
+
+
+def normalised(text: str) -> str:
+    """A text in small letters, without punctuation, articles and repeated white space, as SQuAD's metrics compare."""
+    from benchmark.tasks.biography.biography import normalise
+
+    return str(normalise(text))
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.strip().strip("*").split())
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
