@@ -157,7 +157,10 @@ def _grid_of(table: BoardTable, shown: Sequence[Column], rows: Sequence[Row]) ->
     """A Markdown table of some rows, whose first column is the label."""
     label, *others = shown
     lines = [
-        [_label(table, row), *(markdown_text(column.format.text(column.of(Line(table, row)), row)) for column in others)]
+        [
+            _label(table, row),
+            *(markdown_text(column.format.text(column.of(Line(table, row)), row)) for column in others),
+        ]
         for row in rows
     ]
     return markdown_grid(_headings([label, *others]), lines)
