@@ -87,7 +87,9 @@ def test_a_record_of_written_texts_is_accepted_with_a_note_on_the_texts(
         draft.put("written.api_model", api_model).put("written.model", None)
     outcome = submit([draft.write()], board, SHIPPED)
     assert outcome.refused == [] and len(outcome.added) == 1
-    assert any("the texts that a writer wrote: records contain their hashes alone" in note for note in outcome.unchecked)
+    assert any(
+        "the texts that a writer wrote: records contain their hashes alone" in note for note in outcome.unchecked
+    )
 
 
 def test_there_are_at_least_twenty_hostile_submissions() -> None:
