@@ -30,7 +30,6 @@ from benchmark.writing.settings import Endpoint, LocalWriter
 REMEMBERED = ".checked"  # folder of passed checks, beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
 TEXTS_AT_ONCE = 1_000  # texts that are tokenized together
-ITEM_TOKENS = 50  # of the items or clues in a prompt, which are known only when it is asked
 
 
 @dataclass(frozen=True)
@@ -244,29 +243,21 @@ def check_writer(writer: LocalWriter, name: str, writing: Writing, corpus: Corpu
         corpus: The texts.
         limit: Whether the longest text has to fit into the writer's context, with each prompt and the answer.
     """
-    from benchmark.models.loading import context_length, tokenizer_of
-    from benchmark.writing.local import goes_through_template, prompt_ids
-    from benchmark.writing.requests import Request
+    from benchmark.models.loading import context_length
+    from benchmark.writing.local import longest_prompt
 
-    tokenizer = tokenizer_of(writer.spec)
     try:
-        chat = goes_through_template(tokenizer, writer)
+        longest = longest_prompt(writer, writing, corpus.texts)
     except UserError as error:
         raise UserError(f"writers.{name}: model {writer.model!r}: {error}") from None
-    if not limit or (context := context_length(writer.spec)) is None:
-        return
-    longest = max(corpus.texts, key=lambda text: len(tokenizer(text.text, verbose=False)["input_ids"]))
-    lower = "list the model under writers with a lower" if name == TRAINED else "lower"
-    unknown = ITEM_TOKENS if writing.items or writing.clues else 0
-    for prompt_name, prompt in writing.contents().items():
-        request = Request("", prompt, {"document": longest.text}, 0)
-        length = len(prompt_ids(request, tokenizer, chat)) + unknown
-        if length + writer.max_tokens > context:
-            raise UserError(
-                f"writers.{name}: model {writer.model!r}: text {longest.id!r} in prompt {prompt_name!r}: {length} "
-                f"tokens and an answer of {writer.max_tokens} (max_tokens) exceed the model's context of {context}; "
-                f"{lower} max_tokens, shorten the text, or use another writer"
-            )
+    context = context_length(writer.spec)
+    if limit and context is not None and longest.length + writer.max_tokens > context:
+        lower = "list the model under writers with a lower" if name == TRAINED else "lower"
+        raise UserError(
+            f"writers.{name}: model {writer.model!r}: text {longest.text!r} in prompt {longest.prompt!r}: "
+            f"{longest.length} tokens and an answer of {writer.max_tokens} (max_tokens) exceed the model's context of "
+            f"{context}; {lower} max_tokens, shorten the text, or use another writer"
+        )
 
 
 def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:

@@ -3,17 +3,20 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
+from benchmark.data.written import Writing
 from benchmark.models.generation_settings import set_aside_settings
-from benchmark.models.loading import context_of
+from benchmark.models.loading import context_of, tokenizer_of
 from benchmark.models.shared_prefix import PrefixReader, common_prefix
 from benchmark.writing.requests import MARK, Request, Sample
-from benchmark.writing.settings import Sampling
+from benchmark.writing.settings import LocalWriter, Sampling
 
+ITEM_TOKENS = 50  # assumed for the items or clues in a prompt, which are known only when it is asked
 _FIRST_CANDIDATES = 256  # of the vocabulary that are sorted at first; more where they do not reach top_p
 
 
@@ -139,6 +142,32 @@ def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
     messages = [{"role": "user", "content": request.message}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+class LongestPrompt(NamedTuple):
+    """The longest prompt that a writer gets: the text's id, the prompt's name, and its tokens."""
+
+    text: str
+    prompt: str
+    length: int
+
+
+def longest_prompt(writer: LocalWriter, writing: Writing, texts: Sequence[Text]) -> LongestPrompt:
+    """The longest prompt about some texts, with `ITEM_TOKENS` for items or clues.
+
+    Raises:
+        UserError: The writer's tokenizer cannot be loaded, or lacks the chat template that the writer should use.
+    """
+    tokenizer = tokenizer_of(writer.spec)
+    chat = goes_through_template(tokenizer, writer)
+    longest = max(texts, key=lambda text: len(tokenizer(text.text, verbose=False)["input_ids"]))
+    unknown = ITEM_TOKENS if writing.items or writing.clues else 0
+    lengths = {
+        name: len(prompt_ids(Request("", prompt, {"document": longest.text}, 0), tokenizer, chat)) + unknown
+        for name, prompt in writing.contents().items()
+    }
+    name = max(lengths, key=lambda name: lengths[name])
+    return LongestPrompt(longest.id, name, lengths[name])
 
 
 def drawn_token(logits: torch.Tensor, temperature: float, top_p: float, number: float) -> int:
