@@ -46,7 +46,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def suite_of(tiny: Path, methods: list[Any], **changes: Any) -> Suite:
-    return tiny_suite(tiny, methods=methods, writers={"qwen": {"model": str(tiny), "temperature": 0.5}}, **changes)
+    return tiny_suite(
+        tiny, methods=methods, writers={"qwen": {"model": "zoo:small", "temperature": 0.5, "max_tokens": 40}}, **changes
+    )
 
 
 def records_of(folder: Path) -> list[Record]:
@@ -84,7 +86,7 @@ def test_a_suite_with_a_writer_is_planned_run_recorded_shown_and_pruned(
     _check_written(record)  # a record of a run may be submitted
     page = markdown_page(board_of(records), tmp_path)
     (line,) = [line for line in page.split("Texts by a writer:")[1].split("\n") if "rewrite by qwen" in line][:1]
-    assert [cell.strip() for cell in line.split("|")][2:8] == ["qwen", tiny.name, "8", "0", "120", "48"]
+    assert [cell.strip() for cell in line.split("|")][2:8] == ["qwen", "zoo:small", "8", "0", "120", "48"]
 
     plan, store = make_plan(suite), Store(tmp_path / "store")
     assert prune(plan, store, records)[0] == 1
