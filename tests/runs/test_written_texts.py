@@ -68,7 +68,9 @@ def test_seeds_and_methods_that_ask_for_the_same_texts_share_their_stages(tiny: 
 def test_a_suite_with_a_writer_is_planned_run_recorded_shown_and_pruned(
     tiny: Path, tmp_path: Path, asked: list[str]
 ) -> None:
-    methods = [{"name": "rewrite", "writer": "qwen"}]
+    prompt = tmp_path / "short.md"  # without examples, so that it fits the tiny model
+    prompt.write_text("---\nsource: ours\n---\nSay it in other words: {document}\n", encoding="utf-8")
+    methods = [{"name": "rewrite", "writer": "qwen", "prompts": str(prompt)}]
     suite, records = suite_of(tiny, methods), tmp_path / "records"
     assert forecast(suite, tmp_path, records).stages_left["write"] == 1
     run_suite(suite, tmp_path, records, InThisProcess(), plain=True)
