@@ -1,7 +1,8 @@
 """Checks on a suite's models, texts and questions before its first stage runs.
 
 They find errors that files, configurations and tokenizers show, and that would otherwise appear after hours of
-training. They read no weights. Passed checks are remembered beside the store and not repeated.
+training. They read no weights. Passed checks are remembered beside the store and not repeated. The servers of writers
+are asked each time that a stage needs them.
 """
 
 import hashlib
@@ -18,14 +19,18 @@ from benchmark.core.environment import code_hash
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
+from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
 from benchmark.models.spec import ModelSpec
+from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
 from benchmark.training.recipe import Recipe
+from benchmark.writing.settings import Endpoint, LocalWriter
 
 REMEMBERED = ".checked"  # folder of passed checks, beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
 TEXTS_AT_ONCE = 1_000  # texts that are tokenized together
+ITEM_TOKENS = 50  # of the items or clues in a prompt, which are known only when it is asked
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,22 @@ class _Check:
         return hashlib.sha256(json.dumps([code_hash(), self.what], sort_keys=True).encode()).hexdigest()[:24]
 
 
-def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool) -> None:
-    """Check the models, texts and questions that the stages of some cells will read.
+def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool, ask: bool = True) -> None:
+    """Check the models, writers, texts and questions that the stages of some cells will read.
 
     Args:
         plan: The plan of the cells.
         cells: The cells that are not done.
         results: The folder that holds the store and the passed checks.
         remember: Whether to remember the checks that pass now.
+        ask: Whether to ask the servers of writers.
 
     Raises:
         UserError: A check failed; the message names the model, text or question, and the remedy.
     """
     folder = results / REMEMBERED
+    if ask:
+        _check_servers(cells, Store(results / "store"))
     for check in _checks(plan, cells):
         if (mark := folder / check.key).is_file():
             continue
@@ -92,6 +100,8 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 partial(check_texts, spec, corpus, limit),
             )
             texts.setdefault(check.key, check)
+            for check in _checks_of_writers(plan, cell):
+                (models if check.what["check"] == "model" else texts).setdefault(check.key, check)
             if limit and cell.method.longest_copies(""):
                 of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
                 check = _Check(
@@ -104,6 +114,37 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
         for check in _checks_of_training(plan, cell):
             (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
     yield from (*models.values(), *texts.values(), *questions.values())
+
+
+def _check_servers(cells: Sequence[Cell], store: Store) -> None:
+    """Check that the servers answer that stages of some cells will ask, each once."""
+    asked: set[str] = set()
+    for cell in cells:
+        for role in cell.method.writings:
+            call = cell.stages[role]
+            if "api" not in call.params or store.has(call):
+                continue
+            settings = Endpoint.model_validate(call.where["writer"])
+            if settings.model_dump_json() not in asked:
+                from benchmark.writing import endpoint
+
+                endpoint.Endpoint(settings).check()
+                asked.add(settings.model_dump_json())
+
+
+def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
+    """The checks of a cell's writer, if it is a local model."""
+    for role, writing in cell.method.writings.items():
+        params = cell.stages[role].params
+        if "api" in params:
+            continue
+        writer = LocalWriter.model_validate(cell.stages[role].where["writer"])
+        identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
+        yield _Check({"check": "model", **identity}, partial(check_model, writer.spec))
+        corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
+        what = {"check": "writer", **identity, "writing": params["writing"], "sampling": writer.sampling}
+        what |= {"corpus": corpus.trained_on, "task": cell.task.identity(), "limit": limit}
+        yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
 
 
 def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
@@ -194,6 +235,41 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
                     f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it, or set "
                     "long_texts: split in the suite"
                 )
+
+
+def check_writer(writer: LocalWriter, name: str, writing: Writing, corpus: Corpus, limit: bool) -> None:
+    """Raise UserError if a local writer cannot be asked what a method asks.
+
+    Args:
+        writer: The writer.
+        name: Its name in the suite.
+        writing: What the method asks.
+        corpus: The texts.
+        limit: Whether the longest text has to fit into the writer's context, with each prompt and the answer.
+    """
+    from benchmark.models.loading import context_length, tokenizer_of
+    from benchmark.writing.local import goes_through_template, prompt_ids
+    from benchmark.writing.requests import Request
+
+    tokenizer = tokenizer_of(writer.spec)
+    try:
+        chat = goes_through_template(tokenizer, writer)
+    except UserError as error:
+        raise UserError(f"writers.{name}: model {writer.model!r}: {error}") from None
+    if not limit or (context := context_length(writer.spec)) is None:
+        return
+    longest = max(corpus.texts, key=lambda text: len(tokenizer(text.text, verbose=False)["input_ids"]))
+    lower = "list the model under writers with a lower" if name == TRAINED else "lower"
+    unknown = ITEM_TOKENS if writing.items or writing.clues else 0
+    for prompt_name, prompt in writing.contents().items():
+        request = Request("", prompt, {"document": longest.text}, 0)
+        length = len(prompt_ids(request, tokenizer, chat)) + unknown
+        if length + writer.max_tokens > context:
+            raise UserError(
+                f"writers.{name}: model {writer.model!r}: text {longest.id!r} in prompt {prompt_name!r}: {length} "
+                f"tokens and an answer of {writer.max_tokens} (max_tokens) exceed the model's context of {context}; "
+                f"{lower} max_tokens, shorten the text, or use another writer"
+            )
 
 
 def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:

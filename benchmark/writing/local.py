@@ -27,6 +27,9 @@ class LocalModel:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
         sampling: How to sample.
+
+    Raises:
+        UserError: `chat` is true and the tokenizer has no chat template.
     """
 
     def __init__(self, model: Any, tokenizer: Any, sampling: Sampling) -> None:
@@ -34,7 +37,7 @@ class LocalModel:
         set_aside_settings(model, tokenizer)
         ends = model.generation_config.eos_token_id
         self._ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
-        self._chat = bool(tokenizer.chat_template) if sampling.chat is None else sampling.chat
+        self._chat = goes_through_template(tokenizer, sampling)
 
     @cached_property
     def _reader(self) -> PrefixReader:
@@ -115,6 +118,17 @@ class LocalModel:
         text = self._tokenizer.decode([token for token in tokens if token not in self._ends], skip_special_tokens=True)
         text = text if self._chat else text.partition(MARK)[0]
         return Sample(text.strip(), len(prompt), len(tokens), "stop" if ended else "length")
+
+
+def goes_through_template(tokenizer: Any, sampling: Sampling) -> bool:
+    """Whether prompts go through the tokenizer's chat template.
+
+    Raises:
+        UserError: They should, and the tokenizer has none.
+    """
+    if sampling.chat and not tokenizer.chat_template:
+        raise UserError("writer: chat: true, but the model's tokenizer has no chat template; leave chat out")
+    return bool(tokenizer.chat_template) if sampling.chat is None else sampling.chat
 
 
 def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
