@@ -89,7 +89,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 continue
             corpus = cell.corpus
             limit = plan.suite.long_texts == "refuse"
-            check = _Check(
+            of_texts = _Check(
                 {
                     "check": "texts",
                     **identity,
@@ -99,17 +99,17 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 },
                 partial(check_texts, spec, corpus, limit),
             )
-            texts.setdefault(check.key, check)
+            texts.setdefault(of_texts.key, of_texts)
             for check in _checks_of_writers(plan, cell):
                 (models if check.what["check"] == "model" else texts).setdefault(check.key, check)
             if limit and cell.method.longest_copies(""):
                 of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
                 check = _Check(
-                    {**check.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
+                    {**of_texts.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
                 )
                 texts.setdefault(check.key, check)
             if limit and cell.method.training().loss == "distilled":
-                check = _Check({**check.what, "check": "teaching"}, partial(check_teaching, spec, corpus))
+                check = _Check({**of_texts.what, "check": "teaching"}, partial(check_teaching, spec, corpus))
                 texts.setdefault(check.key, check)
         for check in _checks_of_training(plan, cell):
             (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
