@@ -40,15 +40,19 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "_writer", lambda call: _Questions())
 
 
-def _suite(model: str | Path, **changes: Any) -> Any:
-    return tiny_suite(Path(model), methods=["self_qa", {"name": "context_distillation", "top": 5}], copies=3, **changes)
+def _suite(model: str | Path, prompt: Path) -> Any:
+    """A suite with a prompt and answers that are short enough for a small model's context."""
+    prompt.write_text("---\nsource: ours\n---\n{document}\n\nAsk.")
+    entries: list[dict[str, Any]] = [{"name": "self_qa"}, {"name": "context_distillation", "top": 5}]
+    methods = [{**entry, "writer": "w", "prompts": [str(prompt)]} for entry in entries]
+    return tiny_suite(Path(model), methods=methods, copies=3, writers={"w": {"model": str(model), "max_tokens": 20}})
 
 
 @pytest.mark.parametrize("model", ["tiny", pytest.param("zoo:small", marks=pytest.mark.slow)])
 def test_a_suite_teaches_and_trains_on_the_texts_of_its_writer(
     tiny: Path, tmp_path: Path, model: str, scripted: None
 ) -> None:
-    suite = _suite(tiny if model == "tiny" else model)
+    suite = _suite(tiny if model == "tiny" else model, tmp_path / "prompt.md")
     outcome = run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
     assert len(outcome.records) == 2
     store, spec = Store(tmp_path / "store"), next(iter(suite.models.values()))
@@ -105,9 +109,11 @@ def test_a_document_that_leaves_no_room_is_refused_before_the_first_stage(tiny: 
     longest = max(len(tokenizer(text.text)["input_ids"]) for text in cell.corpus.texts)
     config["max_position_embeddings"] = longest + 1  # room for the document, but not for a text after it
     (folder / "config.json").write_text(json.dumps(config))
-    plan = make_plan(tiny_suite(folder, methods=["context_distillation"]))
+    writers = {"w": {"api": "http://localhost:1/v1", "model": "m"}}
+    methods = [{"name": "context_distillation", "writer": "w"}]
+    plan = make_plan(tiny_suite(folder, methods=methods, writers=writers))
     with pytest.raises(UserError, match=r"tokens as a prompt, which leaves no room for a text after it") as error:
-        check_cells(plan, plan.cells, tmp_path / "results", remember=False)
+        check_cells(plan, plan.cells, tmp_path / "results", remember=False, ask=False)
     assert "\n" not in str(error.value)
 
 
