@@ -25,7 +25,7 @@ from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
 from benchmark.training.rehearsal import rehearsal_texts
 
-STAGES = ("score", "train", "evaluate", "curve", "retain")  # stages that load a model
+STAGES = ("score", "teach", "train", "evaluate", "curve", "retain")  # stages that load a model
 CUDA_CONTEXT = 640 * 2**20  # bytes of the driver's context, cuBLAS's work space and torch's kernels: assumed
 LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and lm-eval loaded: measured
 
@@ -64,6 +64,9 @@ def predict(call: StageCall, corpus: Corpus) -> Prediction:
     shape, notes = shape_of(spec), []
     if call.stage == "score":
         needs = [_score(call, spec, shape, corpus)]
+    elif call.stage == "teach":
+        needs = [_teach(call, spec, shape, corpus)]
+        notes = ["texts of a writer are taken to be as long as the longest document"]
     elif call.stage == "train":
         needs = _train(call, spec, shape, corpus)
     elif call.stage == "retain":
@@ -93,6 +96,15 @@ def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
             attention = formulas.attention_scores(shape, arithmetic, rows, length, whole)
             passing = max(passing, formulas.layer_forward(shape, arithmetic, tokens) + attention)
     return inference_need(spec, shape, params["device"], None, passing)
+
+
+def _teach(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
+    arithmetic = inference_arithmetic(spec)
+    longest = 2 * max(_lengths(spec, corpus, "", shape.context))
+    tokens = max(call.params["tokens_per_batch"], min(longest, shape.context or longest))
+    losses = tokens * shape.hidden * arithmetic.matrix + formulas.token_losses(shape, arithmetic, tokens)
+    passing = max(losses, formulas.layer_forward(shape, arithmetic, tokens))
+    return inference_need(spec, shape, call.params["device"], None, passing)
 
 
 def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> list[Need]:
