@@ -28,7 +28,7 @@ from benchmark.training.rehearsal import rehearsal_texts
 from benchmark.writing.local import longest_prompt
 from benchmark.writing.settings import LocalWriter
 
-STAGES = ("score", "write", "train", "evaluate", "curve", "retain")  # stages that load a model
+STAGES = ("score", "write", "teach", "train", "evaluate", "curve", "retain")  # stages that load a model
 CUDA_CONTEXT = 640 * 2**20  # bytes of the driver's context, cuBLAS's work space and torch's kernels: assumed
 LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and lm-eval loaded: measured
 
@@ -81,6 +81,9 @@ def predict(call: StageCall, corpus: Corpus) -> Prediction:
         needs = [_score(call, spec, shape, corpus)]
     elif call.stage == "write":
         needs = [_write(call, spec, shape, corpus)]
+    elif call.stage == "teach":
+        needs = [_teach(call, spec, shape, corpus)]
+        notes = ["texts of a writer are taken to be as long as the longest document"]
     elif call.stage == "train":
         needs = _train(call, spec, shape, corpus)
     elif call.stage == "retain":
@@ -121,6 +124,15 @@ def _write(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
     logits = formulas.answer_logits(shape, arithmetic, rows) + formulas.drawing(shape)
     layer = formulas.layer_forward(shape, arithmetic, rows * longest)
     return inference_need(spec, shape, call.params["device"], None, max(logits, layer), kept)
+
+
+def _teach(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
+    arithmetic = inference_arithmetic(spec)
+    longest = 2 * max(_lengths(spec, corpus, "", shape.context))
+    tokens = max(call.params["tokens_per_batch"], min(longest, shape.context or longest))
+    losses = tokens * shape.hidden * arithmetic.matrix + formulas.token_losses(shape, arithmetic, tokens)
+    passing = max(losses, formulas.layer_forward(shape, arithmetic, tokens))
+    return inference_need(spec, shape, call.params["device"], None, passing)
 
 
 def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> list[Need]:

@@ -88,7 +88,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 continue
             corpus = cell.corpus
             limit = plan.suite.long_texts == "refuse"
-            check = _Check(
+            of_texts = _Check(
                 {
                     "check": "texts",
                     **identity,
@@ -98,14 +98,17 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 },
                 partial(check_texts, spec, corpus, limit),
             )
-            texts.setdefault(check.key, check)
+            texts.setdefault(of_texts.key, of_texts)
             for check in _checks_of_writers(plan, cell):
                 (models if check.what["check"] == "model" else texts).setdefault(check.key, check)
             if limit and cell.method.longest_copies(""):
                 of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
                 check = _Check(
-                    {**check.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
+                    {**of_texts.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
                 )
+                texts.setdefault(check.key, check)
+            if limit and cell.method.training().loss == "distilled":
+                check = _Check({**of_texts.what, "check": "teaching"}, partial(check_teaching, spec, corpus))
                 texts.setdefault(check.key, check)
         for check in _checks_of_training(plan, cell):
             (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
@@ -272,6 +275,15 @@ def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:
                 f"model {spec.model!r}: text {text.id!r}: up to {length} tokens as a copy of {method.name}, more than "
                 f"the model's context of {context}; shorten it, or leave the method out"
             )
+
+
+def check_teaching(spec: ModelSpec, corpus: Corpus) -> None:
+    """Raise UserError if a document as a prompt leaves no room for a text after it in the model's context."""
+    from benchmark.models.loading import context_length, tokenizer_of
+    from benchmark.scoring.teacher import check_documents
+
+    documents = {text.id: text.text for text in corpus.texts}
+    check_documents(tokenizer_of(spec), documents, context_length(spec), spec.model)
 
 
 def check_questions(

@@ -14,7 +14,7 @@ from benchmark import ROOT
 from benchmark.suite.entries import Evaluation, Scoring
 from benchmark.suite.schema import Suite
 from benchmark.training.recipe import Recipe
-from benchmark.writing.settings import Endpoint, LocalWriter, Sampling
+from benchmark.writing.settings import Endpoint, LocalWriter
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
 
@@ -132,8 +132,7 @@ def test_the_page_on_suites_names_every_key() -> None:
     )
     fields = {field.alias or name for name, field in Suite.model_fields.items()}
     assert fields <= named
-    for section in (Sampling, Endpoint):
-        assert set(section.model_fields) <= named, section
+    assert set(Endpoint.model_fields) <= named
     for section, prefix in ((Recipe, "recipe."), (Scoring, "scoring."), (Evaluation, "evaluation.")):
         assert all(name in named or prefix + name in named for name in section.model_fields), section
 
