@@ -125,7 +125,7 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     tokens_at_once = params["batch_size"] * max((asked.longest + asked.limit for asked in generations), default=0)
     for workload in workloads:
         if isinstance(workload, Generation):
-            if params.get("open_book") and shape.context:  # a longer prompt is left out
+            if (params.get("open_book") or "skip_too_long" in params) and shape.context:  # a longer prompt is left out
                 workload = replace(workload, longest=min(workload.longest, shape.context - workload.limit))
             # Batches of shorter prompts have more rows, up to the tokens of a batch of the longest.
             rows = min(tokens_at_once // (workload.longest + workload.limit), workload.prompts)
