@@ -70,6 +70,30 @@ class Draft:
         self.put("scores", scores).put("answers.rows", len(self.rows)).put("task.questions", len(self.rows))
         return self.put("task.clusters", len({row["cluster"] for row in self.rows}))
 
+    def rewritten(self) -> "Draft":
+        """Let a writer write the copies, of which the record has the hash of one stage."""
+        self.content["stages"]["write"] = "3" * 64
+        self.content["cost"]["write"] = {"seconds": 60.0, "peak_memory_bytes": 2**30}
+        model = {"name": "qwen", "spec": {"model": "Qwen/Qwen2.5-1.5B"}, "fingerprint": "1" * 64, "parameters": None}
+        return self.put(
+            "written",
+            {
+                "writer": "qwen",
+                "model": model,
+                "api_model": None,
+                "sampling": {"temperature": 0.8, "seed": 1},
+                "texts": 100,
+                "samples": 120,
+                "left_out": {"cut": 5},
+                "drawn_again": {"cut": 12, "empty": 3},
+                "gold_questions": 0,
+                "prompt_tokens": 20_000,
+                "tokens": 9_000,
+                "invented": 0.25,
+                "sha256": ["2" * 64],
+            },
+        )
+
     def write(self, table: pa.Table | None = None, **options: Any) -> Path:
         """Write the answers (the rows, or another table) and the record, with matching hashes; returns its path."""
         path, answers = self.folder / f"{self.stem}.json", self.folder / f"{self.stem}.answers.parquet"
@@ -96,6 +120,11 @@ class Hostile:
 def _content(name: str, message: str, field: str, value: Any) -> Hostile:
     """A field of the record has another value, and the hash is computed again."""
     return Hostile(name, message, lambda draft: [draft.put(field, value).write()])
+
+
+def _written(name: str, message: str, field: str, value: Any) -> Hostile:
+    """A field of what a writer wrote has another value, and the hash is computed again."""
+    return Hostile(name, message, lambda draft: [draft.rewritten().put(f"written.{field}", value).write()])
 
 
 def _rows(name: str, message: str, change: Callable[[list[dict[str, Any]]], None]) -> Hostile:
@@ -306,6 +335,29 @@ HOSTILE = (
         "../../../etc",
     ),
     _content("answers in another folder", "answers.file:", "answers.file", "../../../etc/passwd"),
+    _written("a writer whose name is markup", "written.writer: '<img", "writer", "<img src=x onerror=alert(1)>"),
+    _written("a writer whose name steers a terminal", "written.writer: ", "writer", ESCAPE),
+    _written("a model at an endpoint whose name is a script", "written.api_model: ", "api_model", "`rm -rf ~`"),
+    _written("two models that wrote the texts", "exactly one of the two", "api_model", "qwen"),
+    _written("no model that wrote the texts", "exactly one of the two", "model", None),
+    _written("fewer than no tokens written", "written.tokens: -9 is less than 0", "tokens", -9),
+    _written("fewer than no prompt tokens", "written.prompt_tokens: -1 is less than 0", "prompt_tokens", -1),
+    _written("fewer than no texts left out", "written.left_out.cut: -3 is less than 0", "left_out", {"cut": -3}),
+    _written("a problem of texts that is markup", "written.left_out: '<b>", "left_out", {"<b>": 3}),
+    _written("answers drawn again for a path", "written.drawn_again: '../..", "drawn_again", {"../../etc": 3}),
+    _written("more texts than answers", "written.texts: 1000 is not from 1", "texts", 1000),
+    _written("more written tokens than a double counts", "written.tokens: ", "tokens", 2**60),
+    _written("a share of invented names above one", "written.invented: 1.5", "invented", 1.5),
+    _written("a share of invented names without end", "is not a JSON number", "invented", float("1e999")),
+    _written("a hash of texts that is no hash", "written.sha256: 'zzzz", "sha256", ["z" * 64]),
+    _written("a hash of texts for no stage", "each of the 1 stages", "sha256", ["2" * 64, "4" * 64]),
+    _written("a megabyte of sampling", "more than 4,000", "sampling", {"temperature": "x" * 2**20}),
+    _written("a field that writers do not have", "written.html: Extra inputs", "html", "<b>"),
+    Hostile(
+        "written texts without a word on who wrote them",
+        "each of the 1 stages",
+        lambda draft: [draft.rewritten().put("written", None).write()],
+    ),
     Hostile("a hidden file name", "expected lower-case letters", _named(".hidden-CELL")),
     Hostile("a file name with a line break and an escape", "expected lower-case letters", _named("a\n\x1b[2J-CELL")),
     Hostile("a file name that Windows cannot hold", "expected lower-case letters", _named("con.x-CELL")),

@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.targets import Key, Targets, write_targets
 from benchmark.data.texts import AugmentedText, write_lines
 from benchmark.executors.local import _work, note_restarts
 from benchmark.executors.protocol import Job
@@ -87,15 +89,21 @@ def train_call(model: Path, **changes: Any) -> StageCall:
     return StageCall("train", 1, params, where={"model": {"model": str(model)}})
 
 
-def train(call: StageCall, texts: list[AugmentedText], folder: Path) -> Path:
-    """Run a train stage on `texts` without a store; returns the folder that it wrote."""
+def train(
+    call: StageCall, texts: list[AugmentedText], folder: Path, targets: Iterable[tuple[Key, Targets]] | None = None
+) -> Path:
+    """Run a train stage on `texts`, and `targets` if given, without a store; returns the folder that it wrote."""
     from benchmark.stages.train import run
 
     source, out = folder / "texts", folder / "trained"
     source.mkdir(parents=True)
     out.mkdir()
     write_lines(source / "augmented.jsonl", texts)
-    run(call, {"texts": source}, out, lambda *steps: None, folder / "begun")
+    inputs = {"texts": source}
+    if targets is not None:
+        write_targets(source / "targets.parquet", targets)
+        inputs["targets"] = source
+    run(call, inputs, out, lambda *steps: None, folder / "begun")
     return out
 
 

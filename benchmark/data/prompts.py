@@ -14,7 +14,7 @@ from benchmark.core.yaml_files import parse_yaml
 FOLDER = Path(__file__).parents[1] / "methods" / "prompts"
 FIELDS = ("document", "item", "other", "clues")
 _MAX_BYTES = 2**18
-_REMEDY = "give a prompt in Markdown (docs/prompts.md)"
+_REMEDY = "give a prompt in Markdown (docs/writers.md)"
 
 
 class Example(BaseModel):

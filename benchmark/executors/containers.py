@@ -1,15 +1,18 @@
 """A container for one stage: its settings, what it may see and do, and what its end means.
 
 A container can write to the store only. It sees the models and data of its stage read-only, at their paths on this
-machine. It has no capabilities, a read-only root file system, and no network: models are fetched before it starts. Only
-a stage that reads held-out data from the hub has a network, since the libraries fetch that themselves.
+machine. It has no capabilities, a read-only root file system, and no network: models are fetched before it starts. Two
+kinds of stages have a network: those that read held-out data from the hub, since the libraries fetch that themselves,
+and those that ask a writer's server. For a server on this machine that is the machine's own network.
 """
 
+import ipaddress
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -122,10 +125,10 @@ def arguments(
     """
     from docker.types import DeviceRequest
 
-    online, store, cache = reads_hub_data(call), job.store.root.absolute(), hub_cache()
+    reads_hub, store, cache = reads_hub_data(call), job.store.root.absolute(), hub_cache()
     volumes = {str(store): {"bind": str(store), "mode": "rw"}}
     volumes |= {str(path): {"bind": str(path), "mode": "ro"} for path in local_paths(call)}
-    if cache.is_dir() and not online:
+    if cache.is_dir() and not reads_hub:
         volumes[str(cache)] = {"bind": "/cache/huggingface", "mode": "ro"}
     cpus = settings.cpus or job.threads + bool(gpus)
     return {
@@ -133,7 +136,7 @@ def arguments(
         "user": settings.user or default_user(),
         "working_dir": str(Path.cwd()),
         "volumes": volumes,
-        "network_mode": "bridge" if online else "none",
+        "network_mode": "bridge" if reads_hub else _network_to_writer(call),
         "read_only": True,
         "tmpfs": {"/tmp": ""},
         "cap_drop": ["ALL"],
@@ -143,13 +146,38 @@ def arguments(
         "mem_limit": settings.memory,
         "memswap_limit": settings.memory,  # equal to mem_limit: no swap in addition
         "shm_size": settings.shm_size,
-        "environment": {} if online else {"HF_HUB_OFFLINE": "1"},
+        "environment": {**({} if reads_hub else {"HF_HUB_OFFLINE": "1"}), **_key_of_writer(call)},
         "device_requests": [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])] if gpus else None,
     }
 
 
+def _network_to_writer(call: StageCall) -> str:
+    """The network that a stage needs to ask its writer's server; "none" if it asks none."""
+    address = call.where.get("writer", {}).get("api")
+    if address is None:
+        return "none"
+    host = str(urlsplit(address).hostname)
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")
+    return "host" if here else "bridge"
+
+
+def _key_of_writer(call: StageCall) -> dict[str, str]:
+    """The variable that holds the key of a stage's writer, for the container's environment; usually none."""
+    name = call.where.get("writer", {}).get("key_from")
+    return {name: os.environ[name]} if name and name in os.environ else {}
+
+
 # The keys of a stage's `where` under which paths of models, data and texts stand.
 _PATH_KEYS = ("model", "adapter", "path", "questions", "shots", "text", "source", "rehearsal", "practice")
+
+_PROMPT_KEYS = ("prompts", "items")  # under which prompts stand, by name or as paths of .md files
+
+
+def _is_file(prompt: str) -> bool:
+    return prompt.endswith(".md")
 
 
 def local_paths(call: StageCall) -> list[Path]:
@@ -162,9 +190,13 @@ def local_paths(call: StageCall) -> list[Path]:
 
 def _path_values(where: Any) -> Iterator[str]:
     if isinstance(where, Mapping):
+        if "api" in where:  # of a server: its model is no path
+            return
         for key, value in where.items():
             if isinstance(value, str) and key in _PATH_KEYS:
                 yield value
+            elif key in _PROMPT_KEYS:
+                yield from (name for name in ([value] if isinstance(value, str) else value or []) if _is_file(name))
             else:
                 yield from _path_values(value)
     elif isinstance(where, (list, tuple)):

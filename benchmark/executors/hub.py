@@ -63,3 +63,5 @@ def _specs(where: Mapping[str, Any]) -> Iterator[ModelSpec]:
     for content in [where.get("model"), *where.get("fit", [])]:
         if content is not None:
             yield ModelSpec.model_validate(content)
+    if (writer := where.get("writer")) and "api" not in writer:
+        yield ModelSpec.model_validate({name: writer[name] for name in ModelSpec.model_fields if name in writer})

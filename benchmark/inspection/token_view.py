@@ -93,8 +93,14 @@ def make_views(
         sources: The task of a text, by the id of the text.
 
     Raises:
-        UserError: The method contrasts two models and there is only one, or as `score_texts` and `augment` do.
+        UserError: A writer writes the method's copies, the method contrasts two models and there is only one, or as
+            `score_texts` and `augment` do.
     """
+    if method.writings:
+        raise UserError(
+            f"method {method.name!r}: a language model writes its copies, so no view shows what becomes of a token; "
+            "name another method with --method"
+        )
     if method.reads == "difference" and pair.small is None:
         raise UserError(f"method {method.name!r} contrasts two models: name the other one with --small")
     requests = {request.role: request for request in score_requests(method, pair.reduction, pair.prefix)}

@@ -173,6 +173,11 @@ def answer_logits(shape: Shape, arithmetic: Arithmetic, rows: int) -> int:
     return rows * shape.vocabulary * (arithmetic.matrix + SINGLE)
 
 
+def drawing(shape: Shape) -> int:
+    """What drawing a token takes of the vocabulary: logits and probabilities in float64, for one row at a time."""
+    return 2 * 8 * shape.vocabulary
+
+
 def choice_logits(shape: Shape, arithmetic: Arithmetic, positions: int) -> int:
     """Logits of all positions where choices are compared: as computed, as selected, and as log-probabilities."""
     return positions * shape.vocabulary * 3 * arithmetic.matrix

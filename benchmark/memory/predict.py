@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.corpora import Corpus
 from benchmark.data.texts import AugmentedText
+from benchmark.data.written import Writing
 from benchmark.memory import formulas
 from benchmark.memory.needs import Need, inference_arithmetic, inference_need, training_need
 from benchmark.memory.shape import Shape, shape_of
@@ -24,8 +25,10 @@ from benchmark.training.data import other_sources, source_file
 from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
 from benchmark.training.rehearsal import rehearsal_texts
+from benchmark.writing.local import longest_prompt
+from benchmark.writing.settings import LocalWriter
 
-STAGES = ("score", "train", "evaluate", "curve", "retain")  # stages that load a model
+STAGES = ("score", "write", "teach", "train", "evaluate", "curve", "retain")  # stages that load a model
 CUDA_CONTEXT = 640 * 2**20  # bytes of the driver's context, cuBLAS's work space and torch's kernels: assumed
 LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and lm-eval loaded: measured
 
@@ -47,23 +50,40 @@ class Prediction:
     @property
     def spec(self) -> ModelSpec:
         """The stage's model."""
-        return ModelSpec.model_validate(self.call.where["model"])
+        return spec_of(self.call)
+
+
+def loads_model(call: StageCall) -> bool:
+    """Whether a stage loads a model; one that asks a server does not."""
+    return call.stage in STAGES and "api" not in call.params
+
+
+def spec_of(call: StageCall) -> ModelSpec:
+    """The model that a stage loads."""
+    if call.stage == "write":
+        return LocalWriter.model_validate(call.where["writer"]).spec
+    return ModelSpec.model_validate(call.where["model"])
 
 
 def predict(call: StageCall, corpus: Corpus) -> Prediction:
-    """What a stage of STAGES needs.
+    """What a stage needs that loads a model.
 
     Args:
         call: The stage.
-        corpus: The corpus that it scores, trains on or asks about.
+        corpus: The corpus that it scores, writes about, trains on or asks about.
 
     Raises:
         UserError: If the model's configuration or tokenizer cannot be loaded.
     """
-    spec = ModelSpec.model_validate(call.where["model"])
+    spec = spec_of(call)
     shape, notes = shape_of(spec), []
     if call.stage == "score":
         needs = [_score(call, spec, shape, corpus)]
+    elif call.stage == "write":
+        needs = [_write(call, spec, shape, corpus)]
+    elif call.stage == "teach":
+        needs = [_teach(call, spec, shape, corpus)]
+        notes = ["texts of a writer are taken to be as long as the longest document"]
     elif call.stage == "train":
         needs = _train(call, spec, shape, corpus)
     elif call.stage == "retain":
@@ -93,6 +113,26 @@ def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
             attention = formulas.attention_scores(shape, arithmetic, rows, length, whole)
             passing = max(passing, formulas.layer_forward(shape, arithmetic, tokens) + attention)
     return inference_need(spec, shape, params["device"], None, passing)
+
+
+def _write(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
+    """A batch of the longest text: its prompts are read at once, each row gets its whole answer."""
+    writer, arithmetic = LocalWriter.model_validate(call.where["writer"]), inference_arithmetic(spec)
+    writing = Writing.model_validate(call.where["writing"])
+    longest, rows = longest_prompt(writer, writing, corpus.texts).length, writer.batch_size
+    kept = formulas.key_value_cache(shape, arithmetic, rows * (longest + writer.max_tokens))
+    logits = formulas.answer_logits(shape, arithmetic, rows) + formulas.drawing(shape)
+    layer = formulas.layer_forward(shape, arithmetic, rows * longest)
+    return inference_need(spec, shape, call.params["device"], None, max(logits, layer), kept)
+
+
+def _teach(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
+    arithmetic = inference_arithmetic(spec)
+    longest = 2 * max(_lengths(spec, corpus, "", shape.context))
+    tokens = max(call.params["tokens_per_batch"], min(longest, shape.context or longest))
+    losses = tokens * shape.hidden * arithmetic.matrix + formulas.token_losses(shape, arithmetic, tokens)
+    passing = max(losses, formulas.layer_forward(shape, arithmetic, tokens))
+    return inference_need(spec, shape, call.params["device"], None, passing)
 
 
 def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> list[Need]:

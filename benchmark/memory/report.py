@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.memory.predict import STAGES, Prediction, predict
+from benchmark.memory.predict import STAGES, Prediction, loads_model, predict
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
 
@@ -79,7 +79,7 @@ def predictions(plan: Plan) -> dict[str, Prediction]:
     by_key: dict[str, Prediction] = {}
     for cell in plan.cells:
         for call in cell.stages.values():
-            if call.stage in STAGES and call.key not in by_key:
+            if loads_model(call) and call.key not in by_key:
                 by_key[call.key] = predict(call, cell.corpus)
     return by_key
 
@@ -91,7 +91,9 @@ def lines_of(plan: Plan, by_key: Mapping[str, Prediction]) -> list[Line]:
     for prediction in by_key.values():
         stage = prediction.call.stage
         kind = f"train ({prediction.call.params['recipe']['adaptation']})" if stage == "train" else stage
-        groups.setdefault((kind, names[prediction.spec.model_dump_json()]), []).append(prediction)
+        writer = prediction.call.where.get("name")
+        name = writer if writer in plan.suite.writers else names[prediction.spec.model_dump_json()]
+        groups.setdefault((kind, name), []).append(prediction)
     order = sorted(groups, key=lambda group: (STAGES.index(group[0].split()[0]), group))
     largest = {group: max(groups[group], key=lambda prediction: prediction.needs[0].on()) for group in order}
     return [Line(*group, len(groups[group]), largest[group]) for group in order]

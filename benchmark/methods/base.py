@@ -47,8 +47,11 @@ class Training(BaseModel):
         replacement: By what they are replaced: random tokens of the vocabulary, or always the same mask token.
         loss: "mean" over tokens; "weighted" by the text's `values`; or "selected", the mean over those tokens of an
             effective batch whose loss exceeds their value (the loss of a reference model) most. A token without a value
-            has weight 1 or reference loss 0.
+            has weight 1 or reference loss 0. "distilled": the mean over tokens of the cross-entropy with a teacher's
+            probabilities. The teacher is the model before training with the document in its prompt (stage `teach`).
         selected: The share of tokens that "selected" keeps.
+        top: The number of tokens at each position whose probabilities the teacher of "distilled" gives.
+        temperature: What divides the teacher's logits; below 1 its targets are sharper.
         hidden: Whether the mask token replaces the input tokens on a text's `hidden` characters; the labels stay. The
             first token always stays.
         practice: Texts on other subjects that take a share of the budget; None for none.
@@ -59,8 +62,10 @@ class Training(BaseModel):
     embedding_noise: float = 0.0
     replaced: tuple[float, float] = (0.0, 0.0)
     replacement: Literal["random", "mask"] = "random"
-    loss: Literal["mean", "weighted", "selected"] = "mean"
+    loss: Literal["mean", "weighted", "selected", "distilled"] = "mean"
     selected: float = 1.0
+    top: int = 20
+    temperature: float = 1.0
     hidden: bool = False
     practice: Practice | None = None
 

@@ -59,7 +59,7 @@ def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
     """
     plan = make_plan(suite)
     good, todo = missing(plan, records)
-    check_cells(plan, todo, results, remember=False)
+    check_cells(plan, todo, results, remember=False, ask=False)
     store = Store(results / "store")
     needed = {call.key for cell in todo for call in cell.stages.values()}
     calls = plan.calls()

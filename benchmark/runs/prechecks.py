@@ -1,7 +1,8 @@
 """Checks on a suite's models, texts and questions before its first stage runs.
 
 They find errors that files, configurations and tokenizers show, and that would otherwise appear after hours of
-training. They read no weights. Passed checks are remembered beside the store and not repeated.
+training. They read no weights. Passed checks are remembered beside the store and not repeated. The servers of writers
+are asked each time that a stage needs them.
 """
 
 import hashlib
@@ -19,10 +20,13 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
 from benchmark.corpora.base import CLOZE
+from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
 from benchmark.models.spec import ModelSpec
+from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
 from benchmark.training.recipe import Recipe
+from benchmark.writing.settings import Endpoint, LocalWriter
 
 REMEMBERED = ".checked"  # folder of passed checks, beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
@@ -41,19 +45,22 @@ class _Check:
         return hashlib.sha256(json.dumps([code_hash(), self.what], sort_keys=True).encode()).hexdigest()[:24]
 
 
-def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool) -> None:
-    """Check the models, texts and questions that the stages of some cells will read.
+def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool, ask: bool = True) -> None:
+    """Check the models, writers, texts and questions that the stages of some cells will read.
 
     Args:
         plan: The plan of the cells.
         cells: The cells that are not done.
         results: The folder that holds the store and the passed checks.
         remember: Whether to remember the checks that pass now.
+        ask: Whether to ask the servers of writers.
 
     Raises:
         UserError: A check failed; the message names the model, text or question, and the remedy.
     """
     folder = results / REMEMBERED
+    if ask:
+        _check_servers(cells, Store(results / "store"))
     for check in _checks(plan, cells):
         if (mark := folder / check.key).is_file():
             continue
@@ -82,7 +89,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 continue
             corpus = cell.corpus
             limit = plan.suite.long_texts == "refuse"
-            check = _Check(
+            of_texts = _Check(
                 {
                     "check": "texts",
                     **identity,
@@ -92,16 +99,52 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 },
                 partial(check_texts, spec, corpus, limit),
             )
-            texts.setdefault(check.key, check)
+            texts.setdefault(of_texts.key, of_texts)
+            for check in _checks_of_writers(plan, cell):
+                (models if check.what["check"] == "model" else texts).setdefault(check.key, check)
             if limit and cell.method.longest_copies(""):
                 of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
                 check = _Check(
-                    {**check.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
+                    {**of_texts.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
                 )
+                texts.setdefault(check.key, check)
+            if limit and cell.method.training().loss == "distilled":
+                check = _Check({**of_texts.what, "check": "teaching"}, partial(check_teaching, spec, corpus))
                 texts.setdefault(check.key, check)
         for check in _checks_of_training(plan, cell):
             (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
     yield from (*models.values(), *texts.values(), *questions.values())
+
+
+def _check_servers(cells: Sequence[Cell], store: Store) -> None:
+    """Check that the servers answer that stages of some cells will ask, each once."""
+    asked: set[str] = set()
+    for cell in cells:
+        for role in cell.method.writings:
+            call = cell.stages[role]
+            if "api" not in call.params or store.has(call):
+                continue
+            settings = Endpoint.model_validate(call.where["writer"])
+            if settings.model_dump_json() not in asked:
+                from benchmark.writing import endpoint
+
+                endpoint.Endpoint(settings).check()
+                asked.add(settings.model_dump_json())
+
+
+def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
+    """The checks of a cell's writer, if it is a local model."""
+    for role, writing in cell.method.writings.items():
+        params = cell.stages[role].params
+        if "api" in params:
+            continue
+        writer = LocalWriter.model_validate(cell.stages[role].where["writer"])
+        identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
+        yield _Check({"check": "model", **identity}, partial(check_model, writer.spec))
+        corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
+        what = {"check": "writer", **identity, "writing": params["writing"], "sampling": writer.sampling}
+        what |= {"corpus": corpus.trained_on, "task": cell.task.identity(), "limit": limit}
+        yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
 
 
 def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
@@ -200,6 +243,33 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
                 )
 
 
+def check_writer(writer: LocalWriter, name: str, writing: Writing, corpus: Corpus, limit: bool) -> None:
+    """Raise UserError if a local writer cannot be asked what a method asks.
+
+    Args:
+        writer: The writer.
+        name: Its name in the suite.
+        writing: What the method asks.
+        corpus: The texts.
+        limit: Whether the longest text has to fit into the writer's context, with each prompt and the answer.
+    """
+    from benchmark.models.loading import context_length
+    from benchmark.writing.local import longest_prompt
+
+    try:
+        longest = longest_prompt(writer, writing, corpus.texts)
+    except UserError as error:
+        raise UserError(f"writers.{name}: model {writer.model!r}: {error}") from None
+    context = context_length(writer.spec)
+    if limit and context is not None and longest.length + writer.max_tokens > context:
+        lower = "list the model under writers with a lower" if name == TRAINED else "lower"
+        raise UserError(
+            f"writers.{name}: model {writer.model!r}: text {longest.text!r} in prompt {longest.prompt!r}: "
+            f"{longest.length} tokens and an answer of {writer.max_tokens} (max_tokens) exceed the model's context of "
+            f"{context}; {lower} max_tokens, shorten the text, or use another writer"
+        )
+
+
 def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:
     """Raise UserError if the longest copies that a method makes of a text exceed a model's context."""
     from benchmark.models.loading import context_length, tokenizer_of
@@ -212,6 +282,15 @@ def check_copies(spec: ModelSpec, corpus: Corpus, method: Method) -> None:
                 f"model {spec.model!r}: text {text.id!r}: up to {length} tokens as a copy of {method.name}, more than "
                 f"the model's context of {context}; shorten it, or leave the method out"
             )
+
+
+def check_teaching(spec: ModelSpec, corpus: Corpus) -> None:
+    """Raise UserError if a document as a prompt leaves no room for a text after it in the model's context."""
+    from benchmark.models.loading import context_length, tokenizer_of
+    from benchmark.scoring.teacher import check_documents
+
+    documents = {text.id: text.text for text in corpus.texts}
+    check_documents(tokenizer_of(spec), documents, context_length(spec), spec.model)
 
 
 def check_questions(

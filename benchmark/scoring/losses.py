@@ -1,5 +1,6 @@
 """Losses of tokens in a model, with logits computed for a block of tokens at a time, so that large vocabularies fit."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,9 @@ BLOCK = 2**26  # most logits computed at once: 256 MiB in float32
 
 
 class TokenLosses:
-    """While this context is open, the hidden states of the decoder's last pass are kept; `scores` gives their losses.
+    """While this context is open, the hidden states of the decoder's last pass are kept.
+
+    `scores` gives the losses of its tokens, `likeliest` the tokens that the model expects next.
 
         with TokenLosses(model) as losses:
             losses.decoder(input_ids=ids, attention_mask=mask, use_cache=False)
@@ -75,6 +78,32 @@ class TokenLosses:
         parts = [cross_entropy(self._logits(rows, ids), goal, reduction="none") for rows, goal in blocks]
         losses[:, 1:][predicted] = torch.cat(parts) if parts else losses.new_zeros(0)
         return losses
+
+    def likeliest(self, positions: Sequence[Sequence[int]], top: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The likeliest next tokens after some positions of the last pass.
+
+        Args:
+            positions: For each row the positions, each below the row's length without padding.
+            top: Tokens for each position; all if the vocabulary has fewer.
+
+        Returns:
+            For each row the tokens, int64 (positions, top), the likeliest first, and their log-probabilities, float32.
+
+        Raises:
+            UserError: If the model's `forward` does not go through its decoder.
+            ValueError: If there was no pass.
+        """
+        if self._hidden is None:
+            raise ValueError("no forward pass of the decoder yet, so there are no probabilities")
+        hidden = torch.cat([of_row[list(after)] for of_row, after in zip(self._hidden, positions, strict=True)])
+        ids = self._inputs["input_ids"]
+        parts = []
+        for rows in hidden.split(self._rows):
+            logs = self._logits(rows, ids).log_softmax(dim=-1)
+            parts.append(logs.topk(min(top, logs.shape[-1]), dim=-1))
+        sizes = [len(after) for after in positions]
+        logs, tokens = (torch.cat([part[index] for part in parts]).split(sizes) for index in (0, 1))
+        return list(zip(tokens, logs, strict=True))
 
     def _logits(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """float32 logits (tokens, vocabulary) of hidden states (tokens, width); `ids` gives a token to call with."""

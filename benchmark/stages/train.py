@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
+from benchmark.data.targets import read_targets
 from benchmark.data.texts import read_augmented
 from benchmark.methods.base import Training
 from benchmark.models.loading import load_model
 from benchmark.models.spec import ModelSpec
+from benchmark.stages.augment import AUGMENTED
+from benchmark.stages.teach import TARGETS
 from benchmark.store.artifacts import StageCall
 from benchmark.training.adaptation import trainable
 from benchmark.training.data import TrainingData, training_data
@@ -32,6 +35,8 @@ WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, begun: Path) -> float:
     """Write model/ (a peft adapter, or all weights) and training.json from the input "texts".
+
+    A method whose loss needs a teacher's probabilities has the input "targets", too.
 
     The weights at the steps that the parameter "checkpoints" lists, but for the last step, go to checkpoints/<step>/.
 
@@ -58,7 +63,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     torch.set_num_threads(params["threads"])
     recipe = Recipe.model_validate(params["recipe"])
     spec = ModelSpec.model_validate(call.where["model"])
-    data = training_data(call, recipe, spec, read_augmented(inputs["texts"] / "augmented.jsonl"))
+    targets = read_targets(inputs["targets"] / TARGETS) if "targets" in inputs else None
+    data = training_data(call, recipe, spec, read_augmented(inputs["texts"] / AUGMENTED), targets)
     tokens_read = list(accumulate(map(len, data.in_order())))  # after each text
 
     checkpoints, snapshots = Checkpoints(begun / TRAINER, training_environment(params)), begun / CHECKPOINTS

@@ -59,9 +59,18 @@ class StageCall:
         """Whether the stage computes on a GPU."""
         return self.params.get("device") == "cuda"
 
+    @property
+    def pinned(self) -> str | None:
+        """The file that must not change once it is made, since a server gives others each time; usually None."""
+        return "written.jsonl" if "api" in self.params else None
+
 
 class Store:
-    """A folder of artifacts that several processes may use at the same time."""
+    """A folder of artifacts that several processes may use at the same time.
+
+    An artifact with a `pinned` file leaves the file's hash in .pins when it is made. The hash stays when the artifact
+    is lost: other artifacts may be made from the lost texts, and their keys do not depend on the texts.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -73,6 +82,10 @@ class Store:
     def begun(self, call: StageCall) -> Path:
         """The folder for the call's checkpoints after an interruption; removed once the artifact is made."""
         return self.root / ".begun" / f"{call.stage}-{call.key}"
+
+    def pin(self, call: StageCall) -> Path:
+        """The file with the hash of the call's pinned file."""
+        return self.root / ".pins" / f"{call.stage}-{call.key}"
 
     def has(self, call: StageCall) -> bool:
         """Whether the artifact exists, judged by its manifest alone; `verified` reads every file."""
@@ -122,10 +135,12 @@ class Store:
             environment: The code and machine it is made with: kept in the manifest, but no part of the key.
 
         Raises:
-            UserError: An existing artifact cannot be read or removed, or the file system has no locks.
+            UserError: An existing artifact cannot be read or removed, the file system has no locks, or the pinned file
+                differs from the one made before.
         """
         with self.locked(f"{call.stage}-{call.key}"):
             if self.verified(call):
+                self._pin(call, self.path(call))
                 shutil.rmtree(self.begun(call), ignore_errors=True)
                 return False
 
@@ -143,7 +158,8 @@ class Store:
             fill: Writes its files and its manifest to the folder that it is given. If it raises, nothing is added.
 
         Raises:
-            UserError: An existing artifact cannot be read or removed, or the file system has no locks.
+            UserError: An existing artifact cannot be read or removed, the file system has no locks, or the pinned file
+                differs from the one made before.
         """
         with self.locked(f"{call.stage}-{call.key}"):
             if not self.verified(call):
@@ -188,19 +204,39 @@ class Store:
     def _publish(self, call: StageCall, fill: Callable[[Path], None]) -> None:
         """Fill a temporary folder and rename it to the artifact's. The caller holds the artifact's lock."""
         final = self.path(call)
-        _remove(final)
+        if not call.pinned:
+            _remove(final)  # else kept until its replacement is known to hold the same texts
         folder = self.root / ".tmp" / f"{call.stage}-{call.key}"  # no other process uses it while the lock is held
         _remove(folder)
         folder.mkdir(parents=True)
         try:
             fill(folder)
+            self._pin(call, folder)
             sync_tree(folder)
             final.parent.mkdir(parents=True, exist_ok=True)
+            if call.pinned:
+                _remove(final)
             os.replace(folder, final)
             sync_folder(final.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.begun(call), ignore_errors=True)
+
+    def _pin(self, call: StageCall, folder: Path) -> None:
+        """Pin the pinned file in a folder, or check that it is the one that was pinned. The caller holds the lock."""
+        if call.pinned is None:
+            return
+        digest, pin = file_hash(folder / call.pinned), self.pin(call)
+        try:
+            known = pin.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            pin.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(pin, f"{digest}\n")
+            return
+        except OSError as error:
+            raise _unreadable(pin, error) from None
+        if known != digest:
+            raise other_texts(str(self.path(call)), str(pin))
 
     def _manifest(self, call: StageCall) -> dict[str, Any] | None:
         """The manifest without its own hash; None if it is missing, was changed, or belongs to another artifact."""
@@ -257,6 +293,14 @@ def _remove(folder: Path) -> None:
         pass
     except OSError as error:
         raise UserError(f"{folder}: cannot be removed ({error.strerror}); remove it, or give another folder") from None
+
+
+def other_texts(artifact: str, pin: str) -> UserError:
+    """The error if the texts of a server are no longer those that were written first."""
+    return UserError(
+        f"{artifact}: the texts that were written first were lost, and the server has now written others; restore this "
+        f"folder, or give the writer another seed, or remove {pin} and all artifacts made from the first texts"
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:

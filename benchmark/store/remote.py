@@ -2,6 +2,7 @@
 
 URL/<stage>/<key>/manifest.json   the artifact's manifest, uploaded last: without it the artifact does not exist
 URL/<stage>/<key>/files/<sha256>  its files, named by their hashes
+URL/.pins/<stage>-<key>           the hash of a pinned file (`Store`)
 
 Two machines may upload the same artifact at once, even with different bytes (as GPUs can give): each manifest names its
 own files. A file counts only if it has the hash that its manifest names. Access keys come from the environment, never
@@ -14,11 +15,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError, hide_secrets, nearest
 from benchmark.core.files import file_hash, replacing
-from benchmark.store.artifacts import MANIFEST, StageCall, Store, sealed_manifest
+from benchmark.store.artifacts import MANIFEST, StageCall, Store, other_texts, sealed_manifest
 
 WEIGHTS = ".safetensors"  # suffix of files that no record needs, and that take most of the bytes
 # The package that fsspec needs for each kind of address, if any; it must have the same version as fsspec.
@@ -102,18 +104,36 @@ class Remote:
         return True
 
     def push(self, store: Store, call: StageCall) -> None:
-        """Upload the store's artifact: its files first, then its manifest.
+        """Upload the store's artifact: its files first, then its manifest. A pinned file's hash is pinned here as well.
 
         Raises:
-            UserError, Unreachable: The remote cannot be written.
+            UserError, Unreachable: The remote cannot be written, or has pinned another file.
         """
         folder = store.path(call)
         text = (folder / MANIFEST).read_text(encoding="utf-8")
-        for name, digest in (sealed_manifest(text, call) or {})["files"].items():
+        files = (sealed_manifest(text, call) or {})["files"]
+        if call.pinned:
+            self._pin(call, files[call.pinned])
+        for name, digest in files.items():
             target = self._path(call, "files", digest)
             if self._size(target) != (folder / name).stat().st_size:
                 self._put(folder / name, target)
         self._put(folder / MANIFEST, self._path(call, MANIFEST))
+
+    def _pin(self, call: StageCall, digest: str) -> None:
+        """Pin the hash of a pinned file, or check that it is the one that was pinned."""
+        pin = "/".join((self._root, ".pins", f"{call.stage}-{call.key}"))
+        with self._explaining(call):
+            try:
+                known = bytes(self._files.cat_file(pin)).decode("utf-8", "replace").strip()
+            except FileNotFoundError:
+                known = None
+        if known is None:
+            with TemporaryDirectory() as folder:
+                (file := Path(folder, "pin")).write_text(f"{digest}\n", encoding="utf-8")
+                self._put(file, pin)
+        elif known != digest:
+            raise other_texts(f"{self.url}/{call.stage}/{call.key}", f"{self.url}/.pins/{call.stage}-{call.key}")
 
     def _manifest(self, call: StageCall) -> str | None:
         """The manifest's text; None if it is missing, was changed, or belongs to another artifact."""

@@ -27,7 +27,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.suite.entries import Choose, Evaluation, MethodEntry, Pair, Scoring, Strict, combinations
 from benchmark.suite.retention import KINDS, Retention
 from benchmark.training.recipe import Budget, Recipe
-from benchmark.writing.settings import Writer, writer_from_yaml
+from benchmark.writing.settings import Endpoint, LocalWriter, Writer, writer_from_yaml
 
 SUITES = ROOT / "benchmark" / "suites"
 MAX_CELLS = 50_000  # far more than real suites have, and few enough to be planned in memory
@@ -287,6 +287,8 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "scoring": Scoring,
         "evaluation": Evaluation,
     }
+    if location[:1] == ("writers",):
+        return sorted({*LocalWriter.model_fields, *Endpoint.model_fields})
     if location[:1] == ("tasks",):
         model: type[BaseModel] = TASK_KINDS[str(location[2])]
     elif location[:1] == ("retention",):

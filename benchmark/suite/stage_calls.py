@@ -21,6 +21,7 @@ from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method, package_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.requests import ScoreRequest, score_requests
+from benchmark.scoring.teacher import LAYOUT
 from benchmark.store.artifacts import StageCall
 from benchmark.store.versions import VERSIONS
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile
@@ -89,7 +90,11 @@ class StageCalls:
         stages["augment"] = self._augment(cell, dict(stages))
         if method.makes_copies:
             stages["facts"] = self._facts(cell, {"texts": stages["augment"], "corpus": stages["corpus"]})
-        stages["train"] = self._train(cell, recipe, budget, stages["augment"])
+        read = {"texts": stages["augment"]}
+        if method.training().loss == "distilled":
+            stages["teach"] = self._teach(cell, {"texts": stages["augment"], "corpus": stages["corpus"]})
+            read["targets"] = stages["teach"]
+        stages["train"] = self._train(cell, recipe, budget, read)
         params, where = self._asking(cell, cell.task.evaluate)
         trained = {"trained": stages["train"]}
         stages["evaluate"] = _call("evaluate", params, trained, where)
@@ -195,7 +200,16 @@ class StageCalls:
         where = {"model": self._spec(cell.trained), "entry": cell.task.model_dump(mode="json")}
         return _call("facts", params, inputs, where)
 
-    def _train(self, cell: CellSpec, recipe: Recipe, budget: Budget, texts: StageCall) -> StageCall:
+    def _teach(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
+        params = {
+            **self.model_params(cell.trained),
+            "top": cell.method.training().top,
+            "layout": LAYOUT,
+            "tokens_per_batch": self.suite.scoring.tokens_per_batch,
+        }
+        return _call("teach", params, inputs, {"model": self._spec(cell.trained)})
+
+    def _train(self, cell: CellSpec, recipe: Recipe, budget: Budget, inputs: dict[str, StageCall]) -> StageCall:
         content = recipe.model_dump(mode="json")
         training = cell.method.training().model_dump(mode="json", exclude_defaults=True)
         others: dict[str, Any] = {}
@@ -217,7 +231,7 @@ class StageCalls:
             params["training"] = training
         if self.suite.curve:
             params["checkpoints"] = sorted(set(self.suite.curve))
-        return _call("train", params, {"texts": texts}, where)
+        return _call("train", params, inputs, where)
 
     def _asking(self, cell: CellSpec, lm_eval_tasks: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The `params` and `where` of an evaluation."""

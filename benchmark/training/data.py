@@ -1,14 +1,16 @@
 """Training data: the token ids that a training reads, their order, and the number of optimizer steps."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
+from benchmark.data.targets import Key, Targets
 from benchmark.data.texts import AugmentedText
 from benchmark.methods.base import Practice, Training
 from benchmark.models.loading import context_length, load_config, tokenizer_of
@@ -61,8 +63,14 @@ class TrainingData:
         return (self.sequences[number] for number in self.order)
 
 
-def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Sequence[AugmentedText]) -> TrainingData:
-    """What a train stage reads, given a method's texts.
+def training_data(
+    call: StageCall,
+    recipe: Recipe,
+    spec: ModelSpec,
+    texts: Sequence[AugmentedText],
+    targets: Mapping[Key, Targets] | None = None,
+) -> TrainingData:
+    """What a train stage reads, given a method's texts and, if its loss needs them, a teacher's targets for each.
 
     Raises:
         UserError: If a text does not fit the model's context, no text has two tokens, the tokenizer has no token to
@@ -108,8 +116,30 @@ def training_data(call: StageCall, recipe: Recipe, spec: ModelSpec, texts: Seque
         inputs = with_hidden(used, sequences, tokenizer, mask)
     if training.loss != "mean":
         values = token_values(used, sequences, tokenizer, training)
-    examples = Examples(sequences, values, order, training, replacing, params["seed"], count, inputs)
+    expected: list[Targets | None] = []
+    if training.loss == "distilled":
+        found, on_targets = _expected(used[:count], sequences, targets or {})
+        expected = [*found, *[None] * (len(sequences) - count)]
+        notes.append(on_targets)
+    examples = Examples(sequences, values, order, training, replacing, params["seed"], count, inputs, expected)
     return TrainingData(sequences, count, order, steps, examples, notes)
+
+
+def _expected(
+    texts: Sequence[AugmentedText], sequences: Sequence[list[int]], targets: Mapping[Key, Targets]
+) -> tuple[list[Targets], str]:
+    """The targets of each text, and a note on how much of the teacher's probability they hold."""
+    found: list[Targets] = []
+    shares: list[float] = []
+    for text, ids in zip(texts, sequences, strict=False):
+        of_text = targets.get((text.id, text.copy))
+        # One for each token but the end token that training appends, after which nothing is expected.
+        if of_text is None or len(of_text.tokens) not in (len(ids) - 1, len(ids)):
+            raise ValueError(f"text {text.id!r} copy {text.copy}: no targets, or not those of its tokens")
+        found.append(of_text)
+        shares += of_text.shares()
+    top = max(of_text.tokens.shape[1] for of_text in found)
+    return found, f"targets: the {top} likeliest tokens, {fmean(shares):.1%} of the teacher's probability"
 
 
 def encode(

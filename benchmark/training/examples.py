@@ -1,17 +1,31 @@
-"""Training examples: texts as token ids, with hidden or replaced inputs and a value per token where a method asks."""
+"""Training examples: texts as token ids, with hidden or replaced inputs, and values or targets where a method asks."""
 
 import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from benchmark.core.errors import UserError
+from benchmark.data.targets import Targets
 from benchmark.data.texts import AugmentedText
 from benchmark.methods.base import Training
 from benchmark.scoring.contrast import shared_characters
+
+
+class SoftLabels(NamedTuple):
+    """Probabilities of some tokens in place of each label of a text; the first label has none.
+
+    Attributes:
+        tokens: Token ids, int64 (labels, top).
+        probabilities: Their probabilities, float32 (labels, top); they add up to 1, those of the first label to 0.
+    """
+
+    tokens: torch.Tensor
+    probabilities: torch.Tensor
 
 
 class Example(NamedTuple):
@@ -21,11 +35,13 @@ class Example(NamedTuple):
         inputs: Token ids that the model sees.
         labels: Token ids that it has to predict, as many.
         values: A value for every label (`Training`); empty where the loss needs none.
+        soft: What stands in place of the labels in a loss with a teacher's probabilities; else None.
     """
 
     inputs: list[int]
     labels: list[int]
     values: list[float]
+    soft: SoftLabels | None = None
 
 
 class Examples(Dataset[Example]):
@@ -42,6 +58,7 @@ class Examples(Dataset[Example]):
         seed: Seed of the draws.
         replaced_below: Only texts with lower numbers have tokens replaced; None for all texts.
         inputs: Token ids of every text as the model sees them (`with_hidden`); None for those of `sequences`.
+        targets: A teacher's probabilities for every text, where the loss needs them; None for a text without.
     """
 
     def __init__(
@@ -54,11 +71,14 @@ class Examples(Dataset[Example]):
         seed: int,
         replaced_below: int | None = None,
         inputs: Sequence[list[int]] | None = None,
+        targets: Sequence[Targets | None] = (),
     ) -> None:
         self._sequences, self._values, self._order = sequences, values, order
         self._inputs = sequences if inputs is None else inputs
         self._replaced_below = len(sequences) if replaced_below is None else replaced_below
         self._share, self._substitutes, self._seed = training.replaced, substitutes, seed
+        self._targets, self._temperature = targets, training.temperature
+        self._top = max((of_text.tokens.shape[1] for of_text in targets if of_text), default=0)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -68,7 +88,9 @@ class Examples(Dataset[Example]):
         inputs = self._inputs[number]
         if number < self._replaced_below:
             inputs = self._with_replaced(inputs, position)
-        return Example(inputs, self._sequences[number], self._values[number] if self._values else [])
+        labels = self._sequences[number]
+        soft = soft_labels(self._targets[number], labels, self._top, self._temperature) if self._targets else None
+        return Example(inputs, labels, self._values[number] if self._values else [], soft)
 
     def _with_replaced(self, ids: list[int], position: int) -> list[int]:
         """The ids with a share of them replaced, never the first."""
@@ -133,7 +155,7 @@ def token_values(
     Raises:
         ValueError: If a weight is below 0, naming the text.
     """
-    default = 1.0 if training.loss == "weighted" else 0.0
+    default = 0.0 if training.loss == "selected" else 1.0
     values_of_texts = []
     rows = tokenizer([text.text for text in texts], return_offsets_mapping=True)["offset_mapping"]
     for text, ids, offsets in zip(texts, sequences, rows, strict=True):
@@ -142,6 +164,27 @@ def token_values(
         values = values_at(text.values, offsets, default)
         values_of_texts.append(values + [default] * (len(ids) - len(values)))  # for the end token that training appends
     return values_of_texts
+
+
+def soft_labels(targets: Targets | None, labels: Sequence[int], top: int, temperature: float) -> SoftLabels:
+    """A teacher's probabilities for each label of a text, renormalised over the `top` tokens that are kept.
+
+    Args:
+        targets: What the teacher expects after each token of the text; None where there is no teacher, so that each
+            label itself has probability 1.
+        labels: Token ids of the text.
+        top: Tokens of each position.
+        temperature: What divides the teacher's logits.
+    """
+    tokens = torch.zeros(len(labels), top, dtype=torch.long)
+    probabilities = torch.zeros(len(labels), top)
+    if targets is None:
+        tokens[:, 0], probabilities[1:, 0] = torch.tensor(labels), 1.0
+    else:
+        before = len(labels) - 1  # the label of a position is expected after the token before it
+        tokens[1:] = torch.tensor(targets.tokens[:before])
+        probabilities[1:] = (torch.tensor(targets.logs[:before]) / temperature).softmax(dim=-1)
+    return SoftLabels(tokens, probabilities)
 
 
 def values_at(

@@ -13,11 +13,12 @@ from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
 from benchmark.training.checkpoints import Checkpoints, ResumeInfo, TimedCheckpoints
 from benchmark.training.examples import Examples
-from benchmark.training.objective import InOrder, Weighted, in_columns
+from benchmark.training.objective import Distilled, InOrder, Weighted, in_columns
 from benchmark.training.recipe import Recipe
 from benchmark.training.rows import in_rows, keeps_rows_apart, padded
 
 REMEDY = "lower recipe.learning_rate or train in float32"
+TRAINERS = {"mean": InOrder, "weighted": Weighted, "selected": Weighted, "distilled": Distilled}  # by `Training.loss`
 PAD = 0  # no text attends to it, and it is never a label
 
 
@@ -68,7 +69,7 @@ def fit(
     training = Training.model_validate(params.get("training", {}))
     lay_out: Callable[..., dict[str, torch.Tensor]] = in_rows if keeps_rows_apart(model) else padded
     with_columns = isinstance(examples, Examples)
-    trainer = (InOrder if training.loss == "mean" else Weighted)(
+    trainer = TRAINERS[training.loss](
         model=model,
         args=_arguments(len(examples) // recipe.batch_size, info.micro_batch, recipe, params, str(checkpoints.folder)),
         train_dataset=examples,

@@ -1,4 +1,4 @@
-"""The loss of a training: examples as the columns of a batch, and Trainers for the mean, weighted and selected loss."""
+"""The loss of a training: examples as the columns of a batch, and Trainers for each kind of loss."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,6 +20,8 @@ def in_columns(
     """The inputs as `lay_out` (`in_rows` or `padded`) arranges them, with the labels of the examples.
 
     Where examples have values there is also `values`: float32, of the shape of the labels, 0 where a label is ignored.
+    Where they have a teacher's probabilities there are `soft_tokens` (int64) and `probabilities` (float32), both of
+    shape (rows, tokens, top), 0 where a label is ignored.
     """
     starts = [0, *accumulate(len(example.inputs) for example in batch)]
     # The tokens' numbers in the batch are arranged as if they were ids; padding is the number after the last.
@@ -31,6 +33,13 @@ def in_columns(
     if batch[0].values:
         values = torch.tensor([*chain.from_iterable(example.values for example in batch), 0.0])
         rows["values"] = torch.where(predicted, values[number], 0.0)
+    if soft := [example.soft for example in batch if example.soft]:
+        for name, parts in (
+            ("soft_tokens", [s.tokens for s in soft]),
+            ("probabilities", [s.probabilities for s in soft]),
+        ):
+            column = torch.cat([*parts, torch.zeros_like(parts[0][:1])])[number]
+            rows[name] = torch.where(predicted.unsqueeze(-1), column, 0)
     return rows
 
 
@@ -46,6 +55,22 @@ def token_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     predicted = logits[:, :-1].float().transpose(1, 2)
     return pad(cross_entropy(predicted, labels[:, 1:], ignore_index=IGNORE, reduction="none"), (1, 0))
+
+
+def soft_losses(logits: torch.Tensor, tokens: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy −Σ p(t) ln q(t) of every label's probabilities p, with q from the logits one position before it.
+
+    Args:
+        logits: Shape (rows, tokens, vocabulary).
+        tokens: Token ids t, int64 (rows, tokens, top).
+        probabilities: p(t), of the same shape; they add up to 1, or to 0 where a label is ignored.
+
+    Returns:
+        float32, shape (rows, tokens); 0 where a label is ignored.
+    """
+    predicted, p = logits[:, :-1].float(), probabilities[:, 1:]
+    expected = (p * predicted.gather(2, tokens[:, 1:])).sum(dim=2)
+    return pad(p.sum(dim=2) * predicted.logsumexp(dim=2) - expected, (1, 0))
 
 
 class InOrder(Trainer):
@@ -80,8 +105,12 @@ class Weighted(InOrder):
     ) -> Any:
         """The micro-batch's part of the loss; `num_items_in_batch` is the sum of weights over the effective batch."""
         outputs = model(**_model_inputs(inputs))
-        loss = (token_losses(outputs.logits, inputs["labels"]) * inputs["values"]).sum() / num_items_in_batch
+        loss = (self.losses(outputs.logits, inputs) * inputs["values"]).sum() / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
+
+    def losses(self, logits: torch.Tensor, inputs: Any) -> torch.Tensor:
+        """The loss of each token, float32 (rows, tokens)."""
+        return token_losses(logits, inputs["labels"])
 
     def _excess(self, sample: dict[str, torch.Tensor]) -> torch.Tensor:
         """By how much the loss of each token exceeds its value: shape (rows, tokens), −∞ where a label is ignored."""
@@ -92,8 +121,21 @@ class Weighted(InOrder):
         return torch.where(sample["labels"] != IGNORE, excess, -math.inf)
 
 
+class Distilled(Weighted):
+    """The mean over the tokens of the effective batch of the cross-entropy with a teacher's probabilities.
+
+    It is the Kullback-Leibler divergence from these probabilities, but for their entropy, which no weight changes.
+    """
+
+    def losses(self, logits: torch.Tensor, inputs: Any) -> torch.Tensor:
+        """The loss of each token, float32 (rows, tokens)."""
+        return soft_losses(logits, inputs["soft_tokens"], inputs["probabilities"])
+
+
 def _model_inputs(columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: column for name, column in columns.items() if name not in ("labels", "values")}
+    """The columns that the model reads."""
+    of_the_loss = ("labels", "values", "soft_tokens", "probabilities")
+    return {name: column for name, column in columns.items() if name not in of_the_loss}
 
 
 def select(excess: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:

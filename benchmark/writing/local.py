@@ -3,17 +3,20 @@
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from benchmark.core.errors import UserError
+from benchmark.data.texts import Text
+from benchmark.data.written import Writing
 from benchmark.models.generation_settings import set_aside_settings
-from benchmark.models.loading import context_of
+from benchmark.models.loading import context_of, tokenizer_of
 from benchmark.models.shared_prefix import PrefixReader, common_prefix
 from benchmark.writing.requests import MARK, Request, Sample
-from benchmark.writing.settings import Sampling
+from benchmark.writing.settings import LocalWriter, Sampling
 
+ITEM_TOKENS = 50  # assumed for the items or clues in a prompt, which are known only when it is asked
 _FIRST_CANDIDATES = 256  # of the vocabulary that are sorted at first; more where they do not reach top_p
 
 
@@ -27,6 +30,9 @@ class LocalModel:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
         sampling: How to sample.
+
+    Raises:
+        UserError: `chat` is true and the tokenizer has no chat template.
     """
 
     def __init__(self, model: Any, tokenizer: Any, sampling: Sampling) -> None:
@@ -34,7 +40,7 @@ class LocalModel:
         set_aside_settings(model, tokenizer)
         ends = model.generation_config.eos_token_id
         self._ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
-        self._chat = bool(tokenizer.chat_template) if sampling.chat is None else sampling.chat
+        self._chat = goes_through_template(tokenizer, sampling)
 
     @cached_property
     def _reader(self) -> PrefixReader:
@@ -117,6 +123,17 @@ class LocalModel:
         return Sample(text.strip(), len(prompt), len(tokens), "stop" if ended else "length")
 
 
+def goes_through_template(tokenizer: Any, sampling: Sampling) -> bool:
+    """Whether prompts go through the tokenizer's chat template.
+
+    Raises:
+        UserError: They should, and the tokenizer has none.
+    """
+    if sampling.chat and not tokenizer.chat_template:
+        raise UserError("writer: chat: true, but the model's tokenizer has no chat template; leave chat out")
+    return bool(tokenizer.chat_template) if sampling.chat is None else sampling.chat
+
+
 def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
     """The token ids of a prompt: through the tokenizer's chat template, or as plain text with the prompt's examples."""
     if not chat:
@@ -125,6 +142,32 @@ def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
     messages = [{"role": "user", "content": request.message}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+class LongestPrompt(NamedTuple):
+    """The longest prompt that a writer gets: the text's id, the prompt's name, and its tokens."""
+
+    text: str
+    prompt: str
+    length: int
+
+
+def longest_prompt(writer: LocalWriter, writing: Writing, texts: Sequence[Text]) -> LongestPrompt:
+    """The longest prompt about some texts, with `ITEM_TOKENS` for items or clues.
+
+    Raises:
+        UserError: The writer's tokenizer cannot be loaded, or lacks the chat template that the writer should use.
+    """
+    tokenizer = tokenizer_of(writer.spec)
+    chat = goes_through_template(tokenizer, writer)
+    longest = max(texts, key=lambda text: len(tokenizer(text.text, verbose=False)["input_ids"]))
+    unknown = ITEM_TOKENS if writing.items or writing.clues else 0
+    lengths = {
+        name: len(prompt_ids(Request("", prompt, {"document": longest.text}, 0), tokenizer, chat)) + unknown
+        for name, prompt in writing.contents().items()
+    }
+    name = max(lengths, key=lambda name: lengths[name])
+    return LongestPrompt(longest.id, name, lengths[name])
 
 
 def drawn_token(logits: torch.Tensor, temperature: float, top_p: float, number: float) -> int:

@@ -1,5 +1,6 @@
 """Writers as a suite lists them: a model on this machine or an endpoint, each with how it is sampled."""
 
+import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,13 @@ def _plain_address(address: str) -> str:
     if parts.username or parts.password or parts.query:
         raise ValueError("must hold no user, password or query; name the variable that holds the key in key_from")
     return address.rstrip("/")
+
+
+def _variable(name: str) -> str:
+    """Refuse what is no name of a variable, without quoting it: it may be the key itself."""
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ValueError("expected the name of an environment variable in capital letters, which holds the key")
+    return name
 
 
 class Sampling(BaseModel):
@@ -72,7 +80,7 @@ class Endpoint(Sampling):
 
     api: Annotated[str, AfterValidator(_plain_address)]
     model: str = Field(min_length=1)
-    key_from: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    key_from: Annotated[str, AfterValidator(_variable)] | None = None
     parallel: Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, le=256)] = 4
     retries: Annotated[int, BeforeValidator(not_a_bool), Field(ge=0, le=20)] = 5
     timeout: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0)] = 600.0
@@ -92,4 +100,6 @@ def writer_from_yaml(value: Any) -> Any:
         return LocalWriter(model=value)
     if isinstance(value, dict) and "api" in value:
         return Endpoint.model_validate(value)
+    if not isinstance(value, (dict, Sampling)):
+        raise ValueError("expected a model, or a mapping with model, or with api and model")
     return LocalWriter.model_validate(value) if isinstance(value, dict) else value

@@ -84,6 +84,30 @@ class MethodFacts(_Frozen):
     tokens: float | None
 
 
+class MethodWriting(_Frozen):
+    """What a writer wrote for a row, numbers as means over seeds; see `benchmark.records.record.WrittenInfo`.
+
+    Attributes:
+        writer: the name of the writer in the suite.
+        model: the writer's model: a hub id, the last part of a path, or the name of the model at an endpoint.
+        texts: texts that can be used; each seed trains on the same ones.
+        left_out: texts that are missing after all tries.
+        prompt_tokens: tokens of all prompts.
+        tokens: tokens of all answers, also of those that could not be used.
+        seconds: duration of the stages in which the texts were written; None if unknown.
+        invented: share of names and numbers in the copies that their originals lack; None if copies have none.
+    """
+
+    writer: str
+    model: str
+    texts: float
+    left_out: float
+    prompt_tokens: float
+    tokens: float
+    seconds: float | None
+    invented: float | None
+
+
 class Row(_Frozen):
     """The records of a method, one per seed, combined.
 
@@ -108,6 +132,7 @@ class Row(_Frozen):
         loss_tokens: how many of these the loss was computed on.
         seconds: duration of training, the mean over seeds.
         facts: what copies keep of the facts.
+        writing: what a writer wrote, for a method whose copies it writes.
         also: way of asking → difference to plain_matched; the ways are each number of examples (see `with_shots`), and
             the metrics answered, acc and cloze.
         confirmed: whether the seeds are others than those that the point was chosen with.
@@ -144,6 +169,7 @@ class Row(_Frozen):
     loss_tokens: float | None
     seconds: float | None
     facts: MethodFacts | None = None
+    writing: MethodWriting | None = None
     also: dict[str, Difference] = {}
     confirmed: bool = False
     to_baseline: Difference | None = None
@@ -161,6 +187,12 @@ class Row(_Frozen):
     def headline(self) -> Estimate:
         """The exact match over all fields with the chosen number of examples; rows are ordered by it."""
         return self.scores["exact_match"]
+
+    @property
+    def seconds_with_writing(self) -> float | None:
+        """Seconds of training and of writing the texts; None if either is unknown."""
+        writing = self.writing.seconds if self.writing else 0.0
+        return None if self.seconds is None or writing is None else self.seconds + writing
 
 
 class BoardTable(_Frozen):

@@ -12,7 +12,7 @@ from benchmark.records.scores import mean_exact_match
 from leaderboard.board.answers import HALF, Answers, Tally, tally
 from leaderboard.board.choice import RowRecords
 from leaderboard.board.distance import Distances, Edges, by_distance
-from leaderboard.board.model import HeldOut, MethodFacts, RetentionChange, Row
+from leaderboard.board.model import HeldOut, MethodFacts, MethodWriting, RetentionChange, Row
 from leaderboard.stats.intervals import Estimate, mean_interval
 
 
@@ -72,6 +72,7 @@ def make_row(label: str, row: RowRecords, data: TableData) -> Row:
         loss_tokens=_mean(info.loss_tokens for info in training),
         seconds=_mean(record.cost["train"].seconds for record in records if "train" in record.cost),
         facts=_facts(records),
+        writing=_writing(records),
         retention={name: change for name, change in changes.items() if change},
         curve=_curve(records, row.shots),
         by_distance=by_distance(answers, data.distances, data.edges),
@@ -147,6 +148,32 @@ def _facts(records: list[Record]) -> MethodFacts | None:
         return None
     names = ("answer", "answer_and_name", "tokens")
     return MethodFacts(**{name: _mean(getattr(facts, name) for facts in known) for name in names})
+
+
+def _writing(records: list[Record]) -> MethodWriting | None:
+    """What a writer wrote, the mean over seeds; None if no writer wrote for the method."""
+    known = [(record, record.written) for record in records if record.written]
+    if not known:
+        return None
+    _, first = known[0]
+    local = first.model and first.model.spec.get("model", first.model.name)
+    return MethodWriting(
+        writer=first.writer,
+        model=str(local or first.api_model),
+        left_out=float(np.mean([sum(written.left_out.values()) for _, written in known])),
+        seconds=_mean(_writing_seconds(record) for record, _ in known),
+        invented=_mean(written.invented for _, written in known),
+        **{
+            name: float(np.mean([getattr(written, name) for _, written in known]))
+            for name in ("texts", "prompt_tokens", "tokens")
+        },
+    )
+
+
+def _writing_seconds(record: Record) -> float | None:
+    """Seconds of the stages that wrote texts; None if the record has none."""
+    seconds = [cost.seconds for role, cost in record.cost.items() if role.startswith("write")]
+    return sum(seconds) if seconds else None
 
 
 def _curve(records: list[Record], shots: int) -> dict[int, float]:

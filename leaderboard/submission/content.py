@@ -22,13 +22,16 @@ from benchmark.core.untrusted import (
     read_table,
 )
 from benchmark.records.questions import Gold, Questions
-from benchmark.records.record import CHOSEN, CLOZED, REFERENCES, Record, read_record
+from benchmark.records.record import CHOSEN, CLOZED, REFERENCES, Record, WrittenInfo, read_record
 from benchmark.records.scores import flat_scores
 from leaderboard.submission.answer_checks import TOLERANCE, check_gold, check_scores, check_table
 
 MAX_SEED = 2**32 - 1
 
 NAME = r"[\w][\w .,:;+=()/@%-]{0,119}"  # no characters with a meaning in HTML, Markdown or a shell
+API_MODEL = r"[\w./~][\w .,:;+=()/@%~-]{0,199}"  # the name of a model at an endpoint, which may be a path
+PROBLEM = r"[a-z_]{1,30}"
+SHA256 = r"[0-9a-f]{64}"
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # part of a file name in lm-eval's layout
 AMOUNTS = (
     "steps",
@@ -42,6 +45,7 @@ AMOUNTS = (
     "loss_first",
     "loss_last",
 )
+WRITTEN_AMOUNTS = ("texts", "samples", "gold_questions", "prompt_tokens", "tokens")
 
 
 def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
@@ -94,13 +98,14 @@ def _check_fields(record: Record, stem: str, questions: Questions) -> None:
     patterns = [
         ("cell", record.cell, r"[0-9a-f]{24}"),
         ("suite", record.suite, r"[a-z0-9_]{1,60}"),
-        ("task.corpus_hash", record.task.corpus_hash, r"[0-9a-f]{64}"),
+        ("task.corpus_hash", record.task.corpus_hash, SHA256),
         ("task.name", record.task.name, NAME),
         ("model.name", record.model.name, NAME),
         ("pair.name", record.pair.name if record.pair else "none", NAME),
         ("method.name", record.method.name, NAME),
         ("training.budget", record.training.budget if record.training else "none", NAME),
         *(("scores", name, TASK_NAME) for name in record.scores),
+        *(_written_names(record.written) if record.written else ()),
     ]
     for where, value, pattern in patterns:
         if not re.fullmatch(pattern, value):
@@ -132,6 +137,7 @@ def _check_fields(record: Record, stem: str, questions: Questions) -> None:
     if missing := sorted(record.scores.keys() - record.task.versions.keys()):
         raise ValueError(f"task.versions: no version of {missing[0]!r}, which has scores")
     _check_kind(record)
+    _check_written(record)
     _check_retention(record)
 
 
@@ -139,12 +145,41 @@ def _check_kind(record: Record) -> None:
     """Check that exactly the references have no training, and that shares lie between 0 and 1."""
     if (record.method.name in REFERENCES) != record.is_reference:
         raise ValueError(f"training: {record.method.name!r} and {'no' if record.is_reference else 'a'} training")
-    if record.is_reference and (record.seed, record.pair, record.facts) != (0, None, None):
-        raise ValueError(f"seed, pair, facts: {record.method.name!r} has none")
+    if record.is_reference and (record.seed, record.pair, record.facts, record.written) != (0, None, None, None):
+        raise ValueError(f"seed, pair, facts, written: {record.method.name!r} has none")
     if record.facts:
         for name in ("answer", "answer_and_name"):
             if not 0 <= (getattr(record.facts, name) or 0) <= 1:
                 raise ValueError(f"facts.{name}: {getattr(record.facts, name)} is not from 0 to 1")
+
+
+def _written_names(written: WrittenInfo) -> list[tuple[str, str, str]]:
+    """Names and hashes of what a writer wrote, with their fields and forms."""
+    models = [("written.model.name", written.model.name, NAME)] if written.model else []
+    models += [] if written.api_model is None else [("written.api_model", written.api_model, API_MODEL)]
+    return [
+        ("written.writer", written.writer, NAME),
+        *models,
+        *(("written.left_out", problem, PROBLEM) for problem in written.left_out),
+        *(("written.drawn_again", problem, PROBLEM) for problem in written.drawn_again),
+        *(("written.sha256", digest, SHA256) for digest in written.sha256),
+    ]
+
+
+def _check_written(record: Record) -> None:
+    """Check that what a writer wrote comes from one model and from the record's stages, and that counts fit."""
+    written = record.written
+    stages = sum(role.startswith("write") for role in record.stages)
+    if len(written.sha256 if written else []) != stages:
+        raise ValueError(f"written.sha256: must have the hash of each of the {stages} stages that wrote texts")
+    if not written:
+        return
+    if (written.model is None) == (written.api_model is None):
+        raise ValueError("written.model, written.api_model: must have exactly one of the two")
+    if not 0 < written.texts <= written.samples:
+        raise ValueError(f"written.texts: {written.texts} is not from 1 to written.samples, {written.samples}")
+    if not 0 <= (written.invented or 0) <= 1:
+        raise ValueError(f"written.invented: {written.invented} is not from 0 to 1")
 
 
 def _amounts(record: Record) -> list[tuple[str, float]]:
@@ -152,14 +187,25 @@ def _amounts(record: Record) -> list[tuple[str, float]]:
     training = record.training.model_dump(include=set(AMOUNTS), exclude_none=True) if record.training else {}
     models = [("model", record.model)]
     models += [("pair.large", record.pair.large), ("pair.small", record.pair.small)] if record.pair else []
+    if record.written and record.written.model:
+        models.append(("written.model", record.written.model))
     return [
         *((f"training.{name}", value) for name, value in training.items()),
         *((f"task.{name}", getattr(record.task, name)) for name in ("texts", "questions", "clusters")),
         *((f"method.{name}", getattr(record.method, name)) for name in ("copies", "texts")),
         *((f"cost.{role}.seconds", cost.seconds) for role, cost in record.cost.items()),
         *((f"cost.{role}.peak_memory_bytes", cost.peak_memory_bytes) for role, cost in record.cost.items()),
+        *(_written_amounts(record.written) if record.written else ()),
         *((f"{field}.parameters", model.parameters or 0) for field, model in models),
         ("environment.threads", record.environment.threads),
+    ]
+
+
+def _written_amounts(written: WrittenInfo) -> list[tuple[str, float]]:
+    counts = {"left_out": written.left_out, "drawn_again": written.drawn_again}
+    return [
+        *((f"written.{name}", getattr(written, name)) for name in WRITTEN_AMOUNTS),
+        *((f"written.{name}.{problem}", count) for name, of in counts.items() for problem, count in of.items()),
     ]
 
 
@@ -196,6 +242,8 @@ def _unchecked(record: Record, known: Gold | None, questions: Questions) -> list
         notes.append("acc, acc_norm and cloze of single questions: records do not contain likelihoods")
     if record.retention or record.curve:
         notes.append("retention and the scores of checkpoints: records do not contain their answers")
+    if record.written:
+        notes.append("the texts that a writer wrote: records contain their hashes alone")
     if record.environment.commit is None:
         notes.append("the code: the record was made outside a git checkout")
     return notes

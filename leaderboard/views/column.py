@@ -17,6 +17,7 @@ class View(Flag):
     MARKDOWN = auto()  # the first table of a section
     MARKDOWN_WAYS = auto()  # "Asked in other ways"
     MARKDOWN_COPIES = auto()  # "Kept of the facts in the copies"
+    MARKDOWN_WRITERS = auto()  # "Texts by a writer"
     PAGE = auto()  # the web page
     PAGE_WIDE = auto()  # the web page with "every column" chosen; has the columns of PAGE as well
     CSV = auto()

@@ -52,6 +52,10 @@ def _fact(name: str) -> Callable[[Line], Any]:
     return lambda line: getattr(line.row.facts, name, None)
 
 
+def _writing(name: str) -> Callable[[Line], Any]:
+    return lambda line: getattr(line.row.writing, name, None)
+
+
 def _fields(tables: Sequence[BoardTable]) -> list[Column]:
     """A column for each field: its exact match."""
 
@@ -122,7 +126,7 @@ COLUMNS = (
     Column(
         key="label",
         format=Format(),
-        views=READ | FILES | View.MARKDOWN_WAYS | View.MARKDOWN_COPIES,
+        views=READ | FILES | View.MARKDOWN_WAYS | View.MARKDOWN_COPIES | View.MARKDOWN_WRITERS,
         heading="Method",
         width=24,
     ),
@@ -287,6 +291,77 @@ COLUMNS = (
         heading="tokens against the original",
         csv="kept_tokens",
         explanation="by how much copies are longer than their originals, in tokens.",
+    ),
+    Column(
+        key="writer",
+        format=Format(str | None),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("writer"),
+        heading="Writer",
+        explanation="the language model that wrote the copies, by its name in the suite. `trained` is the trained "
+        "model itself, before training.",
+    ),
+    Column(
+        key="writer_model",
+        format=Format(str | None),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("model"),
+        heading="Writer's model",
+    ),
+    Column(
+        key="written_texts",
+        format=Number(float | None, digits=0, pattern="{:,.0f}"),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("texts"),
+        heading="Written texts",
+        explanation="texts that the writer wrote and that can be used. All seeds share them.",
+    ),
+    Column(
+        key="left_out",
+        format=Number(float | None, digits=0, pattern="{:,.0f}"),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("left_out"),
+        heading="Left out",
+        rising=True,
+        explanation="texts that are missing, since no answer of the writer could be used after all tries.",
+    ),
+    Column(
+        key="written_prompt_tokens",
+        format=Number(float | None, digits=0, pattern="{:,.0f}"),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("prompt_tokens"),
+        heading="Tokens in",
+        rising=True,
+        explanation="tokens of all prompts to the writer.",
+    ),
+    Column(
+        key="written_tokens",
+        format=Number(float | None, digits=0, pattern="{:,.0f}"),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("tokens"),
+        heading="Tokens out",
+        rising=True,
+        explanation="tokens of all answers of the writer, also of those that could not be used.",
+    ),
+    Column(
+        key="writing_seconds",
+        format=Number(float | None, digits=3, pattern="{:,.0f} s"),
+        views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("seconds"),
+        heading="Writing",
+        rising=True,
+        explanation="seconds in which the texts were written. They are not divided by seeds and rows that share the "
+        "texts: `mixed`, for example, shows the seconds of all its parts, which the rows of these methods show as "
+        "well.",
+    ),
+    Column(
+        key="invented",
+        format=Number(float | None),
+        views=View.MARKDOWN_COPIES | View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
+        value=_writing("invented"),
+        heading="Invented",
+        rising=True,
+        explanation="the share of names and numbers in the copies that their originals do not have.",
     ),
     Column(
         key="retention",

@@ -51,6 +51,14 @@ RECORD_PATHS = {
     **{name: f"environment.{name}" for name in Environment.model_fields if name != "code"},
     "sha256": "sha256",
     "answers_sha256": "answers.sha256",
+    "writer": "written.writer",
+    "writer_spec": "written.model.spec",
+    "writer_fingerprint": "written.model.fingerprint",
+    "writer_api_model": "written.api_model",
+    "writer_sampling": "written.sampling",
+    **{f"written_{name}": f"written.{name}" for name in ("texts", "samples", "left_out", "drawn_again")},
+    **{f"written_{name}": f"written.{name}" for name in ("gold_questions", "prompt_tokens", "tokens", "sha256")},
+    "invented": "written.invented",
 }
 
 

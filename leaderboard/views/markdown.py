@@ -70,7 +70,7 @@ def _section(table: BoardTable, folder: Path) -> str:
     return (
         f"## {markdown_text(table.title)}\n\n{_main_grid(table, folder)}\n\n"
         f"{table.summary(markdown_text)} {table.alike_in()}\n\n"
-        f"{_ways(table, folder)}{_copies(table)}{_fields(table)}{_retention(table)}{_curve(table)}"
+        f"{_ways(table, folder)}{_copies(table)}{_writers(table)}{_fields(table)}{_retention(table)}{_curve(table)}"
         f"Test half: {table.questions:,} questions about {table.subjects:,} subjects. "
         f"Suites: {markdown_text(', '.join(table.suites))}.\n"
         f"<details><summary>Equal in this table</summary>\n\n{facts}\n\n</details>\n"
@@ -140,13 +140,30 @@ def _reference_cell(column: Column, reference: Reference) -> str:
 
 def _copies(table: BoardTable) -> str:
     """The table of what copies keep of the facts; empty if no method of the table makes copies."""
-    label, *shown = columns(View.MARKDOWN_COPIES, [table])
-    rows = [
-        [_label(table, row), *(column.format.text(column.of(Line(table, row)), row) for column in shown)]
-        for row in table.rows
-        if row.facts
+    rows = [row for row in table.rows if row.facts]
+    has_writer = any(row.writing for row in rows)
+    shown = [column for column in columns(View.MARKDOWN_COPIES, [table]) if has_writer or column.key != "invented"]
+    return f"Kept of the facts in the copies:\n\n{_grid_of(table, shown, rows)}\n\n" if rows else ""
+
+
+def _writers(table: BoardTable) -> str:
+    """The table of what writers wrote and cost; empty if no method of the table has a writer."""
+    rows = [row for row in table.rows if row.writing]
+    grid = _grid_of(table, columns(View.MARKDOWN_WRITERS, [table]), rows)
+    return f"Texts by a writer:\n\n{grid}\n\n" if rows else ""
+
+
+def _grid_of(table: BoardTable, shown: Sequence[Column], rows: Sequence[Row]) -> str:
+    """A Markdown table of some rows, whose first column is the label."""
+    label, *others = shown
+    lines = [
+        [
+            _label(table, row),
+            *(markdown_text(column.format.text(column.of(Line(table, row)), row)) for column in others),
+        ]
+        for row in rows
     ]
-    return f"Kept of the facts in the copies:\n\n{markdown_grid(_headings([label, *shown]), rows)}\n\n" if rows else ""
+    return markdown_grid(_headings([label, *others]), lines)
 
 
 def _fields(table: BoardTable) -> str:

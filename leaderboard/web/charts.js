@@ -39,8 +39,9 @@ function showTooltip(_, event, __, value) {
 const tooltipText = (row, more) => [row.label, `exact match ${interval(row.headline)}`, ...more].join("\n");
 
 function costChart(visibleRows) {
-  const cost = Object.hasOwn(COSTS, state.cost) ? state.cost : "tokens";
-  const known = visibleRows.filter((row) => row[cost] !== null);
+  const isKnown = (key) => visibleRows.some((row) => (row[key] ?? null) !== null);
+  const cost = Object.hasOwn(COSTS, state.cost) && isKnown(state.cost) ? state.cost : "tokens";
+  const known = visibleRows.filter((row) => (row[cost] ?? null) !== null);
   const front = known.filter((row) => row.front.includes(cost)).sort((a, b) => a[cost] - b[cost]);
   const most = known.reduce((a, row) => Math.max(a, row[cost]), 0);
   const references = known.length ? known[0].home.references : [];
@@ -56,7 +57,7 @@ function costChart(visibleRows) {
   points.push(...references.map(({ label, scores }) => ({
     label, reference: true, mean: scores.exact_match[0], text: `${label}: exact match ${interval(scores.exact_match)}` })));
   const choice = make("label", {}, "Cost", make("select", { id: "cost" },
-    ...Object.entries(COSTS).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
+    ...Object.entries(COSTS).filter(([value]) => isKnown(value)).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
   choice.lastChild.addEventListener("change", (event) => {
     state.cost = event.target.value;
     writeAddress();

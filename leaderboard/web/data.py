@@ -21,6 +21,7 @@ from leaderboard.views.text import record_url
 from leaderboard.web.pareto import pareto_front
 
 COSTS = ("tokens", "seconds")
+WITH_WRITING = "seconds_with_writing"  # a cost of tables in which a writer wrote for a method
 DIGITS = 6
 PAGE_NOTES = (  # terms with their explanations, in which `code` stands in backticks
     (
@@ -91,12 +92,14 @@ def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
 
 
 def _rows(number: int, table: BoardTable, folder: Path) -> list[dict[str, Any]]:
-    fronts = {cost: _front(table.rows, cost) for cost in COSTS}
+    costs = (*COSTS, WITH_WRITING) if any(row.writing for row in table.rows) else COSTS
+    fronts = {cost: _front(table.rows, cost) for cost in costs}
     return [
         {
             "table": number,
             **_row(table, row, folder),
-            "front": [cost for cost in COSTS if fronts[cost][index]],
+            **({WITH_WRITING: _json(row.seconds_with_writing)} if WITH_WRITING in costs else {}),
+            "front": [cost for cost in costs if fronts[cost][index]],
         }
         for index, row in enumerate(table.rows)
     ]

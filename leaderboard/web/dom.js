@@ -46,7 +46,7 @@ function short(value) {
   return count(value);
 }
 
-const COSTS = { tokens: "Training tokens", seconds: "Seconds of training" };
+const COSTS = { tokens: "Training tokens", seconds: "Seconds of training", seconds_with_writing: "Seconds of training and writing" };
 const VERDICTS = { above: " ▲", below: " ▼" };
 
 function scoreCell(score, sign = false, verdict = null) {

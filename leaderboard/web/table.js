@@ -116,6 +116,13 @@ function comparison(result) {
   return [[`Δ to ${result.other}`, words.filter(Boolean).join(", ")]];
 }
 
+// What a writer wrote for a row, and what that took.
+const writing = (row) => [
+  ["writer", `${row.writer} (${row.writer_model})`], ["written texts", count(row.written_texts)], ["texts left out", count(row.left_out)],
+  ["tokens of prompts to the writer", count(row.written_prompt_tokens)], ["tokens that it wrote", count(row.written_tokens)],
+  ["seconds of writing", row.writing_seconds === null ? "–" : count(row.writing_seconds)],
+];
+
 // A sheet is as wide as the visible part of the table, so it stays in view when the table is scrolled sideways.
 const fitSheets = () => byId("scroll").style.setProperty("--sheet", `${byId("scroll").clientWidth}px`);
 
@@ -128,6 +135,7 @@ function sheet(row, width) {
     ["texts", range(row.texts)], ["steps", range(row.steps)], ["training tokens", count(row.tokens)],
     ["tokens of the loss", row.loss_tokens === null ? "–" : count(row.loss_tokens)], ["passes", number(row.epochs, false, 1)],
     ["seconds", row.seconds === null ? "–" : count(row.seconds)],
+    ...(row.writer ? writing(row) : []),
     ...comparison(row.to_baseline), ...comparison(row.to_random),
   ]);
   const columns = row.home.columns.filter(({ key, kind }) => kind === "score" && row[key]);
@@ -135,7 +143,7 @@ function sheet(row, width) {
   const most = scaleEnd(scoresOf("fields").map(({ key }) => Math.max(row[key][0], row[key][2] ?? 0)));
   const ways = Object.entries(row.also).map(([way, result]) => [way.replace("_", " "), ...comparison(result)[0].slice(1)]);
   const asked = scoresOf("by_shots").map(({ key, heading }) => [heading, interval(row[key])]);
-  const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens]]
+  const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens], ["invented names and numbers", row.invented]]
     .filter(([, value]) => value !== null).map(([title, value]) => [title, number(value, title.startsWith("tokens"))]) : [];
   const others = scoresOf("").map(({ key, heading }) => [heading, interval(row[key])]);
   const fields = scoresOf("fields").map(({ key, heading }) => [heading, interval(row[key]), whisker(row[key], most)]);

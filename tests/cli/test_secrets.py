@@ -13,10 +13,12 @@ import pytest
 
 from benchmark import ROOT
 from benchmark.core.errors import UserError, hide_secrets
+from benchmark.suite.schema import validate
 
 TOKEN, OLD, PASSWORD = "hf_SentinelOfThisTest0123", "an-odd-sentinel", "sentinel-of-an-address"
-SECRETS = (TOKEN, OLD, PASSWORD)
-ENVIRONMENT = {**os.environ, "HF_TOKEN": TOKEN, "HUGGING_FACE_HUB_TOKEN": OLD}
+KEY = "sentinel-of-a-writer"
+SECRETS = (TOKEN, OLD, PASSWORD, KEY)
+ENVIRONMENT = {**os.environ, "HF_TOKEN": TOKEN, "HUGGING_FACE_HUB_TOKEN": OLD, "WRITER_KEY": KEY}
 SUITE = {
     "name": "gated",
     "models": {"mine": "some/body"},
@@ -61,7 +63,7 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(headers.encode())
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Log nothing."""
@@ -99,6 +101,25 @@ def test_an_error_does_not_show_the_password_of_an_address(hub: str, tmp_path: P
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     file.write_text(json.dumps({**SUITE, "models": {"mine": f"https://me:{PASSWORD}@{hub}/some/body"}}))
     assert benchmark("plan", str(file), **home).returncode == 2
+
+
+def test_the_key_of_a_writer_is_in_no_message_and_no_file(hub: str, tmp_path: Path) -> None:
+    file = tmp_path / "written.yaml"
+    folders = ("--results", str(tmp_path / "results"))
+    writer = {"api": f"http://{hub}/v1", "model": "m", "key_from": "WRITER_KEY"}
+    written = {"models": {"mine": "zoo:small"}, "methods": [{"name": "rewrite", "writer": "w"}]}
+    for change in ({"api": f"http://me:{PASSWORD}@{hub}/v1"}, {"key_from": KEY}):
+        with pytest.raises(UserError) as error:
+            validate({**SUITE, **written, "writers": {"w": {**writer, **change}}}, "suite")
+        assert not [secret for secret in SECRETS if secret in str(error.value)]
+    file.write_text(json.dumps({**SUITE, **written, "writers": {"w": writer}}))
+    done = benchmark("run", str(file), *folders, "--plain", NO_PROXY="127.0.0.1")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "refuses the key" in done.stderr, done.stderr
+    assert any(KEY in headers for headers in Echo.received), "the key was not used at all"
+    assert benchmark("plan", str(file), *folders, "--stages", str(tmp_path / "stages")).returncode == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("-write-" in path.name for path in files)
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
 def test_the_doctor_says_that_a_token_is_set_without_showing_it(tmp_path: Path) -> None:

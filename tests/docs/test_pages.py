@@ -14,6 +14,7 @@ from benchmark import ROOT
 from benchmark.suite.entries import Evaluation, Scoring
 from benchmark.suite.schema import Suite
 from benchmark.training.recipe import Recipe
+from benchmark.writing.settings import Endpoint, LocalWriter
 
 TEXT = '{"id": "a", "text": "Ada Moss was born in Lagos. She studied Botany."}\n'
 
@@ -62,7 +63,7 @@ def commands(page: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_methods_of_add_a_method_pass_their_tests_and_make_copies(project: Path) -> None:
-    echo, lead = blocks("add_a_method.md", "python")
+    echo, lead, _ = blocks("add_a_method.md", "python")
     (project / "benchmark" / "methods" / "sentence_echo.py").write_text(echo, encoding="utf-8")
     (project / "benchmark" / "methods" / "lead.py").write_text(lead, encoding="utf-8")
     tests, augment = commands("add_a_method.md")
@@ -70,6 +71,29 @@ def test_the_methods_of_add_a_method_pass_their_tests_and_make_copies(project: P
     assert re.search(r"\d\d passed", printed) and "failed" not in printed
     assert "4 texts from 1" in run(augment, project)
     assert "Botany" in (project / "out.jsonl").read_text(encoding="utf-8")
+
+
+def test_the_written_method_of_add_a_method_is_the_one_that_ships() -> None:
+    methods = ROOT / "benchmark" / "methods"
+    assert blocks("add_a_method.md", "python")[2] == (methods / "implications.py").read_text(encoding="utf-8")
+    (prompt,) = blocks("add_a_method.md", "markdown")
+    assert prompt == (methods / "prompts" / "implications.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_written_method_needs_no_other_files_than_add_a_method_lists(project: Path) -> None:
+    method, (prompt,) = blocks("add_a_method.md", "python")[2], blocks("add_a_method.md", "markdown")
+    methods = project / "benchmark" / "methods"
+    renamed = method.replace("Implications(", "Consequences(").replace('"implications"', '"consequences"')
+    (methods / "consequences.py").write_text(renamed, encoding="utf-8")
+    (methods / "prompts" / "consequences.md").write_text(prompt, encoding="utf-8")
+    printed = run(f"{commands('add_a_method.md')[0]} -q -k consequences", project)
+    assert re.search(r"\d\d passed", printed) and "failed" not in printed
+    (listed,) = blocks("add_a_method.md", "yaml")[:1]
+    suite = yaml.safe_load((project / "suites" / "smoke.yaml").read_text(encoding="utf-8"))
+    suite |= {"name": "mine", **yaml.safe_load(listed.replace("implications", "consequences"))}
+    (project / "mine.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    assert re.search(r"^write +1 +1 ", run("benchmark plan mine.yaml", project), re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -108,14 +132,18 @@ def test_the_page_on_suites_names_every_key() -> None:
     )
     fields = {field.alias or name for name, field in Suite.model_fields.items()}
     assert fields <= named
+    assert set(Endpoint.model_fields) <= named
     for section, prefix in ((Recipe, "recipe."), (Scoring, "scoring."), (Evaluation, "evaluation.")):
         assert all(name in named or prefix + name in named for name in section.model_fields), section
 
 
 def test_the_suites_of_the_pages_are_valid() -> None:
-    example, retention = (yaml.safe_load(block) for block in blocks("suite_file.md", "yaml"))
+    example, writers, retention = (yaml.safe_load(block) for block in blocks("suite_file.md", "yaml"))
     Suite.model_validate(example)
     assert len(Suite.model_validate(example | retention).retention) == 3
+    with_writers = Suite.model_validate(example | writers | {"choose": None})
+    assert [type(writer) for writer in with_writers.writers.values()] == [LocalWriter, Endpoint]
+    assert [len(entry.points()) for entry in with_writers.methods] == [1, 3, 1]
     (text,) = blocks("choose_parameters.md", "yaml")
     rest = {"name": "mine", "models": {"m": "zoo:large"}, "pairs": {"p": {"large": "m", "small": "m"}}}
     suite = Suite.model_validate({**rest, "tasks": ["biography"], "train": ["m"], **yaml.safe_load(text)})

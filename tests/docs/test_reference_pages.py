@@ -2,9 +2,12 @@
 
 import re
 
+import yaml
+
 from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS
 from benchmark.methods import METHODS
+from benchmark.writing.settings import Endpoint
 
 READS = {
     "nothing": "nothing",
@@ -40,9 +43,19 @@ def test_the_page_on_methods_lists_every_method_with_its_parameters_defaults_and
             del listed["dropped"]
         assert set(listed) == set(method.model_fields), name
         for key, field in method.model_fields.items():
+            if isinstance(field.default, dict):
+                assert yaml.safe_load(listed[key]) == field.default, (name, key)
+                continue
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
             assert listed[key] in WRITTEN.get(default, (default,)), (name, key)
         assert reads == READS[method.needs], name
+
+
+def test_the_page_on_suites_lists_the_fields_of_writers_with_their_defaults() -> None:
+    table = rows("suite_file.md", 3)
+    for name, field in Endpoint.model_fields.items():
+        default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+        assert table[name][0] in WRITTEN.get(default, (default,)), name
 
 
 def test_the_page_on_tasks_lists_every_task_with_its_options_and_lm_eval_tasks() -> None:

@@ -150,3 +150,45 @@ def test_names_of_zoo_and_hub_models_are_not_read_as_paths(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     for model in ("zoo:large", "owner/name"):
         assert local_paths(StageCall("score", 1, {}, {}, {"model": {"model": model}})) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("http://localhost:8000/v1", "host"),
+        ("http://127.0.0.1:8000/v1", "host"),
+        ("http://[::1]:8000/v1", "host"),
+        ("http://127.0.0.1.example.org/v1", "bridge"),
+        ("https://api.example.org/v1", "bridge"),
+        ("http://10.0.0.7:8000/v1", "bridge"),
+    ],
+)
+def test_a_stage_that_asks_a_server_has_a_network_and_the_key_in_its_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, network: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-1")
+    writer = {"api": address, "model": str(tmp_path), "key_from": "MY_KEY"}
+    call = StageCall("write", 1, {"api": "m"}, {}, {"writer": writer})
+    given = arguments_of(call, tmp_path / "store", ContainerSettings())
+    assert given["network_mode"] == network
+    environment = given.pop("environment")
+    assert environment == {"HF_HUB_OFFLINE": "1", "MY_KEY": "sk-1"}
+    assert "sk-1" not in str(given)
+    assert list(given["volumes"]) == [str(tmp_path / "store")], "the model's name is no path of this machine"
+    monkeypatch.delenv("MY_KEY")
+    assert arguments_of(call, tmp_path, ContainerSettings())["environment"] == {"HF_HUB_OFFLINE": "1"}
+
+
+def test_a_local_writer_has_no_network_and_reads_its_model_and_prompts(tmp_path: Path) -> None:
+    for name in ("model.gguf", "own.md", "list.md"):
+        (tmp_path / name).write_text("")
+    writing = {
+        "prompts": ["rewrite_list", str(tmp_path / "own.md")],
+        "items": str(tmp_path / "list.md"),
+        "pairs": False,
+    }
+    where = {"writer": {"model": str(tmp_path / "model.gguf"), "max_tokens": 9}, "writing": writing}
+    call = StageCall("write", 1, {}, {}, where)
+    assert local_paths(call) == [tmp_path / name for name in ("list.md", "model.gguf", "own.md")]
+    assert arguments_of(call, tmp_path, ContainerSettings())["network_mode"] == "none"
+    assert local_paths(StageCall("write", 1, {}, {}, {**where, "writing": {**writing, "items": None}}))

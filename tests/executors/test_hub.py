@@ -48,3 +48,14 @@ def test_a_refusal_of_the_hub_is_one_line_without_the_token(monkeypatch: pytest.
 def test_a_local_folder_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **more: pytest.fail("fetched"))
     assert fetch_models([StageCall("score", 1, {}, {}, {"model": {"model": str(tmp_path)}})]) == 0
+
+
+def test_a_local_writer_is_fetched_and_the_model_of_a_server_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: fetched.append(name))
+    local = {"model": "a/writer", "revision": "f" * 40, "temperature": 0.5}
+    served = {"api": "http://h/v1", "model": "b/served"}
+    assert (
+        fetch_models([StageCall("write", 1, {"n": n}, {}, {"writer": w}) for n, w in enumerate((local, served))]) == 1
+    )
+    assert fetched == ["a/writer"]

@@ -155,6 +155,10 @@ def test_the_command_shows_the_scores_of_both_models(
         (["--suite", "tiny", "--id", "person-0000"], "person-00000"),
         (["--text", "a", "--pair", "tiny", "--large", "zoo:large"], "--suite"),
         (["--text", "a", "--large", "zoo:large"], "--small"),
+        (
+            ["--text", "a", "--large", "zoo:large", "--method", "rewrite"],
+            "'rewrite': a language model writes",
+        ),
         (["--text", "a", "--large", "zoo:large", "--out", "no/such/file.json"], "no/such"),
     ],
 )

@@ -204,6 +204,30 @@ def retention(forgetting: float, metric: str = "perplexity", **measured: Any) ->
     }
 
 
+def written(writer: str = "qwen", source: str = "Qwen/Qwen2.5-1.5B", **changes: Any) -> dict[str, Any]:
+    """What a record says of a writer on the machine."""
+    return {
+        "writer": writer,
+        "model": {"name": writer, "spec": {"model": source}, "fingerprint": "1" * 64},
+        "sampling": {"temperature": 0.8, "seed": 1},
+        "texts": 1200,
+        "samples": 1300,
+        "left_out": {"cut": 30, "empty": 4},
+        "drawn_again": {"cut": 90},
+        "gold_questions": 0,
+        "prompt_tokens": 250_000,
+        "tokens": 100_000,
+        "invented": 0.25,
+        "sha256": ["2" * 64],
+        **changes,
+    }
+
+
+def cost(**seconds: float) -> dict[str, Any]:
+    """The costs of stages by role."""
+    return {role: {"seconds": value, "peak_memory_bytes": 1} for role, value in seconds.items()}
+
+
 def board_of(folder: Path) -> Board:
     """The board of the records in a folder."""
     return build_board(load_records(folder))

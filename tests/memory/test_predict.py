@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from benchmark.corpora.biography import Biography
+from benchmark.data.prompts import read_prompt
 from benchmark.memory.needs import Need, loading_overhead, training_need
 from benchmark.memory.predict import CUDA_CONTEXT, LIBRARIES, Prediction, predict
-from benchmark.memory.report import GIB, fit, predictions
+from benchmark.memory.report import GIB, fit, lines_of, predictions
 from benchmark.memory.shape import shape_of
 from benchmark.methods import augment, make_method
+from benchmark.methods.rewrite import Rewrite
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
@@ -18,6 +20,7 @@ from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
 from benchmark.training.out_of_memory import micro_batches
 from benchmark.training.recipe import Recipe
+from benchmark.writing.requests import Request
 from tests.memory.conftest import Written
 from tests.memory.shapes import LLAMA_3_70B, SMOLLM2_135M
 
@@ -174,3 +177,35 @@ def test_text_lengths_are_counted_with_the_model_s_own_tokenizer() -> None:
     short, long = (_train({"model": "zoo:large"}, longest=n).on() for n in (len(longest) // 5, len(longest)))
     predicted = _needs(_suite({"model": "zoo:large"}, recipe={}), "cpu")["train"].needs[0]
     assert short < predicted.on() - predicted.overhead < long
+
+
+def test_a_writer_needs_the_keys_and_values_of_a_batch_of_its_longest_prompt_and_answer() -> None:
+    writers = {
+        "local": {"model": "zoo:small", "max_tokens": 40, "batch_size": 8},
+        "more": {"model": "zoo:small", "max_tokens": 80, "batch_size": 16},
+        "served": {"api": "http://localhost:1/v1", "model": "m"},
+    }
+    methods = [{"name": "rewrite", "writer": name} for name in writers]
+    suite = _suite({"model": "zoo:large"}, writers=writers, methods=methods, references=False)
+    plan = make_plan(suite, dry_on="cuda")
+    predicted = predictions(plan)
+    writes = {cell.method.written_by: cell.stages["write"] for cell in plan.cells}  # type: ignore[attr-defined]
+    assert writes["served"].key not in predicted, "a server's memory is not ours"
+    (need,), (most,) = (predicted[writes[name].key].needs for name in ("local", "more"))
+    spec = ModelSpec(model="zoo:small")
+    tokenizer: Any = tokenizer_of(spec)
+    longest = max(
+        len(tokenizer(Request("", read_prompt(name), {"document": text.text}, 0).plain)["input_ids"])
+        for text in Biography(name="biography", people=10).load().texts
+        for name in Rewrite.asks.prompts
+    )
+    shape = shape_of(spec)
+    assert need.kept == 2 * (shape.layers + 1) * shape.key * 8 * (longest + 40) * 4
+    assert most.kept == 2 * (shape.layers + 1) * shape.key * 16 * (longest + 80) * 4
+    assert need.passing >= 8 * shape.vocabulary * 8, "the logits of all rows, and their copy"
+    assert {line.model for line in lines_of(plan, predicted) if line.stage == "write"} == {"local", "more"}
+
+
+def test_the_trained_model_as_writer_has_its_own_name_in_the_report() -> None:
+    plan = make_plan(_suite({"model": "zoo:large"}, methods=["rewrite"], references=False), dry_on="cuda")
+    assert [(line.stage, line.model) for line in lines_of(plan, predictions(plan))][:1] == [("write", "model")]

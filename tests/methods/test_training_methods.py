@@ -122,12 +122,15 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
     from benchmark.suite.plan import make_plan
 
     other = make_tiny_model(tmp_path / "other", seed=1)
-    blends = [{"name": "contrastive_blend", "low": [0.0, 0.5]}, {"name": "contrastive_blend", "large_heads": "L1H2"}]
+    blends: list[dict[str, Any]] = [
+        {"name": "contrastive_blend", "low": [0.0, 0.5]},
+        {"name": "contrastive_blend", "large_heads": "L1H2"},
+    ]
     # The reference model of selective_loss is the large one, which must be another than the trained one.
-    entries = [*({"name": name} for name in (*CHANGING, *COPYING)), *blends]
+    entries: list[dict[str, Any]] = [*({"name": name} for name in (*CHANGING, *COPYING)), *blends]
     methods = [
         {**entry, "pairs": ["back" if entry["name"] == "selective_loss" else "two"]}
-        if make_method(str(entry["name"]), {}).uses_pair
+        if METHODS[entry["name"]]().uses_pair
         else entry
         for entry in entries
     ]

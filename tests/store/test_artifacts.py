@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -313,3 +314,58 @@ def test_checkpoints_are_removed_also_if_only_their_removal_was_interrupted(made
     made.begun(CALL).mkdir(parents=True)
     assert not made.make(CALL, _work)
     assert not made.begun(CALL).exists()
+
+
+OF_A_SERVER = StageCall("write", 1, {"api": "m", "sampling": {"seed": 1}})
+
+
+def _writing(text: str) -> Callable[[Path], Cost]:
+    def work(out: Path) -> Cost:
+        (out / "written.jsonl").write_text(text)
+        (out / "report.json").write_text("{}")
+        return COST
+
+    return work
+
+
+def test_the_texts_of_a_server_are_pinned_by_their_hash(store: Store) -> None:
+    assert store.make(OF_A_SERVER, _writing("first"))
+    (pin,) = (store.root / ".pins").iterdir()
+    assert pin.name == f"write-{OF_A_SERVER.key}"
+    assert pin.read_text().strip() == hashlib.sha256(b"first").hexdigest()
+
+
+def test_an_artifact_that_every_machine_makes_alike_is_not_pinned(made: Store) -> None:
+    assert not (made.root / ".pins").exists()
+
+
+@pytest.mark.parametrize("loss", ["folder", "manifest.json", "written.jsonl"])
+def test_lost_texts_of_a_server_are_replaced_by_the_same_texts_alone(store: Store, loss: str) -> None:
+    store.make(OF_A_SERVER, _writing("first"))
+    folder = store.path(OF_A_SERVER)
+    if loss == "folder":
+        shutil.rmtree(folder)
+    else:
+        (folder / loss).write_text("damaged")
+    with pytest.raises(
+        UserError, match=rf"write/{OF_A_SERVER.key}: the texts that .* restore .* remove .*\.pins/write-"
+    ):
+        store.make(OF_A_SERVER, _writing("other"))
+    assert not store.verified(OF_A_SERVER)
+    assert folder.exists() == (loss != "folder"), "what is left of the first texts stays"
+    assert store.make(OF_A_SERVER, _writing("first")) and store.verified(OF_A_SERVER)
+
+
+def test_without_its_pin_an_artifact_is_made_anew(store: Store) -> None:
+    store.make(OF_A_SERVER, _writing("first"))
+    shutil.rmtree(store.path(OF_A_SERVER))
+    store.pin(OF_A_SERVER).unlink()
+    assert store.make(OF_A_SERVER, _writing("other"))
+    assert store.pin(OF_A_SERVER).read_text().strip() == hashlib.sha256(b"other").hexdigest()
+
+
+def test_an_intact_artifact_with_other_texts_than_the_pinned_ones_is_refused(store: Store) -> None:
+    store.make(OF_A_SERVER, _writing("first"))
+    store.pin(OF_A_SERVER).write_text("0" * 64)
+    with pytest.raises(UserError, match="have now|has now written others"):
+        store.make(OF_A_SERVER, _writing("first"))

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -276,3 +277,30 @@ def test_a_stage_made_on_one_machine_is_found_on_another(tmp_path: Path) -> None
     assert (tmp_path / "a" / "corpus").exists() and not (tmp_path / "b" / "corpus").exists()
     refused = stage("b", f"file://{tmp_path}/stages/{corpus.name}/x")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "NotADirectory" in refused.stderr
+
+
+def test_the_texts_of_a_server_are_pinned_for_all_machines(remote: Remote, tmp_path: Path) -> None:
+    call = StageCall("write", 1, {"api": "m"})
+
+    def store_with(text: str) -> Store:
+        def work(out: Path) -> Cost:
+            (out / "written.jsonl").write_text(text)
+            return Cost(seconds=1, peak_memory_bytes=7)
+
+        store = Store(tmp_path / text)
+        store.make(call, work)
+        return store
+
+    first, other = store_with("first"), store_with("other")
+    remote.push(first, call)
+    with pytest.raises(UserError, match=rf"/write/{call.key}: the texts .* remove .*/\.pins/write-{call.key}"):
+        remote.push(other, call)
+    folder = path_of(remote).replace(f"train/{CALL.key}", f"write/{call.key}")
+    files_of(remote).rm(folder, recursive=True)
+    with pytest.raises(UserError, match="written others"):
+        remote.push(other, call)
+    remote.push(first, call)
+    third = Store(tmp_path / "third")
+    assert remote.pull(third, call) and third.pin(call).read_text() == first.pin(call).read_text()
+    shutil.rmtree(first.path(call))
+    assert remote.pull(first, call) and first.verified(call)

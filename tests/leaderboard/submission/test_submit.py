@@ -78,6 +78,20 @@ def test_a_valid_record_is_accepted_and_added_to_the_board(given: Path, board: P
     assert check_folder(board, SHIPPED)[0] == []
 
 
+@pytest.mark.parametrize("api_model", [None, "Qwen/Qwen2.5-7B-Instruct", "/models/qwen.gguf", "qwen2.5:7b"])
+def test_a_record_of_written_texts_is_accepted_with_a_note_on_the_texts(
+    given: Path, board: Path, api_model: str | None
+) -> None:
+    draft = Draft(given).rewritten()
+    if api_model is not None:
+        draft.put("written.api_model", api_model).put("written.model", None)
+    outcome = submit([draft.write()], board, SHIPPED)
+    assert outcome.refused == [] and len(outcome.added) == 1
+    assert any(
+        "the texts that a writer wrote: records contain their hashes alone" in note for note in outcome.unchecked
+    )
+
+
 def test_there_are_at_least_twenty_hostile_submissions() -> None:
     assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) >= 20
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from leaderboard.build import build
-from tests.leaderboard.factory import retention, write_record
+from tests.leaderboard.factory import cost, retention, write_record, written
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +45,12 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_record(results, "evil", name="javascript:window.hacked=4", method__parameters={"label": EVIL}, suite=EVIL)
     for i in range(MANY):
         write_record(results, "eda", grade=skill(i % 7), people=2, training__budget="9 steps", method__copies=i)
+    for method, of_writer in (("rewrite", written()), ("implications", written(EVIL, EVIL)), ("plain", None)):
+        took = cost(train=10.0, **({"write": 200.0} if of_writer else {}))
+        kept = (
+            {"copies": 8, "facts": 40, "answer": 0.5, "answer_and_name": 0.25, "tokens": 0.125} if of_writer else None
+        )
+        write_record(results, method, training__budget="7 steps", written=of_writer, cost=took, facts=kept)
     build(results, folder)
     return folder / "index.html"
 
@@ -331,6 +337,31 @@ def test_charts_show_a_single_table_and_list_their_numbers(visit: Callable[..., 
     page.select_option("#table", "*")
     assert "Choose one table" in page.locator("#charts-note").inner_text()
     assert page.locator("figure").count() == 0
+
+
+def test_what_a_writer_wrote_is_in_wide_columns_the_sheet_and_the_chart_of_cost(visit: Callable[..., Visit]) -> None:
+    seen = visit("table=biography, tiny-large, 7 steps&columns=1")
+    page = seen.page
+    headings = page.locator("#head th").all_inner_texts()
+    shown = {heading.split("\n")[0].strip(): index for index, heading in enumerate(headings)}
+    assert {"Writer", "Writer's model", "Tokens in", "Tokens out", "Left out", "Invented"} <= shown.keys()
+    page.locator("#body th button", has_text="rewrite").click()
+    sheet = page.locator("tr.details").inner_text()
+    assert "qwen (Qwen/Qwen2.5-1.5B)" in sheet and "250,000" in sheet and "invented names and numbers" in sheet
+    page.locator("#body th button", has_text="implications").click()
+    assert any(EVIL in text for text in page.locator("tr.details").all_inner_texts())
+    page.locator("#cost").select_option("seconds_with_writing")
+    page.wait_for_selector("#chart-cost svg")
+    assert "Seconds of training and writing" in page.locator("#chart-cost").inner_text()
+    assert page.evaluate("window.hacked") is None and seen.messages == []
+
+
+def test_a_table_without_writers_offers_no_seconds_of_writing(visit: Callable[..., Visit]) -> None:
+    page = visit("table=biography, tiny-large, 400 steps&columns=1&cost=seconds_with_writing").page
+    page.wait_for_selector("#figures svg")
+    offered = page.locator("#cost option").evaluate_all("all => all.map(option => option.value)")
+    assert offered == ["tokens", "seconds"] and page.locator("#cost").input_value() == "tokens"
+    assert "Writer" not in page.locator("#head").inner_text()
 
 
 def test_rows_beyond_the_first_page_are_on_the_next_pages(visit: Callable[..., Visit]) -> None:
