@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
 
-    from benchmark.data.texts import AugmentedText, Text, TokenScores
+    from benchmark.data.texts import AugmentedText, Text
     from benchmark.executors.protocol import Executor
     from benchmark.methods import Method
     from benchmark.records.record import Record
@@ -227,15 +227,16 @@ def score(
     import pandas as pd
 
     from benchmark.data.attention import REDUCTIONS, AttentionPart
+    from benchmark.inspection.augmenting import token_scores
     from benchmark.scoring.contrast import contrast
     from benchmark.scoring.requests import ScoreRequest
 
     check_known("reduction", reduction, REDUCTIONS)
     corpus = _as_texts(texts)
-    scores = _token_scores(model, corpus, ScoreRequest("large", reduction, prefix, AttentionPart()), dtype, device)
+    scores = token_scores(model, corpus, ScoreRequest("large", reduction, prefix, AttentionPart()), dtype, device)
     if minus:
         request = ScoreRequest("small", reduction, prefix, AttentionPart())
-        scores = contrast(scores, _token_scores(minus, corpus, request, dtype, device))
+        scores = contrast(scores, token_scores(minus, corpus, request, dtype, device))
     columns = ["id", "token", "start", "end", "score"]
     rows = [
         (text.id, *values)
@@ -251,6 +252,7 @@ def augment(
     *,
     large: str | None = None,
     small: str | None = None,
+    writer: str | Mapping[str, Any] | None = None,
     copies: int = 10,
     seed: int = 1,
     parameters: Mapping[str, Any] | None = None,
@@ -266,6 +268,9 @@ def augment(
         method: Name of a method (docs/methods.md).
         large: Large model of the pair, or the only model that the method reads.
         small: Small model of the pair.
+        writer: The model that writes the copies, for methods whose copies a language model writes: a model's name, or a
+            mapping with the fields of a writer (docs/writers.md), such as {"api": "http://localhost:8000/v1", "model":
+            "qwen", "temperature": 0.5} for a server.
         copies: Number of copies of every text, beside the original.
         seed: Seed of the random choices.
         parameters: Parameters of the method, such as {"alpha": 0.6}.
@@ -277,7 +282,8 @@ def augment(
         The training texts, each with `id`, `copy` (0 is the original) and `text`.
 
     Raises:
-        UserError: A text, the method or a parameter is wrong, or a model is missing or cannot be loaded.
+        UserError: A text, the method or a parameter is wrong, a model is missing or cannot be loaded, or nothing that
+            the writer wrote can be used.
 
     Example:
         >>> import benchmark
@@ -292,31 +298,12 @@ def augment(
         >>> kept[1].text == sentences
         True
     """
-    from benchmark.methods import augment as make_texts
+    from benchmark.inspection.augmenting import augment_texts
     from benchmark.methods import make_method
-    from benchmark.models.loading import tokenizer_of
-    from benchmark.models.spec import named_spec
-    from benchmark.scoring.encoding import tokens_of
-    from benchmark.scoring.requests import combined, score_requests
 
     chosen = make_method(method, parameters or {}) if isinstance(method, str) else method
     corpus = _as_texts(texts)
-    if chosen.reads != "nothing" and not large:
-        raise UserError(f"method {chosen.name!r} reads tokens: name a model with --large (large= in Python)")
-    if chosen.reads == "difference" and not small:
-        raise UserError(
-            f"method {chosen.name!r} contrasts two models: name the other one with --small (small= in Python)"
-        )
-    models = {"trained": str(large), "large": str(large), "small": str(small)}
-    tokens = combined(
-        {
-            request.role: _token_scores(models[request.role], corpus, request, dtype, device)
-            for request in score_requests(chosen, "received", prefix)
-        }
-    )
-    if chosen.reads == "tokens":
-        tokens = tokens_of(tokenizer_of(named_spec(str(large), dtype)), corpus)
-    return list(make_texts(chosen, corpus, tokens, copies, seed))
+    return augment_texts(chosen, corpus, large, small, writer, copies, seed, prefix, dtype, device).texts
 
 
 def board(records: str | Path, out: str | Path | None = None, readme: str | Path | None = None) -> DataFrame:
@@ -372,13 +359,3 @@ def _as_texts(texts: Sequence[str | Mapping[str, Any] | Text]) -> list[Text]:
         else:
             rows.append((number, {"id": f"text-{number}", "text": text} if isinstance(text, str) else text))
     return texts_from_rows("texts", rows)
-
-
-def _token_scores(model: str, texts: list[Text], request: Any, dtype: str, device: str) -> list[TokenScores]:
-    from benchmark.models.spec import named_spec
-    from benchmark.scoring.requests import requested_scores
-    from benchmark.suite.plan import DEVICES, find_device
-
-    spec = named_spec(model, dtype)
-    check_known("device", device, DEVICES)
-    return requested_scores(spec, request, texts, find_device(device))

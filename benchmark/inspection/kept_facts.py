@@ -1,12 +1,13 @@
 """How many of the facts that texts mark a method's copies keep, as one line to print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.corpora.base import Facts
 from benchmark.data.texts import AugmentedText, Text
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import named_spec
-from benchmark.stages.facts import count_facts
+from benchmark.stages.facts import count_facts, invented_share
+from benchmark.writing.write import Report
 
 
 def kept_facts_line(texts: Sequence[Text], made: Sequence[AugmentedText], model: str | None) -> str:
@@ -30,6 +31,27 @@ def kept_facts_line(texts: Sequence[Text], made: Sequence[AugmentedText], model:
     if counts["answer_and_name"] is not None:
         parts.append(f"{counts['answer_and_name']:.1%} whole beside the subject's name")
     return "; ".join(parts)
+
+
+def written_lines(texts: Sequence[Text], made: Sequence[AugmentedText], report: Report) -> list[str]:
+    """What a writer invented, left out and cost, as lines to print.
+
+    Args:
+        texts: The originals.
+        made: The training texts that a method made of them.
+        report: What was drawn and left out.
+    """
+    invented = invented_share(texts, [text for text in made if text.copy > 0])
+    share = "no names or numbers in the copies" if invented is None else f"{invented:.1%} of names and numbers invented"
+    return [
+        f"{share}; {report.texts} texts of {report.samples} answers",
+        f"texts left out: {_by_problem(report.left_out)}; answers drawn again: {_by_problem(report.drawn_again)}",
+        f"tokens of the writer: {report.prompt_tokens:,} in, {report.tokens:,} out",
+    ]
+
+
+def _by_problem(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{problem} {count}" for problem, count in sorted(counts.items())) or "none"
 
 
 def _marked_facts(text: Text) -> Facts:

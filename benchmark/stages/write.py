@@ -10,12 +10,12 @@ from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.data.texts import Text, read_scores, read_texts
 from benchmark.data.written import Writing, write_written
-from benchmark.methods.units import elusive_words
 from benchmark.scoring.requests import combined
 from benchmark.store.artifacts import StageCall
 from benchmark.writing.requests import Writes
 from benchmark.writing.settings import Endpoint, LocalWriter
 from benchmark.writing.write import Journal, Session, gold_questions
+from benchmark.writing.writers import clues_of, nothing_usable, open_writer
 
 WRITTEN, REPORT, JOURNAL = "written.jsonl", "report.json", "journal.jsonl"
 
@@ -49,10 +49,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     )
     written = session.write(texts)
     if not written:
-        problems = ", ".join(f"{problem} {count}" for problem, count in session.report.left_out.items())
-        raise UserError(
-            f"writer {where.get('name', '')!r}: no text can be used ({problems}); use another writer or prompt"
-        )
+        raise nothing_usable(f"writer {where.get('name', '')!r}", session.report)
     write_written(out / WRITTEN, written)
     digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
     (out / REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))
@@ -62,17 +59,11 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
 def _writer(call: StageCall) -> Writes:
     """The writer of a stage."""
     if "api" in call.params:
-        from benchmark.writing import endpoint
-
-        return endpoint.Endpoint(Endpoint.model_validate(call.where["writer"]))
+        return open_writer(Endpoint.model_validate(call.where["writer"]), "")
     import torch
 
-    from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.writing.local import LocalModel
-
     torch.set_num_threads(call.params["threads"])
-    writer = LocalWriter.model_validate(call.where["writer"])
-    return LocalModel(load_model(writer.spec, call.params["device"]), tokenizer_of(writer.spec), writer)
+    return open_writer(LocalWriter.model_validate(call.where["writer"]), call.params["device"])
 
 
 def _clues(writing: Writing, texts: list[Text], inputs: dict[str, Path]) -> dict[str, str]:
@@ -80,10 +71,4 @@ def _clues(writing: Writing, texts: list[Text], inputs: dict[str, Path]) -> dict
     if not writing.clues:
         return {}
     roles: Any = ("large", "small")
-    scores = combined({role: read_scores(inputs[role] / "scores.parquet") for role in roles})
-    if scores is None:
-        raise ValueError("clues need the scores of a pair")
-    return {
-        text.id: ", ".join(text.text[start:end] for start, end in elusive_words(text, tokens, writing.clues))
-        for text, tokens in zip(texts, scores, strict=True)
-    }
+    return clues_of(writing, texts, combined({role: read_scores(inputs[role] / "scores.parquet") for role in roles}))

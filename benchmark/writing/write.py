@@ -50,6 +50,10 @@ class Report:
     prompt_tokens: int = 0
     tokens: int = 0
 
+    def __add__(self, other: "Report") -> "Report":
+        """The sums of both."""
+        return Report(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
 
 class Journal:
     """The samples that were drawn already, in a file with a line each: an interrupted run continues from it."""
