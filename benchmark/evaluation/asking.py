@@ -4,7 +4,7 @@ import itertools
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from benchmark.core.errors import UserError, nearest
 from benchmark.core.progress import Progress
 from benchmark.corpora.base import CHOICE, CLOZE, TASKS
 
+Skipped = Literal["none", "cloze", "all"]
 MAX_GEN_TOKS = 256  # lm-eval's default limit of generated tokens
 PROMPTS_AT_ONCE = 1000  # prompts that are tokenized together while their lengths are checked
 
@@ -38,7 +39,7 @@ def ask(
     batch_size: int,
     num_fewshot: Sequence[int],
     progress: Progress = lambda *steps: None,
-    skip_too_long: bool = False,
+    skip_too_long: Skipped = "none",
 ) -> Answers:
     """Ask a model the questions of this project's lm-eval tasks, with each number of examples.
 
@@ -51,7 +52,8 @@ def ask(
         num_fewshot: Numbers of examples before a question.
         progress: Called with the number of requests answered and of all requests, separately for generations and
             likelihoods.
-        skip_too_long: Leave out questions whose prompt does not fit the model's context, and say so in a note.
+        skip_too_long: Which questions to leave out, with a note, if their prompt does not fit the model's context:
+            "none", those of "cloze" tasks, or "all".
 
     Raises:
         UserError: If a task does not exist, a prompt does not fit the model's context, or an answer is longer than may
@@ -67,8 +69,10 @@ def ask(
     versions: dict[str, str] = {}
     for shots, loaded in load_by_shots(manager, tasks, num_fewshot):
         fitting = None
-        if skip_too_long:
-            fitting, notes = _fitting_questions(loaded, shots, lm)
+        if skip_too_long == "all" or (
+            skip_too_long == "cloze" and any(name.endswith(CLOZE) for name in loaded["tasks"])
+        ):
+            fitting, notes = _fitting_questions(loaded, shots, lm, skip_too_long)
             lm.notes += notes
             if fitting == {}:
                 continue
@@ -137,7 +141,9 @@ def evaluate_tasks(
     return evaluator.evaluate(lm, loaded, limit=limit, samples=samples, bootstrap_iters=0, log_samples=True)
 
 
-def _fitting_questions(loaded: Any, shots: int, lm: Any) -> tuple[dict[str, list[int]] | None, list[str]]:
+def _fitting_questions(
+    loaded: Any, shots: int, lm: Any, skipped: Skipped
+) -> tuple[dict[str, list[int]] | None, list[str]]:
     """The numbers of the questions whose prompts fit the model's context, by task, with a note on the others.
 
     Tasks without such a question are removed from `loaded`. None in place of the numbers means all questions.
@@ -150,7 +156,8 @@ def _fitting_questions(loaded: Any, shots: int, lm: Any) -> tuple[dict[str, list
         task: [
             sample["doc_id"]
             for sample in of_task
-            if all(needed <= lm.max_length for _, needed in _tokens_needed([sample], lm.tokenizer))
+            if (skipped == "cloze" and not task.endswith(CLOZE))
+            or all(needed <= lm.max_length for _, needed in _tokens_needed([sample], lm.tokenizer))
         ]
         for task, of_task in samples.items()
     }
@@ -159,7 +166,9 @@ def _fitting_questions(loaded: Any, shots: int, lm: Any) -> tuple[dict[str, list
         return None, []
     for task in [task for task, numbers in fitting.items() if not numbers]:
         del loaded["tasks"][task], fitting[task]
-    # A note in records: its words must stay.
+    # Notes in records: their words must stay.
+    if skipped == "cloze":
+        return fitting, [f"{left_out} cloze questions left out: no room for the document before the answer"]
     return fitting, [f"{left_out} questions with {shots} examples left out: no room for the document in the prompt"]
 
 

@@ -83,7 +83,6 @@ def predict(call: StageCall, corpus: Corpus) -> Prediction:
         needs = [_write(call, spec, shape, corpus)]
     elif call.stage == "teach":
         needs = [_teach(call, spec, shape, corpus)]
-        notes = ["texts of a writer are taken to be as long as the longest document"]
     elif call.stage == "train":
         needs = _train(call, spec, shape, corpus)
     elif call.stage == "retain":
@@ -127,8 +126,10 @@ def _write(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Ne
 
 
 def _teach(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:
+    """A full batch, or the longest document with the longest text after it."""
     arithmetic = inference_arithmetic(spec)
-    longest = 2 * max(_lengths(spec, corpus, "", shape.context))
+    documents = _lengths(spec, corpus, "", shape.context)
+    longest = max(documents) + max([*documents, *_written_lengths(call)])
     tokens = max(call.params["tokens_per_batch"], min(longest, shape.context or longest))
     losses = tokens * shape.hidden * arithmetic.matrix + formulas.token_losses(shape, arithmetic, tokens)
     passing = max(losses, formulas.layer_forward(shape, arithmetic, tokens))
@@ -142,7 +143,7 @@ def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> li
     if "texts" in call.inputs:
         method = method_of(call.inputs["texts"])
         copies = tuple(copy for text in corpus.texts for copy in method.longest_copies(text.text))
-        lengths = lengths + (_tokens(spec.model_dump_json(), "", copies) if copies else [])
+        lengths = lengths + (_tokens(spec.model_dump_json(), "", copies) if copies else []) + _written_lengths(call)
     training = Training.model_validate(call.params.get("training", {}))
     for source in other_sources(recipe, training):
         originals = [AugmentedText(text.id, 0, text.text) for text in corpus.texts]
@@ -152,6 +153,12 @@ def _train(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> li
     longest = min(longest, shape.context or longest)
     weighted = training.loss != "mean"
     return [training_need(spec, shape, recipe, micro, longest, weighted) for micro in micro_batches(recipe)]
+
+
+def _written_lengths(call: StageCall) -> list[int]:
+    """Most tokens of the texts that a stage reads from writers, a number for each, in tokens of the writer."""
+    inputs = call.inputs["texts"].inputs.values()
+    return [source.params["sampling"]["max_tokens"] for source in inputs if source.stage == "write"]
 
 
 def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
@@ -165,7 +172,7 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     tokens_at_once = params["batch_size"] * max((asked.longest + asked.limit for asked in generations), default=0)
     for workload in workloads:
         if isinstance(workload, Generation):
-            if params.get("open_book") and shape.context:  # a longer prompt is left out
+            if (params.get("open_book") or "skip_too_long" in params) and shape.context:  # a longer prompt is left out
                 workload = replace(workload, longest=min(workload.longest, shape.context - workload.limit))
             # Batches of shorter prompts have more rows, up to the tokens of a batch of the longest.
             rows = min(tokens_at_once // (workload.longest + workload.limit), workload.prompts)

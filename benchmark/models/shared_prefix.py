@@ -169,7 +169,7 @@ class PrefixReader:
         ended: Callable[[list[list[int]]], list[bool]],
         pick: Callable[[torch.Tensor, Sequence[int]], list[int]] | None = None,
     ) -> list[list[int]]:
-        """Generate for every row; rows that have ended are not computed further.
+        """Generate for every row. Rows that have ended are not computed further, and equal rows are read once.
 
         Args:
             rows: Token ids, each longer than the prefix. Rows of different lengths must fit the model's window together
@@ -186,8 +186,13 @@ class PrefixReader:
         """
         generated: list[list[int]] = [[] for _ in rows]
         remaining = list(range(len(rows)))
-        generation = _Generation(self, prefix, len(rows))
-        logits = generation.step([row[len(prefix.ids) :] for row in rows])
+        distinct = {row: number for number, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+        generation = _Generation(self, prefix, len(distinct))
+        logits = generation.step([row[len(prefix.ids) :] for row in distinct])
+        if len(distinct) < len(rows):
+            copies = [distinct[tuple(row)] for row in rows]
+            generation.keep(copies)
+            logits = logits[copies]
         while True:
             picked = pick(logits, remaining) if pick else logits.float().argmax(dim=-1).tolist()
             for row, token in zip(remaining, picked, strict=True):
@@ -293,7 +298,7 @@ class _Generation:
         return self._reader.forward(ids, positions, mask, self._cache, keep=1)[:, -1]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
+        """Drop all rows but these, which may be repeated."""
         numbers = torch.tensor(rows)
         self._mask = self._mask[numbers]
         self._cache.batch_select_indices(numbers)

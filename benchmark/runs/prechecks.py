@@ -9,7 +9,7 @@ import hashlib
 import json
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from benchmark.core.environment import code_hash
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
+from benchmark.corpora.base import CLOZE
 from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
 from benchmark.models.spec import ModelSpec
@@ -157,8 +158,14 @@ def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
     if "open_book" not in asking.params:  # the evaluation leaves out questions whose document does not fit
         yield _Check(
             {"check": "questions", **identity, "asking": asking.params},
-            lambda: check_questions(spec, entry, cell.corpus, asking.params["tasks"], asking.params["num_fewshot"]),
+            lambda: check_questions(spec, entry, cell.corpus, _limited(asking.params), asking.params["num_fewshot"]),
         )
+
+
+def _limited(asking: Mapping[str, Any]) -> list[str]:
+    """The lm-eval tasks whose prompts must fit the context: of the others, the evaluation leaves questions out."""
+    skipped = CLOZE if asking.get("skip_too_long") == "cloze" else None
+    return [name for name in asking["tasks"] if skipped is None or not name.endswith(skipped)]
 
 
 def check_model(spec: ModelSpec) -> None:

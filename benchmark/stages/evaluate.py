@@ -40,7 +40,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         batch_size=params["batch_size"],
         num_fewshot=params["num_fewshot"],
         progress=progress,
-        skip_too_long=params.get("open_book", False),
+        skip_too_long="all" if params.get("open_book") else params.get("skip_too_long", "none"),
     )
     rows = answer_rows(answers.samples)
     _write_answers(out / ANSWERS, rows)

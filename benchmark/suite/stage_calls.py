@@ -245,6 +245,8 @@ class StageCalls:
             "definition": cell.corpus.definition_hash,
             "lm_eval": _lm_eval_version(),
         }
+        if self.suite.long_texts == "split" and any(name.endswith(CLOZE) for name in lm_eval_tasks):
+            params["skip_too_long"] = "cloze"  # the document before an answer may exceed the context
         where = {
             "model": self._spec(cell.trained),
             "metadata": cell.corpus.metadata,

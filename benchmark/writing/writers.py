@@ -144,7 +144,7 @@ def check_varied(writer: Writer, written: Sequence[WrittenText], where: str, beg
     if len(repeated) >= _GROUPS and all(len(set(group)) == 1 for group in repeated):
         raise UserError(
             f"{where}: gives the same text whatever the seed, at temperature {writer.temperature:g}: the server does "
-            f"not sample (transformers serve needs do_sample in the model's generation_config.json); make it sample and "
+            "not sample (transformers serve needs do_sample in the model's generation_config.json); make it sample and "
             f"remove {begun}, or set temperature: 0"
         )
 

@@ -209,3 +209,28 @@ def test_a_writer_needs_the_keys_and_values_of_a_batch_of_its_longest_prompt_and
 def test_the_trained_model_as_writer_has_its_own_name_in_the_report() -> None:
     plan = make_plan(_suite({"model": "zoo:large"}, methods=["rewrite"], references=False), dry_on="cuda")
     assert [(line.stage, line.model) for line in lines_of(plan, predictions(plan))][:1] == [("write", "model")]
+
+
+def test_training_and_teaching_read_texts_as_long_as_their_writer_may_make_them() -> None:
+    suite = _suite(
+        {"model": "zoo:large"},
+        writers={"w": {"model": "zoo:small", "max_tokens": 390}},
+        methods=[{"name": "context_distillation", "writer": "w"}],
+        scoring={"tokens_per_batch": 16},
+        references=False,
+    )
+    predicted = _needs(suite)
+    spec = ModelSpec(model="zoo:large")
+    of_train = predicted["train"].needs[0]
+    assert (
+        of_train.on() - of_train.overhead
+        == training_need(
+            spec, shape_of(spec), Recipe.model_validate({"autocast": "bfloat16"}), 8, 390 + 1, weighted=True
+        ).on()
+    )
+    tokenizer: Any = tokenizer_of(spec)
+    longest = max(len(tokenizer(text.text)["input_ids"]) for text in Biography(people=10).load().texts)
+    logits = (longest + 390) * shape_of(spec).vocabulary * 4
+    assert (
+        2 * logits <= predicted["teach"].needs[0].passing <= 3 * logits
+    )  # the logits, their log-probabilities, states

@@ -152,9 +152,13 @@ def test_no_copy_is_blank_and_every_copy_is_valid_text(name: str, tokenize: Toke
 
 
 def _in_the_loss(row: AugmentedText) -> str:
-    """The text without characters of weight 0, which a model reads but does not learn to write."""
+    """The text without characters of weight 0, which a model reads but does not learn to write, in a single line.
+
+    The marks of questions and answers are left out, which are the form of a text and no part of its content.
+    """
     unweighted = {at for start, end, value in row.values if value == 0 for at in range(start, end)}
-    return "".join(character for at, character in enumerate(row.text) if at not in unweighted)
+    content = "".join(character for at, character in enumerate(row.text) if at not in unweighted)
+    return re.sub(r"(^|\n+)(Question|Answer): ", " ", content)
 
 
 def _names_and_numbers(text: str) -> set[str]:

@@ -107,3 +107,31 @@ def test_continuations_with_the_same_tokens_to_read_share_them() -> None:
     assert row.add([8]) == [2]
     assert row.add([9, 6]) == [2, 5]
     assert (row.tokens, row.positions, row.parts) == ([1, 2, 3, 4, 5, 9], [0, 1, 2, 3, 4, 3], [0, 0, 0, 1, 1, 2])
+
+
+@pytest.mark.parametrize("shared", [0, 5])
+def test_equal_rows_are_read_once_and_continued_each_in_its_own_way(model: Any, shared: int) -> None:
+    reader, prefix, limit = PrefixReader(model), random_tokens(shared, 1), 3
+    first, second = ([*prefix, *random_tokens(4, seed)] for seed in (2, 3))
+    rows = [first, second, first, first]
+    likeliest = {0: 1, 1: 1, 2: 2, 3: 3}  # row → which of the likeliest tokens it takes
+    expected = []
+    for number, row in enumerate(rows):
+        ids = list(row)
+        for _ in range(limit):
+            ids.append(int(whole_row(model, ids)[-1].topk(3).indices[likeliest[number] - 1]))
+        expected.append(ids[len(row) :])
+    sizes = []
+
+    def pick(logits: torch.Tensor, numbers: Sequence[int]) -> list[int]:
+        return [int(row.topk(3).indices[likeliest[n] - 1]) for row, n in zip(logits, numbers, strict=True)]
+
+    hook = model.register_forward_pre_hook(
+        lambda _, __, given: sizes.append(given["input_ids"].shape), with_kwargs=True
+    )
+    try:
+        generated = reader.generate(rows, reader.read_prefix(prefix), limit, lambda rows: [False] * len(rows), pick)
+    finally:
+        hook.remove()
+    assert generated == expected
+    assert [tuple(size) for size in sizes][-limit:] == [(2, 4), *[(4, 1)] * (limit - 1)]
