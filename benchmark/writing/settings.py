@@ -12,10 +12,15 @@ from benchmark.models.spec import ModelSpec
 
 def _plain_address(address: str) -> str:
     """Refuse an address that is none, or holds a secret: addresses are written to files."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected an address such as http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query:
+    expected = "expected an address such as http://localhost:8000/v1"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        raise ValueError(expected) from None
+    if not usable or not address.isprintable() or " " in address:
+        raise ValueError(expected)
+    if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, password or query; name the variable that holds the key in key_from")
     return address.rstrip("/")
 
