@@ -15,7 +15,7 @@ from benchmark.store.artifacts import StageCall
 from benchmark.writing.requests import Writes
 from benchmark.writing.settings import Endpoint, LocalWriter
 from benchmark.writing.write import Journal, Session, gold_questions
-from benchmark.writing.writers import clues_of, nothing_usable, open_writer
+from benchmark.writing.writers import check_varied, clues_of, nothing_usable, open_writer
 
 WRITTEN, REPORT, JOURNAL = "written.jsonl", "report.json", "journal.jsonl"
 
@@ -50,6 +50,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     written = session.write(texts)
     if not written:
         raise nothing_usable(f"writer {where.get('name', '')!r}", session.report)
+    if "api" in params:
+        check_varied(Endpoint.model_validate(where["writer"]), written, f"writer {where.get('name', '')!r}", begun)
     write_written(out / WRITTEN, written)
     digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
     (out / REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))

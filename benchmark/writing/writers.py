@@ -15,6 +15,9 @@ from benchmark.writing.requests import Writes
 from benchmark.writing.settings import Endpoint, LocalWriter, Writer
 from benchmark.writing.write import Journal, Report, Session
 
+_VARIES_FROM = 0.5  # temperature from which samples are expected to differ
+_GROUPS = 3  # documents with several samples, below which equal samples may be chance
+
 
 def open_writer(writer: Writer, device: str) -> Writes:
     """What draws samples from a writer; a local model is loaded.
@@ -99,6 +102,7 @@ def write_all(
         written[role] = session.write(texts)
         if not written[role]:
             raise nothing_usable("writer", session.report)
+        check_varied(writer, written[role], "writer", begun)
         whole += session.report
     return written, whole
 
@@ -117,6 +121,32 @@ def clues_of(writing: Writing, texts: Sequence[Text], scores: Sequence[TokenScor
         text.id: ", ".join(text.text[start:end] for start, end in elusive_words(text, tokens, writing.clues))
         for text, tokens in zip(texts, scores, strict=True)
     }
+
+
+def check_varied(writer: Writer, written: Sequence[WrittenText], where: str, begun: Path) -> None:
+    """Check that a server does not ignore temperature and seed.
+
+    Args:
+        writer: The writer's settings; a local model is not checked.
+        written: What it wrote.
+        where: The beginning of the error message.
+        begun: Folder that keeps its samples.
+
+    Raises:
+        UserError: Samples on the same document by the same prompt are the same, for all of several documents.
+    """
+    if not isinstance(writer, Endpoint) or writer.temperature < _VARIES_FROM:
+        return
+    texts: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for text in written:
+        texts.setdefault((text.id, text.prompt, text.about), []).append(text.text)
+    repeated = [group for group in texts.values() if len(group) > 1]
+    if len(repeated) >= _GROUPS and all(len(set(group)) == 1 for group in repeated):
+        raise UserError(
+            f"{where}: gives the same text whatever the seed, at temperature {writer.temperature:g}: the server does "
+            "not sample (transformers serve needs do_sample in the model's generation_config.json); make it sample and "
+            f"remove {begun}, or set temperature: 0"
+        )
 
 
 def nothing_usable(where: str, report: Report) -> UserError:

@@ -82,18 +82,37 @@ def test_what_was_written_before_a_failure_is_not_asked_for_again(file: Path) ->
         assert len(script.asked) == 3 + 6, "a finished command leaves nothing to continue from"
 
 
+def test_a_server_that_does_not_sample_is_refused_unless_it_should_not(file: Path) -> None:
+    texts = [f"{name} lives in Bergen." for name in ("Ada", "Ben", "Cleo")]
+
+    def same(number: int, asked: dict[str, Any]) -> Reply:
+        return chat(f"In Bergen there lives {prompt_of(asked).split()[1]}.")
+
+    parameters = {"prompts": "rewrite_list"}
+    with serving(Script(same)) as api:
+        writer = {"api": api, "model": "m"}
+        with pytest.raises(
+            benchmark.UserError, match=r"the same text whatever the seed, at temperature 0\.8: .* remove"
+        ):
+            benchmark.augment(texts, "rewrite", writer=writer, copies=2, parameters=parameters)
+        assert len(benchmark.augment(texts[:2], "rewrite", writer=writer, copies=2, parameters=parameters)) == 6
+        cold = {**writer, "temperature": 0}
+        assert len(benchmark.augment(texts, "rewrite", writer=cold, copies=2, parameters=parameters)) == 9
+
+
 def test_clues_and_items_reach_the_prompts(file: Path) -> None:
     def listed(number: int, asked: dict[str, Any]) -> Reply:
         return chat('["Ada", "Lagos"]' if "JSON list" in prompt_of(asked) else f"About both, {number}.")
 
     with serving(script := Script(listed)) as api:
         writer = {"api": api, "model": "m"}
-        pair = {"large": "zoo:large", "small": "zoo:small"}
         assert len(benchmark.augment(TEXTS[:1], "entity_links", writer=writer, copies=2)) == 3
         assert len(script.asked) == 3 and "Ada" in prompt_of(script.asked[1]) and "Lagos" in prompt_of(script.asked[1])
-        made = benchmark.augment(TEXTS[:1], "contrastive_rewrite", writer=writer, copies=1, **pair, device="cpu")
+        made = benchmark.augment(
+            TEXTS[:1], "contrastive_rewrite", writer=writer, copies=1, large="zoo:large", small="zoo:small"
+        )
     assert [text.copy for text in made] == [0, 1]
-    asked = prompt_of(script.asked[-1]).replace(TEXTS[0]["text"], "")
+    asked = prompt_of(script.asked[-1]).replace(str(TEXTS[0]["text"]), "")
     assert any(word in asked for word in ("Ada", "Moss", "born", "Lagos", "1951")), asked
 
 

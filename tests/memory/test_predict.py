@@ -189,7 +189,7 @@ def test_a_writer_needs_the_keys_and_values_of_a_batch_of_its_longest_prompt_and
     suite = _suite({"model": "zoo:large"}, writers=writers, methods=methods, references=False)
     plan = make_plan(suite, dry_on="cuda")
     predicted = predictions(plan)
-    writes = {cell.method.written_by: cell.stages["write"] for cell in plan.cells}  # type: ignore[attr-defined]
+    writes = {cell.method.written_by: cell.stages["write"] for cell in plan.cells}
     assert writes["served"].key not in predicted, "a server's memory is not ours"
     (need,), (most,) = (predicted[writes[name].key].needs for name in ("local", "more"))
     spec = ModelSpec(model="zoo:small")

@@ -49,13 +49,14 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.model, self.log, self._process = model, log, None
+        self.model, self.log = model, log
+        self._process: Any = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [Path(sys.executable).with_name("transformers"), "serve", self.model, "--device", "cpu"]
         with self.log.open("w") as log:
-            self._process: Any = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [*map(str, command), "--host", "127.0.0.1", "--port", str(self.port)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
