@@ -270,8 +270,11 @@ def test_white_space_around_a_key_does_not_count(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "address",
-    ["localhost:8000/v1", "ftp://host/v1", "http://me:word@host/v1", "http://me@host/v1", "http://h/v1?key=1"],
-)
+    [
+        "localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://h:99999/v1", "http://[::1/v1", "http://h\n/v1",
+        "http://h /v1", "http://me:word@host/v1", "http://me@host/v1", "http://h/v1?key=1", "http://h/v1#key",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(address: str) -> None:
     with pytest.raises(ValidationError):
         Settings(api=address, model="m")
