@@ -1,5 +1,6 @@
 """Load the model, tokenizer or configuration that a model spec names, and refuse it if it would give wrong numbers."""
 
+import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,19 @@ def tokenizer_of(spec: ModelSpec) -> "PreTrainedTokenizerFast":
 def load_config(spec: ModelSpec) -> Any:
     """The configuration of a spec's model in transformers, before `skip_layers` is applied; weights are not read.
 
+    It is read once per process: the header of a GGUF file with a large vocabulary takes transformers half a minute.
+
     Raises:
         UserError: If it cannot be loaded, has absurd sizes, or comes from a GGUF file that transformers reads in part.
     """
+    return copy.deepcopy(_config(spec.model, spec.revision, spec.trust_remote_code, _last_change(spec)))
+
+
+@lru_cache(maxsize=16)
+def _config(model: str, revision: str | None, trust_remote_code: bool, last_change: tuple[int, int] | None) -> Any:
     from transformers import AutoConfig
 
+    spec = ModelSpec(model=model, revision=revision, trust_remote_code=trust_remote_code)
     name, where = _source(spec)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
@@ -123,6 +132,17 @@ def load_config(spec: ModelSpec) -> Any:
             _scale_positions(config, scaling)
         check_keys(spec.local, header, config)
     return config
+
+
+def _last_change(spec: ModelSpec) -> tuple[int, int] | None:
+    """Time and size of the local file that holds a model's configuration; None for a hub id or without such a file."""
+    file = spec.local
+    if file is not None and file.is_dir():
+        file = file / "config.json"
+    if file is None or not file.is_file():
+        return None
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _scale_positions(config: Any, scaling: dict[str, Any]) -> None:
