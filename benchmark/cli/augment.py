@@ -59,7 +59,7 @@ def augment(
     from benchmark.core.files import replacing
     from benchmark.data.texts import read_texts, write_lines
     from benchmark.inspection.augmenting import augment_texts
-    from benchmark.inspection.kept_facts import kept_facts_line, written_lines
+    from benchmark.inspection.kept_facts import by_problem, kept_facts_line, written_lines
     from benchmark.methods import make_method
     from benchmark.progress.bar import bar
 
@@ -73,6 +73,8 @@ def augment(
         write_lines(temporary, made.texts)
     shutil.rmtree(begun, ignore_errors=True)
     print(f"{out}: {len(made.texts)} texts from {len(corpus)}")
+    if made.report and made.report.left_out and not report:
+        print(f"texts left out: {by_problem(made.report.left_out)}; --report says more")
     if report:
         print(kept_facts_line(corpus, made.texts, large))
         for line in written_lines(corpus, made.texts, made.report) if made.report else []:

@@ -1,5 +1,6 @@
 """Prompts for writers: Markdown files with YAML first, in benchmark/methods/prompts or a user's own."""
 
+import hashlib
 import string
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +16,8 @@ FOLDER = Path(__file__).parents[1] / "methods" / "prompts"
 FIELDS = ("document", "item", "other", "clues")
 _MAX_BYTES = 2**18
 _REMEDY = "give a prompt in Markdown (docs/writers.md)"
+_BRACES = "write {{ and }} for braces that are no field"
+_FORMATTER = string.Formatter()
 
 
 class Example(BaseModel):
@@ -47,11 +50,13 @@ class Prompt(BaseModel):
     @model_validator(mode="after")
     def _fields_are_known(self) -> "Prompt":
         try:
-            used = {name for _, name, _, _ in string.Formatter().parse(self.instruction) if name is not None}
+            used, formats = self.fields, [part for _, _, *parts in _FORMATTER.parse(self.instruction) for part in parts]
         except ValueError as error:
-            raise ValueError(f"{error}; write {{{{ and }}}} for braces that are no field") from None
+            raise ValueError(f"{error}; {_BRACES}") from None
         if unknown := sorted(used - set(FIELDS)):
-            raise ValueError(f"unknown field {{{unknown[0]}}}; {nearest(unknown[0], list(FIELDS))}")
+            raise ValueError(f"unknown field {{{unknown[0]}}}; {nearest(unknown[0], list(FIELDS))} ({_BRACES})")
+        if any(formats):
+            raise ValueError("a field holds ':' or '!'; write its name alone, as {document}")
         if "document" not in used:
             raise ValueError("lacks {document}, where the text of the corpus stands")
         return self
@@ -59,7 +64,12 @@ class Prompt(BaseModel):
     @property
     def fields(self) -> set[str]:
         """The fields that the instruction uses."""
-        return {name for _, name, _, _ in string.Formatter().parse(self.instruction) if name is not None}
+        return {name for _, name, _, _ in _FORMATTER.parse(self.instruction) if name is not None}
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what a writer is given, so without the source."""
+        return hashlib.sha256(self.model_dump_json(exclude={"source"}).encode()).hexdigest()
 
     def filled(self, values: Mapping[str, str]) -> str:
         """The instruction with its fields filled in."""
@@ -88,13 +98,25 @@ def read_prompt(name: str) -> Prompt:
     return parse_prompt(read_text(path, _MAX_BYTES, _REMEDY), str(path))
 
 
+def label_of(name: str) -> str:
+    """A prompt's name; of a path the file's name and the first digits of the prompt's hash, "mine.md:0a1b2c3d4e5f".
+
+    The folder belongs to the machine, and files of the same name may differ.
+
+    Raises:
+        UserError: As `read_prompt` does.
+    """
+    path = Path(name)
+    return f"{path.name}:{read_prompt(name).sha256[:12]}" if path.suffix == ".md" else name
+
+
 def parse_prompt(text: str, where: str) -> Prompt:
     """A prompt from the content of its file: YAML between two lines of `---`, then the instruction.
 
     Raises:
         UserError: The content is not a valid prompt; the message begins with `where`.
     """
-    _, first, rest = text.partition("---\n")
+    _, first, rest = text.replace("\r\n", "\n").partition("---\n")
     head, second, instruction = rest.partition("\n---\n")
     if not first or not second:
         raise UserError(f"{where}: no YAML between two lines of ---; {_REMEDY}")
@@ -104,6 +126,12 @@ def parse_prompt(text: str, where: str) -> Prompt:
     try:
         return Prompt.model_validate({**content, "instruction": instruction.strip()})
     except ValidationError as error:
-        first_error = error.errors()[0]
-        field = ".".join(map(str, first_error["loc"])) or "instruction"
-        raise UserError(f"{where}: {field}: {first_error['msg'].removeprefix('Value error, ')}") from None
+        errors = error.errors()
+    problem = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    field = ".".join(map(str, problem["loc"])) or "instruction"
+    if problem["type"] == "extra_forbidden":
+        known = Example.model_fields if len(problem["loc"]) > 1 else ("source", "examples")
+        raise UserError(f"{where}: unknown field {field!r}; {nearest(str(problem['loc'][-1]), sorted(known))}")
+    if problem["type"] == "missing":
+        raise UserError(f"{where}: {field}: missing; give it a value")
+    raise UserError(f"{where}: {field}: {problem['msg'].removeprefix('Value error, ')}")

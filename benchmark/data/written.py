@@ -1,6 +1,5 @@
 """Texts that a language model wrote about the texts of a corpus, and what a method asks it to write."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.core.errors import UserError
-from benchmark.data.prompts import Prompt, read_prompt
+from benchmark.data.prompts import Prompt, label_of, read_prompt
 from benchmark.data.texts import check_characters, json_lines
 
 TRAINED = "trained"  # as the name of a writer: the trained model itself, before training
@@ -49,12 +48,13 @@ class Writing(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What the written texts depend on: hashes in place of the prompts' names."""
-        hashes = {
-            name: hashlib.sha256(prompt.model_dump_json(exclude={"source"}).encode()).hexdigest()
-            for name, prompt in self.contents().items()
-        }
+        hashes = {name: prompt.sha256 for name, prompt in self.contents().items()}
         named = {"prompts": [hashes[name] for name in self.prompts], "items": self.items and hashes[self.items]}
         return {**self.model_dump(mode="json"), **named}
+
+    def labels(self) -> list[str]:
+        """The prompts as artifacts and records name them: a user's file without its folder, but with its hash."""
+        return [label_of(name) for name in self.prompts]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class WrittenText:
         id: Id of the text that it is about.
         copy: Number of the sample for this text, from 1.
         text: What a method trains on: the answer as it is, or the questions and answers in it.
-        prompt: Name of the prompt.
+        prompt: Name of the prompt (`Writing.labels`).
         about: The items that the prompt named.
         attempt: How often it was drawn; 1 if the first sample was accepted.
         prompt_tokens: Tokens of the prompt.

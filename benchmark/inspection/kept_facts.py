@@ -45,12 +45,13 @@ def written_lines(texts: Sequence[Text], made: Sequence[AugmentedText], report: 
     share = "no names or numbers in the copies" if invented is None else f"{invented:.1%} of names and numbers invented"
     return [
         f"{share}; {report.texts} texts of {report.samples} answers",
-        f"texts left out: {_by_problem(report.left_out)}; answers drawn again: {_by_problem(report.drawn_again)}",
+        f"texts left out: {by_problem(report.left_out)}; answers drawn again: {by_problem(report.drawn_again)}",
         f"tokens of the writer: {report.prompt_tokens:,} in, {report.tokens:,} out",
     ]
 
 
-def _by_problem(counts: Mapping[str, int]) -> str:
+def by_problem(counts: Mapping[str, int]) -> str:
+    """Counts as a phrase, such as "cut 1, refused 2"; "none" without any."""
     return ", ".join(f"{problem} {count}" for problem, count in sorted(counts.items())) or "none"
 
 

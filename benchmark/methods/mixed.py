@@ -94,6 +94,7 @@ class Mixed(Method):
         return {"label": f"by {self.writer}", "parts": self.parts}
 
     def _available(self, text: Text, number: int) -> dict[str, str]:
-        copies = {name: of_part.get((text.id, number)) for name, of_part in self._copies.items()}
-        copies |= {ORIGINAL: text.text} if ORIGINAL in self.parts else {}
-        return {name: copy for name in self.parts if (copy := copies[name]) is not None}
+        """The copies to draw from, by part; in a fixed order, since keys do not hold that of `parts`."""
+        copies = {ORIGINAL: text.text} if ORIGINAL in self.parts else {}
+        samples = {name: self._copies.get(name, {}).get((text.id, number)) for name in PARTS}
+        return copies | {name: copy for name, copy in samples.items() if copy is not None}

@@ -70,7 +70,8 @@ class WrittenMethod(Method):
         given |= {"clues"} if self.asks.clues else set()
         for name, prompt in self.writings[ROLE].contents().items():
             if unknown := sorted(prompt.fields - given):
-                raise UserError(f"prompt {name!r}: {self.name} fills no {{{unknown[0]}}}; use {sorted(given)}")
+                known = ", ".join(f"{{{field}}}" for field in sorted(given))
+                raise UserError(f"prompt {name!r}: {self.name} fills no {{{unknown[0]}}}; use {known}")
 
     @property
     def varies(self) -> bool:
@@ -83,5 +84,5 @@ class WrittenMethod(Method):
 
     def recorded_parameters(self) -> dict[str, Any]:
         """The writer's name, which labels show, and the prompts."""
-        used = [prompt for writing in self.writings.values() for prompt in writing.prompts]
+        used = [label for writing in self.writings.values() for label in writing.labels()]
         return {"label": f"by {self.writer}", "prompts": used}

@@ -3,17 +3,18 @@
 import json
 import re
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 Problem = Literal["empty", "cut", "copied", "refused", "unreadable", "gold"]
 
 _REFUSALS = re.compile(
-    r"^\W*(i('m| am) (sorry|afraid|unable|not able)|i (cannot|can't|can not|won't)|sorry|as an ai|unfortunately, i)\b",
+    r"^\W*(i(['’]m| am) (sorry|afraid|unable|not able)|i (cannot|can['’]t|can not|won['’]t|apologi[sz]e)|sorry|as an ai"
+    r"|unfortunately, i)\b",
     re.IGNORECASE,
 )
 _ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
-_QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\s*[.:)]\s*\W?", re.IGNORECASE)
-_ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\s*[.:)]\s*\W?", re.IGNORECASE)
+_QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
+_ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
 _COPIED_WORDS = 12  # as many words of the prompt in a row, outside of the document, count as copied
 _MOST_ITEMS = 30
 _LONGEST_ITEM = 300  # characters
@@ -57,8 +58,8 @@ def read_items(answer: str, ended: str) -> list[str]:
     items: list[str] = []
     try:
         parsed = json.loads(body)
-        items = [item if isinstance(item, str) else str(next(iter(item.values()), "")) for item in parsed]
-    except (ValueError, AttributeError, TypeError):
+        items = [_item(entry) for entry in parsed]
+    except (ValueError, AttributeError, TypeError, RecursionError):
         quoted = re.findall(r'"((?:[^"\\\n]|\\.)*)"', answer[answer.find("[") :]) if "[" in answer else []
         if quoted:
             items = quoted
@@ -108,6 +109,11 @@ def normalised(text: str) -> str:
     from benchmark.tasks.biography.biography import normalise
 
     return str(normalise(text))
+
+
+def _item(entry: Any) -> str:
+    """An item of a JSON list: a text or a number, or the first value of an object."""
+    return str(entry if isinstance(entry, (str, int, float)) else next(iter(entry.values()), ""))
 
 
 def _clean(text: str) -> str:

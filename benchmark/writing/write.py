@@ -121,6 +121,7 @@ class Session:
         self._journal, self._progress = journal, progress
         self._clues, self._gold = clues or {}, gold
         self._prompts = writing.contents()
+        self._labels = dict(zip(writing.prompts, writing.labels(), strict=True))
         self.report = Report()
 
     def write(self, texts: Sequence[Text]) -> list[WrittenText]:
@@ -133,7 +134,7 @@ class Session:
             content, problem = self._read(sample, request, want.text)
             if content is not None:
                 accepted[want.text.id, want.copy] = WrittenText(
-                    want.text.id, want.copy, content, want.prompt, want.about, attempt,
+                    want.text.id, want.copy, content, self._labels[want.prompt], want.about, attempt,
                     sample.prompt_tokens, sample.tokens, sample.ended,
                 )  # fmt: skip
             return problem

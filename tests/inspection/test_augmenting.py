@@ -82,6 +82,12 @@ def test_what_was_written_before_a_failure_is_not_asked_for_again(file: Path) ->
         assert len(script.asked) == 3 + 6, "a finished command leaves nothing to continue from"
 
 
+def test_texts_that_are_missing_are_told_without_a_report_too(file: Path) -> None:
+    with serving(Script(answered)) as api:
+        done = augment(file, "--copies", "1", "--writer", api, "--writer-model", "m")
+    assert done.output.splitlines()[1:] == ["texts left out: refused 1; --report says more"]
+
+
 def test_a_server_that_does_not_sample_is_refused_unless_it_should_not(file: Path) -> None:
     texts = [f"{name} lives in Bergen." for name in ("Ada", "Ben", "Cleo")]
 

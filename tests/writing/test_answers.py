@@ -16,6 +16,9 @@ DOCUMENT = "Ada Moss was born in Lagos."
         ("Ada Moss was born in", "length", "cut"),
         ("I'm sorry, but I can't help with that.", "stop", "refused"),
         ("I cannot write this.", "stop", "refused"),
+        ("I’m sorry, but I can’t help with that.", "stop", "refused"),
+        ("I can’t write this.", "stop", "refused"),
+        ("I apologize, but this is not possible.", "stop", "refused"),
         ("As an AI language model, I have no opinion.", "stop", "refused"),
         ("ada moss was born in LAGOS", "stop", "copied"),
         ("Sure. " + INSTRUCTION, "stop", "copied"),
@@ -36,6 +39,7 @@ def test_answers_of_no_use_are_named(answer: str, ended: str, problem: str | Non
         ("- Ada Moss\n- Lagos\n- Ada Moss", ["Ada Moss", "Lagos"]),
         ("The things are:\n1. **Ada Moss**\n2) Lagos", ["Ada Moss", "Lagos"]),
         ("Ada Moss\nLagos", ["Ada Moss", "Lagos"]),
+        ('["Ada Moss", 1951]', ["Ada Moss", "1951"]),
         ("", []),
     ],
 )
@@ -54,11 +58,17 @@ def test_the_last_item_of_a_cut_list_of_lines_is_left_out() -> None:
         "1. Question: Who was born?\n   Answer: Ada Moss\n\n2. Question: Where?\n   Answer: Lagos",
         "**Question:** Who was born?\n**Answer:** Ada Moss\n**Question:** Where?\n**Answer:** Lagos",
         "Q1: Who was born?\nA1: Ada Moss\nQ2: Where?\nA2: Lagos",
+        "**Q1**: Who was born?\n**A1**: Ada Moss\n**Q2**: Where?\n**A2**: Lagos",
         "Who was born?\nAnswer: Ada Moss\nWhere?\nAnswer: Lagos\nQuestion: Without an answer?",
     ],
 )
 def test_questions_are_read_in_the_layouts_that_models_use(answer: str) -> None:
     assert read_questions(answer, "stop") == [("Who was born?", "Ada Moss"), ("Where?", "Lagos")]
+
+
+@pytest.mark.parametrize("given", ["-5 °C", "$5 million", "(about) ten", '"Ada" Moss', "€20", "±3"])
+def test_signs_and_quotes_at_the_beginning_of_an_answer_stay(given: str) -> None:
+    assert read_questions(f"Question: How much?\nAnswer: {given}", "stop") == [("How much?", given)]
 
 
 def test_the_last_pair_of_a_cut_answer_is_left_out() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.data.prompts import parse_prompt, read_prompt, shipped_prompts
 from benchmark.data.texts import Text
 from benchmark.data.written import Writing, read_written, write_written
 from benchmark.writing.requests import Request, Sample
@@ -122,32 +121,3 @@ def test_written_texts_are_read_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / "written.jsonl").write_text(json.dumps({"id": "a"}) + "\n")
     with pytest.raises(UserError, match=r"written.jsonl:1: not a written text"):
         read_written(tmp_path / "written.jsonl")
-
-
-@pytest.mark.parametrize("name", shipped_prompts())
-def test_every_shipped_prompt_names_its_source_and_has_an_example_for_base_models(name: str) -> None:
-    prompt = read_prompt(name)
-    assert prompt.source
-    assert prompt.examples
-    for example in prompt.examples:
-        assert all(getattr(example, field) for field in prompt.fields)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("Write {document}.", "no YAML between two lines of ---"),
-        ("---\nsource: me\n---\nWrite it.", "lacks {document}"),
-        ("---\nsource: me\n---\nWrite {document} {itme}.", "unknown field {itme}; did you mean 'item'"),
-        ("---\nexamples: []\n---\nWrite {document}.", "source: Field required"),
-        ("---\nsource: [\n---\nWrite {document}.", "not a readable YAML file"),
-        ("---\nsource: me\nlang: en\n---\nWrite {document}.", "lang: Extra inputs"),
-        ('---\nsource: me\n---\nWrite {document} as {"a": 1}.', "unknown field"),
-    ],
-)
-def test_a_prompt_that_is_not_valid_is_refused_by_field(content: str, message: str) -> None:
-    with pytest.raises(UserError) as error:
-        parse_prompt(content, "mine.md")
-    assert str(error.value).startswith("mine.md: ")
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
