@@ -29,6 +29,7 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "leaderboard" / "results"
 BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
 SHOTS = (0, 1, 5)
+SHARING = ("tiny", "every_method", "strict_attention")  # suites whose rows share tables
 METHOD, BASELINE = "contrastive_dropout", "plain_matched"
 WAYS = {
     "0 shots": "exact_match, 0 shots",
@@ -48,6 +49,7 @@ def sections(records: Path) -> Iterator[str]:
         table for suite in ("tiny", "tiny_long") for table in _tables(records / suite) if _asked_in_all_ways(table)
     ]
     yield from _comparisons(tables)
+    yield from _others(records)
     if tables:
         yield _luck(tables)
     chosen = [records / suite for suite in ("choose_contrastive", "choose_plain", "confirm_random_ranks")]
@@ -121,6 +123,30 @@ def _comparisons(tables: Sequence[BoardTable]) -> Iterator[str]:
             f"### A. {table.model}, {table.budget}\n\n{_grid(headers, lines)}\n\n"
             + "\n".join(f"- {line}" for line in _verdicts(table, rows, baseline))
         )
+
+
+def _others(records: Path) -> Iterator[str]:
+    """The methods beside those of A, in one table with them. Holm's correction is over all rows of that table."""
+    folders = [records / suite for suite in SHARING if (records / suite).is_dir()]
+    for table in build_board([record for folder in folders for record in load_records(folder)]).tables:
+        rows = [
+            row for row in table.rows if row.method == BASELINE or {path.parent.name for path in row.files} - {"tiny"}
+        ]
+        if len(rows) < 2 or not _asked_in_all_ways(table):
+            continue
+        lines = [
+            [
+                row.label,
+                str(len(row.seeds)),
+                f"{row.by_shots[0].mean:.3f}",
+                _signed(row.also.get(WAYS["0 shots"] or "")),
+                *(f"{row.by_shots[shots].mean:.3f}" for shots in SHOTS[1:]),
+                *(f"{row.scores[metric].mean:.3f}" for metric in ("acc", "cloze")),
+            ]
+            for row in sorted(rows, key=lambda row: -row.by_shots[0].mean)
+        ]
+        headers = ["", "seeds", "0 shots", f"minus {BASELINE}", "1 shot", "5 shots", "choice", "cloze"]
+        yield f"### Every other method ({table.model}, {table.budget})\n\n{_grid(headers, lines)}"
 
 
 def _signed(difference: Difference | None) -> str:

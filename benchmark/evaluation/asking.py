@@ -4,6 +4,7 @@ import itertools
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -173,7 +174,11 @@ def _fitting_questions(
 
 
 def quiet_lm_eval() -> None:
-    """Limit lm-eval's log to errors: what it warns of is checked and refused here."""
+    """Limit lm-eval's log to errors, since what it warns of is checked and refused here, and hide its bars."""
+    from lm_eval.api import task
+    from tqdm import tqdm
+
+    task.tqdm = partial(tqdm, disable=True)  # this project shows progress of its own
     for name in ("lm_eval", "lm_eval.api.task", "lm_eval.models.huggingface", "lm_eval.evaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
