@@ -2,10 +2,10 @@
 
 Beside them, `write` has a language model write texts, `teach` computes a teacher's probabilities, `facts` counts which
 facts a method's copies keep, `curve` evaluates checkpoints, and `retain` measures retention: the model before and after
-training on what a suite lists there. A stage's `run` reads `call.params` and the
-folders of `inputs`, and writes its files to `out`. Its version (`store.versions`) is part of every key: raise it when
-the same inputs give another result. The stages in `RESUMABLE` also get a folder `begun` to resume from, and return the
-seconds spent before the interruption. How a stage computes its result belongs to the room of its subject.
+training on what a suite lists there. A stage's `run` reads `call.params` and the folders of `inputs`, and writes its
+files to `out`. Its version (`store.versions`) is part of every key: raise it when the same inputs give another result.
+The stages in `RESUMABLE` also get a folder `begun` to resume from, and return the seconds spent before the
+interruption. How a stage computes its result belongs to the room of its subject.
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """The suite: a YAML file that lists models, pairs, tasks, methods, seeds and the training recipe to compare."""
 
+import json
 import math
 import reprlib
 from collections.abc import Sized
@@ -117,6 +118,21 @@ class Suite(Strict):
     def _no_writer_has_a_reserved_name(self) -> "Suite":
         if TRAINED in self.writers:
             raise ValueError(f"writers.{TRAINED}: the name means the trained model itself; give it another name")
+        return self
+
+    @model_validator(mode="after")
+    def _servers_have_keys_of_their_own(self) -> "Suite":
+        """Refuse two servers whose texts would have the same key, since addresses are not part of it."""
+        servers: dict[str, tuple[str, str]] = {}
+        for name, writer in self.writers.items():
+            if isinstance(writer, Endpoint):
+                of_key = json.dumps([writer.model, writer.sampling], sort_keys=True)
+                other, address = servers.setdefault(of_key, (name, writer.api))
+                if address != writer.api:
+                    raise ValueError(
+                        f"writers.{name}: has the model name and the sampling of writers.{other}, so it would get that "
+                        "server's texts; give its model another name, or the writer another seed"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ _REFUSALS = re.compile(
 _ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
 _QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
 _ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
+_THOUGHTS = re.compile(r"^\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _COPIED_WORDS = 12  # as many words of the prompt in a row, outside of the document, count as copied
 _MOST_ITEMS = 30
 _LONGEST_ITEM = 300  # characters
@@ -47,6 +48,11 @@ def refused_or_copied(answer: str, instruction: str, document: str) -> Problem |
     if any(tuple(words[start : start + _COPIED_WORDS]) in pieces for start in range(len(words) - _COPIED_WORDS + 1)):
         return "copied"
     return None
+
+
+def without_thoughts(answer: str) -> str:
+    """An answer without the thoughts between <think> and </think> before it; empty if it ends among them."""
+    return _THOUGHTS.sub("", answer).strip()
 
 
 def read_items(answer: str, ended: str) -> list[str]:

@@ -11,7 +11,7 @@ from benchmark.core.errors import UserError, hide_secrets
 from benchmark.writing.requests import MARK, Request, Sample
 from benchmark.writing.settings import Endpoint as Settings
 
-_NO_KEY = "none"  # the client demands a key, servers on one's own machine take any
+_NO_KEY = "none"  # the client demands a key, local servers take any
 _CHECK_RETRIES, _CHECK_TIMEOUT = 1, 30.0  # of the requests of `check`; seconds
 _LISTED = 5  # models that an error names
 
@@ -41,8 +41,8 @@ class Endpoint:
         The threads that ask are daemons: an interrupted process does not wait for the server.
 
         Raises:
-            UserError: A request failed after all retries, or the server refused it. Samples that arrive in spite of it
-                are yielded first; no further request is sent.
+            UserError: A request failed after all retries, or the server refused it. Samples that still arrive are
+                yielded first; no further request is sent.
         """
         waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
         arrived: queue.SimpleQueue[tuple[Request, Sample] | Exception | None] = queue.SimpleQueue()
@@ -98,7 +98,7 @@ class Endpoint:
             listed = [str(model.id) for model in client.models.list()]
         except (openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise self._explained(error, _CHECK_RETRIES) from None
-        except Exception:  # it has no list that can be read: what counts is the next request
+        except Exception:  # it has no list that can be read; the next request decides
             pass
         if self._settings.model in listed:
             return
@@ -135,7 +135,7 @@ class Endpoint:
         """The answer to a prompt, why it ended, and the usage that the server reports.
 
         Raises:
-            _NoAnswer: What came is not an answer as the protocol has it.
+            _NoAnswer: The response is not an answer of the protocol.
             Exception: Any of the client's.
         """
         settings = self._settings

@@ -11,12 +11,12 @@ from benchmark.models.spec import ModelSpec
 
 
 def _plain_address(address: str) -> str:
-    """Refuse an address that is none, or holds a secret: addresses are written to files."""
+    """Refuse an invalid address, or one with a secret in it: addresses are written to files."""
     expected = "expected an address such as http://localhost:8000/v1"
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # an invalid port or IPv6 address
         raise ValueError(expected) from None
     if not usable or not address.isprintable() or " " in address:
         raise ValueError(expected)
@@ -26,7 +26,7 @@ def _plain_address(address: str) -> str:
 
 
 def _variable(name: str) -> str:
-    """Refuse what is no name of a variable, without quoting it: it may be the key itself."""
+    """Refuse an invalid name of a variable, without quoting it: it may be the key itself."""
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
         raise ValueError("expected the name of an environment variable in capital letters, which holds the key")
     return name

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from benchmark.writing.answers import (
     read_questions,
     refused_or_copied,
     without_gold,
+    without_thoughts,
 )
 from benchmark.writing.requests import Request, Sample, Writes, seed_of
 
@@ -240,7 +241,8 @@ class Session:
                 self.report.samples += 1
                 self.report.prompt_tokens += sample.prompt_tokens
                 self.report.tokens += sample.tokens
-                if problem := use(sample, want, attempt, request):
+                read = replace(sample, text=without_thoughts(sample.text))
+                if problem := use(read, want, attempt, request):
                     again.append(want)
                     problems[problem] += 1
             pending = again

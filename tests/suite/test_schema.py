@@ -59,6 +59,11 @@ def test_every_shipped_suite_loads_under_its_own_name(name: str) -> None:
         ("[biography]", "[{name: biography, peopel: 4}]", ["tasks[0].peopel: unknown key", "'people'"]),
         ("tasks:", "writers: {w: {api: 'http://h/v1', model: m, modle: m}}\ntasks:", ["writers.w.modle: unknown key"]),
         ("tasks:", "writers: {w: {model: m, top: 1}}\ntasks:", ["writers.w.top: unknown key", "'top_p'"]),
+        (
+            "tasks:",
+            "writers: {v: {api: 'http://h/v1', model: m}, w: {api: 'http://g/v1', model: m, timeout: 9}}\ntasks:",
+            ["writers.w: has the model name and the sampling of writers.v", "another seed"],
+        ),
         ("tasks:", "writers: {w: 3}\ntasks:", ["writers.w: expected a model, or a mapping"]),
         ("tasks:", "writers: {w: {api: h, model: m}}\ntasks:", ["writers.w.api: expected an address such as http"]),
         (

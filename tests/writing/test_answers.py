@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.writing.answers import as_text, problem_of, read_items, read_questions, without_gold
+from benchmark.writing.answers import as_text, problem_of, read_items, read_questions, without_gold, without_thoughts
 
 INSTRUCTION = "Write this text anew as a short entry of an encyclopedia and add nothing that it does not say, please."
 DOCUMENT = "Ada Moss was born in Lagos."
@@ -27,6 +27,19 @@ DOCUMENT = "Ada Moss was born in Lagos."
 )
 def test_answers_of_no_use_are_named(answer: str, ended: str, problem: str | None) -> None:
     assert problem_of(answer, ended, INSTRUCTION, DOCUMENT) == problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "rest"),
+    [
+        ("<think>\nWhat to say?\n\n- Ada\n</think>\n\nLagos.", "Lagos."),
+        ("<think>\n\n</think>\n\nLagos.", "Lagos."),
+        ("<think>Question: Who?\nAnswer: Ada", ""),
+        ("The mark </think> ends thoughts.", "The mark </think> ends thoughts."),
+    ],
+)
+def test_thoughts_before_an_answer_are_no_part_of_it(answer: str, rest: str) -> None:
+    assert without_thoughts(answer) == rest
 
 
 @pytest.mark.parametrize(

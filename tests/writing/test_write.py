@@ -114,6 +114,12 @@ def test_clues_stand_in_the_prompt(tmp_path: Path) -> None:
     assert session.write(TEXTS[:1])[0].text == "Moss, Lagos"
 
 
+def test_thoughts_before_an_answer_are_left_out_of_the_text(tmp_path: Path) -> None:
+    writer = _Scripted(lambda request: f"<think>What about it?</think>\n\nSample {request.name}.")
+    written = _session(writer, Writing(prompts=("rewrite_list",)), tmp_path).write(TEXTS)
+    assert written and all(text.text == f"Sample {text.id}:{text.copy}:1." for text in written)
+
+
 def test_written_texts_are_read_as_they_were_written(tmp_path: Path) -> None:
     written = _session(_Scripted(lambda r: f"ünï {r.seed}"), Writing(prompts=("rewrite_list",)), tmp_path).write(TEXTS)
     write_written(tmp_path / "written.jsonl", written)
