@@ -123,7 +123,10 @@ def _item(entry: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    return " ".join(text.strip().strip("*").split())
+    """A question or answer without marks of bold type, repeated white space, and quotes around the whole of it."""
+    cleaned = " ".join(text.strip().strip("*").split())
+    quoted = re.fullmatch(r'"([^"]+)"|“([^“”]+)”', cleaned)
+    return (quoted[1] or quoted[2]).strip() if quoted else cleaned
 
 
 def _words(text: str) -> list[str]:

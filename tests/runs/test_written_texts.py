@@ -84,6 +84,8 @@ def test_a_suite_with_a_writer_is_planned_run_recorded_shown_and_pruned(
     assert (record.written.prompt_tokens, record.written.tokens) == (120, 48)
     assert (record.written.left_out, record.written.drawn_again) == ({}, {"refused": 4})
     assert record.written.sampling["temperature"] == 0.5
+    (named,) = record.method.parameters["prompts"]
+    assert named.startswith("short.md:") and str(tmp_path) not in record.model_dump_json()
     assert "write" in record.cost and "write" in record.stages
     _check_written(record)  # a record of a run may be submitted
     page = markdown_page(board_of(records), tmp_path)

@@ -84,6 +84,11 @@ def test_signs_and_quotes_at_the_beginning_of_an_answer_stay(given: str) -> None
     assert read_questions(f"Question: How much?\nAnswer: {given}", "stop") == [("How much?", given)]
 
 
+def test_quotes_around_a_whole_question_or_answer_are_dropped() -> None:
+    answer = 'Question: "Who was born?"\nAnswer: “Ada Moss”\nQuestion: What?\nAnswer: "a" or "b"'
+    assert read_questions(answer, "stop") == [("Who was born?", "Ada Moss"), ("What?", '"a" or "b"')]
+
+
 def test_the_last_pair_of_a_cut_answer_is_left_out() -> None:
     answer = "Question: Who was born?\nAnswer: Ada Moss\nQuestion: Where?\nAnswer: Lag"
     assert read_questions(answer, "length") == [("Who was born?", "Ada Moss")]
