@@ -181,7 +181,8 @@ class StageCalls:
             "method": method.identity,
             "parameters": method.key_parameters(),
             "copies": self.suite.copies,
-            "seed": cell.seed,
+            # All seeds share what a writer wrote, and so what is made of it alone.
+            "seed": 0 if method.writings and not method.varies else cell.seed,
         }
         if package := package_of(method.name):
             params["package"] = package

@@ -65,6 +65,16 @@ def test_seeds_and_methods_that_ask_for_the_same_texts_share_their_stages(tiny: 
     assert Counter(call.stage for call in make_plan(with_trained).calls())["write"] == 3
 
 
+def test_seeds_share_what_is_made_of_written_texts_alone(tiny: Path) -> None:
+    listed = [{"name": name, "writer": "qwen"} for name in ("rewrite", "context_distillation", "mixed")]
+    calls = make_plan(suite_of(tiny, listed, seeds=[1, 2, 3])).calls()
+    made = Counter((call.stage, call.params.get("method", "")) for call in calls)
+    assert made["augment", "rewrite"] == made["augment", "context_distillation"] == 1
+    assert made["teach", ""] == 1
+    assert made["augment", "mixed"] == 3, "a part is drawn for every copy, with the seed"
+    assert sum(count for (stage, _), count in made.items() if stage == "train") == 9
+
+
 def test_a_suite_with_a_writer_is_planned_run_recorded_shown_and_pruned(
     tiny: Path, tmp_path: Path, asked: list[str]
 ) -> None:

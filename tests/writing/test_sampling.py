@@ -40,7 +40,7 @@ def _naive(logits: list[float], temperature: float, top_p: float, number: float)
 @pytest.mark.parametrize("size", [5, 300, 3000])
 def test_a_drawn_token_is_that_of_the_definition(top_p: float, size: int) -> None:
     rng = random.Random(f"{top_p}:{size}")
-    for _ in range(40):
+    for _ in range(40 if size < 1000 else 3):  # the naive way takes the square of the size
         logits = [rng.gauss(0, 2) for _ in range(size)]
         temperature, number = rng.uniform(0.3, 1.5), rng.random()
         expected = _naive(logits, temperature, top_p, number)
