@@ -107,6 +107,11 @@ def texts_from_rows(path: Path | str, rows: Iterable[tuple[int, Mapping[str, Any
     return texts
 
 
+def questions_as_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """Questions with their answers as a training text, in the form in which the tasks ask."""
+    return "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in pairs)
+
+
 def check_characters(text: str, where: str) -> None:
     """Raise UserError, beginning with `where`, if the text holds a lone surrogate."""
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from benchmark.core.validation import not_a_bool
-from benchmark.data.texts import Text, TokenScores
+from benchmark.data.texts import Text, TokenScores, questions_as_text
 from benchmark.methods.base import Beta, Method, Needs
 from benchmark.methods.dropout import ranks
 from benchmark.methods.function_words import FUNCTION_WORDS
@@ -53,7 +53,7 @@ class ContrastiveQuestions(Method):
         clues = self._clues(text, tokens)
         drawn = sorted(clues, key=lambda clue: -math.log(1 - rng.random()) / clue[1])[: self.questions]
         pairs = [_question(text, span) for span, _ in drawn]
-        return "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in pairs) or text.text
+        return questions_as_text(pairs) or text.text
 
     def _clues(self, text: Text, tokens: TokenScores) -> list[tuple[Span, float]]:
         """What can be asked about, with its weight: that of its word with the best rank."""

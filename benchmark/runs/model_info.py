@@ -9,6 +9,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ModelInfo, WrittenInfo
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
+from benchmark.writing.settings import LocalWriter
 
 _SUMS = ("texts", "samples", "gold_questions", "prompt_tokens", "tokens")
 
@@ -41,7 +42,7 @@ def written_info(store: Store, plan: Plan, cell: Cell, invented: float | None) -
     params, name = calls[0].params, str(cell.method.written_by)
     model = None
     if "api" not in params:
-        spec = ModelSpec.model_validate(_spec_fields(calls[0].where["writer"]))
+        spec = LocalWriter.model_validate(calls[0].where["writer"]).spec
         model = model_info(name, spec, params["model"]["fingerprint"])
     return WrittenInfo(
         writer=name,
@@ -54,10 +55,6 @@ def written_info(store: Store, plan: Plan, cell: Cell, invented: float | None) -
         sha256=[report["sha256"] for report in reports],
         **{key: sum(report[key] for report in reports) for key in _SUMS},
     )
-
-
-def _spec_fields(writer: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in writer.items() if name in ModelSpec.model_fields}
 
 
 def _counts(reports: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, write_paragraph
 from benchmark.data.plain_texts import QUESTIONS_ABOUT, read_plain_texts
-from benchmark.data.texts import AugmentedText
+from benchmark.data.texts import AugmentedText, questions_as_text
 from benchmark.methods.base import Practice
 from benchmark.training.recipe import Rehearsal
 
@@ -65,6 +65,5 @@ def _about_people(texts: Sequence[AugmentedText]) -> list[str]:
     for _ in range(_QUESTION_TEXTS):
         field = rng.choice(FIELDS)
         chosen = rng.sample(people, rng.randint(1, _MOST_PAIRS))
-        pairs = [f"Question: {QUESTIONS[field].format(name=p.name)}\nAnswer: {p.facts[field]}" for p in chosen]
-        made.append("\n\n".join(pairs))
+        made.append(questions_as_text((QUESTIONS[field].format(name=p.name), p.facts[field]) for p in chosen))
     return made

@@ -105,11 +105,6 @@ def without_gold(pairs: Collection[tuple[str, str]], gold: Collection[str]) -> l
     return [(question, answer) for question, answer in pairs if normalised(question) not in gold]
 
 
-def as_text(pairs: Collection[tuple[str, str]]) -> str:
-    """Questions and answers as a training text, in the form in which the tasks ask."""
-    return "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in pairs)
-
-
 def normalised(text: str) -> str:
     """A text in small letters, without punctuation, articles and repeated white space, as SQuAD's metrics compare."""
     from benchmark.tasks.biography.biography import normalise

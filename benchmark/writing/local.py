@@ -58,12 +58,8 @@ class LocalModel:
             if not all(request.name in known for request in batch):
                 yield from zip(batch, self._draw(batch), strict=True)
 
-    def prompt_ids(self, request: Request) -> list[int]:
-        """The token ids of a prompt: through the chat template, or as plain text with the prompt's examples."""
-        return prompt_ids(request, self._tokenizer, self._chat)
-
     def _draw(self, batch: Sequence[Request]) -> list[Sample]:
-        prompts = [self.prompt_ids(request) for request in batch]
+        prompts = [prompt_ids(request, self._tokenizer, self._chat) for request in batch]
         limit, context = self._sampling.max_tokens, context_of(self._model.config)
         for request, ids in zip(batch, prompts, strict=True):
             if context is not None and len(ids) + limit > context:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmark.core.progress import Progress
-from benchmark.data.texts import Text
+from benchmark.data.texts import Text, questions_as_text
 from benchmark.data.written import Writing, WrittenText
 from benchmark.writing.answers import (
-    as_text,
     normalised,
     problem_of,
     read_items,
@@ -213,7 +212,7 @@ class Session:
             return None, "unreadable" if sample.text else "empty"
         kept = without_gold(pairs, self._gold)
         self.report.gold_questions += len(pairs) - len(kept)
-        return (as_text(kept), None) if kept else (None, "gold")
+        return (questions_as_text(kept), None) if kept else (None, "gold")
 
     def _draw(
         self,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmark.writing.answers import as_text, problem_of, read_items, read_questions, without_gold, without_thoughts
+from benchmark.data.texts import questions_as_text
+from benchmark.writing.answers import problem_of, read_items, read_questions, without_gold, without_thoughts
 
 INSTRUCTION = "Write this text anew as a short entry of an encyclopedia and add nothing that it does not say, please."
 DOCUMENT = "Ada Moss was born in Lagos."
@@ -101,6 +102,6 @@ def test_questions_of_the_task_are_left_out_after_normalisation() -> None:
 
 def test_questions_become_a_text_in_the_form_of_the_tasks() -> None:
     assert (
-        as_text([("Who?", "Ada"), ("Where?", "Lagos")])
+        questions_as_text([("Who?", "Ada"), ("Where?", "Lagos")])
         == "Question: Who?\nAnswer: Ada\n\nQuestion: Where?\nAnswer: Lagos"
     )
