@@ -44,4 +44,12 @@ def notes() -> list[tuple[str, str]]:
 def markdown_notes() -> str:
     """The introduction and the notes as Markdown."""
     bullets = [f"- **{term}**: {explanation}" for term, explanation in notes()]
-    return "\n".join([INTRODUCTION, "", *bullets, "- **Bold** marks the highest exact match of a table in which something was recalled.", ""])
+    return "\n".join(
+        [
+            INTRODUCTION,
+            "",
+            *bullets,
+            "- **Bold** marks the highest exact match of a table in which something was recalled.",
+            "",
+        ]
+    )
