@@ -62,9 +62,7 @@ def load_tokenizer(
         except Exception as error:  # libraries raise many kinds for a broken file; each means the same to the user
             raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {library_error(error)}") from None
 
-    tokenizer = through_unpacked(
-        spec, "tokenizer", lambda: load(name, **where), save_tokenizer, load, same_tokenizer
-    )
+    tokenizer = through_unpacked(spec, "tokenizer", lambda: load(name, **where), save_tokenizer, load, same_tokenizer)
     if not tokenizer.is_fast:
         raise UserError(
             f"model {model!r}: its tokenizer {type(tokenizer).__name__} gives no character offsets; "
@@ -139,7 +137,12 @@ def _config(model: str, revision: str | None, trust_remote_code: bool, last_chan
             ) from None
 
     config = through_unpacked(
-        spec, "config", lambda: load(name, **where), lambda read, folder: read.save_pretrained(folder), load, same_config
+        spec,
+        "config",
+        lambda: load(name, **where),
+        lambda read, folder: read.save_pretrained(folder),
+        load,
+        same_config,
     )
     check_config(spec, config)
     if "gguf_file" in where and spec.local:
