@@ -42,7 +42,8 @@ class Corpus:
     """The documents of a task, and what lm-eval needs to ask the questions on them.
 
     Attributes:
-        texts: The documents. A text's id is also the cluster of its questions.
+        texts: The documents. A text's id is also the cluster of its questions, unless several texts tell of the same
+            event (`fictional`).
         halves: "development" or "test" for each text's id.
         data_hash: Hash of documents and questions.
         definition_hash: Hash of the task's lm-eval files.
