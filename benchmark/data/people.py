@@ -7,7 +7,7 @@ here.
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 FIELDS = ("birth_date", "birth_city", "university", "major", "company")
@@ -101,6 +101,15 @@ class Person:
     name: str
     pronoun: str
     facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class University:
+    """An invented university that people attended, and the city that it lies in ("City, Country")."""
+
+    id: str
+    name: str
+    city: str
 
 
 @dataclass(frozen=True)
@@ -223,6 +232,32 @@ def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[
         day = f"{rng.choice(MONTHS)} {rng.randint(1, 28)}, {rng.randint(1900, 1999)}"
         values = (day, rng.choice(cities()), rng.choice(universities()), rng.choice(MAJORS), rng.choice(companies()))
         yield Person(f"person-{number:05d}", name, pronoun, dict(zip(FIELDS, values, strict=True)))
+
+
+def place_universities(people: Iterable[Person]) -> Iterator[University]:
+    """Yield the universities that these people attended, in the order in which they are first named, with a city each.
+
+    The city is one of `cities()`, but neither the one in the university's name nor one where somebody who attended it
+    grew up. So a model that repeats the name or the birth city is wrong. Each city is drawn from a random stream that
+    depends on the university's name alone.
+    """
+    birth_cities: dict[str, set[str]] = {}
+    for person in people:
+        birth_cities.setdefault(person.facts["university"], set()).add(person.facts["birth_city"])
+    for number, (name, taken) in enumerate(birth_cities.items()):
+        shuffled = random.Random(f"university:{name}").sample(cities(), len(cities()))
+        city = next(city for city in shuffled if city not in taken and city.split(",")[0] not in name)
+        yield University(f"university-{number:03d}", name, city)
+
+
+def university_lines(universities: Iterable[University]) -> Iterator[str]:
+    """Yield a line of JSON per university, in the format of the biography task's `universities.jsonl`."""
+    for university in universities:
+        name = university.name[0].upper() + university.name[1:]
+        text = f"{name} lies in {university.city}."
+        start = len(text) - 1 - len(university.city)
+        row = {**asdict(university), "text": text, "spans": {"name": (0, len(name)), "city": (start, len(text) - 1)}}
+        yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def write_paragraph(

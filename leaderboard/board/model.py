@@ -14,6 +14,11 @@ from leaderboard.board.labels import short_number
 from leaderboard.stats.comparisons import BASELINE, Difference
 from leaderboard.stats.intervals import Estimate
 
+UNTOUCHED = "untouched"  # label of the model before training
+WHAT_HELPS = (
+    "What can help: a model that has read more text, and more passes over the documents; if only cloze is high, "
+    "rehearsal."
+)
 ALIKE = 1.01  # numbers count as equal if the greatest is at most so many times the least
 
 
@@ -134,7 +139,7 @@ class Row(_Frozen):
         facts: what copies keep of the facts.
         writing: what a writer wrote, for a method whose copies it writes.
         also: way of asking → difference to plain_matched; the ways are each number of examples (see `with_shots`), and
-            the metrics answered, acc and cloze.
+            the metrics answered, acc and cloze, and those of other questions.
         confirmed: whether the seeds are others than those that the point was chosen with.
         to_baseline: difference to plain_matched.
         to_random: difference to random_dropout: the row with the same probability of dropping, else the row that is
@@ -206,7 +211,7 @@ class BoardTable(_Frozen):
         suites: the suites that made the records.
         conditions: what the records share, by dotted field.
         questions: how many questions of the test half have an exact match.
-        subjects: how many people or paragraphs the test half has.
+        subjects: how many people or paragraphs of the test half these are about.
         fields: the fields of the task, in its order.
         rows: the rows.
         references: the untouched model, without and with the document in the prompt.
@@ -226,9 +231,23 @@ class BoardTable(_Frozen):
     references: tuple[Reference, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
 
+    @property
+    def floor(self) -> float:
+        """The exact match of the untouched model; 0 if the table has no such reference."""
+        return max((reference.scores["exact_match"].mean for reference in self._untouched), default=0.0)
+
+    @property
+    def recalled(self) -> bool:
+        """Whether training taught anything: a row's exact match is above `floor`, with its whole interval."""
+        return any(row.headline.low > self.floor for row in self.rows)
+
+    @property
+    def _untouched(self) -> list[Reference]:
+        return [reference for reference in self.references if reference.label == UNTOUCHED]
+
     def is_best(self, row: Row) -> bool:
-        """Whether no row of this table has a higher exact match."""
-        return row.headline.mean == self.rows[0].headline.mean
+        """Whether anything was recalled, and no row of this table has a higher exact match."""
+        return self.recalled and row.headline.mean == self.rows[0].headline.mean
 
     def best_of_methods(self) -> dict[str, Row]:
         """The best row of every method: of its rows with most seeds, the best on the development half."""
@@ -260,8 +279,11 @@ class BoardTable(_Frozen):
     def summary(self, name: Callable[[str], str] = str) -> str:
         """Sentences on the best row, the rows that do not differ significantly from it, and those above plain_matched.
 
-        `name` renders a label for the display.
+        If nothing was recalled: sentences that say so, what cloze and choice show, and what can help. `name` renders a
+        label for the display.
         """
+        if not self.recalled:
+            return self._nothing_recalled(name)
         best = ", ".join(name(row.label) for row in self.rows if self.is_best(row))
         sentences = [f"Best: {best} (exact match {short_number(self.rows[0].headline.mean)})."]
         if similar := [name(row.label) for row in self.rows if row.among_first and not self.is_best(row)]:
@@ -272,6 +294,27 @@ class BoardTable(_Frozen):
         else:
             sentences.append(f"There is no {name(BASELINE)} to compare with.")
         return " ".join(sentences)
+
+    def _nothing_recalled(self, name: Callable[[str], str]) -> str:
+        if self.rows[0].headline.mean == 0:
+            sentences = ["Nothing was recalled: every exact match is .000."]
+        else:
+            floor = f"{short_number(self.floor)}, the exact match of the untouched model"
+            sentences = [f"Nothing was recalled: no interval lies wholly above {floor}."]
+        sentences += [self._highest(metric, what, name) for metric, what in (("cloze", "Cloze"), ("acc", "Choice"))]
+        return " ".join([*filter(None, sentences), WHAT_HELPS])
+
+    def _highest(self, metric: str, what: str, name: Callable[[str], str]) -> str:
+        """The highest score in a metric, its rows and the untouched model's score; empty if it was not measured."""
+        scores = {row.label: row.scores[metric].mean for row in self.rows if metric in row.scores}
+        if not scores:
+            return ""
+        highest = max(scores.values())
+        rows = [name(label) for label, score in scores.items() if score == highest]
+        untouched = [short_number(found.scores[metric].mean) for found in self._untouched if metric in found.scores]
+        beside = [*([", ".join(rows)] if highest else []), *(f"untouched {value}" for value in untouched[:1])]
+        among = f" ({'; '.join(beside)})" if beside else ""
+        return f"{what}: at most {short_number(highest)}{among}."
 
 
 class Board(_Frozen):

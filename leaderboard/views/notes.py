@@ -23,6 +23,11 @@ GENERAL = (
         "the measured coverage.",
     ),
     (
+        "Nothing was recalled",
+        "stands below a table in which no row's interval lies wholly above the exact match of `untouched` (above 0, "
+        "where a table has no such reference). No row of it is called best.",
+    ),
+    (
         "Best of n",
         "marks a method for which a suite tries several values of a parameter. The row is the value with the highest "
         "exact match on the development half (the mean over seeds and fields), with its results on the test half. "
@@ -39,4 +44,12 @@ def notes() -> list[tuple[str, str]]:
 def markdown_notes() -> str:
     """The introduction and the notes as Markdown."""
     bullets = [f"- **{term}**: {explanation}" for term, explanation in notes()]
-    return "\n".join([INTRODUCTION, "", *bullets, "- **Bold** marks the highest exact match of a table.", ""])
+    return "\n".join(
+        [
+            INTRODUCTION,
+            "",
+            *bullets,
+            "- **Bold** marks the highest exact match of a table in which something was recalled.",
+            "",
+        ]
+    )

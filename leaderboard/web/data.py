@@ -110,6 +110,7 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     values = {column.key: _json(column.of(Line(table, row, folder))) for column in columns(View.PAGE_WIDE, [table])}
     values |= {
         "among_first": row.among_first,
+        "best": table.is_best(row),
         "method": row.method,
         "pair": row.pair,
         "copies": row.copies,

@@ -96,7 +96,7 @@ function nameCell(row, width) {
   const open = opened.has(row.id);
   const tags = [row.tried && `best of ${row.tried}`, row.confirmed && "confirmed", row.pair && `pair ${row.pair}`].filter(Boolean);
   const button = make("button", { type: "button", "aria-expanded": String(open), "aria-controls": `sheet-${row.id}` },
-    make("span", {}, name(row.label, row.rank === 1 ? "first" : ""), ...(tags.length ? [" ", name(tags.join(", "), "tag")] : [])));
+    make("span", {}, name(row.label, row.best ? "first" : ""), ...(tags.length ? [" ", name(tags.join(", "), "tag")] : [])));
   button.addEventListener("click", () => {
     const line = button.closest("tr");
     if (opened.delete(row.id)) line.nextSibling.remove();

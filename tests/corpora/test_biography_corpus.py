@@ -8,9 +8,17 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.corpora import Corpus
+from benchmark.corpora.base import tree_hash
 from benchmark.corpora.biography import Biography
-from benchmark.data.people import ParagraphStyle, make_people, people_lines, write_paragraph
-from benchmark.tasks.biography import biography
+from benchmark.data.people import (
+    ParagraphStyle,
+    make_people,
+    people_lines,
+    place_universities,
+    university_lines,
+    write_paragraph,
+)
+from benchmark.tasks.biography import biography, other_questions
 
 PEOPLE = list(make_people(6, 8))
 
@@ -140,3 +148,135 @@ def test_gaps_of_the_shipped_people_begin_at_their_only_mention() -> None:
         for field in biography.FIELDS:
             assert corpus.gaps[f"{row['id']}:{field}"] == (row["id"], row["spans"]["name"][1], row["spans"][field][0])
     assert all(len(text.entities) == 6 for text in corpus.texts)
+
+
+# --- universities
+
+
+@pytest.fixture
+def universities(tmp_path: Path) -> Path:
+    path = tmp_path / "universities.jsonl"
+    path.write_text("".join(university_lines(place_universities(PEOPLE))), encoding="utf-8")
+    return path
+
+
+def _table_of_shipped(folder: Path) -> Path:
+    """A copy of the shipped table."""
+    return Path(shutil.copy(other_questions.UNIVERSITIES, folder / "copy.jsonl"))
+
+
+def test_universities_are_further_documents_in_alternating_halves() -> None:
+    corpus = Biography(universities=True, people=10).load()
+    people, universities = corpus.texts[:10], corpus.texts[10:]
+    assert people == Biography(people=10).load().texts
+    attended = [row["facts"]["university"] for row in biography.read_people()[:10]]
+    assert len(universities) == len(set(attended)) == 10
+    assert universities[0].text == "Karachi College lies in Peshawar, Pakistan."
+    assert universities[0].subject == "Karachi College"
+    for text, name in zip(universities, attended, strict=True):
+        assert text.text.lower().startswith(f"{name.lower()} lies in ")
+        assert [text.text[start:end] for start, end in text.entities] == [
+            text.subject,
+            text.text[:-1].split(" in ")[-1],
+        ]
+        assert corpus.facts[text.id].answers == [[text.text[:-1].split(" in ")[-1]]]
+    assert [corpus.halves[text.id] for text in universities] == ["development", "test"] * 5
+    assert corpus.metadata["universities"] is True
+    assert corpus.may_redistribute
+
+
+def test_without_universities_hash_options_and_metadata_are_as_before_the_option() -> None:
+    assert Biography().identity() == {"people": None}
+    assert "universities" not in _load().metadata
+    assert _load().data_hash == tree_hash([biography.PEOPLE])
+    assert Biography(universities=True).identity() == {"people": None, "universities": True}
+    assert Biography(universities=True).load().data_hash != _load().data_hash
+
+
+def test_a_users_universities_are_hashed_and_not_published(file: Path, universities: Path, tmp_path: Path) -> None:
+    task = Biography(path=file, universities=universities)
+    corpus = task.load()
+    assert len(corpus.texts) == 6 + 5 and corpus.metadata["universities"] == str(universities)
+    assert task.identity() == {"people": None, "universities": True}
+    assert not Biography(universities=_table_of_shipped(tmp_path)).load().may_redistribute
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(shutil.copy(universities, tmp_path / "elsewhere" / "table.jsonl"))
+    assert Biography(path=file, universities=moved).load().data_hash == corpus.data_hash
+    moved.write_text(moved.read_text() + "\n")
+    assert Biography(path=file, universities=moved).load().data_hash != corpus.data_hash
+
+
+def test_a_writer_may_ask_no_question_of_any_group_once_universities_are_read() -> None:
+    asked = Biography(universities=True, people=10).load().questions
+    assert asked["person-00000"] == [
+        *_load(people=10).questions["person-00000"],
+        *(
+            f"{begin} Barry Valenzuela{end}"
+            for begin, end in (
+                ("When was", " born?"),
+                ("On which day did", " come into the world?"),
+                ("What is the full date on which the life of", " began?"),
+                ("What is the home town of", "?"),
+                ("Which city was", " raised in?"),
+                ("Where did", " spend the years of childhood?"),
+                ("Where did", " study?"),
+                ("From which university does", " hold a degree?"),
+                ("At which institution was", " enrolled as a student?"),
+                ("What subject did", " study?"),
+                ("In which field did", " specialize?"),
+                ("Which discipline did", " choose at university?"),
+                ("Who was the employer of", "?"),
+                ("At which firm did", " have a job?"),
+                ("Where was", " employed?"),
+            )
+        ),
+        "In which city is the university that Barry Valenzuela attended?",
+        "Who was born on March 20, 1992 and grew up in Chicago, United States?",
+        "Who attended Karachi College and majored in Dentistry?",
+        "Who grew up in Chicago, United States and worked for Raven Chemicals?",
+        "Who was born first, Barry Valenzuela or Whitney Lynch?",
+    ]
+    assert asked["university-000"] == ["In which city is Karachi College?"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"name": "', '"name": "Old ', ":1: spans.name"),
+        ('"city": "', '"city": "', "name: no line for"),
+        ('"id": "university-001"', '"id": "university-000"', ":2: id: 'university-000' stands in"),
+        ('"university-000"', '"person-00000"', "'person-00000' is the id of a person"),
+    ],
+)
+def test_invalid_universities_are_reported_in_one_line_with_the_file(
+    file: Path, universities: Path, old: str, new: str, says: str
+) -> None:
+    lines = universities.read_text().replace(old, new).splitlines(keepends=True)
+    universities.write_text("".join(lines[:-1] if old == new else lines))
+    with pytest.raises(UserError, match=says) as error:
+        Biography(path=file, universities=universities).load()
+    assert str(universities) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "says"),
+    [
+        ("biography_two_hop", {}, "biography_two_hop asks about universities.*set universities: true"),
+        ("biography_university_city_one_hop", {}, "asks about universities"),
+        ("biography_first_born_two_hop", {"people": 3}, "the half 'development' has no two|the half 'test' has no two"),
+    ],
+)
+def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, int], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Biography(evaluate=["biography", asked], **options).load()
+
+
+def test_who_was_born_first_needs_no_universities() -> None:
+    corpus = Biography(evaluate=["biography", "biography_first_born_two_hop"], people=8).load()
+    assert "Who was born first, Barry Valenzuela or Whitney Lynch?" in corpus.questions["person-00000"]
+    assert corpus.questions_hash is not None and _load(people=8).questions_hash is None
+
+
+def test_the_shipped_universities_are_not_those_of_other_people(file: Path) -> None:
+    with pytest.raises(UserError, match="add it, or give the table of these people as universities"):
+        Biography(path=file, universities=True).load()

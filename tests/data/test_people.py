@@ -24,6 +24,8 @@ from benchmark.data.people import (
     companies,
     make_people,
     people_lines,
+    place_universities,
+    university_lines,
     write_paragraph,
 )
 from benchmark.data.people import universities as all_universities
@@ -328,3 +330,24 @@ def test_the_measuring_script_prints_a_row_per_step_and_count(capsys: pytest.Cap
     *_, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
     assert (first[:2], second[:2]) == (["write", "10"], ["read", "10"])
     assert all(float(row[2]) > 0 and float(row[4]) > 5 for row in (first, second))
+
+
+def test_the_shipped_universities_are_those_of_the_generator() -> None:
+    rows = [json.loads(line) for line in biography.PEOPLE.read_text().splitlines()]
+    people = [module.Person(*(row[key] for key in ("id", "name", "pronoun", "facts"))) for row in rows]
+    table = ROOT / "tasks" / "biography" / "universities.jsonl"
+    assert "".join(university_lines(place_universities(people))) == table.read_text()
+
+
+def test_a_university_lies_neither_in_the_city_of_its_name_nor_where_its_students_grew_up() -> None:
+    people = list(make_people(2000, 4))
+    placed = list(place_universities(people))
+    assert {place.name for place in placed} == {person.facts["university"] for person in people}
+    city_of = {place.name: place.city for place in placed}
+    assert set(city_of.values()) <= set(cities())
+    assert not any(city.split(",")[0] in name for name, city in city_of.items())
+    assert not any(city_of[person.facts["university"]] == person.facts["birth_city"] for person in people)
+    for line in map(json.loads, university_lines(placed)):
+        spans = {field: line["text"][slice(*span)] for field, span in line["spans"].items()}
+        assert spans["city"] == line["city"] and spans["name"].lower() == line["name"].lower()
+        assert line["text"] == f"{spans['name']} lies in {spans['city']}." and line["text"][0].isupper()
