@@ -22,7 +22,7 @@ def corpus(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Documents: a JSONL, CSV or Parquet file, a folder with documents.*, or one of .txt, .md, .html and .pdf files."
+            help="Documents: a JSONL, CSV or Parquet file, or a folder with documents.* or with .txt, .md, .html, .pdf."
         ),
     ],
     questions: Annotated[Path | None, typer.Option(help="File of questions, if the documents hold none.")] = None,
