@@ -87,7 +87,7 @@ def _changed(table: pa.Table, kinds: Sequence[Any]) -> pa.Table:
         (["x" * 41], "kind: 'x+' is empty, longer than 40"),
         ([""], "kind: '' is empty"),
         (["a\x1b[31m"], "has control characters"),
-        (["direct", "backwards"], "kind: a question is of two kinds"),
+        (["direct", "direct", "direct", "direct", "backwards"], "kind: a question is of two kinds"),
         ([f"kind {number}" for number in range(30)], "kind: .* kinds of questions, more than 20"),
     ],
 )
