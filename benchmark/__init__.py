@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.api import Run, augment, board, load_suite, run, score
+    from benchmark.api import AdoptedModel, Run, adopt, ask, augment, board, load_suite, run, score
     from benchmark.core.errors import UserError
 
-__all__ = ["Run", "UserError", "augment", "board", "load_suite", "run", "score"]
+__all__ = ["AdoptedModel", "Run", "UserError", "adopt", "ask", "augment", "board", "load_suite", "run", "score"]
 
 NAME = "CramBench"
 __version__ = "0.1.0"
