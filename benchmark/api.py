@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from benchmark.suite.schema import Suite
     from leaderboard.board.model import Board
 
-__all__ = ["AdoptedModel", "Run", "UserError", "adopt", "ask", "augment", "board", "load_suite", "run", "score"]
+__all__ = [
+    "AdoptedModel",
+    "Run",
+    "UserError",
+    "adopt",
+    "ask",
+    "augment",
+    "board",
+    "load_suite",
+    "read_documents",
+    "run",
+    "score",
+    "write_questions",
+]
 
 
 def load_suite(suite: str | Path | Mapping[str, Any]) -> Suite:
@@ -454,6 +467,82 @@ def augment(
     chosen = make_method(method, parameters or {}) if isinstance(method, str) else method
     corpus = _as_texts(texts)
     return augment_texts(chosen, corpus, large, small, writer, copies, seed, prefix, dtype, device).texts
+
+
+def read_documents(folder: str | Path) -> list[Text]:
+    """Read a folder of documents: its .txt, .md, .html and .pdf files, and those of its subfolders.
+
+    Args:
+        folder: The folder. Hidden files and files with other suffixes are left out.
+
+    Returns:
+        A text for each file in the order of their paths, with `id` (the path in the folder, without the suffix) and
+        `text`.
+
+    Raises:
+        UserError: There is no document, a file cannot be read or holds no text, or two files have the same id or text.
+
+    Example:
+        >>> import benchmark
+        >>> [page] = benchmark.read_documents("tasks/corpus")
+        >>> page.id, page.text[:20]
+        ('README', '# Your own documents')
+    """
+    from benchmark.documents.folder import read_folder
+
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UserError(f"{folder}: no such folder; give a folder of documents")
+    return read_folder(path).texts
+
+
+def write_questions(
+    texts: Sequence[str | Mapping[str, Any] | Text],
+    writer: str | Mapping[str, Any],
+    *,
+    begun: str | Path | None = None,
+    device: str = "auto",
+) -> DataFrame:
+    """Let a language model write questions about documents, and keep those that pass all checks.
+
+    A question is kept if its short answer stands in the document, and the writer answers it with the document in the
+    prompt and not without it (docs/your_own_documents.md).
+
+    Args:
+        texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id" and "text".
+        writer: A model's name, "api:ADDRESS#MODEL", or a mapping with the fields of a writer (docs/writers.md).
+        begun: Folder that keeps what is written; a call that was interrupted continues from it.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        A row for each question with the columns of a file of questions: `document`, `question`, `answers` and `kind`
+        ("direct", "reworded" or "backwards"). `attrs["report"]` counts what was left out and why.
+
+    Raises:
+        UserError: A text or the writer is wrong, the writer fails, or no question can be used.
+
+    Example:
+        >>> import benchmark
+        >>> pages = benchmark.read_documents("tasks/corpus")
+        >>> asked = benchmark.write_questions(pages, "Qwen/Qwen2.5-1.5B-Instruct")  # doctest: +SKIP
+        >>> asked.to_json("questions.jsonl", orient="records", lines=True)  # doctest: +SKIP
+    """
+    import tempfile
+
+    import pandas as pd
+
+    from benchmark.suite.plan import DEVICES, find_device
+    from benchmark.writing import questions
+    from benchmark.writing.writers import writer_from_text, writer_from_values
+
+    chosen = writer_from_text(writer, {}) if isinstance(writer, str) else writer_from_values(writer)
+    check_known("device", device, DEVICES)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(begun or temporary)
+        made, report = questions.write_questions(_as_texts(texts), chosen, find_device(device), folder)
+    frame = pd.DataFrame([question.row() for question in made])
+    frame.attrs["report"] = vars(report)
+    return frame
 
 
 def board(records: str | Path, out: str | Path | None = None, readme: str | Path | None = None) -> DataFrame:

@@ -65,7 +65,9 @@ def test_torch_is_pinned_without_naming_a_build() -> None:
     assert str(pins("requirements.lock")["torch"]) == "2.13.0"
 
 
-@pytest.mark.parametrize(("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2]), ("ray", LOCKS[3])])
+@pytest.mark.parametrize(
+    ("extra", "lock"), [(None, LOCKS[0]), ("dev", LOCKS[1]), ("gpu", LOCKS[2]), ("pdf", LOCKS[1]), ("ray", LOCKS[3])]
+)
 def test_every_dependency_is_locked_at_an_allowed_version(extra: str | None, lock: str) -> None:
     declared = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
     # A development tool can also be a dependency of the benchmark itself.

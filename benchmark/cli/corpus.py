@@ -19,10 +19,23 @@ from benchmark.core.errors import UserError
 
 
 def corpus(
-    path: Annotated[Path, typer.Argument(help="Documents: a JSONL, CSV or Parquet file, or a folder with documents.*")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Documents: a JSONL, CSV or Parquet file, or a folder with documents.* or with .txt, .md, .html, .pdf."
+        ),
+    ],
     questions: Annotated[Path | None, typer.Option(help="File of questions, if the documents hold none.")] = None,
     shots: Annotated[
         Path | None, typer.Option(help="File of questions with answers to show as few-shot examples.")
+    ] = None,
+    questions_by: Annotated[
+        str | None,
+        typer.Option(help="Writer of the questions, if there are none: a model as for --model, or api:ADDRESS#MODEL."),
+    ] = None,
+    set_writer: Annotated[
+        list[str] | None,
+        typer.Option(help="A field of the writer (docs/writers.md), as temperature=0.5; may be repeated."),
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="Name of a column in your files, as text=body; may be repeated.")
@@ -46,9 +59,16 @@ def corpus(
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare methods on your own documents: write a suite for them, run it and print the board."""
+    """Compare methods on your own documents: write a suite for them, run it and print the board.
+
+    A folder of pages is read into RESULTS/corpora/NAME/documents.jsonl. With --questions-by, a language model writes
+    the questions, into questions.jsonl beside it: read and mend them, and run the same command again.
+    """
     import benchmark
-    from benchmark.suite.own_documents import content_for, write_suite
+    from benchmark.progress.bar import bar
+    from benchmark.suite.document_folder import prepare
+    from benchmark.suite.own_documents import check_models, content_for, write_suite
+    from benchmark.writing.writers import writer_from_text
 
     listed = seeds.split(",")
     if not all(seed.strip().isdecimal() and len(seed) < 20 for seed in listed):
@@ -61,8 +81,15 @@ def corpus(
         "answers_in_text": "free" if free_answers else None,
         "characters": "folded" if fold_characters else None,
     }
+    settings = named_values("--set-writer", set_writer, "temperature=0.5")
+    if settings and not questions_by:
+        raise UserError("--questions-by: missing; name the model or the server that --set-writer is for")
+    prepared = prepare(task, results, writer_from_text(questions_by, settings) if questions_by else None)
     names = [name.strip() for name in methods.split(",")] if methods else []
-    file, suite = write_suite(content_for(task, model, small, names, steps, [int(seed) for seed in listed]), results)
+    content = content_for(prepared.task, model, small, names, steps, [int(seed) for seed in listed])
+    check_models(content)
+    prepared.write(bar, lambda line: None if as_json else print(line, flush=True))
+    file, suite = write_suite(content, results)
     if not as_json:
         print(f"{file}: the suite, to edit and run with `benchmark run {file}`", flush=True)
     print_run(benchmark.run(suite, results, records, workers=workers, plain=plain or None), as_json)

@@ -60,6 +60,8 @@ def _summary(outlook: "Forecast", files: list[Path] | None) -> dict[str, Any]:
         "stages_left": outlook.stages_left,
         "worker_seconds_left": None if seconds is None else round(seconds),
     }
+    if outlook.unpacked:
+        summary["bytes_to_unpack"] = outlook.unpacked
     return summary if files is None else {**summary, "stage_files": [str(file) for file in files]}
 
 
@@ -73,6 +75,9 @@ def _print_table(outlook: "Forecast") -> None:
         for stage, count in outlook.stages.items()
     ]
     print(tabulate(rows, headers=["stage", "total", "missing", "mean seconds"]))
+    if outlook.unpacked:
+        size = sum(outlook.unpacked.values()) / 2**30
+        print(f"GGUF models to unpack into the store once: {', '.join(outlook.unpacked)} ({size:.1f} GiB on the disk)")
     total = outlook.worker_seconds_left
     print(
         "worker seconds left: "

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark import ROOT
 from benchmark.core.files import file_hash
 from benchmark.data.texts import Text
+from benchmark.records.scores import OTHER_QUESTIONS
 
 SHOTS = (0, 1, 5)
 CHOICE, CLOZE = "_choice", "_cloze"  # suffixes of lm-eval tasks that take no examples
+NOT_DIRECT = (CHOICE, CLOZE, *OTHER_QUESTIONS)  # suffixes of all lm-eval tasks that do not rank the board
 
 TASKS = ROOT / "benchmark" / "tasks"
 UNCHANGED = TASKS / "unchanged.json"  # lists code changes that left every question unchanged
@@ -40,7 +42,8 @@ class Corpus:
     """The documents of a task, and what lm-eval needs to ask the questions on them.
 
     Attributes:
-        texts: The documents. A text's id is also the cluster of its questions.
+        texts: The documents. A text's id is also the cluster of its questions, unless several texts tell of the same
+            event (`fictional`).
         halves: "development" or "test" for each text's id.
         data_hash: Hash of documents and questions.
         definition_hash: Hash of the task's lm-eval files.
@@ -50,6 +53,7 @@ class Corpus:
             answer begins. The last mention of the name before the answer counts. Only for tasks that know it.
         texts_hash: Hash of the documents alone, if the task gives it. Stages that read no questions then depend on it
             instead of `data_hash`.
+        questions_hash: Hash of `questions`, if `data_hash` does not determine them.
         facts: The facts asked about each text, by its id.
         questions: The questions of the task by the text's id, which no text of a writer may ask.
     """
@@ -62,6 +66,7 @@ class Corpus:
     may_redistribute: bool
     gaps: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     texts_hash: str | None = None
+    questions_hash: str | None = None
     facts: Mapping[str, "Facts"] = field(default_factory=dict)
     questions: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -105,8 +110,8 @@ class Task(BaseModel):
 
     @property
     def open_book(self) -> list[str]:
-        """The lm-eval tasks that are also run open-book, with the document in the prompt."""
-        return [name for name in self.evaluate if not name.endswith(CLOZE)]
+        """The lm-eval tasks that are also run open-book, with the document in the prompt: direct questions, choices."""
+        return [name for name in self.evaluate if not name.endswith((CLOZE, *OTHER_QUESTIONS))]
 
     @abstractmethod
     def load(self) -> Corpus:

@@ -1,6 +1,7 @@
 """The biography task: five facts about each of many made-up people."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -12,9 +13,14 @@ from benchmark.core.inputs import reading
 from benchmark.core.validation import not_a_bool
 from benchmark.corpora.base import TASKS, Corpus, Facts, Task, definition_hash, tree_hash
 from benchmark.data.texts import Text
+from benchmark.records.scores import OTHER_QUESTIONS
 
 if TYPE_CHECKING:
     from benchmark.tasks.biography import biography, other_questions
+
+# Endings of lm-eval tasks and groups that ask about universities, and of those that compare two people.
+OF_UNIVERSITIES = ("biography_two_hop", "_university_city_two_hop", "_one_hop")
+OF_COUPLES = ("biography_two_hop", "_first_born_two_hop")
 
 
 class Biography(Task):
@@ -80,8 +86,11 @@ class Biography(Task):
             for university in universities:
                 if university["id"] in taken:
                     raise ValueError(f"{table}: id: {university['id']!r} is the id of a person; give it another one")
-            others = other_questions.questions_about(people, universities) if universities else {}
+            more = [name for name in self.evaluate if name.endswith(tuple(OTHER_QUESTIONS))]
+            self._check_others(more, people)
+            others = other_questions.questions_about(people, universities) if more or universities else {}
         direct = {person["id"]: [_question(prompt, person["name"]) for prompt in prompts.values()] for person in people}
+        data_hash = _data_hash(path, other_questions.UNIVERSITIES if self.universities is True else table)
         mentions = {person["id"]: mentions_of(person) for person in people}
         metadata: dict[str, Any] = {"half": "all"}
         if path:
@@ -102,7 +111,8 @@ class Biography(Task):
             ]
             + [_text_of(university) for university in universities],
             halves={each["id"]: each["half"] for each in (*people, *universities)},
-            data_hash=_data_hash(path, other_questions.UNIVERSITIES if self.universities is True else table),
+            data_hash=data_hash,
+            questions_hash=_hash(f"{data_hash}:other questions") if more and not universities else None,
             definition_hash=self.definition(),
             metadata=metadata,
             may_redistribute=biography.may_redistribute(path) and other_questions.may_redistribute(table),
@@ -119,6 +129,28 @@ class Biography(Task):
             | {university["id"]: Facts(university["name"], [[university["city"]]]) for university in universities},
             questions={text: [*direct.get(text, ()), *others.get(text, ())] for text in {**direct, **others}},
         )
+
+    def _check_others(self, names: Sequence[str], people: "Sequence[biography.Person]") -> None:
+        """Check that the corpus has what these lm-eval tasks of other questions ask about.
+
+        Raises:
+            UserError: They need the documents of universities, or couples of people in either half.
+        """
+        from benchmark.tasks.biography import biography, other_questions
+
+        for name in names:
+            if name.endswith(OF_UNIVERSITIES) and not self.universities:
+                raise UserError(
+                    f"task biography: evaluate: {name} asks about universities, whose documents are left out; "
+                    f"{other_questions.REMEDY}"
+                )
+            if name.endswith(OF_COUPLES):
+                with_couples = {one["half"] for one, _ in other_questions.couples(people)}
+                if missing := [half for half in biography.HALVES if half not in with_couples]:
+                    raise UserError(
+                        f"task biography: evaluate: {name} compares two people of a half, and the half {missing[0]!r} "
+                        "has no two with different birth dates; take more people"
+                    )
 
 
 def _question(prompt: str, name: str) -> str:
@@ -157,7 +189,11 @@ def _data_hash(path: Path | None, universities: Path | None) -> str:
     people = tree_hash(_data_files(path))
     if universities is None:
         return people
-    return hashlib.sha256(f"{people}:{file_hash(universities)}".encode()).hexdigest()
+    return _hash(f"{people}:{file_hash(universities)}")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _data_files(path: Path | None) -> list[Path]:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 Paragraphs = Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)]  # at least one per half
 
 
+def _number_or_file(value: Any) -> Any:
+    value = int(value) if isinstance(value, str) and value.isdigit() else value
+    if value is None or (isinstance(value, str | Path) and str(value)) or (type(value) is int and value >= 2):
+        return Path(value) if isinstance(value, str) else value
+    raise ValueError(f"expected a number from 2, or a file of ids, not {value!r}")
+
+
 class _Wikipedia(Task):
     folder: ClassVar[str] = "wikipedia"
 
@@ -48,14 +55,14 @@ class _FromHub(_Wikipedia):
         path: Local files instead of the hub's; see tasks/wikipedia/README.md.
         revision: A commit of the data set; by default the one in the cache, else the newest.
         split: The split; by default validation.
-        paragraphs: Number of paragraphs to draw; by default all.
+        paragraphs: Number of paragraphs to draw, or a file of ids; by default all. "seal" is a list that ships.
         subset_seed: Seed that draws the paragraphs and the halves.
     """
 
     path: Path | None = None
     revision: Revision | None = None
     split: str | None = None
-    paragraphs: Paragraphs | None = None
+    paragraphs: Annotated[int | Path | None, BeforeValidator(_number_or_file)] = None
     subset_seed: Annotated[int, BeforeValidator(not_a_bool)] = 1
 
     def load(self) -> Corpus:
@@ -65,8 +72,9 @@ class _FromHub(_Wikipedia):
         source = self.name.removeprefix("wikipedia_")
         with reading(f"task {self.name}", self.path) as (path,):
             files = path or wikipedia.fetch(source, self.split, self.revision)
-        with reading(f"task {self.name}", files):
-            paragraphs = wikipedia.read_paragraphs(files, self.split, self.paragraphs, self.subset_seed)
+        with reading(f"task {self.name}", files, self._ids_file) as (_, listed):
+            chosen = listed or self.paragraphs
+            paragraphs = wikipedia.read_paragraphs(files, self.split, chosen, self.subset_seed)
         metadata: dict[str, Any] = {"subset_seed": self.subset_seed}
         if self.split:
             metadata["split"] = self.split
@@ -74,11 +82,29 @@ class _FromHub(_Wikipedia):
             metadata[f"{self.name}_path"] = str(path)
         else:
             metadata[f"{self.name}_revision"] = files.name
-        return _corpus(self, paragraphs, self.paragraphs, metadata, may_redistribute=path is None)
+        ships = str(self.paragraphs) in wikipedia.LISTS
+        count = str(self.paragraphs if ships else listed) if listed else self.paragraphs
+        return _corpus(self, paragraphs, count, metadata, may_redistribute=path is None)
 
     def identity(self) -> dict[str, Any]:
-        """The options without `path` and `revision`: the data that they lead to is hashed."""
-        return {key: value for key, value in super().identity().items() if key != "revision"}
+        """The options without `path` and `revision`: the data that they lead to is hashed.
+
+        Of a file of ids, the ids count, and not their order or the file's path.
+        """
+        from benchmark.tasks.wikipedia import wikipedia
+
+        options = {key: value for key, value in super().identity().items() if key != "revision"}
+        with reading(f"task {self.name}", self._ids_file) as (listed,):
+            if listed:
+                ids = "\n".join(sorted(wikipedia.read_ids(listed)))
+                options["paragraphs"] = f"ids:{hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+        return options
+
+    @property
+    def _ids_file(self) -> Path | None:
+        from benchmark.tasks.wikipedia import wikipedia
+
+        return wikipedia.ids_file(self.paragraphs) if isinstance(self.paragraphs, Path) else None
 
 
 class WikipediaSquad(_FromHub):
@@ -118,7 +144,11 @@ class WikipediaMini(_Wikipedia):
 
 
 def _corpus(
-    task: _Wikipedia, paragraphs: "list[Paragraph]", count: int | None, metadata: dict[str, Any], may_redistribute: bool
+    task: _Wikipedia,
+    paragraphs: "list[Paragraph]",
+    count: int | str | Path | None,
+    metadata: dict[str, Any],
+    may_redistribute: bool,
 ) -> Corpus:
     from benchmark.tasks.wikipedia import wikipedia
 

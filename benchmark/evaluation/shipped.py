@@ -4,18 +4,20 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from benchmark import ROOT
 from benchmark.core.errors import UserError, nearest
+from benchmark.core.yaml_files import read_yaml
 from benchmark.corpora import TASK_KINDS, make_task
-from benchmark.corpora.base import CHOICE, CLOZE, earlier_definitions
+from benchmark.corpora.base import CHOICE, CLOZE, TASKS, earlier_definitions
 from benchmark.records.comparable import canonical
 from benchmark.records.questions import Expected, Gold
 from benchmark.records.record import Record
-from benchmark.tasks.biography import biography
+from benchmark.records.scores import OTHER_QUESTIONS
+from benchmark.tasks.biography import biography, other_questions
 from benchmark.tasks.wikipedia import wikipedia
 
 HARBOUR = ROOT / "docs" / "harbour.jsonl"  # the example corpus of own documents, which only a checkout has
@@ -84,14 +86,18 @@ def _shipped(entry: str) -> tuple[str, Gold]:
             return "", {}
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"task.options: {reason}") from None
-    count = content.get("people", content.get("paragraphs"))
-    return corpus.data_hash, dict(_questions(task.name, task.evaluate, count))
+    return corpus.data_hash, dict(_questions(task.name, task.evaluate, content))
 
 
-def _questions(task: str, evaluate: Sequence[str], count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
-    """The questions of a task's lm-eval tasks; `count` is the number of people or paragraphs, all if None."""
+def _questions(
+    task: str, evaluate: Sequence[str], options: dict[str, Any]
+) -> Iterator[tuple[tuple[str, str], Expected]]:
+    """The questions of a task's lm-eval tasks; `options` are those of the task."""
+    count = options.get("people", options.get("paragraphs"))
     for name in evaluate:
-        if task == "biography":
+        if task == "biography" and name.endswith(tuple(OTHER_QUESTIONS)):
+            yield from _other_questions(name, options)
+        elif task == "biography":
             yield from _of_people(name, count)
         elif name not in (known := [task, f"{task}{CLOZE}"]):
             raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(name, known)}")
@@ -111,6 +117,21 @@ def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], 
             golds = (person["facts"][field],) if kind == "written" else ()
             key = f"biography_{field}{ending}", f"{person['id']}:{field}"
             yield key, Expected(person["id"], person["half"], kind, golds, (field, ""))
+
+
+def _other_questions(name: str, options: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Expected]]:
+    """Questions of an lm-eval task or group of other questions about people, as its YAML file asks for them."""
+    files = {file.stem: file for file in (TASKS / "biography").glob("biography_*.yaml")}
+    if name not in files:
+        raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(name, list(files))}")
+    content = read_yaml(files[name], "install the project again")
+    for task in content["task"] if "group" in content else [name]:
+        asked_for = read_yaml(files[task], "install the project again")["dataset_kwargs"]
+        people, universities = options.get("people"), options.get("universities")
+        loaded = other_questions.load(**asked_for, half="all", people=people, universities=universities)
+        for row in loaded["questions"]:
+            asked = row["field"], "\n".join(row["among"])
+            yield (task, row["id"]), Expected(row["cluster"], row["half"], "written", tuple(row["answers"]), asked)
 
 
 def _kind(name: str) -> tuple[Literal["written", "chosen", "clozed"], str]:
@@ -142,7 +163,7 @@ def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> 
     Args:
         generation: The generated text.
         golds: The gold answers.
-        asked: The field of a biography and "", or "" and the question.
+        asked: As in `Expected`.
     """
     extracted = biography.extract_answer(generation)
     answer = _words(extracted)
@@ -150,9 +171,12 @@ def _earned(generation: str, golds: tuple[str, ...], asked: tuple[str, str]) -> 
     for gold in map(_words, golds):
         if shared := (Counter(answer) & Counter(gold)).total():
             best = max(best, 2 * shared / (len(answer) + len(gold)))
-    field, question = asked
+    field, more = asked
     right = answer in map(_words, golds)
-    answers = biography.is_answer(extracted, field) if field else right or wikipedia.is_answer(extracted, question)
+    if field:
+        answers = other_questions.is_answer(extracted, field, more.split("\n") if more else ())
+    else:
+        answers = right or wikipedia.is_answer(extracted, more)
     return float(right), best, float(answers)
 
 

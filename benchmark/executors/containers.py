@@ -171,7 +171,9 @@ def _key_of_writer(call: StageCall) -> dict[str, str]:
 
 
 # The keys of a stage's `where` under which paths of models, data and texts stand.
-_PATH_KEYS = frozenset("model adapter path questions shots universities text source rehearsal practice".split())
+_PATH_KEYS = frozenset(
+    "model adapter path paragraphs questions shots universities text source rehearsal practice".split()
+)
 
 _PROMPT_KEYS = ("prompts", "items")  # under which prompts stand, by name or as paths of .md files
 

@@ -42,6 +42,7 @@ def work(root: Path, call: StageCall, report: Progress) -> bool:
     """
     import gc
 
+    from benchmark.models.unpacked import unpacked_in
     from benchmark.stages import do
 
     quiet()
@@ -54,7 +55,8 @@ def work(root: Path, call: StageCall, report: Progress) -> bool:
             report(done, total, *tokens)
 
     try:
-        return do(Store(root), call, progress)
+        with unpacked_in(root):
+            return do(Store(root), call, progress)
     except UserError:
         raise
     except Exception as error:

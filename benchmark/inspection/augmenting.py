@@ -120,9 +120,8 @@ def _key(
     """Hash of what the samples depend on, so that samples of another call are not taken for this one's."""
     prompts = {role: writing.identity() for role, writing in method.writings.items()}
     clues = scores if any(writing.clues for writing in method.writings.values()) else None
-    found_at = {"api", "key_from", "parallel", "retries", "timeout", "device_map"}
     content = [
-        writer.model_dump(mode="json", exclude=found_at),
+        writer.identity(),
         prompts,
         [(text.id, text.text) for text in texts],
         copies,

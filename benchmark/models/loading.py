@@ -19,6 +19,7 @@ from benchmark.models.static_checks import (
     check_tied,
     skeleton,
 )
+from benchmark.models.unpacked import same_config, same_tokenizer, save_tokenizer, through_unpacked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -52,11 +53,16 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
-    name, where = _source(ModelSpec(model=model, revision=revision))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
-    except Exception as error:  # libraries raise many kinds for a broken file; each means the same to the user
-        raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {library_error(error)}") from None
+    spec = ModelSpec(model=model, revision=revision)
+    name, where = _source(spec)
+
+    def load(folder: Path | str, **options: Any) -> Any:
+        try:
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
+        except Exception as error:  # libraries raise many kinds for a broken file; each means the same to the user
+            raise UserError(f"model {model!r}: its tokenizer cannot be loaded: {library_error(error)}") from None
+
+    tokenizer = through_unpacked(spec, "tokenizer", lambda: load(name, **where), save_tokenizer, load, same_tokenizer)
     if not tokenizer.is_fast:
         raise UserError(
             f"model {model!r}: its tokenizer {type(tokenizer).__name__} gives no character offsets; "
@@ -68,7 +74,7 @@ def load_tokenizer(
         remove_appended(tokenizer)
     except UserError as error:
         raise UserError(f"model {model!r}: {error}") from None
-    return tokenizer  # type: ignore[return-value]  # a fast one, as just checked
+    return tokenizer  # type: ignore[no-any-return]  # a fast one, as just checked
 
 
 _SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
@@ -121,10 +127,23 @@ def _config(model: str, revision: str | None, trust_remote_code: bool, last_chan
 
     spec = ModelSpec(model=model, revision=revision, trust_remote_code=trust_remote_code)
     name, where = _source(spec)
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=spec.trust_remote_code, **where)
-    except Exception as error:
-        raise UserError(f"model {spec.model!r}: its configuration cannot be loaded: {library_error(error)}") from None
+
+    def load(folder: Path | str, **options: Any) -> Any:
+        try:
+            return AutoConfig.from_pretrained(folder, trust_remote_code=spec.trust_remote_code, **options)
+        except Exception as error:
+            raise UserError(
+                f"model {spec.model!r}: its configuration cannot be loaded: {library_error(error)}"
+            ) from None
+
+    config = through_unpacked(
+        spec,
+        "config",
+        lambda: load(name, **where),
+        lambda read, folder: read.save_pretrained(folder),
+        load,
+        same_config,
+    )
     check_config(spec, config)
     if "gguf_file" in where and spec.local:
         header = read_header(spec.local)
@@ -190,8 +209,6 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     Raises:
         UserError: If the model cannot be loaded, or fails a check of its weights or of its first logits.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging
 
     from benchmark.models.adapters import with_adapter
@@ -203,7 +220,39 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         raise UserError(
             f"model {spec.model!r}: quantization: a GGUF file is dequantized when loaded; leave the field out"
         )
-    name, where = _source(spec)
+    model = through_unpacked(
+        spec,
+        spec.dtype,
+        lambda: _read_model(spec, device),
+        lambda read, folder: read.save_pretrained(folder),
+        lambda folder: _read_model(spec, device, folder),
+    )
+    if spec.device_map:
+        check_spread(spec, model)
+    if spec.adapter:
+        model = with_adapter(model, spec)
+    if spec.skip_layers:
+        remove_layers(model, spec)
+    model.eval()
+    check_causal(spec, model)
+    return model  # type: ignore[no-any-return]
+
+
+def _read_model(spec: ModelSpec, device: str, unpacked: Path | None = None) -> Any:
+    """Load the weights of a spec and check them.
+
+    Args:
+        spec: The model.
+        device: "cpu" or "cuda".
+        unpacked: A folder with the unpacked weights of its GGUF file, which were checked when they were unpacked.
+
+    Raises:
+        UserError: If the weights cannot be loaded or fail a check.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    name, where = (str(unpacked), {}) if unpacked else _source(spec)
     options: dict[str, Any] = {
         "dtype": getattr(torch, spec.dtype),
         "trust_remote_code": spec.trust_remote_code,
@@ -222,7 +271,8 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     try:
         config = load_config(spec)
         if spec.local and spec.local.is_file():
-            check_tensors(spec.local, read_header(spec.local), skeleton(config))
+            if not unpacked:
+                check_tensors(spec.local, read_header(spec.local), skeleton(config))
             options["config"] = config
         else:
             check_size(spec, config)
@@ -233,17 +283,10 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
         raise UserError(f"model {spec.model!r}: cannot be loaded: {library_error(error)}") from None
     model, info = loaded
     check_loaded(spec, info)
-    check_tied(spec, model)
-    check_finite(spec, model)
-    if spec.device_map:
-        check_spread(spec, model)
-    if spec.adapter:
-        model = with_adapter(model, spec)
-    if spec.skip_layers:
-        remove_layers(model, spec)
-    model.eval()
-    check_causal(spec, model)
-    return model  # type: ignore[no-any-return]
+    if not unpacked:
+        check_tied(spec, model)
+        check_finite(spec, model)
+    return model
 
 
 def _quantization(spec: ModelSpec) -> Any:

@@ -16,8 +16,8 @@ class Expected:
         half: The half of that text.
         kind: "written" if answered in words, "chosen" if by likelihood, "clozed" if by completing a statement.
         golds: The right answers to a written question.
-        asked: What decides whether a written answer is an answer at all: a biography's field and "", or "" and the
-            question.
+        asked: What decides whether a written answer is an answer at all: a biography's field, and the answers that the
+            question names, a line each (usually none); or "" and the question.
     """
 
     cluster: str

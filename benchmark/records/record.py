@@ -248,7 +248,7 @@ class Record(_Strict):
 
     @property
     def shots(self) -> list[int]:
-        """The numbers of examples with which an exact match was measured, ascending."""
+        """The numbers of examples with which an exact match of direct questions was measured, ascending."""
         return shots_of(self.scores)
 
     def body_hash(self) -> str:

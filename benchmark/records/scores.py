@@ -5,6 +5,21 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
+# Endings of lm-eval tasks whose questions tell knowing from finishing sentences → the metric that the board shows their
+# exact match as. They do not count in the headline. The first ending that fits counts.
+OTHER_QUESTIONS = {
+    "_paraphrased": "paraphrased",
+    "_reverse": "reverse",
+    "_first_born_two_hop": "first_born",  # one of two names: chance is .5, unlike in the other tasks
+    "_two_hop": "two_hop",
+    "_one_hop": "one_hop",
+}
+
+
+def other_metric(task: str) -> str | None:
+    """The metric that an lm-eval task's exact match counts as on the board; None for direct questions."""
+    return next((metric for ending, metric in OTHER_QUESTIONS.items() if task.endswith(ending)), None)
+
 
 def _nested(depth: int) -> dict[str, Any]:
     """The JSON Schema of `depth` nested objects with numbers inside."""
@@ -29,13 +44,20 @@ def flat_scores(scores: Scores) -> dict[tuple[str, int, str, str], float]:
 
 
 def shots_of(scores: Scores) -> list[int]:
-    """The numbers of examples with which an exact match was measured, ascending."""
-    return sorted({shots for _, shots, _, metric in flat_scores(scores) if metric == "exact_match"})
+    """The numbers of examples with which an exact match of direct questions was measured, ascending."""
+    return sorted(
+        {shots for task, shots, _, metric in flat_scores(scores) if metric == "exact_match" and not other_metric(task)}
+    )
 
 
 def mean_exact_match(scores: Scores, half: str, shots: int) -> float:
-    """Mean exact match over the lm-eval tasks on one half with `shots` examples; 0 if no task measures it."""
-    asked = (by_shots.get(str(shots), {}).get(half, {}) for by_shots in scores.values())
+    """Mean exact match over the lm-eval tasks on one half with `shots` examples; 0 if no task measures it.
+
+    Tasks of other questions (OTHER_QUESTIONS) do not count.
+    """
+    asked = (
+        by_shots.get(str(shots), {}).get(half, {}) for task, by_shots in scores.items() if other_metric(task) is None
+    )
     values = [metrics["exact_match"] for metrics in asked if "exact_match" in metrics]
     return sum(values) / len(values) if values else 0.0
 

@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.models.unpacked import is_gguf, is_unpacked, unpacked_in
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
+from benchmark.writing.settings import LocalWriter
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Forecast:
         cells_done: Number of cells that have a valid record.
         missing: The stages that the other cells still need, sources before what reads them.
         seconds: Mean seconds of the stored stages, by kind of stage.
+        unpacked: Bytes on the disk of each GGUF model that a run unpacks into the store first, by its name.
     """
 
     plan: Plan
     cells_done: int
     missing: list[StageCall]
     seconds: dict[str, float]
+    unpacked: dict[str, int]
 
     @property
     def stages(self) -> dict[str, int]:
@@ -59,8 +63,10 @@ def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
     """
     plan = make_plan(suite)
     good, todo = missing(plan, records)
-    check_cells(plan, todo, results, remember=False, ask=False)
     store = Store(results / "store")
+    with unpacked_in(store.root, writes=False):
+        check_cells(plan, todo, results, remember=False, ask=False)
+        unpacked = _to_unpack(suite, store) if todo else {}
     needed = {call.key for cell in todo for call in cell.stages.values()}
     calls = plan.calls()
     stored = [call for call in calls if store.has(call)]
@@ -73,4 +79,22 @@ def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
         len(good),
         [call for call in calls if call.key in needed and call.key not in stored_keys],
         {stage: sum(values) / len(values) for stage, values in seconds.items()},
+        unpacked,
     )
+
+
+def _to_unpack(suite: Suite, store: Store) -> dict[str, int]:
+    """Bytes of the weights of each GGUF model that is not yet unpacked; a file that two models share counts once."""
+    import torch
+
+    from benchmark.memory.shape import shape_of
+
+    sizes: dict[str, int] = {}
+    seen = set()
+    writers = {name: writer.spec for name, writer in suite.writers.items() if isinstance(writer, LocalWriter)}
+    for name, spec in {**writers, **suite.models}.items():
+        if is_gguf(spec) and (spec.local, spec.dtype) not in seen and not is_unpacked(store.root, spec):
+            seen.add((spec.local, spec.dtype))
+            whole = spec.model_copy(update={"skip_layers": []})
+            sizes[name] = shape_of(whole).parameters * getattr(torch, spec.dtype).itemsize
+    return sizes

@@ -1,13 +1,16 @@
-"""Delete the weights of finished cells, which take most of the space in a store."""
+"""Delete what takes most of the space in a store: the weights of finished cells, and unpacked GGUF models."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmark.core.errors import UserError
+from benchmark.models.unpacked import remove_unpacked
 from benchmark.progress.presence import any_running
 from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan
+from benchmark.writing.settings import LocalWriter
 
 
 def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
@@ -18,13 +21,28 @@ def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
     return [call for key, call in trained.items() if key not in needed and store.path(call).exists()]
 
 
-def prune(plan: Plan, store: Store, records: Path) -> tuple[int, int]:
-    """Delete the trainings that `to_prune` lists; returns their number and the bytes of their files.
+class Pruned(NamedTuple):
+    """What was deleted: the numbers of trainings and of GGUF models with unpacked files, and the bytes of all files."""
 
-    A training whose lock is held stays. Raises UserError if a run is active on the store, since it may read them, or if
-    they cannot be deleted.
+    trainings: int
+    unpacked: int
+    bytes: int
+
+
+def prune(plan: Plan, store: Store, records: Path, dry_run: bool = False) -> Pruned:
+    """Delete the trainings that `to_prune` lists and, if all cells have records, the suite's unpacked GGUF models.
+
+    A training whose lock is held stays. With `dry_run` nothing is deleted, only counted.
+
+    Raises:
+        UserError: A run is active on the store, since it may read them, or they cannot be deleted.
     """
-    if any_running(store):
+    if not dry_run and any_running(store):
         raise UserError(f"{store.root}: a run is active (see `benchmark status`); prune when it has ended")
-    sizes = [size for call in to_prune(plan, store, records) if (size := store.remove(call)) is not None]
-    return len(sizes), sum(sizes)
+    calls = to_prune(plan, store, records)
+    sizes = [store.size(call) if dry_run else store.remove(call) for call in calls]
+    trainings = [size for size in sizes if size is not None]
+    writers = (writer.spec for writer in plan.suite.writers.values() if isinstance(writer, LocalWriter))
+    finished = not missing(plan, records)[1]
+    unpacked = remove_unpacked(store.root, [*plan.suite.models.values(), *writers], dry_run) if finished else []
+    return Pruned(len(trainings), len(unpacked), sum(trainings) + sum(unpacked))

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmark.core.errors import UserError
 from benchmark.executors.local import LocalExecutor
 from benchmark.executors.protocol import Executor, Job
+from benchmark.models.unpacked import unpacked_in
 from benchmark.progress.account import Account
 from benchmark.progress.display import display
 from benchmark.progress.events import Events, Listener
@@ -138,6 +139,10 @@ class SuiteRun:
 
     def make(self, cells: list[Cell]) -> Outcome:
         """Make the artifacts and records that some cells lack; with successive halving, the cells of one round."""
+        with unpacked_in(self.folders.store.root):
+            return self._make(cells)
+
+    def _make(self, cells: list[Cell]) -> Outcome:
         plan, store, records = self.plan, self.folders.store, self.folders.records
         good, todo = missing(plan, records, cells)
         clean_up(

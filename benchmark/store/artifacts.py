@@ -3,6 +3,7 @@
 STORE/<stage>/<key>/        the stage's files and manifest.json (inputs, parameters, hash of every file, cost)
 STORE/.tmp/, STORE/.locks/  work in progress
 STORE/.begun/               checkpoints of interrupted stages
+STORE/.unpacked/            GGUF models in files that load fast (benchmark/models/unpacked.py)
 STORE/.runs/                progress of the current runs (benchmark/progress/presence.py)
 """
 

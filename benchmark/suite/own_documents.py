@@ -70,6 +70,18 @@ def content_for(
     return content
 
 
+def check_models(content: dict[str, Any]) -> Suite:
+    """The suite of a content, without a look at its documents.
+
+    Raises:
+        UserError: The content is no valid suite, or its models cannot be read.
+    """
+    suite = validate(content, "benchmark corpus")
+    for spec in suite.models.values():
+        _ = spec.local  # raises if it cannot be read
+    return suite
+
+
 def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
     """Write a suite to FOLDER/NAME.yaml; returns the file and the suite.
 
@@ -78,9 +90,7 @@ def write_suite(content: dict[str, Any], folder: Path) -> tuple[Path, Suite]:
             edited by hand.
     """
     file = folder / f"{content['name']}.yaml"
-    suite = validate(content, "benchmark corpus")
-    for spec in suite.models.values():
-        _ = spec.local  # raises if it cannot be read
+    suite = check_models(content)
     for task in suite.tasks:
         task.load()
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.corpora import TASKS, Task
-from benchmark.corpora.base import CHOICE, CLOZE
+from benchmark.corpora.base import NOT_DIRECT
 from benchmark.methods import make_method
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.references import REFERENCES
@@ -232,5 +232,8 @@ def _check_lm_eval_tasks(task: Task) -> None:
     for name in task.evaluate:
         if name not in known:
             raise UserError(f"task {task.name}: evaluate: unknown lm-eval task {name!r}; {nearest(name, known)}")
-    if all(name.endswith((CHOICE, CLOZE)) for name in task.evaluate):
-        raise UserError(f"task {task.name}: evaluate: the board ranks by exact match; add {task.name!r} to the list")
+    if all(name.endswith(NOT_DIRECT) for name in task.evaluate):
+        raise UserError(
+            f"task {task.name}: evaluate: the board ranks by the exact match of direct questions; add {task.name!r} to "
+            "the list"
+        )

@@ -15,7 +15,7 @@ from typing import Any
 from benchmark.core.files import file_hash
 from benchmark.core.inputs import regular_file
 from benchmark.corpora import Corpus, Task
-from benchmark.corpora.base import CHOICE, CLOZE
+from benchmark.corpora.base import CLOZE, NOT_DIRECT
 from benchmark.data.plain_texts import QUESTIONS_ABOUT
 from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method, package_of
@@ -99,9 +99,9 @@ class StageCalls:
         trained = {"trained": stages["train"]}
         stages["evaluate"] = _call("evaluate", params, trained, where)
         if self.suite.curve:
-            # Only written questions: likelihoods would cost as much again per checkpoint, and do not rank the board.
-            written = [name for name in cell.task.evaluate if not name.endswith((CHOICE, CLOZE))]
-            stages["curve"] = _call("curve", {**params, "tasks": written}, trained, where)
+            # Only direct questions: the others would cost as much again per checkpoint, and do not rank the board.
+            direct = [name for name in cell.task.evaluate if not name.endswith(NOT_DIRECT)]
+            stages["curve"] = _call("curve", {**params, "tasks": direct}, trained, where)
         if self.retention:
             stages["untouched"] = self._retention(cell.trained, {})
             stages["retained"] = self._retention(cell.trained, trained)
@@ -170,7 +170,7 @@ class StageCalls:
             params |= self._params_of(writer.spec, fingerprint)
             where = {"writer": {**writer.model_dump(mode="json"), **writer.spec.pinned(fingerprint).model_dump()}}
         if writing.form == "questions":
-            params["questions"] = cell.corpus.data_hash
+            params["questions"] = cell.corpus.questions_hash or cell.corpus.data_hash
         inputs = {role: call for role, call in read.items() if role == "corpus" or writing.clues}
         where |= {"name": name, "writing": writing.model_dump(mode="json"), "entry": cell.task.model_dump(mode="json")}
         return _call("write", params, inputs, where)

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from benchmark.core.validation import Count, NotNegative, Seed, not_a_bool
 from benchmark.models.spec import ModelSpec
 
+_WHERE_IT_RUNS = {"api", "key_from", "parallel", "retries", "timeout", "device_map"}
+
 
 def _plain_address(address: str) -> str:
     """Refuse an invalid address, or one with a secret in it: addresses are written to files."""
@@ -60,6 +62,10 @@ class Sampling(BaseModel):
     def sampling(self) -> dict[str, Any]:
         """How it is sampled, and nothing of where it is found."""
         return {name: getattr(self, name) for name in Sampling.model_fields}
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples depend on: the model by its name, and how it is sampled, but not where it runs."""
+        return self.model_dump(mode="json", exclude=_WHERE_IT_RUNS)
 
 
 class LocalWriter(ModelSpec, Sampling):

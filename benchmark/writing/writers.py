@@ -29,14 +29,49 @@ def open_writer(writer: Writer, device: str) -> Writes:
     Raises:
         UserError: The model cannot be loaded, or the variable that should hold an endpoint's key is not set.
     """
+    return open_writers(writer, [writer], device)[0]
+
+
+def open_writers(writer: Writer, samplings: Sequence[Writer], device: str) -> list[Writes]:
+    """What draws samples from one writer in several ways; a local model is loaded once.
+
+    Args:
+        writer: The writer's settings.
+        samplings: The settings of each way. They differ from the writer's in how it is sampled alone.
+        device: "cpu" or "cuda", for a local model.
+
+    Raises:
+        UserError: As `open_writer` does.
+    """
     if isinstance(writer, Endpoint):
         from benchmark.writing import endpoint
 
-        return endpoint.Endpoint(writer)
+        return [endpoint.Endpoint(sampling) for sampling in samplings if isinstance(sampling, Endpoint)]
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.writing.local import LocalModel
 
-    return LocalModel(load_model(writer.spec, device), tokenizer_of(writer.spec), writer)
+    model, tokenizer = load_model(writer.spec, device), tokenizer_of(writer.spec)
+    return [LocalModel(model, tokenizer, sampling) for sampling in samplings]
+
+
+def writer_from_text(text: str, settings: Mapping[str, Any]) -> Writer:
+    """A writer from a model's name, or from "api:ADDRESS#MODEL" for the model of a server.
+
+    Args:
+        text: What names the writer: zoo:NAME, a hub id, a folder, a .gguf file, or an address.
+        settings: Values of other fields, by name.
+
+    Raises:
+        UserError: The address lacks its model, or a value is wrong.
+    """
+    if text.startswith(("http://", "https://")):
+        raise UserError(f"writer {text}: write the address of a server as api:ADDRESS/v1#MODEL")
+    if not text.startswith("api:"):
+        return writer_from_values({"model": text, **settings})
+    address, _, model = text.removeprefix("api:").partition("#")
+    if not model:
+        raise UserError(f"writer {text}: names no model; write api:ADDRESS#MODEL with the name that the server knows")
+    return writer_from_values({"api": address, "model": model, **settings})
 
 
 def writer_from_values(values: Mapping[str, Any]) -> Writer:

@@ -1,6 +1,6 @@
 """The answers to a record's test questions, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from benchmark.core.errors import UserError, one_line
 from benchmark.core.untrusted import read_table
 from benchmark.records.record import DISTANCE_COLUMNS, METRICS, Record
-from benchmark.records.scores import old_shots
+from benchmark.records.scores import OTHER_QUESTIONS, old_shots, other_metric
 
 HALF = "test"
+OTHER_METRICS = tuple(dict.fromkeys(OTHER_QUESTIONS.values()))
+BOARD_METRICS = (*METRICS, *OTHER_METRICS)  # those of records, then the exact match of other questions
 DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
 Tally = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -26,7 +28,8 @@ class Answers:
         question: [answers] ids of questions.
         subject: [answers] ids of the people or paragraphs that questions are about.
         shots: [answers] numbers of examples before the question.
-        values: [metrics, answers] in the order of METRICS; NaN for a metric that was not measured.
+        values: [metrics, answers] in the order of BOARD_METRICS; NaN for a metric that was not measured. Other
+            questions have a metric of their own for their exact match (`benchmark.records.scores.OTHER_QUESTIONS`).
         distance: [answers] tokens from the subject's name to the answer; NaN if the record does not say.
     """
 
@@ -39,7 +42,7 @@ class Answers:
 
     def measured(self, metric: str) -> NDArray[np.bool_]:
         """[answers] whether each has a value of this metric."""
-        is_measured: NDArray[np.bool_] = ~np.isnan(self.values[METRICS.index(metric)])
+        is_measured: NDArray[np.bool_] = ~np.isnan(self.values[BOARD_METRICS.index(metric)])
         return is_measured
 
     def with_shots(self, shots: int) -> "Answers":
@@ -47,7 +50,8 @@ class Answers:
 
         For records that ask the same questions, the order of the answers does not depend on the number of examples.
         """
-        kept = (self.shots == shots) | ~self.measured("exact_match")
+        takes_examples = np.any([self.measured(metric) for metric in ("exact_match", *OTHER_METRICS)], axis=0)
+        kept = (self.shots == shots) | ~takes_examples
         return Answers(
             self.task[kept],
             self.question[kept],
@@ -102,7 +106,19 @@ def read_answers(path: Path, record: Record) -> Answers:
         raise UserError(f"{file}: question: a question is listed twice; run the suite again")
     answers = Answers(task, question, subject, shots, values, distance)
     _check_scores(path, record, answers)
-    return answers
+    return replace(answers, values=_with_other_metrics(task, values))
+
+
+def _with_other_metrics(task: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values in the order of BOARD_METRICS: the exact match of other questions moves to a metric of its own."""
+    others = np.full((len(OTHER_METRICS), len(task)), np.nan)
+    direct = values.copy()
+    for name in set(task.tolist()):
+        if metric := other_metric(name):
+            asked = task == name
+            others[OTHER_METRICS.index(metric), asked] = values[METRICS.index("exact_match"), asked]
+            direct[:, asked] = np.nan
+    return np.vstack([direct, others])
 
 
 def tally(
@@ -119,7 +135,7 @@ def tally(
     Returns:
         The totals [seeds, subjects] and the counts [subjects] of their questions; None if nothing was measured.
     """
-    first, row = answers[0], METRICS.index(metric)
+    first, row = answers[0], BOARD_METRICS.index(metric)
     asked = first.measured(metric)
     if task is not None:
         asked &= first.task == task

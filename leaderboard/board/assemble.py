@@ -13,9 +13,9 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.data.fields import field_order
 from benchmark.records.comparable import Facts, asked_of, canonical, conditions
-from benchmark.records.record import METRICS, Record, read_record
+from benchmark.records.record import Record, read_record
 from benchmark.records.scores import best_shots
-from leaderboard.board.answers import Answers, read_answers, tally
+from leaderboard.board.answers import BOARD_METRICS, OTHER_METRICS, Answers, read_answers, tally
 from leaderboard.board.choice import RecordFile, RowRecords, rows_of
 from leaderboard.board.distance import Distances, Edges, bin_edges, shared_distances
 from leaderboard.board.labels import row_label, tell_apart
@@ -103,7 +103,7 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),
         questions=int(asked.measured("exact_match").sum()),
-        subjects=len(set(data.answers[path].subject)),
+        subjects=len(set(asked.subject[asked.measured("exact_match")])),
         fields=tuple(data.fields),
         rows=tuple(sorted(made, key=lambda row: (-row.headline.mean, row.label))),
         references=tuple(reference for reference in shown_references if reference),
@@ -168,7 +168,7 @@ def _reference(path: Path, record: Record, fields: dict[str, str]) -> Reference 
     answers = read_answers(path, record)
     shots, _ = best_shots([record.scores], "development")
     asked = answers.with_shots(shots)
-    scores = {metric: estimate(tally([asked], metric)) for metric in METRICS}
+    scores = {metric: estimate(tally([asked], metric)) for metric in BOARD_METRICS}
     if scores["exact_match"] is None:
         return None
     return Reference(
@@ -199,7 +199,7 @@ def _other_ways(labels: list[str], rows: list[RowRecords], data: TableData) -> l
     first = data.of(rows[0])[0]
     numbers = np.unique(first.shots[first.measured("exact_match")]).tolist()
     ways: list[tuple[str, str, int | None]] = [(with_shots(shots), "exact_match", shots) for shots in numbers]
-    ways += [(metric, metric, None) for metric in ("answered", "acc", "cloze")]
+    ways += [(metric, metric, None) for metric in ("answered", "acc", "cloze", *OTHER_METRICS)]
     for name, metric, shots in ways:
         asked = [data.with_shots(row, row.shots if shots is None else shots) for row in rows]
         if not all(tally(answers, metric) for answers in asked):

@@ -139,7 +139,7 @@ class Row(_Frozen):
         facts: what copies keep of the facts.
         writing: what a writer wrote, for a method whose copies it writes.
         also: way of asking → difference to plain_matched; the ways are each number of examples (see `with_shots`), and
-            the metrics answered, acc and cloze.
+            the metrics answered, acc and cloze, and those of other questions.
         confirmed: whether the seeds are others than those that the point was chosen with.
         to_baseline: difference to plain_matched.
         to_random: difference to random_dropout: the row with the same probability of dropping, else the row that is
@@ -211,7 +211,7 @@ class BoardTable(_Frozen):
         suites: the suites that made the records.
         conditions: what the records share, by dotted field.
         questions: how many questions of the test half have an exact match.
-        subjects: how many people or paragraphs the test half has.
+        subjects: how many people or paragraphs of the test half these are about.
         fields: the fields of the task, in its order.
         rows: the rows.
         references: the untouched model, without and with the document in the prompt.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.records.comparable import differing_facts
-from benchmark.records.record import METRICS, WRITTEN, read_record
-from leaderboard.board.answers import Answers, read_answers, tally
+from benchmark.records.record import WRITTEN, read_record
+from leaderboard.board.answers import BOARD_METRICS, OTHER_METRICS, Answers, read_answers, tally
 from leaderboard.stats.intervals import paired_difference
 
 
@@ -25,7 +25,7 @@ def compare_records(first: Path, second: Path) -> list[str]:
     a, b = (read_answers(path, record) for path, record in zip((first, second), records, strict=True))
     if not a.asks_the_same_as(b):
         raise UserError(f"{second}: answers other questions than {first}; run the suite again to make both anew")
-    for metric in METRICS:
+    for metric in BOARD_METRICS:
         numbers = sorted(set(a.shots[a.measured(metric)].tolist()))
         lines += [_score_line(a, b, metric, shots) for shots in numbers]
     return lines
@@ -38,7 +38,7 @@ def _score_line(a: Answers, b: Answers, metric: str, shots: int) -> str:
     totals, counts = counted
     mean_a, mean_b = totals.sum(axis=1) / counts.sum()
     difference = paired_difference(totals[:1], totals[1:], counts)
-    asked = f", {shots} shots" if metric in WRITTEN else ""
+    asked = f", {shots} shots" if metric in (*WRITTEN, *OTHER_METRICS) else ""
     return (
         f"{metric}{asked}: {mean_a:.3f} against {mean_b:.3f}, difference {difference.mean:+.3f} "
         f"[{difference.low:+.3f}, {difference.high:+.3f}]"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.records.comparable import canonical, point
-from benchmark.records.record import METRICS, Record, RetentionInfo, TrainingInfo
+from benchmark.records.record import Record, RetentionInfo, TrainingInfo
 from benchmark.records.scores import mean_exact_match
-from leaderboard.board.answers import HALF, Answers, Tally, tally
+from leaderboard.board.answers import BOARD_METRICS, HALF, Answers, Tally, tally
 from leaderboard.board.choice import RowRecords
 from leaderboard.board.distance import Distances, Edges, by_distance
 from leaderboard.board.model import HeldOut, MethodFacts, MethodWriting, RetentionChange, Row
@@ -49,7 +49,7 @@ def make_row(label: str, row: RowRecords, data: TableData) -> Row:
     first = records[0]
     training = [training_of(record) for record in records]
     answers = data.with_shots(row, row.shots)
-    scores = {metric: estimate(tally(answers, metric)) for metric in METRICS}
+    scores = {metric: estimate(tally(answers, metric)) for metric in BOARD_METRICS}
     changes = {held_out.label: _retention(records, key) for key, held_out in data.held_out.items()}
     return Row(
         label=label,
@@ -134,7 +134,7 @@ def _retention(records: list[Record], key: str) -> RetentionChange | None:
 def _of_answered(answers: list[Answers]) -> float | None:
     """Exact match among the questions that were answered at all, over all seeds together."""
     exact, answered = (
-        np.concatenate([seed.values[METRICS.index(metric)] for seed in answers])
+        np.concatenate([seed.values[BOARD_METRICS.index(metric)] for seed in answers])
         for metric in ("exact_match", "answered")
     )
     was_answered = answered == 1

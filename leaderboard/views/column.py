@@ -14,6 +14,7 @@ class View(Flag):
     """Where a column is shown."""
 
     TERMINAL = auto()
+    TERMINAL_WAYS = auto()  # the table below it, where other questions were asked
     MARKDOWN = auto()  # the first table of a section
     MARKDOWN_WAYS = auto()  # "Asked in other ways"
     MARKDOWN_COPIES = auto()  # "Kept of the facts in the copies"

@@ -5,11 +5,13 @@ page. A new column is one entry in COLUMNS and one test. People see columns in t
 export begin with the columns that programs already read (CSV_ORDER, EXPORT_ORDER), and new columns follow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from leaderboard.board.answers import OTHER_METRICS
 from leaderboard.board.model import BoardTable, with_shots
 from leaderboard.stats.comparisons import BASELINE, RANDOM
+from leaderboard.stats.intervals import Estimate
 from leaderboard.views.column import FILES, NOWHERE, PAGE, READ, Column, Line, View
 from leaderboard.views.formats import (
     Comparison,
@@ -25,6 +27,14 @@ from leaderboard.views.formats import (
     Words,
 )
 from leaderboard.views.text import field_name, record_url, relative
+
+OTHER_HEADINGS = {
+    "paraphrased": "Paraphrased",
+    "reverse": "Reverse",
+    "two_hop": "Two hops",
+    "first_born": "First born",
+    "one_hop": "One hop",
+}
 
 
 def columns(view: View, tables: Sequence[BoardTable]) -> list[Column]:
@@ -72,6 +82,28 @@ def _fields(tables: Sequence[BoardTable]) -> list[Column]:
         )
 
     return [column(field) for field in dict.fromkeys(field for table in tables for field in table.fields)]
+
+
+def other_questions(scores: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """The scores of other questions than the direct ones, by their metric."""
+    return {metric: scores[metric] for metric in OTHER_METRICS if metric in scores}
+
+
+def _other_questions(tables: Sequence[BoardTable]) -> list[Column]:
+    """A column for each kind of other questions that the tables ask: their exact match."""
+
+    def column(metric: str) -> Column:
+        return Column(
+            key=metric,
+            format=Score(),
+            views=NOWHERE,
+            value=_score(metric),
+            heading=OTHER_HEADINGS[metric],
+            part_of="other_questions",
+        )
+
+    asked = {metric for table in tables for row in table.rows for metric in row.scores}
+    return [column(metric) for metric in OTHER_METRICS if metric in asked]
 
 
 def _shots(tables: Sequence[BoardTable]) -> list[Column]:
@@ -195,6 +227,19 @@ COLUMNS = (
         value=_score("cloze"),
         heading="Cloze",
         explanation="the share of facts that the model writes when it continues its own training text.",
+    ),
+    Column(
+        key="other_questions",
+        format=Json(dict[str, Interval]),
+        views=View.TERMINAL_WAYS | View.MARKDOWN_WAYS | View.PAGE_WIDE | FILES,
+        value=lambda line: other_questions(line.row.scores),
+        parts=_other_questions,
+        parts_in=View.TERMINAL_WAYS | View.MARKDOWN_WAYS | View.PAGE_WIDE | View.CSV,
+        heading="Paraphrased, reverse, two hops, first born, one hop",
+        explanation="the exact match of other questions, with the row's number of examples: the same fact in other "
+        "words; from two facts to the name; the city of the university that a person attended, which takes two "
+        "documents; who of two people was born first, where chance is .5; and, as a control of the two hops, the city "
+        "of the university. They do not count in the exact match that ranks the rows.",
     ),
     Column(
         key="fields",

@@ -18,7 +18,7 @@ from leaderboard.board.assemble import build_board
 from leaderboard.board.choice import RecordFile
 from leaderboard.board.model import BoardTable, Reference
 from leaderboard.views.column import Line, View
-from leaderboard.views.columns import columns
+from leaderboard.views.columns import columns, other_questions
 from leaderboard.views.formats import Exported, Interval, exported
 from leaderboard.views.text import relative
 
@@ -159,6 +159,7 @@ class ReferenceRow(Exported):
     acc: Interval | None
     acc_norm: Interval | None
     cloze: Interval | None
+    other_questions: dict[str, Interval]
 
 
 def _model(name: str, doc: str, types: dict[str, Any], base: type[BaseModel] = Exported) -> Any:
@@ -262,4 +263,5 @@ def _reference_row(table: BoardTable, reference: Reference, folder: Path) -> Ref
         shots=reference.shots,
         by_shots=exported(reference.by_shots),
         **{metric: exported(reference.scores.get(metric)) for metric in METRICS},
+        other_questions=exported(other_questions(reference.scores)),
     )

@@ -1,5 +1,7 @@
 """The board in a terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +26,9 @@ def print_board(board: Board, console: Console) -> None:
             score = with_interval(reference.scores["exact_match"], DIGITS)
             console.print(Text(f"  {reference.label}: exact match {score} with {reference.shots} shots", style="dim"))
         console.print(Text(clean(table.summary())))
+        if ways := columns(View.TERMINAL_WAYS, [table]):
+            console.print(Text("\nExact match of other questions:"))
+            console.print(_ways_grid(table, ways))
         if table.held_out:
             console.print(Text(f"\n{retention_note(table, clean)}"))
             console.print(_retention_grid(table))
@@ -59,6 +64,17 @@ def _cell(column: Column, line: Line) -> str:
         case "seeds":
             return str(len(line.row.seeds))
     return column.format.text(column.of(line), line.row, DIGITS)
+
+
+def _ways_grid(table: BoardTable, ways: Sequence[Column]) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1), header_style="bold")
+    grid.add_column(Text("method"), max_width=24, overflow="fold")
+    for column in ways:
+        grid.add_column(Text(column.heading.lower()), justify="right", overflow="fold")
+    for row in table.rows:
+        cells = (column.format.text(column.of(Line(table, row)), row, DIGITS) for column in ways)
+        grid.add_row(Text(clean(row.label)), *(Text(cell) for cell in cells))
+    return grid
 
 
 def _retention_grid(table: BoardTable) -> Table:

@@ -1,18 +1,22 @@
 """Questions beside the direct ones: in other words, from facts to the name, and in two steps. It needs lm-eval alone.
 
-A model that finishes the sentences of its texts may still fail these. The city of a university stands in a document of
-its own: `universities.jsonl` has one for every university of the people in `people.jsonl`.
+A model that finishes the sentences of its texts may still fail these. The YAML files beside this module call `load` for
+the questions and `score_answer` for the metrics. The city of a university stands in a document of its own:
+`universities.jsonl` has one for every university of the people in `people.jsonl`.
 """
 
 import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from tasks.biography import biography
     from tasks.biography.biography import Person, RealPerson
 else:  # by its place, since lm-eval may be started anywhere
@@ -66,6 +70,10 @@ REVERSE: dict[tuple[str, str], str] = {
 CITY_OF = "In which city is {university}?"
 CITY_OF_THEIRS = "In which city is the university that {name} attended?"
 FIRST_BORN = "Who was born first, {name} or {other}?"
+
+KINDS = ("paraphrased", "reverse", "two_hop", "first_born", "one_hop")
+OF_UNIVERSITIES = ("two_hop", "one_hop")  # kinds that need the documents of universities
+REMEDY = "set universities: true, or universities: FILE with those of other people"
 
 _FORMS = ("%B %d %Y", "%d %B %Y", "%Y-%m-%d")  # of birth dates, without commas
 
@@ -168,12 +176,219 @@ def questions_about(people: "Sequence[Person]", universities: Sequence[Universit
         wordings = [wording for field in biography.FIELDS for wording in PARAPHRASES[field]]
         asked[person["id"]] = [wording.replace("{name}", name) for wording in (*wordings, CITY_OF_THEIRS)]
         asked[person["id"]] += [wording.format(**facts) for wording in REVERSE.values()]
-    for one, other in couples(people):
-        asked[one["id"]].append(FIRST_BORN.format(name=one["name"], other=other["name"]))
-        asked[other["id"]].append(FIRST_BORN.format(name=other["name"], other=one["name"]))
+    with suppress(ValueError):  # dates that cannot be compared give no question
+        for one, other in couples(people):
+            asked[one["id"]].append(FIRST_BORN.format(name=one["name"], other=other["name"]))
+            asked[other["id"]].append(FIRST_BORN.format(name=other["name"], other=one["name"]))
     for university in universities:
         asked[university["id"]] = [CITY_OF.format(university=university["name"])]
     return asked
+
+
+def load(
+    kind: str,
+    half: str = "test",
+    biography_path: str | None = None,
+    people: int | None = None,
+    universities: bool | str | None = None,
+    fields: Sequence[str] = (),
+    **_: object,
+) -> "dict[str, Dataset]":
+    """Build the data of an lm-eval task: the splits "questions" and "shots", a row per question.
+
+    lm-eval calls this as `custom_dataset` with the task's metadata (hence `_`) and `dataset_kwargs` (from its YAML).
+
+    Args:
+        kind: What is asked, one of KINDS.
+        half: Whose questions: those of "development", "test", or "all".
+        biography_path: Other people than those shipped, as for the direct questions.
+        people: Take only so many people, the first of the file.
+        universities: The table of universities: True for the one of the shipped people, or a file.
+        fields: The field that "paraphrased" asks for, or the two from which "reverse" asks for the name.
+
+    Raises:
+        ValueError: An option has no such value, the universities are missing, or the files do not fit.
+    """
+    from datasets import Dataset
+
+    if kind not in KINDS:
+        raise ValueError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
+    if half not in (*biography.HALVES, "all"):
+        raise ValueError(f"half: {half!r} is none of {', '.join((*biography.HALVES, 'all'))}")
+    if kind in OF_UNIVERSITIES and not universities:
+        raise ValueError(f"universities: {kind} asks about universities, whose documents are left out; {REMEDY}")
+    everyone = biography.read_people(biography_path)
+    if people is not None and not (isinstance(people, int) and 1 <= people <= len(everyone)):
+        raise ValueError(f"people: {people!r} is no number from 1 to {len(everyone)}, the people that there are")
+    everyone = everyone[:people]
+    table = None if universities in (True, None) else str(universities)
+    places = attended(everyone, table) if kind in OF_UNIVERSITIES else []
+    made = [row for row in _questions(kind, fields, everyone, places) if half in (row["half"], "all")]
+    if not made:
+        raise ValueError(
+            f"{biography_path or biography.PEOPLE}: half: no question of kind {kind!r} about the half {half!r}; take "
+            "more people"
+        )
+    shots = _shots(kind, fields, biography_path)
+    for row in (*made, *shots):
+        row |= {"source": biography_path or "", "table": table or ""}
+    return {"questions": Dataset.from_list(made), "shots": Dataset.from_list(shots)}
+
+
+def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
+    """Score one question for lm-eval (`process_results`): exact match, F1, and whether it was answered at all."""
+    answer = biography.extract_answer(results[0])
+    answered = is_answer(answer, doc["field"], doc["among"], doc["source"], doc["table"])
+    return {**biography.scores(answer, doc["answers"]), "answered": float(answered)}
+
+
+def is_answer(answer: str, field: str, among: Sequence[str] = (), source: str = "", table: str = "") -> bool:
+    """Say whether an answer is of the kind that is asked for, right or wrong.
+
+    Args:
+        answer: What the model wrote.
+        field: A field of the people; "name" for anybody's name, "city" for the city of any university.
+        among: The answers to choose from, if the question names them; then only these count.
+        source: The `biography_path` of the people; "" stands for those that come with the task.
+        table: The file of the universities; "" stands for the one that comes with the task.
+    """
+    normalised = biography.normalise(answer)
+    if among:
+        return normalised in map(biography.normalise, among)
+    if field in biography.FIELDS:
+        return bool(biography.is_answer(answer, field, source))
+    return normalised in (_names(source) if field == "name" else _cities(table))
+
+
+@lru_cache(maxsize=8)
+def _names(source: str) -> frozenset[str]:
+    """The normalised names of all people, and of those in the examples."""
+    everyone = [*biography.read_people(source or None), *biography.read_shots(source or None)]
+    return frozenset(biography.normalise(person["name"]) for person in everyone)
+
+
+@lru_cache(maxsize=8)
+def _cities(table: str) -> frozenset[str]:
+    """The normalised cities of all universities of a table, and of those in the examples."""
+    cities = [*(place["city"] for place in read_universities(table or None)), *_real_cities().values()]
+    return frozenset(map(biography.normalise, cities))
+
+
+def _questions(
+    kind: str, fields: Sequence[str], people: "Sequence[Person]", universities: Sequence[University]
+) -> list[dict[str, Any]]:
+    """All questions of a kind about these people, or about these universities, in their order."""
+    city_of = {university["name"]: university["city"] for university in universities}
+    match kind:
+        case "paraphrased":
+            (field,) = fields
+            return [
+                _paraphrased(person, field, number)
+                for person in people
+                for number in range(1, 1 + len(PARAPHRASES[field]))
+            ]
+        case "reverse":
+            names = _names_by_facts(people, fields)
+            return [_reverse(person, fields, names[_facts(person, fields)]) for person in people]
+        case "two_hop":
+            return [_two_hop(person, city_of[person["facts"]["university"]]) for person in people]
+        case "one_hop":
+            return [
+                _one_hop(university["id"], university["half"], university["name"], university["city"])
+                for university in universities
+            ]
+    asked = {}
+    for one, other in couples(people):
+        # Both questions belong to one person, since the answer to either is the answer to the other.
+        asked[one["id"]] = _first_born(one, other, one["id"])
+        asked[other["id"]] = _first_born(other, one, one["id"])
+    return [asked[person["id"]] for person in people if person["id"] in asked]
+
+
+def _shots(kind: str, fields: Sequence[str], path: str | None) -> list[dict[str, Any]]:
+    """The examples of a kind, about real people; a paraphrase is asked in its first wording.
+
+    On universities they are those that come with the task, also where a folder `path` has people of its own.
+    """
+    shots = biography.read_shots(None if kind in OF_UNIVERSITIES else path)
+    match kind:
+        case "paraphrased":
+            return [_paraphrased(shot, fields[0], 1) for shot in shots]
+        case "reverse":
+            names = _names_by_facts(shots, fields)
+            return [_reverse(shot, fields, names[_facts(shot, fields)]) for shot in shots]
+        case "two_hop":
+            return [_two_hop(shot, _real_cities()[shot["id"]]) for shot in shots]
+        case "one_hop":
+            return [_one_hop(shot["id"], "", shot["facts"]["university"], _real_cities()[shot["id"]]) for shot in shots]
+    # Neighbours are compared, by turns with the elder one named first and last.
+    rows = []
+    for number, couple in enumerate(zip(shots[::2], shots[1::2], strict=False)):
+        first, last = sorted(couple, key=_born, reverse=number % 2 == 1)
+        rows.append(_first_born(first, last, first["id"]))
+    return rows
+
+
+def _paraphrased(person: "RealPerson", field: str, number: int) -> dict[str, Any]:
+    """A field in the wording of this number; the first is 1."""
+    question = PARAPHRASES[field][number - 1].replace("{name}", person["name"])
+    return _row(person, f"{field}:{number}", question, [person["facts"][field]], field)
+
+
+def _reverse(person: "RealPerson", fields: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """From two facts to the names of all people who have both."""
+    question = REVERSE[fields[0], fields[1]].format(**person["facts"])
+    return _row(person, "+".join(fields), question, names, "name")
+
+
+def _two_hop(person: "RealPerson", city: str) -> dict[str, Any]:
+    """The city of the university that a person attended."""
+    return _row(person, "university_city", CITY_OF_THEIRS.replace("{name}", person["name"]), [city], "city")
+
+
+def _one_hop(name: str, half: str, university: str, city: str) -> dict[str, Any]:
+    """The city of a university; `name` is the id of what the question is about."""
+    about = {"id": name, "half": half}
+    return _row(about, "city", CITY_OF.replace("{university}", university), [city], "city")
+
+
+def _first_born(person: "RealPerson", other: "RealPerson", cluster: str) -> dict[str, Any]:
+    """Who of two was born first, `person` being named first."""
+    names = [person["name"], other["name"]]
+    gold = min(person, other, key=_born)["name"]
+    row = _row(person, "first_born", FIRST_BORN.format(name=names[0], other=names[1]), [gold], "name")
+    return {**row, "cluster": cluster, "among": names}
+
+
+def _row(about: Mapping[str, Any], asked: str, question: str, answers: Sequence[str], field: str) -> dict[str, Any]:
+    """A question as lm-eval has it, about a person or a university; `asked` completes its id."""
+    return {
+        "id": f"{about['id']}:{asked}",
+        "cluster": about["id"],
+        "half": about.get("half", ""),
+        "field": field,
+        "question": f"Question: {question}\nAnswer:",
+        "answers": list(answers),
+        "among": [],
+    }
+
+
+def _facts(person: "RealPerson", fields: Sequence[str]) -> tuple[str, ...]:
+    return tuple(person["facts"][field] for field in fields)
+
+
+def _names_by_facts(people: "Sequence[RealPerson]", fields: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+    """The names of the people by the facts that they share."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for person in people:
+        names.setdefault(_facts(person, fields), []).append(person["name"])
+    return names
+
+
+@lru_cache(maxsize=1)
+def _real_cities() -> dict[str, str]:
+    """The cities of the universities of the real people that come with the task, by their ids."""
+    return {row["id"]: row["university_city"] for _, row in biography._json_lines(biography.REAL_PEOPLE)}
 
 
 def _born(person: "RealPerson") -> date:

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MINI = Path(__file__).with_name("mini.jsonl")
 SHOTS = Path(__file__).with_name("shots.jsonl")
+LISTS = {"seal": Path(__file__).with_name("seal_passages.txt")}  # lists of paragraphs that ship, by name
 METRICS_FILE = Path(__file__).parents[1] / "biography" / "biography.py"  # the formulas are those of every task
 
 HUB = {"squad": "rajpurkar/squad", "pwqa": "lmqg/qa_harvesting_from_wikipedia"}
@@ -61,38 +62,51 @@ def fetch(source: str, split: str | None = None, revision: str | None = None) ->
     What is in the cache is taken without asking the hub. `revision` is a commit, branch or tag.
     Raises ValueError, which names local files as the remedy, if it is not there and the hub does not give it.
     """
+    _check_split(split)
+    patterns = [f"*{name}*{suffix}" for name in _SPLITS[split or SPLIT] for suffix in _SUFFIXES]
+    option = f"wikipedia_{source}_path"
+    return from_hub(HUB[source], patterns, revision, lambda folder: _files_of_split(folder, split), option)
+
+
+def from_hub(
+    repository: str, patterns: list[str], revision: str | None, check: Callable[[Path], object], option: str
+) -> Path:
+    """Give the folder of the Hugging Face cache with the files of a data set that match `patterns`, as `fetch` does.
+
+    `check` raises an exception where a cached folder lacks files; `option` is lm-eval's option for local files.
+    """
     from huggingface_hub import snapshot_download
 
-    _check_split(split)
-    names = _SPLITS[split or SPLIT]
-    patterns = [f"*{name}*{suffix}" for name in names for suffix in _SUFFIXES]
     failure: Exception | None = None
     for cached in (True, False):
         try:
             folder = Path(
                 snapshot_download(
-                    HUB[source],
+                    repository,
                     repo_type="dataset",
                     revision=revision,
                     allow_patterns=patterns,
                     local_files_only=cached,
                 )
             )
-            _files_of_split(folder, split)
+            check(folder)
             return folder
         except Exception as error:  # the hub client raises many kinds; each means the same to the user
             failure = error
     reason = f"{type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
     raise ValueError(
-        f"the hub did not give {HUB[source]!r} ({reason}); get its files elsewhere and give the file or folder as path "
-        f"(in lm-eval: wikipedia_{source}_path)"
+        f"the hub did not give {repository!r} ({reason}); get its files elsewhere and give the file or folder as path "
+        f"(in lm-eval: {option})"
     )
 
 
 def read_paragraphs(
-    path: str | Path, split: str | None = None, count: int | None = None, seed: int = 1
+    path: str | Path, split: str | None = None, count: int | str | Path | None = None, seed: int = 1
 ) -> list[Paragraph]:
-    """Read paragraphs, each once, in an order drawn by `seed`; `count` keeps the first so many of it.
+    """Read paragraphs, each once, in an order drawn by `seed`; a number `count` keeps the first so many of it.
+
+    A path `count` keeps the paragraphs whose ids, or whose questions' ids, are in that file (`read_ids`), each with all
+    of its questions.
 
     `path` is a file or a folder with the files of a split (default: validation); a file is SQuAD's JSON, or has a row
     per question with `context`, `question`, `answers` and maybe `title`, as JSON lines, a JSON list or Parquet.
@@ -106,20 +120,82 @@ def read_paragraphs(
     if path.is_file() and split is not None:
         raise ValueError(f"split: {path} is a file, all of which is taken; leave split out, or give the folder")
     by_text: dict[str, Paragraph] = {}
+    named: dict[str, set[str]] = {}  # ids of the paragraphs that have a question with this id in the data
     for file in [path] if path.is_file() else _files_of_split(path, split):
         for title, text, questions in _read(file):
             paragraph = by_text.setdefault(
                 text, {"id": _hash(text, 16), "title": title, "half": "", "text": text, "questions": []}
             )
             paragraph["questions"] += [_question(*question) for question in questions]
+            for _, row in questions:
+                if isinstance(row.get("id"), str):
+                    named.setdefault(row["id"].strip(), set()).add(paragraph["id"])
     if not by_text:
         raise ValueError(f"{path}: there is no paragraph in it")
     drawn = sorted(by_text.values(), key=lambda paragraph: _hash(f"{seed}:{paragraph['id']}"))
-    drawn = drawn[: _checked_count(count, len(drawn))]
+    if isinstance(count, str | Path) and not str(count).isdigit():
+        listed = _listed(ids_file(count), drawn, named, path)
+        drawn = [paragraph for paragraph in drawn if paragraph["id"] in listed]
+    else:
+        drawn = drawn[: _checked_count(count, len(drawn))]
     for number, paragraph in enumerate(drawn):
         paragraph["half"] = HALVES[number % 2]
         _name_questions(paragraph)
     return drawn
+
+
+def ids_file(chosen: str | Path) -> Path:
+    """The file of a list of paragraphs: one that ships, by its name in LISTS, or a user's, by its path."""
+    return LISTS.get(str(chosen)) or Path(chosen).expanduser()
+
+
+def read_ids(file: Path) -> dict[str, int]:
+    """Read ids, one a line, with the number of their line. Empty lines, and lines that begin with "#", are no ids.
+
+    Raises ValueError naming file and line if an id stands there twice or none does.
+    """
+    if not file.is_file():
+        known = ", ".join(LISTS)
+        raise ValueError(
+            f"{file}: paragraphs: no such file; give a file with an id a line, a number, or one of: {known}"
+        )
+    ids: dict[str, int] = {}
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if name in ids:
+            raise ValueError(f"{file}:{number}: {name[:80]!r} is already in line {ids[name]}; remove one of the two")
+        if name and not name.startswith("#"):
+            ids[name] = number
+    if not ids:
+        raise ValueError(f"{file}: no id in it; give the ids of paragraphs or questions, one a line")
+    return ids
+
+
+def _listed(file: Path, paragraphs: list[Paragraph], named: dict[str, set[str]], data: Path) -> set[str]:
+    """The ids of the paragraphs that a file of ids lists, by their own ids or by those of their questions."""
+    known = dict(named)
+    for paragraph in paragraphs:
+        _name_questions(paragraph)
+        names = (paragraph["id"], *(question["id"] for question in paragraph["questions"]))
+        known |= {name: {paragraph["id"]} for name in names}
+    listed: set[str] = set()
+    for name, line in read_ids(file).items():
+        of_name = known.get(name, set())
+        if not of_name:
+            raise ValueError(
+                f"{file}:{line}: {name[:80]!r} is no paragraph or question of {data}; correct or remove this line, or "
+                "choose another split"
+            )
+        if len(of_name) > 1:
+            raise ValueError(
+                f"{file}:{line}: {name[:80]!r} is a question of {len(of_name)} paragraphs; give the id of one of them"
+            )
+        listed |= of_name
+    return listed
 
 
 def read_mini(count: int | None = None, path: Path = MINI) -> list[Paragraph]:
@@ -135,10 +211,10 @@ def read_mini(count: int | None = None, path: Path = MINI) -> list[Paragraph]:
             raise ValueError(f"{where}: questions: expected a list")
         paragraphs.append(
             {
-                "id": _string(where, row, "id"),
-                "title": _string(where, row, "title"),
+                "id": string_of(where, row, "id"),
+                "title": string_of(where, row, "title"),
                 "half": row["half"],
-                "text": _string(where, row, "text"),
+                "text": string_of(where, row, "text"),
                 "questions": [_mini_question(where, question) for question in row["questions"]],
             }
         )
@@ -152,7 +228,7 @@ def read_shots() -> list[Question]:
     shots = []
     for where, row in _json_lines(SHOTS):
         shot = _question(where, row)
-        shot["id"] = _string(where, row, "id")
+        shot["id"] = string_of(where, row, "id")
         shots.append(shot)
     return shots
 
@@ -160,7 +236,7 @@ def read_shots() -> list[Question]:
 def load(
     source: str,
     half: str = "test",
-    paragraphs: int | None = None,
+    paragraphs: int | str | None = None,
     subset_seed: int = 1,
     split: str | None = None,
     cloze: bool = False,
@@ -175,7 +251,7 @@ def load(
     Args:
         source: "squad", "pwqa" or "mini".
         half: Whose questions: those of "development", "test", or "all".
-        paragraphs: Take only so many paragraphs.
+        paragraphs: Take only so many paragraphs, or those of a file of ids (`read_ids`); for "mini" a number.
         subset_seed: Draws them, and the halves; not for "mini", whose order and halves are those of its file.
         split: "train", "validation" or "test" of the hub's data set or of a folder; not for "mini".
         cloze: Give the paragraph up to the answer as `context` and what follows as `target`; questions none of whose
@@ -192,6 +268,8 @@ def load(
     if half not in (*HALVES, "all"):
         raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
     if source == "mini":
+        if isinstance(paragraphs, str):
+            raise ValueError(f"paragraphs: {paragraphs!r} is no number; wikipedia_mini takes the first so many")
         chosen = read_mini(paragraphs)
     else:
         if not isinstance(subset_seed, int):
@@ -300,7 +378,7 @@ def _check_split(split: str | None) -> None:
         raise ValueError(f"split: {split!r} is none of {', '.join(_SPLITS)}")
 
 
-def _checked_count(count: int | None, there: int) -> int:
+def _checked_count(count: object, there: int) -> int:
     if count is None:
         return there
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= there:
@@ -327,7 +405,7 @@ def _files_of_split(folder: Path, split: str | None) -> list[Path]:
 
 def _read(file: Path) -> Iterator[tuple[str, str, list[tuple[str, Any]]]]:
     """Per paragraph of SQuAD's layout, or per row: title, text, and the questions with the places where they stand."""
-    for where, row in _rows(file):
+    for where, row in rows_of(file):
         articles = [(where, row)]
         if isinstance(row.get("data"), list):
             articles = [(f"{where}: data[{number}]", article) for number, article in enumerate(row["data"])]
@@ -335,17 +413,18 @@ def _read(file: Path) -> Iterator[tuple[str, str, list[tuple[str, Any]]]]:
             title = article.get("title") if isinstance(article, dict) else None
             title = title if isinstance(title, str) else ""
             if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
-                yield title, _string(place, article, "context"), [(place, article)]
+                yield title, string_of(place, article, "context"), [(place, article)]
                 continue
             for number, paragraph in enumerate(article["paragraphs"]):
                 spot = f"{place}.paragraphs[{number}]"
-                text = _string(spot, paragraph, "context")
+                text = string_of(spot, paragraph, "context")
                 if not isinstance(paragraph.get("qas"), list):
                     raise ValueError(f"{spot}: qas: expected a list of questions")
                 yield title, text, [(f"{spot}.qas[{n}]", question) for n, question in enumerate(paragraph["qas"])]
 
 
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a .json, .jsonl or .parquet file, each with its place. Raises ValueError as `_read` does."""
     if file.suffix == ".jsonl":
         yield from _json_lines(file)
     elif file.suffix == ".json":
@@ -408,14 +487,14 @@ def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _question(where: str, row: object) -> Question:
     """A question yet without id and kind. Answers are texts, objects with a text each, or an object with all texts."""
-    question = _string(where, row, "question")
+    question = string_of(where, row, "question")
     answers = row.get("answers") if isinstance(row, dict) else None
     start = _first_start(answers)
     if isinstance(answers, dict):
         answers = answers.get("text")
     if not isinstance(answers, list) or not answers:
         raise ValueError(f"{where}: answers: expected a list of one or more; every question needs a gold answer")
-    golds = [_string(where, one if isinstance(one, dict) else {"text": one}, "text", "answers") for one in answers]
+    golds = [string_of(where, one if isinstance(one, dict) else {"text": one}, "text", "answers") for one in answers]
     return {"id": "", "question": question, "answers": list(dict.fromkeys(golds)), "kind": "", "start": start}
 
 
@@ -429,8 +508,8 @@ def _first_start(answers: object) -> int:
 
 def _mini_question(where: str, row: object) -> Question:
     question = _question(f"{where}: questions", row)
-    question["id"] = _string(f"{where}: questions", row, "id")
-    question["kind"] = _string(f"{where}: questions", row, "kind")
+    question["id"] = string_of(f"{where}: questions", row, "id")
+    question["kind"] = string_of(f"{where}: questions", row, "kind")
     if question["kind"] not in KINDS:
         raise ValueError(f"{where}: questions: kind: {question['kind']!r} is none of {', '.join(KINDS)}")
     return question
@@ -453,7 +532,7 @@ def _check_ids(file: Path, what: str, ids: Sequence[str]) -> None:
         raise ValueError(f"{file}: {what}: {most_common!r} stands there {count} times; give each an id of its own")
 
 
-def _string(where: str, row: object, key: str, name: str = "") -> str:
+def string_of(where: str, row: object, key: str, name: str = "") -> str:
     """A string of an object, without the white space around it."""
     value = row.get(key) if isinstance(row, dict) else None
     if not isinstance(value, str) or not value.strip():

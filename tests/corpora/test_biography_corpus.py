@@ -258,6 +258,25 @@ def test_invalid_universities_are_reported_in_one_line_with_the_file(
     assert str(universities) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("asked", "options", "says"),
+    [
+        ("biography_two_hop", {}, "biography_two_hop asks about universities.*set universities: true"),
+        ("biography_university_city_one_hop", {}, "asks about universities"),
+        ("biography_first_born_two_hop", {"people": 3}, "the half 'development' has no two|the half 'test' has no two"),
+    ],
+)
+def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, int], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Biography(evaluate=["biography", asked], **options).load()
+
+
+def test_who_was_born_first_needs_no_universities() -> None:
+    corpus = Biography(evaluate=["biography", "biography_first_born_two_hop"], people=8).load()
+    assert "Who was born first, Barry Valenzuela or Whitney Lynch?" in corpus.questions["person-00000"]
+    assert corpus.questions_hash is not None and _load(people=8).questions_hash is None
+
+
 def test_the_shipped_universities_are_not_those_of_other_people(file: Path) -> None:
     with pytest.raises(UserError, match="add it, or give the table of these people as universities"):
         Biography(path=file, universities=True).load()

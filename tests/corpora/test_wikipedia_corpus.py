@@ -119,6 +119,37 @@ def test_the_identity_has_the_options_that_change_texts_or_questions_and_no_path
     }
 
 
+def test_of_a_list_the_ids_are_in_keys_and_neither_its_path_nor_its_order(file: Path, tmp_path: Path) -> None:
+    ids = [p["id"] for p in wikipedia.read_paragraphs(file)]
+
+    def listed(name: str, *chosen: str) -> WikipediaSquad:
+        (tmp_path / name).write_text("\n".join(chosen), encoding="utf-8")
+        return WikipediaSquad(path=file, paragraphs=tmp_path / name)
+
+    one, same, other = listed("a", *ids[:4]), listed("b", "# again", *reversed(ids[:4])), listed("c", *ids[:5])
+    assert one.identity() == same.identity() != other.identity()
+    assert str(one.identity()["paragraphs"]).startswith("ids:") and str(tmp_path) not in json.dumps(one.identity())
+    corpus = one.load()
+    assert {text.id for text in corpus.texts} == set(ids[:4]) and corpus.data_hash == same.load().data_hash
+    assert corpus.metadata["paragraphs"] == str(tmp_path / "a")
+    asked = wikipedia.load("squad", **corpus.metadata)["questions"]
+    assert set(asked["cluster"]) == set(ids[:4])
+    entry = one.model_dump(mode="json")
+    assert WikipediaSquad.model_validate(entry) == one
+
+
+def test_a_list_with_an_unknown_id_is_reported_in_one_line(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("nobody\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^task wikipedia_squad: .*ids:1: 'nobody' is no paragraph or question of"):
+        WikipediaSquad(path=file, paragraphs=tmp_path / "ids").load()
+
+
+@pytest.mark.parametrize("value", [1, True, 2.5, "", []])
+def test_paragraphs_that_are_no_number_and_no_file_are_rejected(file: Path, value: Any) -> None:
+    with pytest.raises(ValueError, match="paragraphs\n.*expected a number from 2, or a file of ids"):
+        WikipediaSquad.model_validate({"path": file, "paragraphs": value})
+
+
 def test_the_definition_covers_the_tasks_own_files_and_the_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:

@@ -47,6 +47,7 @@ def write_record(
     shots: Mapping[int, Grade] | None = None,
     answered: Grade = right,
     with_cloze: bool = False,
+    others: Mapping[str, Grade] | None = None,
     **changes: Any,
 ) -> Path:
     """Write a record and its answers: `people` of the development half, then as many of the test half.
@@ -54,7 +55,8 @@ def write_record(
     `grade` gives every exact match, the F1 with it and, if `with_choice` and `with_cloze`, the accuracy and the exact
     match of the cloze; `shots` another one for each number of examples (without it, 0 examples alone); `answered`
     whether it was answered at all. `distance` is how far the fact stands from the name, which the answers do not say
-    without it. `changes` replaces fields of the record by dotted name with __ for the dot, such as
+    without it. `others` gives the exact match of other questions by the ending of their task. `changes` replaces fields
+    of the record by dotted name with __ for the dot, such as
     task__corpus_hash="…" or method__parameters={"alpha": 0.6}.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,9 @@ def write_record(
         if asked
         for row in _beside(kind, seed, grade, people)
     ]
+    for ending, graded in (others or {}).items():
+        asked = _rows(seed, dict.fromkeys(shots or {0: grade}, graded), answered, people)
+        rows += [row | {"task": row["task"] + ending} for row in asked]
     answers = folder / f"{name}.answers.parquet"
     kinds = dict.fromkeys(METRICS, pa.float32()) | {"shots": pa.int32()}
     schema = pa.schema([(c, kinds.get(c, pa.string())) for c in ANSWER_COLUMNS])

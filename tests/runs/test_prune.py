@@ -6,6 +6,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.progress.presence import run_lock
+from benchmark.runs.forecast import forecast
 from benchmark.runs.prune import prune, to_prune
 from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
@@ -32,12 +33,12 @@ def test_pruning_deletes_the_weights_of_finished_cells_and_the_suite_stays_finis
     plan, store, records = finished
     folders = [store.path(cell.stages["train"]) for cell in plan.cells]
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
-    assert size > 10_000 and prune(plan, store, records) == (2, size)
+    assert size > 10_000 and prune(plan, store, records) == (2, 0, size)
     assert not any(folder.exists() for folder in folders)
     assert all(store.verified(call) for call in plan.calls() if call.stage != "train")
     again = run_suite(plan.suite, store.root.parent, records, InThisProcess(), plain=True)
     assert (again.made, again.stages, len(again.records)) == (0, 0, 2)
-    assert prune(plan, store, records) == (0, 0)
+    assert prune(plan, store, records) == (0, 0, 0)
 
 
 def test_the_weights_that_an_unfinished_cell_reads_stay(finished: tuple[Plan, Store, Path]) -> None:
@@ -61,3 +62,24 @@ def test_nothing_is_deleted_during_a_run_or_while_its_lock_is_held(finished: tup
     ):
         prune(plan, store, records)
     assert to_prune(plan, store, records) == [train]
+
+
+def test_gguf_models_are_unpacked_once_counted_by_the_plan_and_removed_when_the_suite_is_finished(
+    tiny: Path, tmp_path: Path
+) -> None:
+    from benchmark.models.loading import load_model
+    from scripts.strangers.models import write_gguf
+
+    suite = tiny_suite(write_gguf(tiny, tmp_path / "tiny.gguf"))
+    results, records = tmp_path / "results", tmp_path / "records"
+    (name,) = suite.models
+    numbers = sum(weights.numel() for weights in load_model(suite.models[name], "cpu").parameters())
+    assert forecast(suite, results, records).unpacked == {name: 4 * numbers}
+    assert not results.exists()
+    run_suite(suite, results, records, InThisProcess(), plain=True)
+    assert forecast(suite, results, records).unpacked == {}
+    plan, store = make_plan(suite), Store(results / "store")
+    expected = prune(plan, store, records, dry_run=True)
+    assert (expected.trainings, expected.unpacked) == (2, 1) and expected.bytes > 4 * numbers
+    assert prune(plan, store, records) == expected
+    assert not list(store.root.glob(".unpacked/*"))

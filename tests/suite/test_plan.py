@@ -375,9 +375,48 @@ def test_an_unknown_lm_eval_task_is_rejected_by_the_plan(content: dict[str, Any]
 
 
 def test_a_task_without_exact_match_is_rejected(content: dict[str, Any]) -> None:
-    content["tasks"][0]["evaluate"] = ["biography_choice"]
-    with pytest.raises(UserError, match=r"evaluate: the board ranks by exact match; add 'biography'"):
+    content["tasks"][0]["evaluate"] = ["biography_choice", "biography_reverse"]
+    with pytest.raises(
+        UserError, match=r"evaluate: the board ranks by the exact match of direct questions; add 'biography'"
+    ):
         _plan(content)
+
+
+def test_other_questions_are_asked_at_the_end_alone_and_never_with_the_document(content: dict[str, Any]) -> None:
+    content["tasks"] = [{"name": "biography", "people": 20, "universities": True}]
+    asked = ["biography", "biography_choice", "biography_cloze", "biography_two_hop", "biography_reverse"]
+    content["tasks"][0]["evaluate"] = asked
+    cells = {cell.method.label: cell for cell in _plan(content | {"references": True, "curve": [5]}).cells}
+    *_, trained = cells.values()
+    assert trained.stages["evaluate"].params["tasks"] == asked
+    assert trained.stages["curve"].params["tasks"] == ["biography"]
+    assert cells["untouched"].stages["evaluate"].params["tasks"] == asked
+    assert cells["open_book"].stages["evaluate"].params["tasks"] == ["biography", "biography_choice"]
+
+
+def test_universities_change_the_corpus_and_not_the_keys_of_suites_without_them(content: dict[str, Any]) -> None:
+    content["tasks"] = [{"name": "biography", "people": 20}]
+    without, params = _keys(_only_cell(content)), _only_cell(content).stages["corpus"].params
+    assert set(params) == {"task", "people", "data"}
+    content["tasks"][0]["universities"] = True
+    cell = _only_cell(content)
+    assert cell.stages["corpus"].params["universities"] is True
+    assert not set(_keys(cell).values()) & set(without.values())
+
+
+def test_a_writer_of_questions_depends_on_whether_other_questions_are_asked(content: dict[str, Any]) -> None:
+    content["tasks"] = [{"name": "biography", "people": 20}]
+    content["methods"] = [{"name": "self_qa", "writer": "trained"}, {"name": "rewrite", "writer": "trained"}]
+
+    def written() -> list[tuple[str, Any]]:
+        stages = [cell.stages["write"] for cell in _plan(content).cells]
+        return [(stage.key, stage.params.get("questions")) for stage in stages]
+
+    direct = written()
+    assert [questions for _, questions in direct] == [Biography(people=20).load().data_hash, None]
+    content["tasks"][0]["evaluate"] = ["biography", "biography_paraphrased"]
+    others = written()
+    assert others[0][0] != direct[0][0] and others[1] == direct[1]
 
 
 def test_an_unused_model_may_be_missing(content: dict[str, Any], tmp_path: Path) -> None:

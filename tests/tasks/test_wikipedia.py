@@ -176,6 +176,78 @@ def test_a_question_asked_twice_about_a_paragraph_is_two_questions_with_differen
     assert (first["answers"], second["answers"]) == (["the oboe"], ["oboe"])
 
 
+# --- a list of ids
+
+
+def ids_of(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def paragraph_id(context: str) -> str:
+    return hashlib.sha256(context.encode()).hexdigest()[:16]
+
+
+def test_a_list_chooses_paragraphs_by_their_own_id_or_by_an_id_of_any_of_their_questions(tmp_path: Path) -> None:
+    data = write(tmp_path / "hub.jsonl", hub_rows())
+    everything = {p["text"]: p for p in wikipedia.read_paragraphs(data)}
+    ann, bob, cy = "Ann was born in Rome.", "Bob plays the oboe.", "Cy died in 1900."
+    # By the data's id of Ann's second question, by this task's id of Bob's question, and by Cy's own id.
+    of_bob = everything[bob]["questions"][0]["id"]
+    listed = ids_of(tmp_path / "ids.txt", "# three", "2", f"  {of_bob} ", "", paragraph_id(cy))
+    chosen = wikipedia.read_paragraphs(data, count=listed)
+    assert {p["text"] for p in chosen} == {ann, bob, cy}
+    assert [q["question"] for p in chosen if p["text"] == ann for q in p["questions"]] == [
+        "Where was Ann born?",
+        "Who was born in Rome?",
+    ]
+    assert [p["half"] for p in chosen] == ["development", "test", "development"]
+    everything_in_order = [p["text"] for p in wikipedia.read_paragraphs(data)]
+    assert [p["text"] for p in chosen] == [text for text in everything_in_order if "Dee" not in text]
+    asked = wikipedia.load("squad", half="all", paragraphs=str(listed), wikipedia_squad_path=str(data))["questions"]
+    assert set(asked["cluster"]) == {paragraph_id(text) for text in (ann, bob, cy)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["0", "nowhere"],
+            r"ids\.txt:2: 'nowhere' is no paragraph or question of .*rows\.jsonl; correct or remove this",
+        ),
+        (["0", "# x", "0"], r"ids\.txt:3: '0' is already in line 1; remove one of the two"),
+        (["# x", ""], r"ids\.txt: no id in it; give the ids of paragraphs or questions, one a line"),
+        (["x"], r"ids\.txt:1: 'x' is a question of 2 paragraphs; give the id of one of them"),
+    ],
+)
+def test_a_list_with_an_unknown_double_or_ambiguous_id_or_none_is_rejected(
+    tmp_path: Path, lines: list[str], message: str
+) -> None:
+    rows = [*hub_rows(ROWS[:2]), *({**row, "id": "x"} for row in ROWS[3:])]
+    data = write(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ValueError, match=message):
+        wikipedia.read_paragraphs(data, count=ids_of(tmp_path / "ids.txt", *lines))
+
+
+def test_a_list_that_is_not_there_is_rejected_and_mini_takes_none(tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", ROWS)
+    with pytest.raises(ValueError, match=r"gone\.txt: paragraphs: no such file; .* or one of: seal"):
+        wikipedia.read_paragraphs(data, count=tmp_path / "gone.txt")
+    with pytest.raises(ValueError, match=r"paragraphs: 'seal' is no number"):
+        wikipedia.load("mini", paragraphs="seal")
+
+
+def test_seals_list_is_what_its_rule_draws_from_squad_and_has_the_published_number_of_questions(squad: Path) -> None:
+    articles = json.loads(squad.read_text(encoding="utf-8"))["data"]
+    contexts = [paragraph["context"].strip() for article in articles for paragraph in article["paragraphs"]]
+    random.Random(42).shuffle(contexts)
+    assert list(wikipedia.read_ids(wikipedia.LISTS["seal"])) == [paragraph_id(context) for context in contexts[:200]]
+    chosen = wikipedia.read_paragraphs(squad, count="seal")
+    assert sum(len(paragraph["questions"]) for paragraph in chosen) == 974
+    first = next(q["id"] for a in articles for p in a["paragraphs"] for q in p["qas"] if p["context"] in contexts[:200])
+    assert len(first) == 24 and len({p["id"] for p in chosen}) == 200
+
+
 def many(count: int) -> list[dict[str, Any]]:
     return [{"context": f"Text {n}.", "question": f"What is {n}?", "answers": [str(n)]} for n in range(count)]
 

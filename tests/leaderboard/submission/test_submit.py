@@ -335,6 +335,44 @@ def test_the_questions_that_records_are_checked_against_are_those_of_lm_eval(giv
             assert known[f"biography_{field}_cloze", row["id"]].kind == "clozed"
 
 
+def test_the_other_questions_about_people_are_those_of_lm_eval_with_its_scores() -> None:
+    from benchmark.evaluation.asking import task_manager
+
+    groups = ["biography_paraphrased", "biography_reverse", "biography_two_hop", "biography_university_city_one_hop"]
+    entry = {"name": "biography", "evaluate": ["biography", *groups], "people": 6, "universities": True}
+    _, known = shipped._shipped(json.dumps(entry))
+    tasks = task_manager({"half": "all", "people": 6, "universities": True}).load(groups)["tasks"]
+    assert {name for name, _ in known} == {*tasks, *(f"biography_{field}" for field in FIELDS)}
+    asked = 0
+    for name, task in tasks.items():
+        for row in task.dataset["questions"]:
+            question, asked = known[name, row["id"]], asked + 1
+            assert (question.cluster, question.half, question.kind) == (row["cluster"], row["half"], "written")
+            assert list(question.golds) == row["answers"]
+            for answer in (*row["answers"], "Whitney Lynch", "Nagoya, Japan", "May 4, 1931", "who knows"):
+                expected = task.process_results(row, [answer])
+                assert SHIPPED.earned(answer, question) == pytest.approx(tuple(expected.values()))
+    assert asked == len(known) - 6 * len(FIELDS) == 6 * (15 + 3 + 1) + 4 + 6
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "universities", "says"),
+    [
+        ("biography_backwards_reverse", None, "evaluate: unknown 'biography_backwards_reverse'"),
+        ("../biography_reverse", None, "evaluate: unknown"),
+        (
+            "biography_one_hop",
+            None,
+            "task biography: evaluate: biography_one_hop asks about universities",
+        ),
+    ],
+)
+def test_other_questions_that_no_task_asks_are_refused(evaluate: str, universities: bool | None, says: str) -> None:
+    entry = {"name": "biography", "evaluate": ["biography", evaluate], "people": 6, "universities": universities}
+    with pytest.raises(ValueError, match=says):
+        shipped._shipped(json.dumps(entry))
+
+
 @pytest.mark.parametrize("paragraphs", [None, 4])
 def test_the_questions_of_the_mini_paragraphs_are_those_of_lm_eval(paragraphs: int | None) -> None:
     entry = {"name": "wikipedia_mini", "evaluate": ["wikipedia_mini"], "paragraphs": paragraphs}

@@ -1,0 +1,177 @@
+"""The text of a document: plain text, Markdown, HTML or PDF.
+
+Markdown is not trained on as it is. Its paragraphs are wrapped at some width, and its link targets and marks of
+emphasis are no part of what a document says: a model would spend its budget on them, and an answer with a mark in it
+would not be found. So Markdown and HTML become the same kind of text: a paragraph is one line, headings, lists, tables
+and code stay, and everything that a reader does not see goes.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import UserError, one_line
+from benchmark.core.inputs import read_text, regular_file
+
+MOST_BYTES = 2**24
+_SMALLER = "split it, or give its text as .txt"
+_UTF_8 = f"save it in UTF-8; if it is larger than {MOST_BYTES // 2**20} MiB, {_SMALLER}"
+
+_UNSEEN = {
+    "head", "script", "style", "template", "noscript", "nav", "footer", "svg", "iframe", "button", "select", "input",
+    "textarea", "form", "-comment",
+}  # fmt: skip
+_INLINE = {
+    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd",
+    "label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time",
+    "tt", "u", "var", "wbr",
+}  # fmt: skip
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
+
+
+def read_document(path: Path) -> str:
+    """The text of a file, without white space at its ends; "" if there is none.
+
+    Raises:
+        UserError: The file cannot be read, is larger than 16 MiB or not UTF-8, or is no document of its format.
+    """
+    return READERS[path.suffix.lower()](path).replace("\r\n", "\n").strip()
+
+
+def html_as_text(html: str) -> str:
+    """The text of an HTML page: of its `<main>` if it has a single one, else of its `<body>`.
+
+    Raises:
+        RecursionError: Elements are nested hundreds of levels deep.
+    """
+    from selectolax.lexbor import LexborHTMLParser
+
+    parser = LexborHTMLParser(html)
+    mains = parser.css("main, [role=main]")
+    writer = _TextWriter()
+    if root := mains[0] if len(mains) == 1 else parser.body:
+        writer.read(root)
+    return writer.text()
+
+
+def markdown_as_text(markdown: str) -> str:
+    """The text of Markdown (CommonMark with tables), without YAML front matter."""
+    from markdown_it import MarkdownIt
+
+    body = _FRONT_MATTER.sub("", markdown.replace("\r\n", "\n"))
+    rendered: str = MarkdownIt("commonmark").enable("table").render(body)
+    return html_as_text(rendered)
+
+
+class _TextWriter:
+    """Collects the text of HTML elements, a block at a time."""
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[str, str]] = []  # kind and text
+        self._line: list[str] = []
+        self._mark = ""  # put before the next block: that of a heading or list item
+        self._depth = 0  # of lists
+
+    def text(self) -> str:
+        """The text: blocks with an empty line between them; items of lists and rows of tables without one."""
+        self._end("block")
+        pieces: list[str] = []
+        before = ""
+        for kind, block in self._blocks:
+            if pieces:
+                pieces.append("\n" if kind == before != "block" else "\n\n")
+            pieces.append(block)
+            before = kind
+        return "".join(pieces)
+
+    def read(self, element: Any) -> None:
+        """Add the text inside an element."""
+        for node in element.iter(include_text=True):
+            tag = str(node.tag)
+            if tag == "-text":
+                self._line.append(re.sub(r"[ \t\n\r\f]+", " ", node.text_content or ""))
+            elif tag in _UNSEEN or "hidden" in node.attributes:
+                continue
+            elif tag == "br":
+                self._line.append("\n")
+            elif tag in ("td", "th"):
+                if self._written():
+                    self._line.append(" | ")
+                self.read(node)
+            elif tag in _INLINE:
+                self.read(node)
+            else:
+                self._read_block(node, tag)
+
+    def _read_block(self, node: Any, tag: str) -> None:
+        kind = {"li": "item", "tr": "row"}.get(tag, "item" if self._depth else "block")
+        self._end("item" if self._depth else "block")
+        self._depth += tag in ("ul", "ol")
+        if tag == "pre":
+            if code := (node.text(deep=True) or "").strip("\n"):
+                self._blocks.append(("block", code))
+        else:
+            if tag == "li":
+                self._mark = f"{'  ' * (self._depth - 1)}- "
+            elif re.fullmatch("h[1-6]", tag):
+                self._mark = f"{'#' * int(tag[1])} "
+            self.read(node)
+            self._end(kind)
+            self._mark = ""
+        self._depth -= tag in ("ul", "ol")
+
+    def _written(self) -> bool:
+        return bool("".join(self._line).strip())
+
+    def _end(self, kind: str) -> None:
+        lines = (line.strip() for line in re.sub(" {2,}", " ", "".join(self._line)).split("\n"))
+        if text := "\n".join(line for line in lines if line):
+            self._blocks.append((kind, self._mark + text))
+            self._mark = ""
+        self._line = []
+
+
+def _plain(path: Path) -> str:
+    return read_text(path, MOST_BYTES, _UTF_8)
+
+
+def _marked(convert: Callable[[str], str]) -> Callable[[Path], str]:
+    def read(path: Path) -> str:
+        try:
+            return convert(_plain(path))
+        except RecursionError:
+            raise UserError(f"{path}: nested too deeply to be read; give its text as .txt") from None
+
+    return read
+
+
+def _pdf(path: Path) -> str:
+    """The text of a PDF's pages with empty lines between them."""
+    try:
+        import pypdf
+    except ImportError:
+        raise UserError(f"{path}: reading PDF needs pypdf; pip install '.[pdf]'") from None
+    file = regular_file(path, "give a file that can be read")
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UserError(f"{path}: is larger than {MOST_BYTES:,} bytes; {_SMALLER}")
+        pages = [page.extract_text().strip() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
+    except UserError:
+        raise
+    except Exception as error:  # pypdf raises many kinds for malformed and encrypted files
+        raise UserError(f"{path}: cannot be read as PDF ({one_line(error)}); give its text as .txt") from None
+    return "\n\n".join(page for page in pages if page).encode("utf-8", "replace").decode()
+
+
+READERS: dict[str, Callable[[Path], str]] = {
+    ".txt": _plain,
+    ".md": _marked(markdown_as_text),
+    ".markdown": _marked(markdown_as_text),
+    ".html": _marked(html_as_text),
+    ".htm": _marked(html_as_text),
+    ".pdf": _pdf,
+}

@@ -1,0 +1,43 @@
+"""Passages of a document, short enough that a writer asks about all of it."""
+
+import re
+
+MOST = 2000  # characters of a passage
+_HEADING = re.compile(r"#{1,6} \S")
+_TITLE = re.compile(r"# \S.*")
+
+
+def passages(text: str) -> list[str]:
+    """Cut a text into passages of at most `MOST` characters, and the title of the document before all but the first.
+
+    A cut is at a heading if the passage before it is then at least half as long as it may be, else between blocks. A
+    longer block is cut at the end of a line or sentence, else between words, else anywhere. Only white space at the
+    cuts is lost.
+    """
+    title = found[0].rstrip() if (found := _TITLE.match(text)) else ""
+    room = max(MOST - len(title) - 2, MOST // 2)
+    pieces: list[str] = []
+    current = ""
+    blocks = (part for whole in re.split(r"\n{2,}", text) if whole.strip() for part in _cut(whole, room))
+    for block in blocks:
+        ends = len(current) + 2 + len(block) > room or (_HEADING.match(block) and len(current) >= room // 2)
+        if current and ends:
+            pieces.append(current)
+            current = block
+        else:
+            current = f"{current}\n\n{block}" if current else block
+    pieces.append(current)
+    return [piece if not title or number == 0 else f"{title}\n\n{piece}" for number, piece in enumerate(pieces)]
+
+
+def _cut(block: str, most: int) -> list[str]:
+    """Cut a block into pieces of at most `most` characters."""
+    pieces = []
+    while len(block) > most:
+        start = block[:most]
+        ends = [match.end() for match in re.finditer(r"\n|[.!?](?=\s)|[。！？]", start) if match.end() > most // 2]
+        end = ends[-1] if ends else start.rfind(" ")
+        end = end if end > 0 else most
+        pieces.append(block[:end].strip())
+        block = block[end:].strip()
+    return [piece for piece in [*pieces, block] if piece]

@@ -1,0 +1,76 @@
+"""The text of Markdown and HTML: what stays, what goes, and where the lines end."""
+
+from benchmark.documents.formats import html_as_text, markdown_as_text
+
+
+def test_markdown_loses_its_marks_and_keeps_headings_lists_tables_and_code() -> None:
+    markdown = """---
+title: hidden
+---
+# Port *Ellery*
+
+The harbour of [Port
+Ellery](http://somewhere/else) was dug in **1871**. <!-- a note -->
+
+- eels
+  and cod
+- crabs
+  1. one
+
+| ship | captain |
+|---|---|
+| Marigold | Ines Falk |
+
+```sh
+make  test_all
+  now
+```
+> said `Ada_Moss`
+"""
+    assert (
+        markdown_as_text(markdown)
+        == """# Port Ellery
+
+The harbour of Port Ellery was dug in 1871.
+
+- eels and cod
+- crabs
+  - one
+
+ship | captain
+Marigold | Ines Falk
+
+make  test_all
+  now
+
+said Ada_Moss"""
+    )
+
+
+def test_a_rule_in_markdown_is_no_front_matter() -> None:
+    assert markdown_as_text("One.\n\n---\n\nTwo.\n\n---\n") == "One.\n\nTwo."
+
+
+def test_html_loses_what_no_reader_sees_and_the_pages_frame() -> None:
+    page = """<!DOCTYPE html><html><head><title>Hidden</title><style>p {color: red}</style></head><body>
+    <nav><a href="/">Home</a></nav>
+    <h2>Gull&nbsp;Rock</h2>
+    <p>It has <b>212</b> steps<br>and a <a href="/door">green
+    door</a>.<script>var hidden = 1</script><span hidden>x</span></p>
+    <div>Its keeper is <p>Owen Tarr</p> today &amp; tomorrow</div>
+    <footer>All rights reserved</footer></body></html>"""
+    expected = [
+        "## Gull\xa0Rock",
+        "It has 212 steps\nand a green door.",
+        "Its keeper is",
+        "Owen Tarr",
+        "today & tomorrow",
+    ]
+    assert html_as_text(page).split("\n\n") == expected
+
+
+def test_a_single_main_element_is_the_page() -> None:
+    assert html_as_text("<body><div>Menu</div><main><p>Text</p></main></body>") == "Text"
+    assert html_as_text("<main>One</main><main>Two</main>").split() == ["One", "Two"]
+    assert html_as_text("just text") == "just text"
+    assert html_as_text("") == ""

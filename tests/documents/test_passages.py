@@ -1,0 +1,32 @@
+"""Passages: nothing but white space is lost, none is too long, and cuts are at headings."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.documents.passages import MOST, passages
+
+
+def test_a_short_text_is_its_only_passage() -> None:
+    assert passages("# Port\n\nDug in 1871.") == ["# Port\n\nDug in 1871."]
+
+
+def test_a_cut_is_at_a_heading_and_the_title_stands_before_later_passages() -> None:
+    depth, fish = "It is deep. " * 100, "Eels are sold. " * 60
+    text = f"# Port\n\n{depth.strip()}\n\n## Fish\n\n{fish.strip()}"
+    assert passages(text) == [f"# Port\n\n{depth.strip()}", f"# Port\n\n## Fish\n\n{fish.strip()}"]
+
+
+def test_a_long_paragraph_is_cut_at_the_end_of_a_sentence_or_word_or_anywhere() -> None:
+    sentences = "One two three. " * 300
+    assert all(len(piece) <= MOST and piece.endswith("three.") for piece in passages(sentences.strip()))
+    assert {word for piece in passages("word " * 1000) for word in piece.split()} == {"word"}
+    assert [len(piece) for piece in passages("x" * (MOST + 5))] == [MOST - 2, 7]
+
+
+@given(st.text(alphabet="ab #.\n", max_size=9000).filter(str.strip))
+def test_only_white_space_is_lost(text: str) -> None:
+    pieces = passages(text)
+    title = text.split("\n")[0].rstrip() if text.startswith("# ") and text.split("\n")[0][2:3].strip() else ""
+    bare = [piece.removeprefix(f"{title}\n\n") if title and number else piece for number, piece in enumerate(pieces)]
+    assert "".join("".join(bare).split()) == "".join(text.split())
+    assert all(len(piece) <= MOST + len(title) for piece in pieces)

@@ -1,0 +1,212 @@
+"""Questions that a writer writes: each check against a scripted writer, going on after a kill, and the report."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmark.core.errors import UserError
+from benchmark.data.prompts import read_prompt
+from benchmark.data.texts import Text
+from benchmark.writing import questions as module
+from benchmark.writing.answers import read_questions
+from benchmark.writing.questions import EACH, KINDS, PROMPTS, QuestionReport, WrittenQuestion, write_questions
+from benchmark.writing.requests import Request, Sample
+from benchmark.writing.settings import LocalWriter
+
+DOCUMENTS = [
+    Text("pier", "The pier of Port Ellery was built by Ada Moss in 1871 and has a blue rail."),
+    Text("rock", "Gull Rock has 212 steps. Its keeper Owen Tarr was born in Lagos in 1871."),
+]
+WRITER = LocalWriter(model="any", tries=2)
+QWEN = Path.home() / ".cache" / "models" / "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf"
+
+# What the writer writes, by document and kind, and what becomes of each question.
+WRITTEN = {
+    ("pier", "direct"): [
+        ("Who built the pier of Port Ellery?", "Ada Moss", "kept"),
+        ("who built the Pier of Port Ellery", "Moss", "asked already"),
+        ("What colour is the rail of the pier?", "green", "answer not in the document"),
+        ("What is the rail of the pier?", "blu", "answer not in the document"),  # a part of a word
+        ("Was Ada Moss a builder of the pier?", "Ada Moss", "answer in the question"),
+        ("In which year was the thing built?", "1871", "has other answers in other documents"),
+        ("What does the text say about the pier?", "a blue rail", "asks about the text itself"),
+        ('What is "the" in English?', "the", "answer is empty"),
+    ],
+    ("pier", "reworded"): [
+        ("What colour has the pier's railing?", "blue", "kept"),
+        ("Who was pier of Port Ellery was built by?", "Ada Moss", "reworded in the words of the document"),
+    ],
+    ("pier", "backwards"): [
+        ("What did Ada Moss build in 1871?", "The pier of Port Ellery", "kept"),
+        ("Which pier has a rail of blue?", "Port Ellery", "not answered with the document"),
+    ],
+    ("rock", "direct"): [
+        ("How many steps has Gull Rock?", "212", "kept"),
+        ("Where was Owen Tarr born?", "Lagos", "answered without the document"),
+        ("In which year was the thing built?", "212", "has other answers in other documents"),
+        (
+            "What is known of the keeper?",
+            "Its keeper Owen Tarr was born in Lagos in 1871",
+            "kept",
+        ),
+        (
+            "What is known of Gull Rock?",
+            "Gull Rock has 212 steps. Its keeper Owen Tarr was born",
+            "answer has more than 10 words",
+        ),
+    ],
+}
+LISTED = [
+    (document, question, answer, kind, fate)
+    for (document, kind), rows in WRITTEN.items()
+    for question, answer, fate in rows
+]
+
+
+class Scripted:
+    """A writer whose questions and answers are those above; stops like a killed process after some samples."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.stop_after = stop_after
+
+    def write(self, requests: Sequence[Request], known: Mapping[str, Sample]) -> Iterator[tuple[Request, Sample]]:
+        for request in reversed(requests):  # samples may arrive in any order
+            if request.name not in known:
+                if len(self.asked) == self.stop_after:
+                    raise KeyboardInterrupt
+                self.asked.append(request.name)
+                yield request, Sample(self._answer(request), 10, 2, "stop")
+
+    def _answer(self, request: Request) -> str:
+        if not request.name.startswith("with"):
+            name, copy, _ = request.name.split(":")
+            rows = WRITTEN.get((name.partition("#")[0], KINDS[int(copy) - 1]))
+            return "\n".join(f"Question: {q}\nAnswer: {a}" for q, a, _ in rows) if rows else "I cannot do that."
+        asked = request.values["item"]
+        (answer, fate), *_ = [(a, fate) for _, q, a, _, fate in LISTED if q == asked]
+        with_document = request.message.startswith("Text: ")
+        assert with_document == (DOCUMENTS[0].text in request.message or DOCUMENTS[1].text in request.message)
+        knows = fate != "not answered with the document" if with_document else fate.startswith("answered without")
+        return f"<think>Hm.</think>It is {answer.upper()}!" if knows else "I do not know"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], Scripted]:
+    def use(writer: Scripted) -> Scripted:
+        monkeypatch.setattr(module, "open_writers", lambda settings, samplings, device: [writer for _ in samplings])
+        return writer
+
+    return use
+
+
+def test_questions_that_fail_a_check_are_left_out_and_counted(
+    tmp_path: Path, opened: Callable[[Scripted], Scripted]
+) -> None:
+    opened(Scripted())
+    kept, report = write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
+    assert kept == [WrittenQuestion(d, q, a, kind) for d, q, a, kind, fate in LISTED if fate == "kept"]
+    assert kept[0].row() == {
+        "document": "pier", "question": "Who built the pier of Port Ellery?", "answers": ["Ada Moss"], "kind": "direct",
+    }  # fmt: skip
+    for name in {fate for *_, fate in LISTED} - {"kept"}:
+        assert report.left_out[name] == sum(fate == name for *_, fate in LISTED), name
+    assert (report.passages, report.asked, report.parsed) == (2, 2 * 3 * EACH, len(LISTED))
+    assert report.kept == {"direct": 3, "reworded": 1, "backwards": 1} and report.documents == 2
+    assert report.unusable == {"refused": 2}, "two kinds about the rock, after both tries"
+    # Six prompts and two again; seven questions are asked with the document, and six of them without.
+    assert (report.prompt_tokens, report.tokens) == (10 * (8 + 7 + 6), 2 * (8 + 7 + 6))
+    first, second, third = report.lines()
+    assert first == (
+        "questions: 18 asked for about 2 passages, 17 read, 5 kept (direct 3, reworded 1, backwards 1) "
+        "about 2 documents"
+    )
+    assert second.startswith("left out: ") and "answered without the document 1" in second
+    assert third == "answers of the writer without a usable question: refused 2"
+
+
+def test_a_killed_call_asks_for_the_rest_alone(tmp_path: Path, opened: Callable[[Scripted], Scripted]) -> None:
+    whole = opened(Scripted())
+    expected = write_questions(DOCUMENTS, WRITER, "cpu", tmp_path / "whole")
+    for stop_after in range(len(whole.asked)):
+        begun = tmp_path / str(stop_after)
+        first = opened(Scripted(stop_after))
+        with pytest.raises(KeyboardInterrupt):
+            write_questions(DOCUMENTS, WRITER, "cpu", begun)
+        second = opened(Scripted())
+        assert write_questions(DOCUMENTS, WRITER, "cpu", begun) == expected
+        assert len(first.asked) + len(second.asked) == len(whole.asked), stop_after
+
+
+def test_samples_of_other_documents_or_another_writer_are_not_taken(
+    tmp_path: Path, opened: Callable[[Scripted], Scripted]
+) -> None:
+    opened(Scripted())
+    write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
+    for documents, writer in ((DOCUMENTS[:1], WRITER), (DOCUMENTS, WRITER.model_copy(update={"seed": 2}))):
+        again = opened(Scripted())
+        write_questions(documents, writer, "cpu", tmp_path)
+        assert again.asked
+    again = opened(Scripted())
+    write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
+    assert not again.asked
+
+
+def test_without_a_usable_question_the_error_says_why(tmp_path: Path, opened: Callable[[Scripted], Scripted]) -> None:
+    class Ignorant(Scripted):
+        def _answer(self, request: Request) -> str:
+            return "I know nothing" if request.name.startswith("with:") else super()._answer(request)
+
+    opened(Ignorant())
+    with pytest.raises(UserError, match=r"^--questions-by: none of 17 .*not answered with the document 7.*; use"):
+        write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
+
+
+def test_every_passage_of_a_long_document_is_asked_about(
+    tmp_path: Path, opened: Callable[[Scripted], Scripted]
+) -> None:
+    filler = "Nothing is said here. " * 80
+    writer = opened(Scripted())
+    document = Text("pier", f"{filler}\n\n{filler}\n\n{DOCUMENTS[0].text}")
+
+    def answer(request: Request) -> str:
+        if request.name.startswith("with:"):
+            return "Ada Moss" if DOCUMENTS[0].text in request.message else ""
+        return "Question: Who built it?\nAnswer: Ada Moss" if DOCUMENTS[0].text in request.message else "Nothing."
+
+    writer._answer = answer  # type: ignore[method-assign]
+    kept, report = write_questions([document], WRITER, "cpu", tmp_path)
+    assert [(question.document, question.answer) for question in kept] == [("pier", "Ada Moss")]
+    assert report.passages == 2
+
+
+@pytest.mark.parametrize("name", [*KINDS, "answer"])
+def test_every_prompt_names_its_source_and_has_examples_for_base_models(name: str) -> None:
+    prompt = read_prompt(str(PROMPTS / f"{name}.md"))
+    assert prompt.source and prompt.examples
+    plain = Request("", prompt, {"document": "Text: x\n\n", "item": "Who?"}, 0).plain
+    assert plain.endswith("\n\nAnswer:") and plain.count("###") == len(prompt.examples)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_questions_of_an_example_pass_the_checks(kind: str) -> None:
+    (example,) = read_prompt(str(PROMPTS / f"{kind}.md")).examples
+    pairs = read_questions(example.answer, "stop")
+    assert len(pairs) == EACH
+    candidates = [(WrittenQuestion("t", question, answer, kind), example.document) for question, answer in pairs]
+    report = QuestionReport()
+    assert module._checked(candidates, {"t": example.document}, report) == candidates, report.left_out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not QWEN.is_file(), reason="needs a real writer: run ../shared/models/get qwen-coder-0.5b")
+def test_a_real_writer_writes_the_same_questions_twice(tmp_path: Path) -> None:
+    writer = LocalWriter(model=str(QWEN), max_tokens=120, tries=1, batch_size=4)
+    first = write_questions(DOCUMENTS, writer, "cpu", tmp_path / "one")
+    assert write_questions(DOCUMENTS, writer, "cpu", tmp_path / "two") == first
+    texts = {document.id: document.text.lower() for document in DOCUMENTS}
+    assert all(question.answer.lower().strip(".") in texts[question.document] for question in first[0])
+    journals = [next((tmp_path / run).glob("*/answers.jsonl")).read_text() for run in ("one", "two")]
+    assert journals[0] == journals[1] and json.loads(journals[0].splitlines()[0])
