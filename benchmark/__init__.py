@@ -4,10 +4,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.api import Run, augment, board, load_suite, read_documents, run, score, write_questions
+    from benchmark.api import (
+        AdoptedModel,
+        Run,
+        adopt,
+        ask,
+        augment,
+        board,
+        load_suite,
+        read_documents,
+        run,
+        score,
+        write_questions,
+    )
     from benchmark.core.errors import UserError
 
-__all__ = ["Run", "UserError", "augment", "board", "load_suite", "read_documents", "run", "score", "write_questions"]
+__all__ = [
+    "AdoptedModel",
+    "Run",
+    "UserError",
+    "adopt",
+    "ask",
+    "augment",
+    "board",
+    "load_suite",
+    "read_documents",
+    "run",
+    "score",
+    "write_questions",
+]
 
 NAME = "CramBench"
 __version__ = "0.1.0"

@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from benchmark.suite.schema import Suite
     from leaderboard.board.model import Board
 
-__all__ = ["Run", "UserError", "augment", "board", "load_suite", "read_documents", "run", "score", "write_questions"]
+__all__ = [
+    "AdoptedModel",
+    "Run",
+    "UserError",
+    "adopt",
+    "ask",
+    "augment",
+    "board",
+    "load_suite",
+    "read_documents",
+    "run",
+    "score",
+    "write_questions",
+]
 
 
 def load_suite(suite: str | Path | Mapping[str, Any]) -> Suite:
@@ -184,6 +197,156 @@ def run(
         _records=[outcome.records[cell.key] for cell in cells],
         _cached_board=results / ".boards" / f"{loaded.name}.json",
     )
+
+
+@dataclass(frozen=True)
+class AdoptedModel:
+    """Result of `adopt`.
+
+    Attributes:
+        folder: The folder with weights, tokenizer, model card (README.md) and crambench.json.
+        method: The method as the board shows it.
+        seed: The seed.
+        record: The record of the model's cell.
+        weights: "LoRA adapter" or "whole weights".
+        choice: Why it was chosen.
+        recalled: Whether a method of the suite recalled anything (docs/board.md).
+        summary: The board's sentences on the methods.
+    """
+
+    folder: Path
+    method: str
+    seed: int
+    record: Path
+    weights: str
+    choice: str
+    recalled: bool
+    summary: str
+
+
+def adopt(
+    suite: str | Path | Mapping[str, Any] | Suite,
+    out: str | Path | None = None,
+    results: str | Path = "results",
+    records: str | Path | None = None,
+    *,
+    method: str | None = None,
+    model: str | None = None,
+    task: str | None = None,
+    budget: str | None = None,
+    merge: bool = False,
+    retrain: bool = False,
+) -> AdoptedModel:
+    """Write the best trained model of a finished suite to a folder, with tokenizer and model card.
+
+    The method is the one with the highest exact match on the development half, the mean over its seeds, and the model
+    is its best seed there; cloze on that half breaks ties. All documents were trained on: halves divide questions only.
+
+    Args:
+        suite: A suite, or what `load_suite` takes.
+        out: Folder to write, absent or empty; RESULTS/adopted/NAME if not given. It is written whole or not at all.
+        results: Folder of artifacts and records.
+        records: Folder of the records; RESULTS/records if not given.
+        method: Take this method, by its name or its label on the board, in place of the best.
+        model: The trained model, if the suite has several.
+        task: The task, if the suite has several.
+        budget: The budget as the board shows it, such as "400 steps", if the suite has several.
+        merge: Write whole weights, with the adapter merged into the model.
+        retrain: Train the model again if its weights are gone from the store.
+
+    Raises:
+        UserError: The suite is not finished, its documents changed, a name is unknown or has to be given, the weights
+            are gone, or the folder is not empty or cannot be written.
+
+    Example:
+        >>> import benchmark
+        >>> suite = {
+        ...     "name": "two_people",
+        ...     "models": {"small": "zoo:small"},
+        ...     "tasks": [{"name": "biography", "people": 2, "evaluate": ["biography_major"]}],
+        ...     "train": ["small"],
+        ...     "methods": ["plain_matched"],
+        ...     "budgets": [{"steps": 2}],
+        ...     "evaluation": {"num_fewshot": 0},
+        ...     "references": False,
+        ... }
+        >>> result = benchmark.run(suite, results=folder)
+        >>> adopted = benchmark.adopt(suite, folder / "home", results=folder)
+        >>> adopted.method, adopted.seed, adopted.weights
+        ('plain_matched', 1, 'LoRA adapter')
+    """
+    from benchmark.adoption.adopt import Choice, check_free
+    from benchmark.adoption.adopt import adopt as write_folder
+    from benchmark.runs.finished import finished
+    from benchmark.runs.recording import record_path
+    from benchmark.store.artifacts import Store
+    from benchmark.suite.plan import make_plan
+    from benchmark.suite.schema import Suite
+    from leaderboard.board.cache import cached_board
+    from leaderboard.board.winner import evidence_of, find_row, find_table
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
+    results = Path(results)
+    folder = Path(records) if records is not None else results / "records"
+    target = Path(out) if out is not None else results / "adopted" / loaded.name
+    check_free(target)
+    named = suite if isinstance(suite, str | Path) else loaded.name
+    plan, found = finished(make_plan(loaded), folder, f"benchmark run {named}")
+    cells = {record_path(folder, plan, cell): cell for cell in plan.cells}
+    of_files = {path: found[cell.key] for path, cell in cells.items()}
+    made = cached_board(list(of_files.items()), results / ".boards" / f"{loaded.name}.json")
+    table = find_table(made, model=model, task=task, budget=budget)
+    evidence = evidence_of(table, find_row(table, of_files, method), of_files, asked=method is not None)
+    choice = Choice(plan, cells[evidence.record], of_files[evidence.record], evidence)
+    written = write_folder(Store(results / "store"), choice, target, merge, retrain)
+    return AdoptedModel(
+        folder=target,
+        method=evidence.label,
+        seed=evidence.seed,
+        record=evidence.record,
+        weights="LoRA adapter" if written.weights == "adapter" else "whole weights",
+        choice=evidence.choice,
+        recalled=evidence.recalled,
+        summary=evidence.summary,
+    )
+
+
+def ask(
+    folder: str | Path,
+    questions: str | Sequence[str],
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> list[str]:
+    """Ask a model that `adopt` wrote, as the evaluation asked it: with its prompt and examples, greedily.
+
+    Args:
+        folder: The folder that `adopt` wrote.
+        questions: A question, or several.
+        base: Where the base model of an adapter is now, if it was moved: hub id, folder or .gguf file.
+        device: "auto", "cpu" or "cuda".
+        trust_remote_code: Allow the model to run code that comes with it.
+
+    Returns:
+        An answer per question: what the model writes up to the end of the line.
+
+    Raises:
+        UserError: The folder holds no such model, its base model is missing or is another one, or a question is too
+            long.
+
+    Example:
+        >>> import benchmark
+        >>> benchmark.ask("/nowhere", "Who dug the harbour?")
+        Traceback (most recent call last):
+        benchmark.core.errors.UserError: /nowhere: no such folder; give a folder that `benchmark adopt` wrote
+    """
+    from benchmark.adoption.ask import ask as answers_of
+    from benchmark.suite.plan import DEVICES, find_device
+
+    check_known("device", device, DEVICES)
+    listed = [questions] if isinstance(questions, str) else list(questions)
+    return answers_of(Path(folder), listed, base, find_device(device), trust_remote_code)
 
 
 def score(

@@ -22,7 +22,10 @@ INTRODUCTION = """\
 the [commands](commands.md) of the same names do. [quickstart.ipynb](quickstart.ipynb) shows them at work. This page is
 written from their docstrings (`python -m scripts.api_page --write`), and a test runs every example.
 """
-ORDER = ("load_suite", "run", "Run", "board", "score", "augment", "read_documents", "write_questions", "UserError")
+ORDER = (
+    *("load_suite", "run", "Run", "board", "adopt", "AdoptedModel", "ask", "score", "augment", "read_documents"),
+    *("write_questions", "UserError"),
+)
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example")
 
 

@@ -16,10 +16,13 @@ from benchmark.data.texts import read_augmented, read_scores
 from tests.conftest import ROOT
 
 TEXTS = ["Ada Moss was born in Lagos.", "Ben Hale studied Law."]
-FUNCTIONS = [name for name in benchmark.__all__ if name not in ("Run", "UserError")]
+FUNCTIONS = [name for name in benchmark.__all__ if name not in ("AdoptedModel", "Run", "UserError")]
+TRAINING = ("run", "adopt")  # functions whose examples train a model
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "run")) for name in FUNCTIONS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TRAINING)) for name in FUNCTIONS]
+)
 def test_the_example_of_a_function_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

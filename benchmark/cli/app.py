@@ -6,6 +6,7 @@ The modules of the commands import heavy libraries inside their functions, so th
 import typer
 
 import benchmark
+from benchmark.cli.adopt import adopt, ask
 from benchmark.cli.augment import augment
 from benchmark.cli.corpus import corpus
 from benchmark.cli.doctor import doctor
@@ -26,6 +27,7 @@ from benchmark.cli.zoo import zoo_app
 
 COMMANDS = (
     *(run, corpus, plan, status, prune),
+    *(adopt, ask),
     *(score, augment, people, new, doctor),
     *(figures, reproduce, stage),
 )

@@ -1,0 +1,92 @@
+"""Ask an adopted model questions, in the way in which the evaluation asked it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.adoption.settings import FILE, read_adopted
+from benchmark.core.errors import UserError
+from benchmark.models.spec import ModelSpec
+
+BATCH = 8  # prompts answered at once
+_WEIGHTS = "adapter_model.safetensors"
+
+
+def ask(
+    folder: Path, questions: Sequence[str], base: str | None = None, device: str = "cpu", trust_code: bool = False
+) -> list[str]:
+    """Answers to questions: greedy, up to the end of the line.
+
+    Args:
+        folder: A folder that `benchmark adopt` wrote.
+        questions: The questions.
+        base: Where the base model of an adapter is now; None for the place that the folder names.
+        device: "cpu" or "cuda".
+        trust_code: Allow a model to run code that comes with it.
+
+    Raises:
+        UserError: The folder is no adopted model, its base model is missing or another one, or a prompt does not fit.
+    """
+    adopted = read_adopted(folder)
+    if adopted.base.trust_remote_code and not trust_code:
+        raise UserError(f"{folder / FILE}: the model runs code that comes with it; allow it with --trust-remote-code")
+    if adopted.weights == "whole":
+        if base is not None:
+            raise UserError(f"{folder}: holds whole weights, which need no base model; leave --base out")
+        spec = ModelSpec(
+            model=str(folder.resolve()), dtype=adopted.base.dtype, trust_remote_code=adopted.base.trust_remote_code
+        )
+    else:
+        spec = _base_of(folder, adopted.base, adopted.base_fingerprint, base)
+    return _answers(folder, spec, questions, device)
+
+
+def _base_of(folder: Path, named: ModelSpec, fingerprint: str, base: str | None) -> ModelSpec:
+    """The base model of an adapter, which is the one it was trained on."""
+    if not (folder / _WEIGHTS).is_file():
+        raise UserError(f"{folder}: has no {_WEIGHTS}; adopt the model again")
+    spec = named
+    if base is not None:
+        local = ModelSpec(model=base).local
+        spec = named.model_copy(update={"model": str(local.resolve()), "revision": None} if local else {"model": base})
+    try:
+        found = spec.fingerprint()
+    except UserError as error:
+        problem = str(error).split("; ")[0]  # without the remedy, which is another one here
+        raise UserError(
+            f"{folder}: its base model is missing ({problem}); name its place with --base, or adopt the model again "
+            "with --merge"
+        ) from None
+    if found != fingerprint:
+        raise UserError(
+            f"{folder}: model {spec.model!r} is not the base that the adapter was trained on ({fingerprint[:19]}…); "
+            "name the right one with --base"
+        )
+    return spec
+
+
+def _answers(folder: Path, spec: ModelSpec, questions: Sequence[str], device: str) -> list[str]:
+    from lm_eval.api.instance import Instance
+
+    from benchmark.evaluation.asking import language_model, quiet_lm_eval
+    from benchmark.models.loading import load_model, tokenizer_of
+    from benchmark.stages.evaluate import trained_model
+
+    asked = read_adopted(folder).asked
+    quiet_lm_eval()
+    is_adapter = spec.model != str(folder.resolve())
+    model = trained_model(spec, device, folder) if is_adapter else load_model(spec, device)
+    lm = language_model(model, tokenizer_of(spec), BATCH, lambda *steps: None)
+    settings = {"until": asked.until, "do_sample": False, "temperature": 0.0, "max_gen_toks": asked.most_tokens}
+    prompts = [asked.prompt(question) for question in questions]
+    for question, prompt in zip(questions, prompts, strict=True):
+        needed = len(lm.tok_encode(prompt)) + asked.most_tokens
+        if needed > lm.max_length:
+            raise UserError(
+                f"question {question[:60]!r}: prompt and answer need {needed} tokens, more than the model's context of "
+                f"{lm.max_length}; ask a shorter question"
+            )
+    requests = [
+        Instance("generate_until", {}, (prompt, dict(settings)), number, ("ask", number, 1))
+        for number, prompt in enumerate(prompts)
+    ]
+    return [answer.split("\n", 1)[0].strip() for answer in lm.generate_until(requests)]
