@@ -119,9 +119,7 @@ def reverse_chart() -> Chart:
     """
     all_points = alt.Chart(alt.NamedData(DATA))
     x, y = (alt.X("direct:Q", title="Exact match, direct"), alt.Y("mean:Q", title="Exact match, reverse"))
-    diagonal = (
-        all_points.transform_filter(alt.datum.diagonal).mark_line(strokeDash=[2, 4], aria=False).encode(x=x, y=y)
-    )
+    diagonal = all_points.transform_filter(alt.datum.diagonal).mark_line(strokeDash=[2, 4], aria=False).encode(x=x, y=y)
     base = all_points.transform_filter(~alt.datum.diagonal)
     kind = alt.Scale(domain=list(KINDS[1:]))
     colour = alt.Color("kind:N", title=None, scale=kind)
