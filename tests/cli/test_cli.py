@@ -129,7 +129,10 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
         ),
         (("people", "--out", "o.jsonl", "--order", "major,company"), "--order major,company: list every field once"),
         (("people", "--out", "o.jsonl", "--order", "major"), "--order major: list every field once"),
-        (("people", "--out", "o.jsonl", "--universities", "o.jsonl"), "--universities: o.jsonl is the file of the people"),
+        (
+            ("people", "--out", "o.jsonl", "--universities", "o.jsonl"),
+            "--universities: o.jsonl is the file of the people",
+        ),
         (("people", "--out", "o.jsonl", "--names", "ful"), "names 'ful': unknown; did you mean 'full'?"),
         (("zoo", "train", "medium", "--out", "o"), "model of the pair 'medium': unknown; known: large, small"),
         (("leaderboard", "compare", "a.json", "b.json"), "a.json"),
