@@ -1,4 +1,4 @@
-"""`benchmark reproduce`: the paper's tables beside this project's records."""
+"""`benchmark reproduce`: published tables beside this project's records."""
 
 import json
 import sys
@@ -10,12 +10,12 @@ import typer
 from benchmark.cli.options import BOARD, JsonOption
 from benchmark.core.errors import UserError, check_known
 
-TABLES = ("table1", "table2", "table3")
+TABLES = ("table1", "table2", "table3", "seal")
 
 
 def reproduce(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="Which of table1, table2 and table3 [default: all].")
+        list[str] | None, typer.Argument(help="Which of table1, table2, table3 and seal [default: all].")
     ] = None,
     records: Annotated[Path, typer.Option(help="Folder of records.")] = BOARD / "results",
     out: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
@@ -24,7 +24,10 @@ def reproduce(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the paper's tables with this project's records: a verdict on every number and on the paper's claims."""
+    """Compare published tables with this project's records: a verdict on every number and on the paper's claims.
+
+    `seal` is SEAL's ladder of ways to learn 200 passages, beside our rows and without verdicts.
+    """
     from leaderboard.board.assemble import load_records
     from leaderboard.paper.page import markdown, print_sections
     from leaderboard.paper.page import reproduce as compare

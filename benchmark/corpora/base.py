@@ -55,6 +55,7 @@ class Corpus:
             instead of `data_hash`.
         questions_hash: Hash of `questions`, if `data_hash` does not determine them.
         facts: The facts asked about each text, by its id.
+        kinds: What kind of question each is, by question id, for tasks whose files say so.
         questions: The questions of the task by the text's id, which no text of a writer may ask.
     """
 
@@ -68,6 +69,7 @@ class Corpus:
     texts_hash: str | None = None
     questions_hash: str | None = None
     facts: Mapping[str, "Facts"] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     questions: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property

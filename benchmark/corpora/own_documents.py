@@ -99,6 +99,12 @@ class OwnDocuments(Task):
             may_redistribute=False,
             texts_hash=_texts_hash(documents),
             facts={document["id"]: Facts("", [q["answers"] for q in document["questions"]]) for document in documents},
+            kinds={
+                f"{document['id']}:{number}": question["kind"]
+                for document in documents
+                for number, question in enumerate(document["questions"])
+                if "kind" in question
+            },
             questions={document["id"]: [q["question"] for q in document["questions"]] for document in documents},
         )
 

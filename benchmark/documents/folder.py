@@ -31,17 +31,18 @@ class DocumentFolder:
     others: Counter[str]
 
 
-def read_folder(folder: Path) -> DocumentFolder:
+def read_folder(folder: Path, without: Path | None = None) -> DocumentFolder:
     """Read the documents of a folder and its subfolders.
 
     Args:
         folder: The folder. Names that begin with a dot are left out and counted, and links to folders, too.
+        without: A folder in it that is left out, such as that of results.
 
     Raises:
         UserError: There is no document, a file cannot be read or holds no text, or two files have the same id or the
             same text; the message names the file.
     """
-    files, others = _files(folder)
+    files, others = _files(folder, without and without.resolve())
     if not files:
         found = ", ".join(f"{count} {what}" for what, count in others.items()) or "nothing"
         raise UserError(f"{folder}: no document in it (found: {found}); give a folder of {KNOWN} files")
@@ -70,7 +71,7 @@ def read_folder(folder: Path) -> DocumentFolder:
     return DocumentFolder(list(texts.values()), digest.hexdigest(), others)
 
 
-def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
+def _files(folder: Path, without: Path | None) -> tuple[list[Path], Counter[str]]:
     """The files of documents in the order of their paths, and what else there is."""
     files: list[Path] = []
     others: Counter[str] = Counter()
@@ -81,7 +82,9 @@ def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
     for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in folders[:]:
             linked = Path(parent, name).is_symlink()
-            if linked or name.startswith("."):
+            if without and Path(parent, name).resolve() == without:
+                folders.remove(name)
+            elif linked or name.startswith("."):
                 folders.remove(name)
                 others["links to folders" if linked else "hidden"] += 1
         for name in names:

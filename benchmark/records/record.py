@@ -2,8 +2,9 @@
 
 `<name>.json` holds a Record. `<name>.answers.parquet` holds a row per question and number of few-shot examples, with
 ANSWER_COLUMNS and, for tasks that know it, DISTANCE_COLUMNS: the distance in the text from the last mention of the
-subject's name to the answer (negative if the answer comes first; tokens are the trained model's). The board is made
-from records and answers alone, so this module imports neither torch nor the stages.
+subject's name to the answer (negative if the answer comes first; tokens are the trained model's). Where a user's file
+names kinds of questions, it has KIND_COLUMN as well. The board is made from records and answers alone, so this module
+imports neither torch nor the stages.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ WRITTEN, CHOSEN, CLOZED = ("exact_match", "f1", "answered"), ("acc", "acc_norm")
 METRICS = (*WRITTEN, *CHOSEN, *CLOZED)
 ANSWER_COLUMNS = ("question", "task", "cluster", "half", "shots", *METRICS, "answer")
 DISTANCE_COLUMNS = ("distance_characters", "distance_tokens")  # optional
+KIND_COLUMN = "kind"  # optional, after those
 Role = Literal["trained", "large", "small"]  # the model whose token scores are meant
 SCORING: tuple[Role, ...] = get_args(Role)  # names of the stages that score tokens
 HALVES = ("development", "test")

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash, remove_abandoned, replacing, write_atomically
 from benchmark.core.signals import finishing
-from benchmark.records.record import DISTANCE_COLUMNS, AnswersInfo, Record, read_record
+from benchmark.records.record import DISTANCE_COLUMNS, KIND_COLUMN, AnswersInfo, Record, read_record
 from benchmark.runs.assembly import assemble
 from benchmark.runs.distances import distances
 from benchmark.store.artifacts import Store
@@ -156,6 +156,9 @@ def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[i
         pairs = [by_question.get(question, (None, None)) for question in table["question"].to_pylist()]
         for column, name in enumerate(DISTANCE_COLUMNS):
             table = table.append_column(name, pa.array([pair[column] for pair in pairs], pa.int32()))
+    if cell.corpus.kinds:
+        kinds = [cell.corpus.kinds.get(question) for question in table["question"].to_pylist()]
+        table = table.append_column(KIND_COLUMN, pa.array(kinds, pa.string()))
     with replacing(target, swept=True) as temporary:  # `clean_up` removes it after a kill
         pq.write_table(table, temporary, compression="zstd")
     return table.num_rows, len(set(table["cluster"].to_pylist()))

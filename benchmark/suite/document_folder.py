@@ -23,7 +23,7 @@ from benchmark.core.inputs import reading
 from benchmark.data.texts import Text, json_lines
 from benchmark.documents.folder import read_folder
 from benchmark.suite.plan import find_device
-from benchmark.writing.questions import Shown, WrittenQuestion, write_questions
+from benchmark.writing.questions import Shown, write_questions
 from benchmark.writing.settings import Writer
 
 DOCUMENTS, QUESTIONS, REPORT, SOURCE = "documents.jsonl", "questions.jsonl", "questions.json", "source.json"
@@ -81,20 +81,29 @@ class Prepared:
     def _write_questions(self, writer: Writer, file: Path, shown: Shown, say: Callable[[str], None]) -> None:
         begun = file.with_name(_BEGUN)
         questions, report = write_questions(self.documents, writer, find_device("auto"), begun, shown)
-        self._write_documents(self.halves or _by_turns(self.documents, questions))
+        asked = {question.document for question in questions}
+        self._write_documents(self.halves or _by_turns([text.id for text in self.documents if text.id in asked]))
         made = {"source": self.source, "writer": writer.identity(), **vars(report)}
         rows = "".join(json.dumps(question.row(), ensure_ascii=False) + "\n" for question in questions)
         write_all({file.with_name(REPORT): _json(made), file: rows})
         shutil.rmtree(begun, ignore_errors=True)
         for line in (*report.lines(), f"{file}: the questions; read and mend them, then run the same command again"):
             say(line)
+        if report.documents < 2:
+            raise UserError(
+                f"{file}: asks about {questions[0].document!r} alone, and both halves need questions; add some about "
+                "another document, or remove the file and use another writer"
+            )
 
     def _write_documents(self, halves: Mapping[str, str]) -> None:
         assert self.folder is not None
+        if halves:
+            others = [text.id for text in self.documents if text.id not in halves]
+            halves = {**halves, **_by_turns(others, len(halves))}
         rows = []
         for text in self.documents:
             row = {"id": text.id, "text": text.text}
-            rows.append({**row, "half": halves.get(text.id, "development")} if halves else row)
+            rows.append({**row, "half": halves[text.id]} if halves else row)
         content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         try:
             write_all({self.folder / DOCUMENTS: content, self.folder / SOURCE: _json(self.source)})
@@ -130,9 +139,9 @@ def prepare(task: Mapping[str, Any], results: Path, writer: Writer | None) -> Pr
     halves: dict[str, str] = {}
     notes: list[str] = []
     if pages:
-        read = read_folder(absolute)
+        read = read_folder(absolute, results)
         documents, digest = read.texts, read.sha256
-        notes += _unread(path, read.others, [file for file in (questions, shots) if file])
+        notes += _unread(absolute, read.others, [file for file in (questions, shots) if file])
     elif writer:
         documents, halves = _of_table(absolute, task.get("columns") or {})
         digest = _hash(documents)
@@ -152,7 +161,7 @@ def prepare(task: Mapping[str, Any], results: Path, writer: Writer | None) -> Pr
 def _unread(folder: Path, others: Counter[str], used: Iterable[Path]) -> list[str]:
     """A line with what of a folder is not read, if there is anything; the files of questions and examples are."""
     counts = others.copy()
-    counts.subtract(file.suffix.lower() for file in used if folder.resolve() == file.parent)
+    counts.subtract(file.suffix.lower() for file in used if file.parent == folder)
     listed = sorted((+counts).items(), key=lambda other: (-other[1], other[0]))
     return [f"{folder}: not read: {', '.join(f'{count} {what}' for what, count in listed)}"] if listed else []
 
@@ -181,11 +190,9 @@ def _of_table(path: Path, columns: Mapping[str, str]) -> tuple[list[Text], dict[
     return list(documents.values()), halves
 
 
-def _by_turns(documents: Iterable[Text], questions: Iterable[WrittenQuestion]) -> dict[str, str]:
-    """The halves of the documents with questions: development and test by turns, in the order of the documents."""
-    asked = {question.document for question in questions}
-    names = [document.id for document in documents if document.id in asked]
-    return {name: ("development", "test")[number % 2] for number, name in enumerate(names)}
+def _by_turns(names: Iterable[str], start: int = 0) -> dict[str, str]:
+    """The halves of documents: development and test by turns."""
+    return {name: ("development", "test")[number % 2] for number, name in enumerate(names, start)}
 
 
 def _halves(file: Path) -> dict[str, str]:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from benchmark.core.errors import UserError, one_line
 from benchmark.core.untrusted import read_table
-from benchmark.records.record import DISTANCE_COLUMNS, METRICS, Record
-from benchmark.records.scores import OTHER_QUESTIONS, old_shots, other_metric
+from benchmark.records.record import DISTANCE_COLUMNS, KIND_COLUMN, METRICS, Record
+from benchmark.records.scores import old_shots, other_metric
 
 HALF = "test"
-OTHER_METRICS = tuple(dict.fromkeys(OTHER_QUESTIONS.values()))
+OTHER_METRICS = ("paraphrased", "reverse", "two_hop", "one_hop", "first_born")  # the values of OTHER_QUESTIONS
 BOARD_METRICS = (*METRICS, *OTHER_METRICS)  # those of records, then the exact match of other questions
 DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
 Tally = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -31,6 +31,7 @@ class Answers:
         values: [metrics, answers] in the order of BOARD_METRICS; NaN for a metric that was not measured. Other
             questions have a metric of their own for their exact match (`benchmark.records.scores.OTHER_QUESTIONS`).
         distance: [answers] tokens from the subject's name to the answer; NaN if the record does not say.
+        kind: [answers] kinds of questions; "" if the record does not say.
     """
 
     task: NDArray[Any]
@@ -39,6 +40,7 @@ class Answers:
     shots: NDArray[np.int64]
     values: NDArray[np.float64]
     distance: NDArray[np.float64]
+    kind: NDArray[Any]
 
     def measured(self, metric: str) -> NDArray[np.bool_]:
         """[answers] whether each has a value of this metric."""
@@ -59,6 +61,7 @@ class Answers:
             self.shots[kept],
             self.values[:, kept],
             self.distance[kept],
+            self.kind[kept],
         )
 
     def asks_the_same_as(self, other: "Answers") -> bool:
@@ -85,14 +88,15 @@ def read_answers(path: Path, record: Record) -> Answers:
     try:
         stored = read_table(file)
         stored = with_new_columns(stored, record)
-        distances = [DISTANCE] if DISTANCE in stored.column_names else []
-        whole = stored.select(["question", "task", "cluster", "half", "shots", *METRICS, *distances])
+        optional = [name for name in (DISTANCE, KIND_COLUMN) if name in stored.column_names]
+        whole = stored.select(["question", "task", "cluster", "half", "shots", *METRICS, *optional])
         order = [(name, "ascending") for name in ("task", "shots", "question")]
         table = whole.filter(pc.equal(whole["half"], HALF)).sort_by(order)
         values = np.stack([table[metric].cast(pa.float64()).to_numpy() for metric in METRICS])
         shots = table["shots"].cast(pa.int64()).to_numpy()
         unknown = np.full(table.num_rows, np.nan)
-        distance = table[DISTANCE].cast(pa.float64()).to_numpy() if distances else unknown
+        distance = table[DISTANCE].cast(pa.float64()).to_numpy() if DISTANCE in optional else unknown
+        kinds = table[KIND_COLUMN].fill_null("").to_pylist() if KIND_COLUMN in optional else [""] * table.num_rows
     except (pa.ArrowException, KeyError) as error:
         raise UserError(f"{file}: not a table of answers ({one_line(error)}); run the suite again") from None
     if whole.num_rows != record.answers.rows:
@@ -104,7 +108,7 @@ def read_answers(path: Path, record: Record) -> Answers:
         )
     if ((task[1:] == task[:-1]) & (shots[1:] == shots[:-1]) & (question[1:] == question[:-1])).any():
         raise UserError(f"{file}: question: a question is listed twice; run the suite again")
-    answers = Answers(task, question, subject, shots, values, distance)
+    answers = Answers(task, question, subject, shots, values, distance, np.array(kinds, dtype=object))
     _check_scores(path, record, answers)
     return replace(answers, values=_with_other_metrics(task, values))
 

@@ -5,6 +5,7 @@ Numbers are of the test half; the development half serves to choose, and is neve
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,16 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
 def _table_data(group: list[RecordFile]) -> TableData:
     answers = {path: read_answers(path, record) for path, record in group}
     _check_questions(answers)
+    answers = _with_shared_kinds(answers)
     path, first = group[0]
     distances, edges = _distances(list(answers.values()))
     return TableData(answers, _fields(first.task.name, answers[path]), _held_out(group), distances, edges)
+
+
+def _with_shared_kinds(answers: dict[Path, Answers]) -> dict[Path, Answers]:
+    """The answers with the kinds of questions from any record that has them; all are to the same questions."""
+    kinds = next((each.kind for each in answers.values() if each.kind.astype(bool).any()), None)
+    return answers if kinds is None else {path: replace(each, kind=kinds) for path, each in answers.items()}
 
 
 def _check_questions(answers: dict[Path, Answers]) -> None:
@@ -126,11 +134,16 @@ def _check_questions(answers: dict[Path, Answers]) -> None:
             raise UserError(f"{path}: answers other questions than {first}, yet names the same task; run both again")
 
 
-def _fields(task: str, answers: Answers) -> dict[str, str]:
-    """The fields of a task and the lm-eval task of each, in the order of the task; unlisted fields follow by name."""
+def _fields(task: str, answers: Answers) -> dict[str, str | None]:
+    """The fields of a task and the lm-eval task of each, in the order of the task; unlisted fields follow by name.
+
+    Where questions are of kinds, these take the place of the fields, with None.
+    """
     generated = answers.measured("exact_match")
     if not generated.any():
         raise UserError(f"task {task!r}: its answers lack the exact match that orders the board; evaluate that too")
+    if kinds := {kind for kind in answers.kind[generated].tolist() if kind}:
+        return dict.fromkeys(sorted(kinds))
     names = {name.removeprefix(f"{task}_"): name for name in set(answers.task[generated]) if name != task}
     listed = [field for field in field_order(task) if field in names]
     return {field: names[field] for field in dict.fromkeys([*listed, *sorted(names)])}
@@ -161,7 +174,7 @@ def _distances(answers: list[Answers]) -> tuple[Distances, Edges]:
     return distances, bin_edges(distances[asked[0].measured("exact_match")])
 
 
-def _reference(path: Path, record: Record, fields: dict[str, str]) -> Reference | None:
+def _reference(path: Path, record: Record, fields: dict[str, str | None]) -> Reference | None:
     """A reference of a table; None if no document fitted into a prompt."""
     if not record.answers.rows:
         return None

@@ -212,7 +212,7 @@ class BoardTable(_Frozen):
         conditions: what the records share, by dotted field.
         questions: how many questions of the test half have an exact match.
         subjects: how many people or paragraphs of the test half these are about.
-        fields: the fields of the task, in its order.
+        fields: the fields of the task, in its order; or the kinds of its questions.
         rows: the rows.
         references: the untouched model, without and with the document in the prompt.
         held_out: the held-out texts and tasks that records measured.

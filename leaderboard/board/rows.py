@@ -22,14 +22,14 @@ class TableData:
 
     Attributes:
         answers: the answers of each record.
-        fields: the fields of the task, each with its lm-eval task.
+        fields: the fields of the task, each with its lm-eval task; or the kinds of its questions, each with None.
         held_out: the held-out texts and tasks, by `measurement`.
         distances: how far each answer stands from the subject's name, see `leaderboard.board.distance`.
         edges: the bins of distances.
     """
 
     answers: dict[Path, Answers]
-    fields: dict[str, str]
+    fields: dict[str, str | None]
     held_out: dict[str, HeldOut]
     distances: Distances
     edges: Edges
@@ -106,9 +106,12 @@ def score_by_shots(answers: list[Answers]) -> dict[int, Estimate]:
     return {shots: score for shots, score in scores.items() if score}
 
 
-def score_by_field(answers: list[Answers], fields: dict[str, str]) -> dict[str, Estimate]:
-    """Exact match of every field that was measured; `fields` gives the lm-eval task of each."""
-    scores = {field: estimate(tally(answers, "exact_match", task)) for field, task in fields.items()}
+def score_by_field(answers: list[Answers], fields: dict[str, str | None]) -> dict[str, Estimate]:
+    """Exact match of every field that was measured; `fields` as in `TableData`."""
+    scores = {
+        field: estimate(tally(answers, "exact_match", task, None if task else answers[0].kind == field))
+        for field, task in fields.items()
+    }
     return {field: score for field, score in scores.items() if score}
 
 

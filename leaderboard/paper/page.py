@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from rich.text import Text
 from benchmark.core.errors import clean
 from leaderboard.board.choice import RecordFile
 from leaderboard.board.labels import short_number
+from leaderboard.paper import seal
 from leaderboard.paper.claims import CLAIM_RULE, Claim, comparisons, distance
+from leaderboard.paper.parts import Grid, Markdown, Section
 from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
 from leaderboard.paper.reproduction import (
     PAPER_METRICS,
@@ -35,35 +36,10 @@ HEAD = "Generated from the records by `benchmark reproduce --out`; do not edit b
 STYLES = {"agrees": "green", "holds": "green", "disagrees": "red", "does not hold": "red"}
 
 
-class Markdown(str):
-    """A cell that is Markdown already. All other cells may contain names from records and are escaped."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of plain text with notes below; `files` has the records that each row links to."""
-
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
-    files: list[tuple[Path, ...]] | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Section:
-    """The part of the page on one of the paper's tables; `commands` run its missing rows."""
-
-    title: str
-    notes: tuple[str, ...]
-    grids: tuple[Grid, ...]
-    commands: tuple[str, ...]
-
-
 def reproduce(
     paper: Paper, tables: Sequence[str], records: Sequence[RecordFile]
 ) -> tuple[list[Section], dict[str, Any]]:
-    """Compare the named tables of the paper with the records.
+    """Compare the named tables with the records: the paper's, and SEAL's ladder (`seal`).
 
     Returns:
         Sections for readers, and the same as JSON values.
@@ -71,6 +47,10 @@ def reproduce(
     ours = board_rows(records)
     sections, tables_json = [], {}
     for name in tables:
+        if name == seal.NAME:
+            section, tables_json[name] = seal.section(seal.read_ladder(), ours)
+            sections.append(section)
+            continue
         table = paper.tables[name]
         of_table = findings(paper, table, ours)
         by_field = [distance(paper, table, ours)] if "birth_date" in table.fields else []
@@ -92,7 +72,9 @@ def reproduce(
 
 def markdown(sections: Sequence[Section], paper: Paper, folder: Path) -> str:
     """The sections as a Markdown page. Links to records are relative to `folder`, which the page is written to."""
-    parts = [f"# Reproduction of the paper's tables\n\n{HEAD}\n\n{markdown_text(paper.source)}\n\n{_rules()}"]
+    judged = any(section.judged for section in sections)
+    rules = f"{markdown_text(paper.source)}\n\n{_rules()}" if judged else ""
+    parts = [f"# Reproduction of the paper's tables\n\n{HEAD}\n\n{rules}"]
     for section in sections:
         parts.append(f"## {markdown_text(section.title)}\n")
         parts += [f"{note}\n" for note in section.notes]
@@ -121,7 +103,7 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
                 console.print(Text(clean(note)))
         for line in section.commands:
             console.print(Text(f"not run: {line}", style="dim"))
-    for rule in (RULE, CLAIM_RULE):
+    for rule in (RULE, CLAIM_RULE) if any(section.judged for section in sections) else ():
         console.print(Text(f"\n{rule}", style="dim"))
 
 

@@ -129,7 +129,7 @@ def findings(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> list[
     result = []
     for row in table.rows:
         model = paper.models[row.model]
-        same_model = [board_row for board_row in ours if _is_model(board_row.records[0].model, model)]
+        same_model = [board_row for board_row in ours if is_model(board_row.records[0].model, model)]
         same_task = [board_row for board_row in same_model if board_row.records[0].task.name == table.task]
         matches = [board_row for board_row in same_task if _same_method(board_row, row)]
         for field in row.scores:
@@ -163,7 +163,7 @@ def parameters_text(parameters: dict[str, float]) -> str:
     return ", ".join(f"{GREEK[key]} {short_fact(value)}" for key, value in parameters.items()) or "–"
 
 
-def _is_model(model: ModelInfo, paper_model: PaperModel) -> bool:
+def is_model(model: ModelInfo, paper_model: PaperModel) -> bool:
     """Whether a record's model has the weights that the paper trained: all layers and no adapter."""
     names = {name.lower() for name in (paper_model.hub, *paper_model.also)}
     changed = model.spec.get("skip_layers") or model.spec.get("adapter")

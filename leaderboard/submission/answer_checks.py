@@ -9,7 +9,17 @@ import pyarrow.compute as pc
 
 from benchmark.core.untrusted import steers
 from benchmark.records.questions import Gold, Questions
-from benchmark.records.record import ANSWER_COLUMNS, CHOSEN, CLOZED, DISTANCE_COLUMNS, HALVES, METRICS, WRITTEN, Record
+from benchmark.records.record import (
+    ANSWER_COLUMNS,
+    CHOSEN,
+    CLOZED,
+    DISTANCE_COLUMNS,
+    HALVES,
+    KIND_COLUMN,
+    METRICS,
+    WRITTEN,
+    Record,
+)
 from benchmark.records.scores import flat_scores
 from leaderboard.board.answers import with_new_columns
 
@@ -22,13 +32,15 @@ SCHEMA = [(name, _KINDS.get(name, pa.string())) for name in ANSWER_COLUMNS]
 # Records of version 1 have one number of examples and fewer metrics.
 OLD_SCHEMA = [(name, kind) for name, kind in SCHEMA if name not in ("shots", "answered", "cloze")]
 DISTANCES = [(name, pa.int32()) for name in DISTANCE_COLUMNS]
+KIND = [(KIND_COLUMN, pa.string())]
+MOST_KINDS, LONGEST_KIND = 20, 40  # as the task `corpus` allows
 
 
 def check_table(record: Record, table: pa.Table) -> None:
     """Check columns, halves, values and counts of the answers."""
     columns = [(field.name, field.type) for field in table.schema]
     schema = OLD_SCHEMA if record.schema_version == 1 else SCHEMA
-    if columns not in (schema, schema + DISTANCES):
+    if columns not in [schema + more + kind for more in ([], DISTANCES) for kind in ([], KIND)]:
         found = ", ".join(f"{name[:40]!a} {kind}" for name, kind in columns[:12])
         raise ValueError(f"columns: {found} are not those of a record's answers")
     for name in ("question", "task", "cluster", "half"):
@@ -37,6 +49,8 @@ def check_table(record: Record, table: pa.Table) -> None:
         for value in pc.unique(table[name]).to_pylist():
             if not 0 < len(value) <= MAX_ID or steers(value):
                 raise ValueError(f"{name}: {value[:60]!a} is empty, longer than {MAX_ID}, or has control characters")
+    if KIND_COLUMN in table.column_names:
+        _check_kinds(record, table)
     if unknown := set(pc.unique(table["half"]).to_pylist()) - set(HALVES):
         raise ValueError(f"half: {min(unknown)!r} is none of {', '.join(HALVES)}")
     for counted, field, claimed in (
@@ -55,6 +69,23 @@ def check_table(record: Record, table: pa.Table) -> None:
         raise ValueError("half: questions about one subject are in both halves")
     _check_values(table)
     _check_texts(record, table)
+
+
+def _check_kinds(record: Record, table: pa.Table) -> None:
+    """Check that kinds of questions are few and short, and that a question has the same one whenever it is asked."""
+    if record.task.name != "corpus":  # kinds take the place of the fields, in all rows of a table
+        raise ValueError(f"{KIND_COLUMN}: only questions about a user's own documents are of kinds")
+    kinds = [kind for kind in pc.unique(table[KIND_COLUMN]).to_pylist() if kind is not None]
+    for kind in kinds:
+        if not 0 < len(kind) <= LONGEST_KIND or steers(kind):
+            raise ValueError(
+                f"{KIND_COLUMN}: {kind[:60]!a} is empty, longer than {LONGEST_KIND}, or has control characters"
+            )
+    if len(kinds) > MOST_KINDS:
+        raise ValueError(f"{KIND_COLUMN}: {len(kinds)} kinds of questions, more than {MOST_KINDS}")
+    asked = table.group_by(["question"]).aggregate([]).num_rows
+    if table.group_by(["question", KIND_COLUMN]).aggregate([]).num_rows > asked:
+        raise ValueError(f"{KIND_COLUMN}: a question is of two kinds")
 
 
 def _metrics(table: pa.Table) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +32,7 @@ else:  # by their places, since lm-eval may be started anywhere
 HALVES = ("development", "test")
 CHARACTERS = ("as_written", "folded")
 PROMPT = "Question: {question}\nAnswer:"
+MOST_KINDS, LONGEST_KIND = 20, 40  # kinds in a corpus, each a column of the board; characters of a kind
 
 
 def score_answer(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
@@ -55,10 +56,11 @@ def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[
 
 
 class Question(TypedDict):
-    """A question and all the answers that count as right."""
+    """A question, all the answers that count as right, and what kind of question it is, if the file says so."""
 
     question: str
     answers: list[str]
+    kind: NotRequired[str]
 
 
 class Document(TypedDict):
@@ -148,6 +150,7 @@ def read_corpus(
             )
         seen[name, question["question"]] = where
         documents[name]["questions"].append(question)
+    _check_kinds(asked)
     _check_one_line(asked)
     _check_told_apart(asked)
     if answers_in_text == "check":
@@ -241,7 +244,8 @@ def load(
 
 
 def _row(question: Question, before: str) -> dict[str, Any]:
-    return {"prompt": before + PROMPT.format(question=question["question"]), **question}
+    prompt = before + PROMPT.format(question=question["question"])
+    return {"prompt": prompt, "question": question["question"], "answers": question["answers"]}
 
 
 def _cut(golds: Iterable[str], text: str) -> dict[str, str]:
@@ -269,6 +273,7 @@ def _documents(table: "tables.Table", apart: Path | None) -> tuple[dict[str, Doc
             table.needed(role)
     text_column, id_column, half_column = table.needed("text"), table.column("id"), table.column("half")
     nested, flat = table.column("questions"), table.column("question")
+    kind = _kind_column(table) if flat else None
     here = [column for column in (nested, flat) if column]
     if len(here) + bool(apart) > 1:
         places = [*(f"the column {column}" for column in here), *([str(apart)] if apart else [])]
@@ -294,7 +299,7 @@ def _documents(table: "tables.Table", apart: Path | None) -> tuple[dict[str, Doc
         elif flat and (row.get(flat) is not None or row.get(table.needed("answers")) is not None):
             answers = table.needed("answers")
             question = _question(where, flat, row.get(flat), answers, row.get(answers), table.is_csv)
-            asked.append((where, name, question))
+            asked.append((where, name, _with_kind(question, where, kind, row.get(kind or ""))))
     return documents, asked
 
 
@@ -370,6 +375,7 @@ def _key(text: str) -> str:
 def _questions(table: "tables.Table", documents: Mapping[str, Document]) -> _Asked:
     """The questions of a file of their own."""
     document, question, answers = (table.needed(role) for role in ("document", "question", "answers"))
+    kind = _kind_column(table)
     if half := table.column("half"):
         raise ValueError(f"{table.file}: {half}: whole documents are of a half; move the column to their file")
     asked: _Asked = []
@@ -378,7 +384,7 @@ def _questions(table: "tables.Table", documents: Mapping[str, Document]) -> _Ask
         if name not in documents:
             raise ValueError(f"{where}: {document}: no document {name!r}; {tables.nearest(name, documents)}")
         made = _question(where, question, row.get(question), answers, row.get(answers), table.is_csv)
-        asked.append((where, name, made))
+        asked.append((where, name, _with_kind(made, where, kind, row.get(kind or ""))))
     return asked
 
 
@@ -397,7 +403,9 @@ def _items(where: str, column: str, value: object, table: "tables.Table") -> Ite
         if question is None or answers is None:
             lacking = "question" if question is None else "answers"
             raise ValueError(f"{place}: {lacking}: missing; the fields there are {', '.join(map(repr, item))}")
-        yield _question(place, question, item[question], answers, item[answers], in_csv=False)
+        kind = table.among("kind", list(item))
+        made = _question(place, question, item[question], answers, item[answers], in_csv=False)
+        yield _with_kind(made, place, kind, item.get(kind or ""))
 
 
 def _question(where: str, question: str, asked: object, answers: str, values: object, in_csv: bool) -> Question:
@@ -415,6 +423,39 @@ def _question(where: str, question: str, asked: object, answers: str, values: ob
                 "give another answer"
             )
     return {"question": text, "answers": golds}
+
+
+def _kind_column(table: "tables.Table") -> str | None:
+    """The column with the kinds of questions; it is optional unless `columns` names it."""
+    return table.needed("kind") if "kind" in table.named else table.column("kind")
+
+
+def _with_kind(question: Question, where: str, column: str | None, value: object) -> Question:
+    """A question with its kind, unless the cell is empty.
+
+    Raises ValueError if the kind is no short text in one line.
+    """
+    if column is None or value is None or value == "":
+        return question
+    kind = value.strip() if isinstance(value, str) else ""
+    if not kind or len(kind) > LONGEST_KIND or not kind.isprintable():
+        raise ValueError(
+            f"{where}: {column}: expected a kind of question in at most {LONGEST_KIND} characters, not "
+            f"{str(value)[:LONGEST_KIND]!r}; shorten it, or rename the column if it holds something else"
+        )
+    return {**question, "kind": kind}
+
+
+def _check_kinds(asked: _Asked) -> None:
+    """Refuse more kinds than a table can show; the column then holds something else."""
+    seen: set[str] = set()
+    for where, _, question in asked:
+        seen.add(question.get("kind", ""))
+        if len(seen - {""}) > MOST_KINDS:
+            raise ValueError(
+                f"{where}: kind: more than {MOST_KINDS} kinds of questions, and each is a column of the board; use "
+                "fewer, or rename the column if it holds something else"
+            )
 
 
 def _texts_of(values: object) -> list[object]:

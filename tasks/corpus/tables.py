@@ -23,6 +23,7 @@ COLUMNS = {
     "document": ("document",),
     "question": ("question",),
     "answers": ("answers", "answer"),
+    "kind": ("kind",),
 }
 
 # What table programs write as text for a cell that has no value.

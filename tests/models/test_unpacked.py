@@ -48,7 +48,7 @@ def _everything(spec: ModelSpec) -> tuple[dict[str, Any], Any, dict[str, Any], l
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_second_time_gives_the_same_bits_without_reading_the_file(
-    file: Path, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec(model=str(file), dtype=dtype, skip_layers=[1])
     tensors, tokenizer, config, ids, logits = _everything(spec)

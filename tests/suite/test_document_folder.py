@@ -127,6 +127,29 @@ def test_documents_that_changed_since_the_questions_were_written_are_named(
     assert task_of(changed).load().halves == {"new": "development", "pier": "development", "rock": "test"}
 
 
+def test_questions_about_one_document_alone_are_kept_and_refused(
+    folder: Path, tmp_path: Path, writer: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer()
+    (folder / "rock.txt").write_text("Nothing that the writer asks about.")
+    with pytest.raises(UserError, match=r"questions.jsonl: asks about 'pier' alone, and both halves need questions"):
+        made(prepare({"path": folder}, tmp_path / "r", WRITER))
+    place = tmp_path / "r" / "corpora" / "my_pages"
+    assert [row["half"] for row in rows(place / "documents.jsonl")] == ["development", "test"]
+    with (place / "questions.jsonl").open("a") as file:
+        file.write('{"document": "rock", "question": "Who asks about it?", "answers": ["the writer"]}\n')
+    again = prepare({"path": folder}, tmp_path / "r", WRITER)
+    made(again)
+    assert task_of(again).load().halves == {"pier": "development", "rock": "test"}
+
+
+def test_results_in_the_folder_are_no_documents(folder: Path) -> None:
+    (folder / "questions.csv").write_text(QUESTIONS)
+    (folder / "results" / "store").mkdir(parents=True)
+    (folder / "results" / "store" / "README.md").write_text("A trained model.")
+    assert len(prepare({"path": folder}, folder / "results", None).documents) == 2
+
+
 def test_a_killed_writer_goes_on_and_documents_keep_their_place(
     folder: Path, tmp_path: Path, writer: Callable[..., Scripted]
 ) -> None:

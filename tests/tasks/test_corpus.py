@@ -530,3 +530,64 @@ def test_the_first_shots_precede_every_question_and_may_not_be_asked(tmp_path: P
     write(file, [*shots, {"question": "What colour?", "answers": ["red"]}])
     with pytest.raises(ValueError, match=r"shots.csv: row 3: question: 'What colour\?' is asked as well"):
         corpus.load(corpus_path=str(tmp_path))
+
+
+# --- kinds of questions
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("layout", ["nested", "flat", "apart"])
+def test_questions_may_be_of_kinds_in_every_layout(tmp_path: Path, ending: str, layout: str) -> None:
+    kinds = iter(["direct", " in other words ", "direct"])
+    asked = [{**row, "kind": next(kinds)} for row in QUESTIONS]
+    if layout == "nested":
+        of = {
+            row["id"]: [{k: v for k, v in a.items() if k != "document"} for a in asked if a["document"] == row["id"]]
+            for row in DOCUMENTS
+        }
+        made = corpus.read_corpus(write(tmp_path / f"d.{ending}", [{**r, "questions": of[r["id"]]} for r in DOCUMENTS]))
+    elif layout == "flat":
+        texts = {row["id"]: row["text"] for row in DOCUMENTS}
+        rows = [{"id": row["document"], "text": texts[row["document"]], **row} for row in asked]
+        made = corpus.read_corpus(write(tmp_path / f"d.{ending}", rows))
+    else:
+        documents, questions = write(tmp_path / f"d.{ending}", DOCUMENTS), write(tmp_path / f"q.{ending}", asked)
+        made = corpus.read_corpus(documents, questions)
+    assert [question.get("kind") for document in made for question in document["questions"]] == [
+        "direct",
+        "in other words",
+        "direct",
+    ]
+
+
+def test_kinds_change_no_question_and_may_be_missing(tmp_path: Path) -> None:
+    plain = corpus.load("all", str(write(tmp_path / "a.jsonl", NESTED)))["questions"].to_list()
+    with_kind = [json.loads(json.dumps(row)) for row in NESTED]
+    with_kind[0]["questions"][0]["kind"] = "direct"
+    assert corpus.load("all", str(write(tmp_path / "b.jsonl", with_kind)))["questions"].to_list() == plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("x" * 41, r":1: questions\[0\]: kind: expected a kind of question in at most 40 characters"),
+        ("two\nlines", "shorten it, or rename the column"),
+        (7, "not '7'"),
+    ],
+)
+def test_a_kind_that_is_no_short_text_is_refused(tmp_path: Path, kind: object, says: str) -> None:
+    rows = [json.loads(json.dumps(row)) for row in NESTED]
+    rows[0]["questions"][0]["kind"] = kind
+    with pytest.raises(ValueError, match=says):
+        corpus.read_corpus(write(tmp_path / "a.jsonl", rows))
+
+
+def test_a_column_with_too_many_kinds_and_a_named_one_that_is_missing_are_refused(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"Door {n} is green.", "question": f"{n}?", "answers": "green", "kind": f"k{n}"} for n in range(21)
+    ]
+    file = write(tmp_path / "a.jsonl", rows)
+    with pytest.raises(ValueError, match=r"a.jsonl:21: kind: more than 20 kinds of questions"):
+        corpus.read_corpus(file)
+    with pytest.raises(ValueError, match="no column 'type'"):
+        corpus.read_corpus(file, columns={"kind": "type"})
