@@ -184,7 +184,7 @@ def test_a_folder_with_files_keeps_them_and_is_refused(home: Home, tmp_path: Pat
 
 def test_a_folder_that_cannot_be_made_is_one_line(home: Home, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"out: cannot be written \(Not a directory\); give another folder with --out"):
+    with pytest.raises(UserError, match=r"out: cannot be written \(File exists\); give another folder with --out"):
         home.adopt(tmp_path / "file" / "out")
 
 
