@@ -103,7 +103,8 @@ class Endpoint:
         if self._settings.model in listed:
             return
         try:
-            self._ask(self._client.with_options(max_retries=_CHECK_RETRIES), "Hello", {"max_tokens": 1})
+            hello: Any = [{"role": "user", "content": "Hello"}] if self._settings.is_chat else "Hello"
+            self._ask(self._client.with_options(max_retries=_CHECK_RETRIES), hello, {"max_tokens": 1})
         except Exception as error:
             names = f"; it lists {', '.join(sorted(listed)[:_LISTED])}" if listed else ""
             raise UserError(f"{self._explained(error, _CHECK_RETRIES)}{names}") from None
@@ -119,9 +120,7 @@ class Endpoint:
         if not settings.is_chat:
             options["stop"] = [MARK]
         try:
-            text, ended, usage = self._ask(
-                self._client, request.message if settings.is_chat else request.plain, options
-            )
+            text, ended, usage = self._ask(self._client, request.chat if settings.is_chat else request.plain, options)
         except Exception as error:  # the client raises many kinds; each means the same to the user
             raise self._explained(error, settings.retries) from None
         return Sample(
@@ -131,8 +130,10 @@ class Endpoint:
             "length" if ended == "length" else "stop",
         )
 
-    def _ask(self, client: Any, prompt: str, options: Mapping[str, Any]) -> tuple[str, str | None, Any]:
-        """The answer to a prompt, why it ended, and the usage that the server reports.
+    def _ask(
+        self, client: Any, prompt: str | list[dict[str, str]], options: Mapping[str, Any]
+    ) -> tuple[str, str | None, Any]:
+        """The answer to a prompt or chat, why it ended, and the usage that the server reports.
 
         Raises:
             _NoAnswer: The response is not an answer of the protocol.
@@ -140,8 +141,7 @@ class Endpoint:
         """
         settings = self._settings
         if settings.is_chat:
-            messages = [{"role": "user", "content": prompt}]
-            answer: Any = client.chat.completions.create(model=settings.model, messages=messages, **options)
+            answer: Any = client.chat.completions.create(model=settings.model, messages=prompt, **options)
         else:
             answer = client.completions.create(model=settings.model, prompt=prompt, **options)
         try:

@@ -135,8 +135,7 @@ def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
     if not chat:
         ids: list[int] = tokenizer(request.plain, verbose=False)["input_ids"]
         return ids
-    messages = [{"role": "user", "content": request.message}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(request.chat, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 

@@ -135,8 +135,9 @@ def write_questions(
     asks = Writing(prompts=tuple(str(PROMPTS / f"{kind}.md") for kind in KINDS), form="questions")
     with shown("prompts answered with questions") as progress:
         session = Session(
-            writing, asks, len(KINDS), writer.seed, writer.tries, Journal(folder / "questions.jsonl"), progress
-        )
+            writing, asks, len(KINDS), writer.seed, writer.tries, Journal(folder / "questions.jsonl"), progress,
+            shows_examples=True,
+        )  # fmt: skip
         written = session.write([text for _, text in parts.values()])
     drawn = session.report
     report = QuestionReport(len(parts), EACH * len(KINDS) * len(parts), drawn.left_out)
@@ -241,7 +242,7 @@ def _answered(
     for question, passage in candidates:
         name = f"{shown}:{question.document}:{question.question}"
         values = {"document": f"Text: {passage}\n\n" if with_document else "", "item": question.question}
-        requests.append(Request(name, prompt, values, seed_of(settings.seed, name)))
+        requests.append(Request(name, prompt, values, seed_of(settings.seed, name), shows_examples=True))
     for done, (request, sample) in enumerate(writer.write(requests, dict(journal.samples)), start=1):
         journal.add(request.name, sample)
         progress(done, len(requests))

@@ -19,12 +19,22 @@ class Request:
         prompt: The prompt.
         values: What fills its fields.
         seed: Seed of the sample.
+        shows_examples: Whether a chat model gets the prompt's examples, too, as turns of the chat before it.
     """
 
     name: str
     prompt: Prompt
     values: Mapping[str, str]
     seed: int
+    shows_examples: bool = False
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The messages of a chat that ends with the prompt."""
+        turns = []
+        for example in self.prompt.examples if self.shows_examples else ():
+            turns += [("user", self.prompt.filled(example.model_dump())), ("assistant", example.answer)]
+        return [{"role": role, "content": content} for role, content in [*turns, ("user", self.message)]]
 
     @property
     def message(self) -> str:

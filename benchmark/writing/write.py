@@ -103,6 +103,7 @@ class Session:
         progress: Called with the texts that are done and all texts.
         clues: By id of a document, the words that {clues} shows.
         gold: Normalised questions of the tasks.
+        shows_examples: Whether chat models get the prompts' examples, too.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Session:
         progress: Progress = lambda *steps: None,
         clues: Mapping[str, str] | None = None,
         gold: Collection[str] = (),
+        shows_examples: bool = False,
     ) -> None:
+        self._shows_examples = shows_examples
         self._writer, self._writing, self._number, self._seed, self._tries = writer, writing, number, seed, tries
         self._journal, self._progress = journal, progress
         self._clues, self._gold = clues or {}, gold
@@ -198,7 +201,7 @@ class Session:
     def _named(self, name: str, prompt: str, text: Text, values: Mapping[str, str]) -> Request:
         content = hashlib.sha256(text.text.encode()).hexdigest()
         filled = {**values, "document": text.text, "clues": self._clues.get(text.id, "")}
-        return Request(name, self._prompts[prompt], filled, seed_of(self._seed, content, name))
+        return Request(name, self._prompts[prompt], filled, seed_of(self._seed, content, name), self._shows_examples)
 
     def _read(self, sample: Sample, request: Request, text: Text) -> tuple[str | None, str | None]:
         """The text in an answer, or why it cannot be used."""

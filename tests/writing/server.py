@@ -44,8 +44,8 @@ def _answer(choice: dict[str, Any], tokens: int) -> dict[str, Any]:
 
 
 def prompt_of(asked: dict[str, Any]) -> str:
-    """The prompt of a request."""
-    return str(asked["messages"][0]["content"] if "messages" in asked else asked["prompt"])
+    """The prompt of a request; of a chat its last message."""
+    return str(asked["messages"][-1]["content"] if "messages" in asked else asked["prompt"])
 
 
 @contextmanager

@@ -200,6 +200,9 @@ def test_a_server_is_asked_and_answers_with_the_likeliest_tokens(tmp_path: Path)
     assert report.left_out == {"asked already": 2}
     assert sorted(asked["temperature"] for asked in script.asked) == [0, 0, 0.7, 0.7, 0.7]
     assert {asked["model"] for asked in script.asked} == {"qwen"}
+    roles = {tuple(message["role"] for message in asked["messages"]) for asked in script.asked}
+    assert roles == {("user", "assistant", "user"), ("user", "assistant", "user", "assistant", "user")}
+    assert all("Tomas Riel" in asked["messages"][0]["content"] for asked in script.asked), "the example is a turn"
 
 
 @pytest.mark.parametrize("name", [*KINDS, "answer"])
