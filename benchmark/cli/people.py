@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import check_writable
-from benchmark.core.errors import check_known
+from benchmark.core.errors import UserError, check_known
 
 
 def people(
@@ -22,6 +22,9 @@ def people(
     names: Annotated[
         str, typer.Option(help="How sentences after the first name the person: pronouns or full.")
     ] = "pronouns",
+    universities: Annotated[
+        Path | None, typer.Option(help="Also write this JSONL file of their universities, each with a city.")
+    ] = None,
 ) -> None:
     """Make up people for the biography task: a file for `path` of a suite, or `biography_path` of lm-eval.
 
@@ -33,6 +36,10 @@ def people(
 
     check_known("names", names, ("pronouns", "full"))
     style = ParagraphStyle(field_order(order), wordings, names == "full", seed)
-    check_writable(out)
-    write_people(out, count, seed, style)
+    if universities == out:
+        raise UserError(f"--universities: {out} is the file of the people; give another one")
+    for file in (out, universities):
+        if file:
+            check_writable(file)
+    write_people(out, count, seed, style, universities)
     print(f"{out}: {count} people")

@@ -4,7 +4,15 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import replacing
-from benchmark.data.people import FIELDS, TRAINED_ON, ParagraphStyle, make_people, people_lines
+from benchmark.data.people import (
+    FIELDS,
+    TRAINED_ON,
+    ParagraphStyle,
+    make_people,
+    people_lines,
+    place_universities,
+    university_lines,
+)
 
 
 def field_order(words: str) -> tuple[str, ...] | None:
@@ -24,7 +32,7 @@ def field_order(words: str) -> tuple[str, ...] | None:
     return order
 
 
-def write_people(file: Path, count: int, seed: int, style: ParagraphStyle) -> None:
+def write_people(file: Path, count: int, seed: int, style: ParagraphStyle, universities: Path | None = None) -> None:
     """Write people to a JSONL file, laid out as tasks/biography/people.jsonl.
 
     Args:
@@ -32,6 +40,8 @@ def write_people(file: Path, count: int, seed: int, style: ParagraphStyle) -> No
         count: Number of people.
         seed: Seed of their names and facts.
         style: How their paragraphs are written.
+        universities: Also write a file of the universities that they attended, laid out as
+            tasks/biography/universities.jsonl.
 
     Raises:
         UserError: There are not that many different names.
@@ -46,3 +56,6 @@ def write_people(file: Path, count: int, seed: int, style: ParagraphStyle) -> No
             stream.writelines(people_lines(make_people(count, seed, shots | trained_on), style))
     except ValueError as error:
         raise UserError(f"--count: {error}; ask for fewer") from None
+    if universities:
+        with replacing(universities) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(university_lines(place_universities(make_people(count, seed, shots | trained_on))))

@@ -6,6 +6,7 @@ here.
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -237,16 +238,17 @@ def make_people(count: int, seed: int, without: Iterable[str] = ()) -> Iterator[
 def place_universities(people: Iterable[Person]) -> Iterator[University]:
     """Yield the universities that these people attended, in the order in which they are first named, with a city each.
 
-    The city is one of `cities()`, but neither the one in the university's name nor one where somebody who attended it
-    grew up. So a model that repeats the name or the birth city is wrong. Each city is drawn from a random stream that
-    depends on the university's name alone.
+    The city is one of `cities()`, but neither the one in the university's name nor one where a person who attended it
+    grew up. So a model that repeats the name or the birth city is wrong. Among very many people, a university may have
+    people from every city; then it is a city of the fewest. Each city is drawn from a random stream that depends on the
+    university's name alone.
     """
-    birth_cities: dict[str, set[str]] = {}
+    grew_up: dict[str, Counter[str]] = {}
     for person in people:
-        birth_cities.setdefault(person.facts["university"], set()).add(person.facts["birth_city"])
-    for number, (name, taken) in enumerate(birth_cities.items()):
+        grew_up.setdefault(person.facts["university"], Counter())[person.facts["birth_city"]] += 1
+    for number, (name, of_people) in enumerate(grew_up.items()):
         shuffled = random.Random(f"university:{name}").sample(cities(), len(cities()))
-        city = next(city for city in shuffled if city not in taken and city.split(",")[0] not in name)
+        city = min((city for city in shuffled if city.split(",")[0] not in name), key=of_people.__getitem__)
         yield University(f"university-{number:03d}", name, city)
 
 

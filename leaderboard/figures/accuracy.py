@@ -57,7 +57,8 @@ def _table_lines(table: BoardTable, records: dict[Path, Record], distances: Dist
         about = _about(table, row)
         about |= {"shown": row.label in shown, "distances": "" if np.isnan(known).all() else source}
         for field, score in row.fields.items():
-            of_field = known[answers[first].task.astype(str) == f"{table.task}_{field}"]
+            asked = answers[first]
+            of_field = known[(asked.task.astype(str) == f"{table.task}_{field}") | (asked.kind == field)]
             tokens = round(float(np.nanmean(of_field)), 3) if not np.isnan(of_field).all() else None
             position = {"by": "field", "field": field, "low": None, "high": None, "tokens": tokens}
             lines.append({**about, **position, "questions": len(of_field), **_numbers(score)})

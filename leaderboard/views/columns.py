@@ -32,8 +32,8 @@ OTHER_HEADINGS = {
     "paraphrased": "Paraphrased",
     "reverse": "Reverse",
     "two_hop": "Two hops",
-    "first_born": "First born",
     "one_hop": "One hop",
+    "first_born": "First born",
 }
 
 
@@ -235,11 +235,11 @@ COLUMNS = (
         value=lambda line: other_questions(line.row.scores),
         parts=_other_questions,
         parts_in=View.TERMINAL_WAYS | View.MARKDOWN_WAYS | View.PAGE_WIDE | View.CSV,
-        heading="Paraphrased, reverse, two hops, first born, one hop",
+        heading="Paraphrased, reverse, two hops, one hop, first born",
         explanation="the exact match of other questions, with the row's number of examples: the same fact in other "
         "words; from two facts to the name; the city of the university that a person attended, which takes two "
-        "documents; who of two people was born first, where chance is .5; and, as a control of the two hops, the city "
-        "of the university. They do not count in the exact match that ranks the rows.",
+        "documents; as a control of this, the city of the university; and who of two people was born first, where "
+        "chance is .5. They do not count in the exact match that ranks the rows.",
     ),
     Column(
         key="fields",

@@ -12,7 +12,7 @@ from leaderboard.board.model import Board, BoardTable, Row
 from leaderboard.views.column import Column, Line, View
 from leaderboard.views.columns import columns
 from leaderboard.views.markdown import retention_note
-from leaderboard.views.text import rank_text, retention_text, tried_text, with_interval
+from leaderboard.views.text import number_text, rank_text, retention_text, tried_text, with_interval
 
 DIGITS = 2
 
@@ -70,10 +70,11 @@ def _ways_grid(table: BoardTable, ways: Sequence[Column]) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1), header_style="bold")
     grid.add_column(Text("method"), max_width=24, overflow="fold")
     for column in ways:
-        grid.add_column(Text(column.heading.lower()), justify="right", overflow="fold")
+        grid.add_column(Text(column.heading.lower()), justify="right")
     for row in table.rows:
-        cells = (column.format.text(column.of(Line(table, row)), row, DIGITS) for column in ways)
-        grid.add_row(Text(clean(row.label)), *(Text(cell) for cell in cells))
+        scores = (column.of(Line(table, row)) for column in ways)
+        cells = (Text(number_text(score and score.mean, DIGITS)) for score in scores)
+        grid.add_row(Text(clean(row.label)), *cells)
     return grid
 
 

@@ -117,6 +117,23 @@ function curveChart(visibleRows) {
   };
 }
 
+function reverseChart(visibleRows) {
+  const known = visibleRows.filter((row) => row.reverse);
+  const most = known.reduce((a, row) => Math.max(a, row.headline[2] ?? row.headline[0], row.reverse[2] ?? row.reverse[0]), 0);
+  const points = known.map((row) => ({
+    label: row.label, kind: row.method === data.baseline ? data.baseline : "other", named: known.length <= 12, left: row.headline[0] > most / 2,
+    direct: row.headline[0], direct_low: row.headline[1], direct_high: row.headline[2],
+    mean: row.reverse[0], low: row.reverse[1], high: row.reverse[2], text: tooltipText(row, [`reverse ${interval(row.reverse)}`]),
+  }));
+  points.push(...[0, most].map((end) => ({ diagonal: true, direct: end, mean: end })));
+  return known.length && {
+    id: "reverse", title: "Reverse against direct questions", spec: "reverse", palette: ["series-2", "series-6"], points,
+    caption: "Exact match of questions from two facts to the name, against that of the direct questions. On the dashed line both are equal.",
+    table: ["Method", "Direct", "Reverse"],
+    lines: known.map((row) => [row.label, interval(row.headline), interval(row.reverse)]),
+  };
+}
+
 function retentionCharts(visibleRows) {
   const heldOut = visibleRows.length ? visibleRows[0].home.held_out : [];
   return heldOut.map(({ label, metric, before }, index) => {
@@ -144,7 +161,7 @@ function drawCharts(visibleRows) {
   for (const view of views.values()) view.finalize();
   views.clear();
   const inOrder = [...visibleRows].sort((a, b) => a.id - b.id);
-  const charts = note ? [] : [costChart(inOrder), distanceChart(inOrder), ...retentionCharts(inOrder), curveChart(inOrder)].filter(Boolean);
+  const charts = note ? [] : [costChart(inOrder), reverseChart(inOrder), distanceChart(inOrder), ...retentionCharts(inOrder), curveChart(inOrder)].filter(Boolean);
   byId("figures").replaceChildren(...charts.map(figure));
   for (const chart of charts) embed(chart);
 }

@@ -23,6 +23,7 @@ def chart_specs() -> dict[str, dict[str, Any]]:
         "cost": cost_chart(),
         "distance": distance_chart(),
         "curve": curve_chart(),
+        "reverse": reverse_chart(),
         "retention": retention_chart(),
     }
     return {name: _spec(chart) for name, chart in charts.items()}
@@ -107,6 +108,40 @@ def _lines(x: alt.X, whiskers: bool = True) -> Chart:
         y="mean:Q", shape=alt.Shape("series:N", title=None), tooltip=["text:N"]
     )
     return alt.layer(rules, lines, points) if whiskers else alt.layer(lines, points)
+
+
+def reverse_chart() -> Chart:
+    """Exact match of reverse questions against that of direct ones: a point for each row.
+
+    Fields of a point: `direct`, `direct_low`, `direct_high`, `mean`, `low`, `high` (of reverse questions), `label`,
+    `text`, `kind` (one of KINDS), `named` and `left` (as in `cost_chart`). Points with `diagonal` are the ends of the
+    dashed line on which both are equal; they have `direct` and `mean` alone.
+    """
+    all_points = alt.Chart(alt.NamedData(DATA))
+    x, y = (alt.X("direct:Q", title="Exact match, direct"), alt.Y("mean:Q", title="Exact match, reverse"))
+    diagonal = all_points.transform_filter(alt.datum.diagonal).mark_line(strokeDash=[2, 4], aria=False).encode(x=x, y=y)
+    base = all_points.transform_filter(~alt.datum.diagonal)
+    kind = alt.Scale(domain=list(KINDS[1:]))
+    colour = alt.Color("kind:N", title=None, scale=kind)
+    upright = base.mark_rule(strokeWidth=1.5, opacity=0.4, aria=False).encode(x=x, y="low:Q", y2="high:Q", color=colour)
+    across = base.mark_rule(strokeWidth=1.5, opacity=0.4, aria=False).encode(
+        y=y, x="direct_low:Q", x2="direct_high:Q", color=colour
+    )
+    points = base.mark_point(filled=True, size=75, opacity=1, aria=False).encode(
+        x=x, y=y, color=colour, shape=alt.Shape("kind:N", title=None, scale=kind), tooltip=["text:N"]
+    )
+    named = (
+        base.transform_filter(alt.datum.named)
+        .mark_text(
+            align={"expr": "datum.left ? 'right' : 'left'"},
+            dx={"expr": "datum.left ? -9 : 9"},
+            dy=-9,
+            limit=220,
+            aria=False,
+        )
+        .encode(x=x, y=y, text="label:N")
+    )
+    return alt.layer(diagonal, upright, across, points, named)
 
 
 def retention_chart() -> Chart:

@@ -145,7 +145,7 @@ function sheet(row, width) {
   const asked = scoresOf("by_shots").map(({ key, heading }) => [heading, interval(row[key])]);
   const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens], ["invented names and numbers", row.invented]]
     .filter(([, value]) => value !== null).map(([title, value]) => [title, number(value, title.startsWith("tokens"))]) : [];
-  const others = scoresOf("").map(({ key, heading }) => [heading, interval(row[key])]);
+  const others = [...scoresOf(""), ...scoresOf("other_questions")].map(({ key, heading }) => [heading, interval(row[key])]);
   const fields = scoresOf("fields").map(({ key, heading }) => [heading, interval(row[key]), whisker(row[key], most)]);
   const retention = (row.retention || []).flatMap((score, index) => score
     ? [[row.home.held_out[index].label, interval(score, true)]] : []);

@@ -129,6 +129,10 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
         ),
         (("people", "--out", "o.jsonl", "--order", "major,company"), "--order major,company: list every field once"),
         (("people", "--out", "o.jsonl", "--order", "major"), "--order major: list every field once"),
+        (
+            ("people", "--out", "o.jsonl", "--universities", "o.jsonl"),
+            "--universities: o.jsonl is the file of the people",
+        ),
         (("people", "--out", "o.jsonl", "--names", "ful"), "names 'ful': unknown; did you mean 'full'?"),
         (("zoo", "train", "medium", "--out", "o"), "model of the pair 'medium': unknown; known: large, small"),
         (("leaderboard", "compare", "a.json", "b.json"), "a.json"),
@@ -429,6 +433,17 @@ def test_made_up_people_are_a_data_set_for_a_suite(run: Run, here: Path) -> None
     code, out, _ = run("plan", "trial.yaml", "--json")
     assert code == 0 and json.loads(out)["cells"] == 1 + 2
     assert len(read_texts(here / "mine.jsonl")) == 4
+
+
+def test_made_up_people_may_have_universities_with_cities(run: Run, here: Path) -> None:
+    made = ("people", "--count", "4", "--seed", "9", "--out", "mine.jsonl")
+    assert run(*made, "--universities", "places.jsonl")[0] == 0
+    task = "{name: biography, path: mine.jsonl, evaluate: [biography, biography_one_hop], universities: places.jsonl}"
+    (here / "trial.yaml").write_text(SMALL.replace("[biography]", f"[{task}]"))
+    assert run("plan", "trial.yaml", "--json")[0] == 0
+    (here / "trial.yaml").write_text(SMALL.replace("[biography]", f"[{task.replace('places.jsonl', 'none.jsonl')}]"))
+    code, _, error = run("plan", "trial.yaml")
+    assert code == 2 and "none.jsonl: no such file; universities is a JSONL file" in error and error.count("\n") == 1
 
 
 # The doctor

@@ -6,6 +6,7 @@ import json
 import re
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,18 @@ def test_the_shipped_universities_are_those_of_the_generator() -> None:
     people = [module.Person(*(row[key] for key in ("id", "name", "pronoun", "facts"))) for row in rows]
     table = ROOT / "tasks" / "biography" / "universities.jsonl"
     assert "".join(university_lines(place_universities(people))) == table.read_text()
+
+
+def test_a_university_with_people_from_every_city_lies_where_fewest_grew_up() -> None:
+    first = next(make_people(1, 4))
+    college = {**first.facts, "university": "Nowhere College"}
+    rare = cities()[7]
+    people = [
+        replace(first, facts={**college, "birth_city": city})
+        for city in cities()
+        for _ in range(1 if city == rare else 2)
+    ]
+    assert [place.city for place in place_universities(people)] == [rare]
 
 
 def test_a_university_lies_neither_in_the_city_of_its_name_nor_where_its_students_grew_up() -> None:

@@ -241,7 +241,7 @@ def test_stock_lm_eval_gives_our_numbers_for_every_other_group(tmp_path: Path) -
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
 
-    metadata = {"half": "all", "people": 8, "universities": True}
+    metadata = {"half": "all", "people": 4, "universities": True}
     command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"pretrained={SMALL},dtype=float32"]
     command += ["--include_path", str(ROOT / "tasks"), "--tasks", ",".join(GROUPS), "--device", "cpu"]
     command += ["--metadata", json.dumps(metadata), "--num_fewshot", "1", "--batch_size", "8"]

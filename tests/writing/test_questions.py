@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from benchmark.writing.answers import read_questions
 from benchmark.writing.questions import EACH, KINDS, PROMPTS, QuestionReport, WrittenQuestion, write_questions
 from benchmark.writing.requests import Request, Sample
 from benchmark.writing.settings import LocalWriter
+from benchmark.writing.writers import writer_from_text
+from tests.writing.server import Reply, Script, chat, prompt_of, serving
 
 DOCUMENTS = [
     Text("pier", "The pier of Port Ellery was built by Ada Moss in 1871 and has a blue rail."),
@@ -180,6 +183,23 @@ def test_every_passage_of_a_long_document_is_asked_about(
     kept, report = write_questions([document], WRITER, "cpu", tmp_path)
     assert [(question.document, question.answer) for question in kept] == [("pier", "Ada Moss")]
     assert report.passages == 2
+
+
+def test_a_server_is_asked_and_answers_with_the_likeliest_tokens(tmp_path: Path) -> None:
+    def reply(number: int, content: dict[str, Any]) -> Reply:
+        prompt = prompt_of(content)
+        if "Write three different questions" in prompt:
+            return chat("Question: Who built the pier?\nAnswer: Ada Moss")
+        return chat("Ada Moss." if prompt.startswith("Text: The pier") else "I do not know.")
+
+    script = Script(reply)
+    with serving(script) as address:
+        writer = writer_from_text(f"api:{address}#qwen", {"temperature": "0.7"})
+        kept, report = write_questions(DOCUMENTS[:1], writer, "cpu", tmp_path)
+    assert [(question.question, question.kind) for question in kept] == [("Who built the pier?", "direct")]
+    assert report.left_out == {"asked already": 2}
+    assert sorted(asked["temperature"] for asked in script.asked) == [0, 0, 0.7, 0.7, 0.7]
+    assert {asked["model"] for asked in script.asked} == {"qwen"}
 
 
 @pytest.mark.parametrize("name", [*KINDS, "answer"])

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.records.record import read_record
-from benchmark.records.scores import best_shots, mean_exact_match, shots_of
-from leaderboard.board.answers import BOARD_METRICS, read_answers
+from benchmark.records.scores import OTHER_QUESTIONS, best_shots, mean_exact_match, shots_of
+from leaderboard.board.answers import BOARD_METRICS, OTHER_METRICS, read_answers
 from leaderboard.board.record_comparison import compare_records
+from leaderboard.views.columns import OTHER_HEADINGS
 from tests.leaderboard.factory import only_table, right, write_record, wrong
 
 OTHERS = {"_paraphrased": right, "_reverse": wrong, "_two_hop": right}
@@ -45,6 +46,10 @@ def test_who_was_born_first_is_apart_from_the_other_questions_in_two_steps(tmp_p
     write_record(tmp_path, others={"_two_hop": wrong, "_first_born_two_hop": right, "_one_hop": right})
     scores = only_table(tmp_path).rows[0].scores
     assert (scores["two_hop"].mean, scores["first_born"].mean, scores["one_hop"].mean) == (0.0, 1.0, 1.0)
+
+
+def test_every_metric_of_other_questions_is_on_the_board() -> None:
+    assert set(OTHER_METRICS) == set(OTHER_QUESTIONS.values()) == set(OTHER_HEADINGS)
 
 
 def test_the_headline_counts_direct_questions_alone(tmp_path: Path) -> None:

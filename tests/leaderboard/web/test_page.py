@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.board.assemble import build_board, load_records
+from leaderboard.views.csv_file import board_csv
 from leaderboard.web.charts import KINDS, chart_specs
 from leaderboard.web.html import html_page, script_json
 from leaderboard.web.pareto import pareto_front
 from tests.inspection.test_terminal import VIEW
-from tests.leaderboard.factory import retention, write_record
+from tests.leaderboard.factory import retention, right, write_record, wrong
 
 EVIL = "</script><script>hacked=1</script><!-- <img src=x onerror=hacked=1> ]]> {{library}} \\1 \x1b[31m\u202e \u2028"
 
@@ -176,6 +177,21 @@ def test_rows_have_the_scores_of_the_board_and_their_pareto_front(tmp_path: Path
     assert rows["poor"]["steps"] == [7, 7]
 
 
+def test_other_questions_are_columns_of_the_tables_that_ask_them_alone(tmp_path: Path) -> None:
+    write_record(tmp_path / "results", "a", others={"_reverse": right, "_paraphrased": wrong})
+    write_record(tmp_path / "results", "b", model__name="other-model")
+    data = data_of(page_of(tmp_path))
+    asked = {
+        table["model"]: [column["key"] for column in table["columns"] if column["part_of"] == "other_questions"]
+        for table in data["tables"]
+    }
+    assert asked == {"tiny-large": ["paraphrased", "reverse"], "other-model": []}
+    with_others = next(row for row in data["rows"] if row["method"] == "a")
+    assert (with_others["reverse"][0], with_others["paraphrased"][0]) == (1.0, 0.0)
+    header = board_csv(build_board(load_records(tmp_path / "results")), tmp_path).splitlines()[0]
+    assert "reverse_low" in header and "two_hop" not in header
+
+
 def test_a_placeholder_of_the_template_in_a_name_is_not_replaced(tmp_path: Path) -> None:
     write_record(tmp_path / "results", "{{data}}")
     page = page_of(tmp_path)
@@ -196,6 +212,17 @@ VALUES = {
     },
     "distance": {"series": "a", "distance": "0–3", "place": 0, "mean": 0.5, "low": 0.4, "high": 0.6},
     "curve": {"series": "a", "step": 100, "mean": 0.5},
+    "reverse": {
+        "label": "a",
+        "direct": 0.6,
+        "direct_low": 0.5,
+        "direct_high": 0.7,
+        "mean": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "kind": KINDS[2],
+        "named": True,
+    },
     "retention": {"label": "a", "place": 0, "mean": 0.5, "low": 0.4, "high": 0.6},
 }
 
