@@ -57,6 +57,18 @@ def test_the_first_people_are_kept_with_their_halves(file: Path) -> None:
     assert corpus.metadata["people"] == 3
 
 
+def test_a_share_of_development_changes_halves_and_key_and_is_no_part_of_it_otherwise() -> None:
+    from benchmark.evaluation.asking import load_by_shots, task_manager
+
+    task = Biography(people=8, development=0.25, evaluate=["biography_major"])
+    corpus = task.load()
+    assert [half for half in corpus.halves.values()].count("development") == 2
+    assert task.identity()["development"] == 0.25 and "development" not in Biography(people=8).identity()
+    ((_, loaded),) = load_by_shots(task_manager(corpus.metadata), task.evaluate, [0])
+    asked = loaded["tasks"]["biography_major"].dataset["questions"]
+    assert dict(zip(asked["cluster"], asked["half"], strict=True)) == corpus.halves
+
+
 def test_too_many_people_are_reported_with_the_number_available(file: Path) -> None:
     with pytest.raises(UserError, match="people: 7 asked for, but the data has 6"):
         _load(file, 7)
