@@ -371,7 +371,7 @@ def test_invalid_options_are_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(
             ValueError, match=r"^paragraphs: .* is no number from 1 to 4, the paragraphs that there are$"
         ):
-            wikipedia.read_paragraphs(file, count=wrong)  # type: ignore[arg-type]
+            wikipedia.read_paragraphs(file, count=wrong)
     with pytest.raises(ValueError, match="^half: 'train' is none of development, test, all$"):
         wikipedia.load("mini", half="train")
     with pytest.raises(ValueError, match="^subset_seed: 'one' is no whole number$"):
