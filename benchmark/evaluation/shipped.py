@@ -127,7 +127,7 @@ def _other_questions(name: str, options: dict[str, Any]) -> Iterator[tuple[tuple
     content = read_yaml(files[name], "install the project again")
     for task in content["task"] if "group" in content else [name]:
         asked_for = read_yaml(files[task], "install the project again")["dataset_kwargs"]
-        chosen = {key: options.get(key) for key in ("people", "development", "universities")}
+        chosen: dict[str, Any] = {key: options.get(key) for key in ("people", "development", "universities")}
         loaded = other_questions.load(**asked_for, half="all", **chosen)
         for row in loaded["questions"]:
             asked = row["field"], "\n".join(row["among"])
