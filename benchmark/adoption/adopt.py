@@ -150,6 +150,9 @@ def _whole_or_absent(out: Path) -> Iterator[Path]:
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+    try:
         yield temporary
         sync_tree(temporary)
         os.rename(temporary, out)  # onto nothing or an empty folder; refused if another process has filled it

@@ -17,7 +17,8 @@ def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
     """The trainings in the store that no cell of the plan reads again, since their cells all have good records."""
     good, todo = missing(plan, records)
     needed = {call.key for call in replace(plan, cells=todo).calls()}
-    trained = {cell.stages["train"].key: cell.stages["train"] for cell in plan.cells if cell.key in good}
+    finished = [cell for cell in plan.cells if cell.key in good and cell.recipe]  # references train nothing
+    trained = {cell.stages["train"].key: cell.stages["train"] for cell in finished}
     return [call for key, call in trained.items() if key not in needed and store.path(call).exists()]
 
 

@@ -17,8 +17,11 @@ from huggingface_hub import ModelCard
 import benchmark
 from benchmark.api import AdoptedModel
 from benchmark.core.errors import UserError
+from benchmark.runs.prune import prune
 from benchmark.runs.runner import run_suite
-from benchmark.suite.schema import validate
+from benchmark.store.artifacts import Store
+from benchmark.suite.plan import make_plan
+from benchmark.suite.schema import load_suite, validate
 from tests.conftest import ROOT
 from tests.tiny import InThisProcess
 
@@ -179,6 +182,12 @@ def test_a_folder_with_files_keeps_them_and_is_refused(home: Home, tmp_path: Pat
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"out: cannot be written \(File exists\); give another folder with --out"):
+        home.adopt(tmp_path / "file" / "out")
+
+
 def test_a_full_disk_leaves_nothing_behind(home: Home, tmp_path: Path) -> None:
     most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most[1]))  # the adapter alone is larger
@@ -192,7 +201,8 @@ def test_a_full_disk_leaves_nothing_behind(home: Home, tmp_path: Path) -> None:
 
 def test_weights_that_are_gone_are_trained_again_if_asked(own: Home, tmp_path: Path) -> None:
     before = trained_logits(own)
-    shutil.rmtree(own.results / "store" / "train")
+    plan = make_plan(load_suite(own.suite))
+    assert prune(plan, Store(own.results / "store"), own.results / "records").trainings == 2
     with pytest.raises(UserError, match="missing or damaged .* train them again with --retrain"):
         own.adopt(tmp_path / "out")
     own.adopt(tmp_path / "out", retrain=True)

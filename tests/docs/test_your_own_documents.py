@@ -51,8 +51,13 @@ def test_the_commands_run_as_written(folder: Path) -> None:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         outputs[f"{program} {arguments[0]}"] = done.stdout
-    assert list(outputs) == ["benchmark corpus", "benchmark plan", "benchmark run", "lm_eval --model"]
+    assert list(outputs) == [
+        *("benchmark corpus", "benchmark plan", "benchmark run", "benchmark adopt", "benchmark ask", "lm_eval --model")
+    ]
     assert "results/corpus_harbour.yaml: the suite" in outputs["benchmark corpus"]
     assert "6 made now" in outputs["benchmark corpus"] and "6 cells, 6 of them done" in outputs["benchmark plan"]
     assert "nothing to do, all records exist" in outputs["benchmark run"]
+    assert "Nothing was recalled" in outputs["benchmark corpus"]
+    assert "results/adopted/corpus_harbour: whole weights" in outputs["benchmark adopt"]
+    assert len(outputs["benchmark ask"].splitlines()) == 1
     assert "|exact_match|" in outputs["lm_eval --model"]

@@ -93,6 +93,8 @@ def test_a_container_can_write_the_store_and_read_the_inputs_of_its_stage_only(t
         assert local_paths(StageCall("train", 1, {}, {}, {name: str(tmp_path / "mine.txt")})) == [tmp_path / "mine.txt"]
     augment = StageCall("augment", 1, {}, {}, {"parameters": {"source": str(tmp_path / "mine.txt"), "share": 0.3}})
     assert local_paths(augment) == [tmp_path / "mine.txt"]
+    asked = StageCall("evaluate", 1, {}, {}, {"metadata": {"paragraphs": str(tmp_path / "mine.txt"), "events": 3}})
+    assert local_paths(asked) == [tmp_path / "mine.txt"]
     store = tmp_path / "store"
     given = arguments_of(call, store, ContainerSettings(memory="2g"))
     assert given["volumes"] == {
