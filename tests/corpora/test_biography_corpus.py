@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -266,7 +267,7 @@ def test_invalid_universities_are_reported_in_one_line_with_the_file(
         ("biography_first_born_two_hop", {"people": 3}, "the half 'development' has no two|the half 'test' has no two"),
     ],
 )
-def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, int], says: str) -> None:
+def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         Biography(evaluate=["biography", asked], **options).load()
 
