@@ -277,6 +277,7 @@ def adopt(
     """
     from benchmark.adoption.adopt import Choice, check_free
     from benchmark.adoption.adopt import adopt as write_folder
+    from benchmark.models.unpacked import unpacked_in
     from benchmark.runs.finished import finished
     from benchmark.runs.recording import record_path
     from benchmark.store.artifacts import Store
@@ -298,7 +299,9 @@ def adopt(
     table = find_table(made, model=model, task=task, budget=budget)
     evidence = evidence_of(table, find_row(table, of_files, method), of_files, asked=method is not None)
     choice = Choice(plan, cells[evidence.record], of_files[evidence.record], evidence)
-    written = write_folder(Store(results / "store"), choice, target, merge, retrain)
+    store = Store(results / "store")
+    with unpacked_in(store.root, writes=False):
+        written = write_folder(store, choice, target, merge, retrain)
     return AdoptedModel(
         folder=target,
         method=evidence.label,

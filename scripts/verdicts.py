@@ -20,7 +20,7 @@ from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import BoardTable, Row
 from leaderboard.stats.comparisons import Difference
-from leaderboard.stats.intervals import Estimate, paired_difference
+from leaderboard.stats.intervals import Estimate, mean_interval, paired_difference
 from leaderboard.stats.significance import LEVEL, holm, paired_p
 from leaderboard.stats.variance import effects
 from leaderboard.views.text import MARKS, with_interval
@@ -50,6 +50,7 @@ def sections(records: Path) -> Iterator[str]:
     ]
     yield from _comparisons(tables)
     yield from _others(records)
+    yield from _written(_tables(records / "written"))
     if tables:
         yield _luck(tables)
     chosen = [records / suite for suite in ("choose_contrastive", "choose_plain", "confirm_random_ranks")]
@@ -147,6 +148,44 @@ def _others(records: Path) -> Iterator[str]:
         ]
         headers = ["", "seeds", "0 shots", f"minus {BASELINE}", "1 shot", "5 shots", "choice", "cloze"]
         yield f"### Every other method ({table.model}, {table.budget})\n\n{_grid(headers, lines)}"
+
+
+def _written(tables: Sequence[BoardTable]) -> Iterator[str]:
+    """Methods with a writer beside others, asked directly and in other ways."""
+    ways = {  # heading → metric and lm-eval task (all of the metric if None)
+        "direct": ("exact_match", None),
+        "in other words": ("paraphrased", None),
+        "backwards": ("reverse", None),
+        "university's city, two hops": ("two_hop", "biography_university_city_two_hop"),
+        "second hop alone": ("one_hop", None),
+        "born first (chance .5)": ("two_hop", "biography_first_born_two_hop"),
+        "choice": ("acc", None),
+        "cloze": ("cloze", None),
+    }
+    for table in tables:
+        lines = []
+        for row in table.rows:
+            answers = [_answers(path).with_shots(row.shots) for path in row.files]
+            counted = [tally(answers, metric, task) for metric, task in ways.values()]
+            direct, *others = [f"{mean_interval(*one).mean:.3f}" if one else "–" for one in counted]
+            invented = row.writing and row.writing.invented
+            lines.append(
+                [
+                    row.label,
+                    direct,
+                    "–" if row.method == BASELINE else _signed(row.to_baseline),
+                    *others,
+                    "–" if row.writing is None else f"{row.writing.tokens / 1000:.1f} k",
+                    "–" if invented is None else f"{invented:.2f}",
+                ]
+            )
+        headers = ["", "direct", f"minus {BASELINE}", *list(ways)[1:], "tokens written", "invented"]
+        yield (
+            f"### Texts by a writer, and other ways of asking ({table.model}, {table.budget})\n\n"
+            f"{_grid(headers, lines)}\n\n"
+            f"{len(table.rows[0].seeds)} seeds, each row with the number of examples that is best on its development "
+            "half. *Invented*: share of the names and numbers in the written texts that their documents do not have."
+        )
 
 
 def _signed(difference: Difference | None) -> str:

@@ -29,6 +29,7 @@ class Biography(Task):
     Attributes:
         path: A file of other people than the shipped ones; see tasks/biography/README.md.
         people: Keep only the first `people` people.
+        development: The share of the people in the development half; by default as their file says, which is half.
         universities: Add documents of the universities that they attended: True for the shipped table, or a file with
             those of other people.
     """
@@ -39,6 +40,7 @@ class Biography(Task):
     name: Literal["biography"] = "biography"
     path: Path | None = None
     people: Annotated[int, BeforeValidator(not_a_bool), Field(ge=2)] | None = None
+    development: Annotated[float, BeforeValidator(not_a_bool), Field(gt=0, lt=1)] | None = None
     universities: Literal[True] | Path | None = None
     evaluate: list[str] = Field(default=["biography", "biography_choice", "biography_cloze"], min_length=1)
 
@@ -58,8 +60,10 @@ class Biography(Task):
         )
 
     def identity(self) -> dict[str, Any]:
-        """The number of people, and whether there are universities; the bytes of files are part of the data hash."""
+        """The people, the size of their halves, and whether there are universities; files are in the data hash."""
         options = super().identity()
+        if options["development"] is None:  # as before there was the option
+            del options["development"]
         if options.pop("universities") is not None:
             options["universities"] = True
         return options
@@ -73,14 +77,10 @@ class Biography(Task):
 
         table = None if self.universities is True else self.universities
         with reading("task biography", self.path, table) as (path, table):
-            people = biography.read_people(path)
+            people = biography.choose_people(path, self.people, self.development)
             if path:  # lm-eval reads these hours later; errors must show now
                 biography.read_shots(path)
             prompts = biography.read_prompts(path)
-            if self.people:
-                if self.people > len(people):
-                    raise UserError(f"task biography: people: {self.people} asked for, but the data has {len(people)}")
-                people = people[: self.people]
             universities = other_questions.attended(people, table) if self.universities else []
             taken = {person["id"] for person in people}
             for university in universities:
@@ -97,6 +97,8 @@ class Biography(Task):
             metadata["biography_path"] = str(path)
         if self.people:
             metadata["people"] = self.people
+        if self.development is not None:
+            metadata["development"] = self.development
         if self.universities:
             metadata["universities"] = str(table) if table else True
         return Corpus(

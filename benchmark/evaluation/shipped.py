@@ -98,21 +98,21 @@ def _questions(
         if task == "biography" and name.endswith(tuple(OTHER_QUESTIONS)):
             yield from _other_questions(name, options)
         elif task == "biography":
-            yield from _of_people(name, count)
+            yield from _of_people(name, count, options.get("development"))
         elif name not in (known := [task, f"{task}{CLOZE}"]):
             raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(name, known)}")
         else:
             yield from _of_paragraphs(name, count)
 
 
-def _of_people(name: str, count: int | None) -> Iterator[tuple[tuple[str, str], Expected]]:
+def _of_people(name: str, count: int | None, development: float | None) -> Iterator[tuple[tuple[str, str], Expected]]:
     """Questions of the lm-eval group `biography` or a task `biography_<field>`, each with an ending or without."""
     kind, ending = _kind(name)
     groups = {"biography": biography.FIELDS, **{f"biography_{field}": (field,) for field in biography.FIELDS}}
     base = name.removesuffix(ending)
     if base not in groups:
         raise ValueError(f"task.options.evaluate: unknown {name!r}; {nearest(base, list(groups))}")
-    for person in biography.read_people()[:count]:
+    for person in biography.choose_people(None, count, development):
         for field in groups[base]:
             golds = (person["facts"][field],) if kind == "written" else ()
             key = f"biography_{field}{ending}", f"{person['id']}:{field}"
@@ -127,8 +127,8 @@ def _other_questions(name: str, options: dict[str, Any]) -> Iterator[tuple[tuple
     content = read_yaml(files[name], "install the project again")
     for task in content["task"] if "group" in content else [name]:
         asked_for = read_yaml(files[task], "install the project again")["dataset_kwargs"]
-        people, universities = options.get("people"), options.get("universities")
-        loaded = other_questions.load(**asked_for, half="all", people=people, universities=universities)
+        chosen: dict[str, Any] = {key: options.get(key) for key in ("people", "development", "universities")}
+        loaded = other_questions.load(**asked_for, half="all", **chosen)
         for row in loaded["questions"]:
             asked = row["field"], "\n".join(row["among"])
             yield (task, row["id"]), Expected(row["cluster"], row["half"], "written", tuple(row["answers"]), asked)

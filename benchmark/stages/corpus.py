@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import regex
-
 from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
+from benchmark.data.pieces import cut_into_pieces
 from benchmark.data.texts import Text, write_lines
 from benchmark.models.loading import context_length, tokenizer_of
 from benchmark.models.spec import ModelSpec
@@ -16,12 +15,6 @@ from benchmark.store.artifacts import StageCall
 
 TEXTS = "texts.jsonl"
 MARGIN = 8  # tokens kept free for the special tokens that models and recipes add
-
-# Ends of sentences that need no white space after them, with closing quotes and brackets.
-_CLOSING = "[”’」』）】》〉»)\\]]*"
-_WIDE_END = regex.compile(f"[。！？｡؟।॥]+{_CLOSING}")
-_LOOSE_END = regex.compile(f"[.!?…;；]+{_CLOSING}")
-_CHARACTER = regex.compile(r"\X")  # a character as readers count: a letter with its accents, a whole flag
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -47,7 +40,7 @@ def _fits(specs: list[ModelSpec]) -> Callable[[str], bool]:
 
 def _split(text: Text, fits: Callable[[str], bool]) -> list[Text]:
     """Halve a text, and the halves, until all pieces fit; only white space at the cuts is lost."""
-    pieces = _halves(text.text, fits, text.id)
+    pieces = cut_into_pieces(text.text, fits, text.id)
     names = [text.id] if len(pieces) == 1 else [f"{text.id}/{i}" for i in range(len(pieces))]
     made, done = [], 0
     for name, piece in zip(names, pieces, strict=True):
@@ -66,29 +59,3 @@ def _with_details(text: Text, details: list[str]) -> Text:
         text.subject if "subject" in details else "",
         text.entities if "entities" in details else (),
     )
-
-
-def _halves(text: str, fits: Callable[[str], bool], name: str) -> list[str]:
-    """Halve at the sentence end nearest to the middle if there is a central one, else at white space or anywhere."""
-    if fits(text):
-        return [text]
-    if text != text.strip():
-        return _halves(text.strip(), fits, name)
-    middle = len(text) // 2
-    ends = [i + 1 for i in range(len(text) - 1) if text[i] in ".!?\n" and text[i + 1].isspace()]
-    ends += [match.end() for match in _WIDE_END.finditer(text)]
-    spaces = [i for i in range(1, len(text) - 1) if text[i].isspace()]
-    cuts = _central(ends, text) or spaces
-    if not cuts:
-        cuts = _central([match.end() for match in _LOOSE_END.finditer(text)], text)
-    if not cuts:
-        cuts = [match.start() for match in _CHARACTER.finditer(text)][1:]
-    if not cuts:
-        raise UserError(f"text {name!r}: a model's context has no room for its character {text!r}; remove it")
-    cut = min(cuts, key=lambda i: abs(i - middle))
-    return _halves(text[:cut].rstrip(), fits, name) + _halves(text[cut:].lstrip(), fits, name)
-
-
-def _central(cuts: list[int], text: str) -> list[int]:
-    """The cuts in the middle half of the text; others would make pieces of very unequal length."""
-    return [cut for cut in cuts if len(text) // 4 < cut < 3 * len(text) // 4]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_hash
+from benchmark.data.pieces import cut_into_pieces
 from benchmark.data.targets import Key, Targets
 from benchmark.data.texts import AugmentedText
 from benchmark.methods.base import Practice, Training
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from benchmark.training.examples import Examples
 
+_SPECIAL_TOKENS = 8  # more than any tokenizer adds to a text
 TEXTS_AT_ONCE = 10_000  # while it works, a tokenizer holds ten times as much about a text as its token ids take
 
 
@@ -80,13 +82,15 @@ def training_data(
 
     params = call.params
     training = Training.model_validate(params.get("training", {}))
-    tokenizer = tokenizer_of(spec)
-    used, sequences, notes = _with_two_tokens(texts, encode(texts, tokenizer, recipe, context_length(spec)))
+    tokenizer, context = tokenizer_of(spec), context_length(spec)
+    read, on_pieces = _in_pieces(texts, tokenizer, context) if training.loss != "distilled" else (texts, [])
+    used, sequences, notes = _with_two_tokens(read, encode(read, tokenizer, recipe, context))
+    notes += on_pieces
     count, batch = len(sequences), recipe.batch_size
     others = []
     for source in other_sources(recipe, training):
-        read = rehearsal_texts(source, source_file(call, source), texts)
-        more, ids, _ = _with_two_tokens(read, encode(read, tokenizer, recipe, context_length(spec)))
+        rehearsed = rehearsal_texts(source, source_file(call, source), texts)
+        more, ids, _ = _with_two_tokens(rehearsed, encode(rehearsed, tokenizer, recipe, context))
         first = isinstance(source, Practice) and source.order == "first"
         others.append(Others(len(sequences), len(ids), source.share, first))
         used, sequences = [*used, *more], [*sequences, *ids]
@@ -140,6 +144,33 @@ def _expected(
         shares += of_text.shares()
     top = max(of_text.tokens.shape[1] for of_text in found)
     return found, f"targets: the {top} likeliest tokens, {fmean(shares):.1%} of the teacher's probability"
+
+
+def _in_pieces(
+    texts: Sequence[AugmentedText], tokenizer: "PreTrainedTokenizerFast", limit: int | None
+) -> tuple[Sequence[AugmentedText], list[str]]:
+    """The texts, with copies that exceed the model's context cut into pieces, and a note if there are any.
+
+    A writer does not know the trained model, and may write more than fits. Originals are cut by the corpus stage, if
+    the suite wants that; copies with numbers or hidden parts belong to their characters, and are not cut.
+    """
+
+    def fits(text: str) -> bool:
+        # One token is kept free for the end token. A text has no more tokens than bytes, but for special tokens.
+        if limit is None or len(text.encode()) + _SPECIAL_TOKENS < limit:
+            return True
+        return len(tokenizer(text, verbose=False)["input_ids"]) < limit
+
+    pieces: list[AugmentedText] = []
+    cut = 0
+    for text in texts:
+        if text.copy == 0 or text.values or text.hidden or fits(text.text):
+            pieces.append(text)
+        else:
+            cut += 1
+            parts = cut_into_pieces(text.text, fits, f"{text.id} copy {text.copy}")
+            pieces += [replace(text, text=part) for part in parts]
+    return pieces, [f"{cut} copies longer than the model's context of {limit} tokens cut into pieces"] if cut else []
 
 
 def encode(

@@ -97,6 +97,38 @@ def read_people(path: str | Path | None = None) -> list[Person]:
     return people
 
 
+def choose_people(
+    path: str | Path | None = None, people: int | None = None, development: float | None = None
+) -> list[Person]:
+    """Read the people that are asked about: the first `people` of the file, in halves of the wanted sizes.
+
+    Args:
+        path: As in `read_people`.
+        people: How many; None for all.
+        development: The share of them whose questions are development, spread evenly over the file; None keeps the
+            halves that the file gives.
+
+    Raises:
+        ValueError: There are not so many people, the share leaves a half empty, or the files do not fit.
+    """
+    everyone = read_people(path)
+    if people is not None and not (isinstance(people, int) and people >= 1):
+        raise ValueError(f"people: {people!r} is no number from 1 to {len(everyone)}, the people that there are")
+    if people is not None and people > len(everyone):
+        raise ValueError(f"people: {people} asked for, but the data has {len(everyone)}")
+    everyone = everyone[:people]
+    if development is None:
+        return everyone
+    if not isinstance(development, int | float) or not 0 < development < 1:
+        raise ValueError(f"development: {development!r} is no share between 0 and 1")
+    so_far = [int(number * development + 1e-9) for number in range(len(everyone) + 1)]
+    if so_far[-1] in (0, len(everyone)):
+        raise ValueError(f"development: {development} of {len(everyone)} people leaves a half empty; take more people")
+    for number, person in enumerate(everyone):
+        person["half"] = HALVES[0] if so_far[number + 1] > so_far[number] else HALVES[1]
+    return everyone
+
+
 def read_shots(path: str | Path | None = None) -> list[RealPerson]:
     """Read the real people of the few-shot examples: `biography_real.csv` of a folder `path`, else those shipped.
 
@@ -142,6 +174,7 @@ def load(
     half: str = "test",
     biography_path: str | None = None,
     people: int | None = None,
+    development: float | None = None,
     field: str | None = None,
     choices: bool = False,
     cloze: bool = False,
@@ -157,6 +190,7 @@ def load(
         half: Whose questions: those of "development", "test", or "all".
         biography_path: Other people than those shipped; see `read_people`.
         people: Take only so many people, the first of the file; wrong choices are theirs, too.
+        development: The share of the people in the half "development", see `choose_people`.
         field: The one field to ask for; None asks for all.
         choices: Add `choices` (see `choose`) and `gold`, the answer's index among them.
         cloze: Add `context`, the person's text up to the answer, and `target`, what follows there.
@@ -171,10 +205,7 @@ def load(
         raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
     if field is not None and field not in FIELDS:
         raise ValueError(f"field: {field!r} is none of {', '.join(FIELDS)}")
-    everyone = read_people(biography_path)
-    if people is not None and not (isinstance(people, int) and 1 <= people <= len(everyone)):
-        raise ValueError(f"people: {people!r} is no number from 1 to {len(everyone)}, the people that there are")
-    everyone = everyone[:people]
+    everyone = choose_people(biography_path, people, development)
     asked = [person for person in everyone if half in (person["half"], "all")]
     if not asked:
         raise ValueError(f"{biography_path or PEOPLE}: half: nobody there is of the half {half!r}")

@@ -190,6 +190,7 @@ def load(
     half: str = "test",
     biography_path: str | None = None,
     people: int | None = None,
+    development: float | None = None,
     universities: bool | str | None = None,
     fields: Sequence[str] = (),
     **_: object,
@@ -203,6 +204,7 @@ def load(
         half: Whose questions: those of "development", "test", or "all".
         biography_path: Other people than those shipped, as for the direct questions.
         people: Take only so many people, the first of the file.
+        development: The share of the people in the half "development"; universities keep theirs.
         universities: The table of universities: True for the one of the shipped people, or a file.
         fields: The field that "paraphrased" asks for, or the two from which "reverse" asks for the name.
 
@@ -217,10 +219,7 @@ def load(
         raise ValueError(f"half: {half!r} is none of {', '.join((*biography.HALVES, 'all'))}")
     if kind in OF_UNIVERSITIES and not universities:
         raise ValueError(f"universities: {kind} asks about universities, whose documents are left out; {REMEDY}")
-    everyone = biography.read_people(biography_path)
-    if people is not None and not (isinstance(people, int) and 1 <= people <= len(everyone)):
-        raise ValueError(f"people: {people!r} is no number from 1 to {len(everyone)}, the people that there are")
-    everyone = everyone[:people]
+    everyone = biography.choose_people(biography_path, people, development)
     table = None if universities in (True, None) else str(universities)
     places = attended(everyone, table) if kind in OF_UNIVERSITIES else []
     made = [row for row in _questions(kind, fields, everyone, places) if half in (row["half"], "all")]

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_the_first_people_are_kept_with_their_halves(file: Path) -> None:
     assert [text.id for text in corpus.texts] == ["person-00000", "person-00001", "person-00002"]
     assert list(corpus.halves.values()) == ["development", "test", "development"]
     assert corpus.metadata["people"] == 3
+
+
+def test_a_share_of_development_changes_halves_and_key_and_is_no_part_of_it_otherwise() -> None:
+    from benchmark.evaluation.asking import load_by_shots, task_manager
+
+    task = Biography(people=8, development=0.25, evaluate=["biography_major"])
+    corpus = task.load()
+    assert list(corpus.halves.values()).count("development") == 2
+    assert task.identity()["development"] == 0.25 and "development" not in Biography(people=8).identity()
+    ((_, loaded),) = load_by_shots(task_manager(corpus.metadata), task.evaluate, [0])
+    asked = loaded["tasks"]["biography_major"].dataset["questions"]
+    assert dict(zip(asked["cluster"], asked["half"], strict=True)) == corpus.halves
 
 
 def test_too_many_people_are_reported_with_the_number_available(file: Path) -> None:
@@ -266,7 +279,7 @@ def test_invalid_universities_are_reported_in_one_line_with_the_file(
         ("biography_first_born_two_hop", {"people": 3}, "the half 'development' has no two|the half 'test' has no two"),
     ],
 )
-def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, int], says: str) -> None:
+def test_questions_about_what_the_corpus_lacks_are_refused(asked: str, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         Biography(evaluate=["biography", asked], **options).load()
 

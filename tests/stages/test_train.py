@@ -33,6 +33,8 @@ from transformers import (
 )
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import file_hash
+from benchmark.data.pieces import cut_into_pieces
 from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
@@ -435,9 +437,24 @@ def test_a_training_does_not_depend_on_what_ran_before_in_the_process(
 
 
 def test_a_text_longer_than_the_context_is_named_and_not_cut(tiny: Path, tmp_path: Path) -> None:
-    long = AugmentedText("person-7", 3, "word " * 600)
-    with pytest.raises(UserError, match=r"^text 'person-7' copy 3: \d+ tokens, more than .* context of 512; [^\n]*$"):
+    long = AugmentedText("person-7", 0, "word " * 600)
+    with pytest.raises(UserError, match=r"^text 'person-7' copy 0: \d+ tokens, more than .* context of 512; [^\n]*$"):
         train(train_call(tiny), [*biographies(4), long], tmp_path)
+
+
+def test_a_copy_longer_than_the_context_is_cut_at_sentence_ends_with_a_note(tiny: Path, tmp_path: Path) -> None:
+    sentences = [person.text for person in biographies(20)]  # some 60 tokens each: all together need several pieces
+    long = AugmentedText("person-7", 3, " ".join(sentences))
+    out = train(train_call(tiny), [*biographies(4), long], tmp_path / "whole")
+    count = report(out)["texts"] - 4
+    assert count > 2
+    assert report(out)["notes"] == ["1 copies longer than the model's context of 512 tokens cut into pieces"]
+    tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
+    pieces = cut_into_pieces(long.text, lambda text: len(tokenizer(text)["input_ids"]) < 512, "")
+    assert len(pieces) == count and " ".join(pieces) == long.text and all(piece.endswith(".") for piece in pieces)
+    given = [AugmentedText(f"piece-{number}", 1, piece) for number, piece in enumerate(pieces)]
+    same = train(train_call(tiny), [*biographies(4), *given], tmp_path / "pieces")
+    assert file_hash(out / "model" / "model.safetensors") == file_hash(same / "model" / "model.safetensors")
 
 
 def test_a_text_of_a_single_token_is_left_out_with_a_note(tiny: Path, tmp_path: Path) -> None:

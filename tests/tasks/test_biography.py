@@ -117,9 +117,27 @@ def test_a_limit_of_people_applies_to_questions_and_to_values_of_choices() -> No
     assert questions["cluster"] == ["person-00001", "person-00003", "person-00005"]
     majors = {person["facts"]["major"] for person in biography.read_people()[:6]}
     assert {choice for choices in questions["choices"] for choice in choices} <= majors
-    for wrong in (0, 101, "6"):
+    for wrong in (0, "6"):
         with pytest.raises(ValueError, match=r"^people: .* is no number from 1 to 100"):
             biography.load(people=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^people: 101 asked for, but the data has 100"):
+        biography.load(people=101)
+
+
+def test_a_share_of_development_is_spread_over_the_people() -> None:
+    asked = biography.load(half="test", people=8, development=0.25, field="major")["questions"]
+    assert asked["cluster"] == [f"person-0000{number}" for number in (0, 1, 2, 4, 5, 6)]
+    other = biography.load(half="development", people=8, development=0.25, field="major")["questions"]
+    assert other["cluster"] == ["person-00003", "person-00007"]
+    sizes = [len(biography.load(half="development", development=share, field="major")["questions"]) for share in
+             (0.01, 0.1, 0.3, 0.57, 0.99)]  # fmt: skip
+    assert sizes == [1, 10, 30, 57, 99]
+    assert biography.choose_people(None, 8)[1]["half"] == "test"  # the file's halves, untouched by the calls before
+    for wrong in (0, 1, -0.5, "0.5"):
+        with pytest.raises(ValueError, match=r"^development: .* is no share between 0 and 1"):
+            biography.load(development=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^development: 0.1 of 6 people leaves a half empty"):
+        biography.load(people=6, development=0.1)
 
 
 # --- the paper's files
