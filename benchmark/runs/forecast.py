@@ -85,16 +85,15 @@ def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
 
 def _to_unpack(suite: Suite, store: Store) -> dict[str, int]:
     """Bytes of the weights of each GGUF model that is not yet unpacked; a file that two models share counts once."""
-    import torch
-
-    from benchmark.memory.shape import shape_of
-
     sizes: dict[str, int] = {}
     seen = set()
     writers = {name: writer.spec for name, writer in suite.writers.items() if isinstance(writer, LocalWriter)}
     for name, spec in {**writers, **suite.models}.items():
         if is_gguf(spec) and (spec.local, spec.dtype) not in seen and not is_unpacked(store.root, spec):
+            from benchmark.memory.needs import SIZES
+            from benchmark.memory.shape import shape_of
+
             seen.add((spec.local, spec.dtype))
             whole = spec.model_copy(update={"skip_layers": []})
-            sizes[name] = shape_of(whole).parameters * getattr(torch, spec.dtype).itemsize
+            sizes[name] = shape_of(whole).parameters * SIZES[spec.dtype]
     return sizes
