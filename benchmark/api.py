@@ -538,7 +538,8 @@ def write_questions(
     from benchmark.writing import questions
     from benchmark.writing.writers import writer_from_text, writer_from_values
 
-    chosen = writer_from_text(writer, {}) if isinstance(writer, str) else writer_from_values(writer)
+    given = questions.SETTINGS
+    chosen = writer_from_text(writer, given) if isinstance(writer, str) else writer_from_values({**given, **writer})
     check_known("device", device, DEVICES)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(begun or temporary)

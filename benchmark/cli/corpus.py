@@ -68,6 +68,7 @@ def corpus(
     from benchmark.progress.bar import bar
     from benchmark.suite.document_folder import prepare
     from benchmark.suite.own_documents import check_models, content_for, write_suite
+    from benchmark.writing.questions import SETTINGS
     from benchmark.writing.writers import writer_from_text
 
     listed = seeds.split(",")
@@ -84,7 +85,8 @@ def corpus(
     settings = named_values("--set-writer", set_writer, "temperature=0.5")
     if settings and not questions_by:
         raise UserError("--questions-by: missing; name the model or the server that --set-writer is for")
-    prepared = prepare(task, results, writer_from_text(questions_by, settings) if questions_by else None)
+    writer = writer_from_text(questions_by, {**SETTINGS, **settings}) if questions_by else None
+    prepared = prepare(task, results, writer)
     names = [name.strip() for name in methods.split(",")] if methods else []
     content = content_for(prepared.task, model, small, names, steps, [int(seed) for seed in listed])
     check_models(content)

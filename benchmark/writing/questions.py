@@ -26,6 +26,7 @@ from benchmark.writing.writers import open_writers
 PROMPTS = Path(__file__).parent / "prompts"
 KINDS = ("direct", "reworded", "backwards")
 EACH = 3  # questions that a prompt asks for
+SETTINGS = {"temperature": 0.3}  # of a writer, unless it is given others: each prompt is answered once, and exactly
 _MOST_WORDS = 10  # of an answer
 _SAME_WORDS = 6  # so many words of the document in a row are not "other words"
 _ABOUT_THE_TEXT = re.compile(

@@ -226,7 +226,7 @@ def test_the_questions_of_an_example_pass_the_checks(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not QWEN.is_file(), reason="needs a real writer: run ../shared/models/get qwen-coder-0.5b")
 def test_a_real_writer_writes_the_same_questions_twice(tmp_path: Path) -> None:
-    writer = LocalWriter(model=str(QWEN), max_tokens=120, tries=1, batch_size=4)
+    writer = LocalWriter(model=str(QWEN), temperature=0.3, max_tokens=120, tries=1, batch_size=3)
     first = write_questions(DOCUMENTS, writer, "cpu", tmp_path / "one")
     assert write_questions(DOCUMENTS, writer, "cpu", tmp_path / "two") == first
     texts = {document.id: document.text.lower() for document in DOCUMENTS}
