@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,14 +60,12 @@ def _child(model: Path, store: str, options: argparse.Namespace) -> dict[str, An
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
+    from benchmark.models.unpacked import unpacked_in
+
     started = time.monotonic()
     torch.set_num_threads(options.threads)
-    if options.child:
-        from benchmark.models.unpacked import unpacked_in
-
-        with unpacked_in(Path(options.child)):
-            return _step(options, started)
-    return _step(options, started)
+    with unpacked_in(Path(options.child)) if options.child else nullcontext():
+        return _step(options, started)
 
 
 def _step(options: argparse.Namespace, started: float) -> dict[str, Any]:

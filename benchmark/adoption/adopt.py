@@ -22,7 +22,6 @@ from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Cell, Plan
 
 ADAPTER = "adapter_config.json"
-_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."  # a text whose tokens must survive saving
 
 
 @dataclass(frozen=True)
@@ -190,8 +189,6 @@ def _name_base(file: Path, base: ModelSpec) -> None:
     """Write into the adapter's configuration where its base model is, for peft's own loading."""
     config = json.loads(file.read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": base.model, "revision": base.revision}
-    if (local := base.local) is not None:
-        config["base_model_name_or_path"] = str(local.resolve())
     file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
@@ -199,12 +196,12 @@ def _write_tokenizer(base: ModelSpec, folder: Path) -> None:
     """Save the tokenizer that the model was trained with, and check that it reads a text alike when loaded again."""
     from transformers import AutoTokenizer
 
-    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.loading import SPLIT_PROBE, tokenizer_of
 
     tokenizer = tokenizer_of(base)
     tokenizer.save_pretrained(folder)
     saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=base.trust_remote_code)
-    if saved(_PROBE)["input_ids"] != tokenizer(_PROBE)["input_ids"]:
+    if saved(SPLIT_PROBE)["input_ids"] != tokenizer(SPLIT_PROBE)["input_ids"]:
         raise UserError(
             f"model {base.model!r}: its tokenizer reads text differently once it is saved, and nothing was written; "
             "give the model's folder with safetensors in the suite"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmark.adoption.settings import FILE, read_adopted
 from benchmark.core.errors import UserError
+from benchmark.evaluation.prompts import AskingForm
 from benchmark.models.spec import ModelSpec
 
 BATCH = 8  # prompts answered at once
@@ -35,9 +36,10 @@ def ask(
         spec = ModelSpec(
             model=str(folder.resolve()), dtype=adopted.base.dtype, trust_remote_code=adopted.base.trust_remote_code
         )
+        adapter = None
     else:
-        spec = _base_of(folder, adopted.base, adopted.base_fingerprint, base)
-    return _answers(folder, spec, questions, device)
+        spec, adapter = _base_of(folder, adopted.base, adopted.base_fingerprint, base), folder
+    return _answers(spec, adapter, adopted.asked, questions, device)
 
 
 def _base_of(folder: Path, named: ModelSpec, fingerprint: str, base: str | None) -> ModelSpec:
@@ -64,17 +66,17 @@ def _base_of(folder: Path, named: ModelSpec, fingerprint: str, base: str | None)
     return spec
 
 
-def _answers(folder: Path, spec: ModelSpec, questions: Sequence[str], device: str) -> list[str]:
+def _answers(
+    spec: ModelSpec, adapter: Path | None, asked: AskingForm, questions: Sequence[str], device: str
+) -> list[str]:
     from lm_eval.api.instance import Instance
 
     from benchmark.evaluation.asking import language_model, quiet_lm_eval
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.stages.evaluate import trained_model
 
-    asked = read_adopted(folder).asked
     quiet_lm_eval()
-    is_adapter = spec.model != str(folder.resolve())
-    model = trained_model(spec, device, folder) if is_adapter else load_model(spec, device)
+    model = trained_model(spec, device, adapter) if adapter else load_model(spec, device)
     lm = language_model(model, tokenizer_of(spec), BATCH, lambda *steps: None)
     settings = {"until": asked.until, "do_sample": False, "temperature": 0.0, "max_gen_toks": asked.most_tokens}
     prompts = [asked.prompt(question) for question in questions]

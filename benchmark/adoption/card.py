@@ -66,7 +66,7 @@ def _front_matter(facts: Facts) -> str:
     from huggingface_hub import ModelCardData
 
     base, is_adapter = facts.settings.base, facts.settings.weights == "adapter"
-    on_hub = base.local is None  # the name of a local file could be that of somebody else's model on the hub
+    on_hub = base.local is None  # a local file may have the name of somebody else's model on the hub
     relation = "adapter" if is_adapter else "finetune"
     data = ModelCardData(
         base_model=base.model if on_hub else None,
@@ -146,7 +146,7 @@ def _loading(facts: Facts) -> str:
             f"vLLM:\n\n{_block('sh', f'vllm serve {folder} --dtype {dtype}')}"
         )
     local = base.local
-    if local is not None and local.is_file():
+    if local is not None and base.is_gguf:
         lines = [
             "from peft import PeftModel",
             "from transformers import AutoModelForCausalLM, AutoTokenizer",

@@ -136,6 +136,11 @@ class Task(BaseModel):
         return self.model_dump(mode="json", exclude={"name", "path", "evaluate"})
 
 
+def documents_hash(documents: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over ids and texts of documents, on which training depends: a corrected question repeats no training."""
+    return hashlib.sha256(json.dumps(list(documents)).encode()).hexdigest()
+
+
 def definition_hash(files: Iterable[Path]) -> str:
     """Hash of a task's lm-eval files; the previous hash if the code changed and every question stayed the same.
 

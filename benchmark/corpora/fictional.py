@@ -10,7 +10,16 @@ from pydantic import BeforeValidator, Field, field_validator
 from benchmark.core.errors import UserError
 from benchmark.core.inputs import reading
 from benchmark.core.validation import not_a_bool
-from benchmark.corpora.base import ANSWERED_FILE, METRICS_FILE, TASKS, Corpus, Facts, Task, definition_hash
+from benchmark.corpora.base import (
+    ANSWERED_FILE,
+    METRICS_FILE,
+    TASKS,
+    Corpus,
+    Facts,
+    Task,
+    definition_hash,
+    documents_hash,
+)
 from benchmark.data.texts import Text
 from benchmark.models.spec import Revision
 
@@ -85,17 +94,12 @@ class FictionalQa(Task):
         return Corpus(
             texts=[Text(document["id"], document["text"]) for document in documents],
             halves={document["id"]: document["half"] for document in documents},
-            data_hash=_hash(documents),
+            data_hash=hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest(),
             definition_hash=self.definition(),
             metadata={"half": "all", "subset_seed": self.subset_seed, **source}
             | {key: value for key, value in options.items() if value},
             may_redistribute=path is None,
-            texts_hash=_hash([(document["id"], document["text"]) for document in documents]),
+            texts_hash=documents_hash((document["id"], document["text"]) for document in documents),
             facts={d["id"]: Facts("", [question["answers"] for question in d["questions"]]) for d in documents},
             questions={document["id"]: asked[document["event"]] for document in documents},
         )
-
-
-def _hash(content: object) -> str:
-    """SHA-256 of a value as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,6 @@
 """The task `corpus`: a user's own documents and the questions on them."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,11 +8,21 @@ from pydantic import Field, field_validator
 
 from benchmark.core.files import file_hash
 from benchmark.core.inputs import reading
-from benchmark.corpora.base import ANSWERED_FILE, METRICS_FILE, SHOTS, TASKS, Corpus, Facts, Task, definition_hash
+from benchmark.corpora.base import (
+    ANSWERED_FILE,
+    METRICS_FILE,
+    SHOTS,
+    TASKS,
+    Corpus,
+    Facts,
+    Task,
+    definition_hash,
+    documents_hash,
+)
 from benchmark.data.texts import Text
 
 if TYPE_CHECKING:
-    from benchmark.tasks.corpus.corpus import Document
+    pass
 
 
 class OwnDocuments(Task):
@@ -97,7 +106,7 @@ class OwnDocuments(Task):
             definition_hash=self.definition(),
             metadata={"half": "all"} | {key: value for key, value in options.items() if value},
             may_redistribute=False,
-            texts_hash=_texts_hash(documents),
+            texts_hash=documents_hash((document["id"], document["text"]) for document in documents),
             facts={document["id"]: Facts("", [q["answers"] for q in document["questions"]]) for document in documents},
             kinds={
                 f"{document['id']}:{number}": question["kind"]
@@ -107,12 +116,6 @@ class OwnDocuments(Task):
             },
             questions={document["id"]: [q["question"] for q in document["questions"]] for document in documents},
         )
-
-
-def _texts_hash(documents: "list[Document]") -> str:
-    """SHA-256 over ids and texts, on which training depends: a corrected question repeats no training."""
-    texts = [(document["id"], document["text"]) for document in documents]
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _data_hash(files: dict[str, Path | None]) -> str:

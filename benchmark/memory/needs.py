@@ -68,7 +68,7 @@ def loading_overhead(spec: ModelSpec, shape: Shape, device: str, own: bool = Fal
         return largest * SIZES[spec.dtype]
     if own:
         return 0
-    if spec.local and spec.local.is_file():
+    if spec.local and spec.is_gguf:
         return spec.local.stat().st_size + 2 * largest * formulas.SINGLE
     stored_as = getattr(load_config(spec), "dtype", None)
     size = stored_as.itemsize if stored_as else formulas.SINGLE

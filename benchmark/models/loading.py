@@ -77,7 +77,7 @@ def load_tokenizer(
     return tokenizer  # type: ignore[no-any-return]  # a fast one, as just checked
 
 
-_SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
+SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
 
 
 def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> None:
@@ -97,8 +97,8 @@ def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> 
     saved = Tokenizer.from_file(str(file))
     saved.no_truncation()
     saved.no_padding()
-    ids = saved.encode(_SPLIT_PROBE, add_special_tokens=False).ids
-    if tokenizer.encode(_SPLIT_PROBE, add_special_tokens=False) != ids:
+    ids = saved.encode(SPLIT_PROBE, add_special_tokens=False).ids
+    if tokenizer.encode(SPLIT_PROBE, add_special_tokens=False) != ids:
         raise UserError(
             f"model {model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, splits "
             "text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
@@ -216,7 +216,7 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
 
     logging.disable_progress_bar()  # transformers shows a bar for every file; this project has bars of its own
     spec.check_device(device)
-    if spec.quantization and spec.local and spec.local.is_file():
+    if spec.quantization and spec.is_gguf:
         raise UserError(
             f"model {spec.model!r}: quantization: a GGUF file is dequantized when loaded; leave the field out"
         )
@@ -270,7 +270,7 @@ def _read_model(spec: ModelSpec, device: str, unpacked: Path | None = None) -> A
         options["device_map"] = spec.device_map or ({"": 0} if device == "cuda" else device)
     try:
         config = load_config(spec)
-        if spec.local and spec.local.is_file():
+        if spec.local and spec.is_gguf:
             if not unpacked:
                 check_tensors(spec.local, read_header(spec.local), skeleton(config))
             options["config"] = config

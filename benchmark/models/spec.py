@@ -100,6 +100,12 @@ class ModelSpec(BaseModel):
             raise UserError(f"model {self.model!r}: no such file or folder; give a path that exists or a hub id")
         return None
 
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the model is a GGUF file."""
+        local = self.local
+        return local is not None and local.is_file()
+
     def fingerprint(self) -> str:
         """A string that identifies the weights: a SHA-256 over local files, or the commit of a hub id.
 

@@ -19,8 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from benchmark.core.files import locked, sync_folder, sync_tree
+from benchmark.core.files import sync_folder, sync_tree
 from benchmark.models.spec import ModelSpec
+from benchmark.store.artifacts import Store
 
 _UNPACKED = ".unpacked"
 _AS_FILE = "read_the_file"  # marks a part that did not come back the same: it is read from the GGUF file as before
@@ -77,15 +78,14 @@ def through_unpacked(
         OSError: The part cannot be written.
     """
     place = _place.get()
-    if place is None or not is_gguf(spec):
+    if place is None or not spec.is_gguf:
         return read()
     folder = place.folder(spec, part)
     if not folder.exists():
         if not place.writes:
             return read()
         name = f"unpacked-{folder.parent.name}-{part}"
-        (place.store / ".locks").mkdir(parents=True, exist_ok=True)
-        with locked(place.store / ".locks" / name):  # the second of two workers waits, and loads
+        with Store(place.store).locked(name):  # the second of two workers waits, and loads
             if not folder.exists():
                 return _unpack(folder, place.store / ".tmp" / name, read, save, load, same)
     return read() if (folder / _AS_FILE).exists() else load(folder)
@@ -118,11 +118,6 @@ def _unpack(
     return value
 
 
-def is_gguf(spec: ModelSpec) -> bool:
-    """Whether a spec's model is a GGUF file."""
-    return spec.local is not None and spec.local.is_file()
-
-
 def is_unpacked(store: Path, spec: ModelSpec) -> bool:
     """Whether the weights of a GGUF file are unpacked in a store, in the spec's dtype."""
     return _Place(store, False).folder(spec, spec.dtype).exists()
@@ -134,7 +129,7 @@ def remove_unpacked(store: Path, specs: Iterable[ModelSpec], dry_run: bool = Fal
     Returns:
         The bytes of each GGUF file's unpacked files, in every dtype.
     """
-    folders = {store / _UNPACKED / _hash_of(spec) for spec in specs if is_gguf(spec)}
+    folders = {store / _UNPACKED / _hash_of(spec) for spec in specs if spec.is_gguf}
     sizes = []
     for folder in sorted(folder for folder in folders if folder.exists()):
         sizes.append(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))

@@ -61,7 +61,7 @@ class Evidence:
         rows, seeds = len(self.development), len(self.seeds)
         exact_match, cloze = self.development[self.label]
         score = f"exact match {exact_match:.3f}"
-        if cloze is not None and [score for score, _ in self.development.values()].count(exact_match) > 1:
+        if cloze is not None and [others for others, _ in self.development.values()].count(exact_match) > 1:
             score += f", as others; cloze {cloze:.3f}"
         if self.asked:
             sentence = f"the method that was asked for ({score} on the development half)"

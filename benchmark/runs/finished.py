@@ -1,7 +1,6 @@
 """The records of a finished suite, or what it still lacks."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.records.record import Record, read_record
 from benchmark.runs.recording import files_by_name
 from benchmark.runs.runner import missing
-from benchmark.suite.choice import is_searched, searches
+from benchmark.suite.choice import in_rounds
 from benchmark.suite.plan import Cell, Plan
 
 _NAMED = 3  # missing cells that the message names
@@ -26,25 +25,12 @@ def finished(plan: Plan, records: Path, command: str) -> tuple[Plan, dict[str, R
     Raises:
         UserError: A record is missing, or the documents have changed since it was made.
     """
-    if not is_searched(plan.suite):
-        return plan, _records(plan, plan.cells, records, command)
-    cells: list[Cell] = []
-    found: dict[str, Record] = {}
-    active = [(search, next(search)) for search in searches(plan)]
-    while active:
-        wanted = [cell for _, part in active for cell in part]
-        cells += wanted
-        found |= _records(plan, wanted, records, command)
-        unfinished = []
-        for search, _ in active:
-            with suppress(StopIteration):
-                unfinished.append((search, search.send(found)))
-        active = unfinished
+    cells, found = in_rounds(plan, lambda wanted: _records(plan, wanted, records, command))
     return replace(plan, cells=cells), found
 
 
-def _records(plan: Plan, cells: Sequence[Cell], records: Path, command: str) -> dict[str, Record]:
-    good, todo = missing(plan, records, list(cells))
+def _records(plan: Plan, cells: list[Cell], records: Path, command: str) -> dict[str, Record]:
+    good, todo = missing(plan, records, cells)
     if todo:
         _check_corpus(plan, todo, records, command)
         names = ", ".join(cell.name for cell in todo[:_NAMED])
@@ -61,13 +47,12 @@ def _check_corpus(plan: Plan, todo: Sequence[Cell], records: Path, command: str)
     files = files_by_name(records / plan.suite.name)
     for cell in todo:
         for path in files.get(cell.name[:-8], []):
-            with suppress(OSError):
-                try:
-                    then, now = read_record(path).task.corpus_hash, cell.corpus.data_hash
-                except UserError:
-                    continue
-                if then != now:
-                    raise UserError(
-                        f"task {cell.task.name}: its documents or questions changed since the suite ran (hash "
-                        f"{then[:12]} in {path.name}, now {now[:12]}); put the old ones back, or run `{command}` again"
-                    )
+            try:
+                then = read_record(path).task.corpus_hash
+            except (UserError, OSError):
+                continue
+            if then != (now := cell.corpus.data_hash):
+                raise UserError(
+                    f"task {cell.task.name}: its documents or questions changed since the suite ran (hash "
+                    f"{then[:12]} in {path.name}, now {now[:12]}); put the old ones back, or run `{command}` again"
+                )

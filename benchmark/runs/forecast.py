@@ -4,13 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.models.unpacked import is_gguf, is_unpacked, unpacked_in
+from benchmark.models.unpacked import is_unpacked, unpacked_in
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
-from benchmark.writing.settings import LocalWriter
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,8 @@ def _to_unpack(suite: Suite, store: Store) -> dict[str, int]:
     """Bytes of the weights of each GGUF model that is not yet unpacked; a file that two models share counts once."""
     sizes: dict[str, int] = {}
     seen = set()
-    writers = {name: writer.spec for name, writer in suite.writers.items() if isinstance(writer, LocalWriter)}
-    for name, spec in {**writers, **suite.models}.items():
-        if is_gguf(spec) and (spec.local, spec.dtype) not in seen and not is_unpacked(store.root, spec):
+    for name, spec in {**suite.local_writers, **suite.models}.items():
+        if spec.is_gguf and (spec.local, spec.dtype) not in seen and not is_unpacked(store.root, spec):
             from benchmark.memory.needs import SIZES
             from benchmark.memory.shape import shape_of
 

@@ -1,5 +1,6 @@
 """Delete what takes most of the space in a store: the weights of finished cells, and unpacked GGUF models."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,14 @@ from benchmark.progress.presence import any_running
 from benchmark.runs.runner import missing
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan
-from benchmark.writing.settings import LocalWriter
 
 
-def to_prune(plan: Plan, store: Store, records: Path) -> list[StageCall]:
-    """The trainings in the store that no cell of the plan reads again, since their cells all have good records."""
-    good, todo = missing(plan, records)
+def to_prune(plan: Plan, store: Store, good: Collection[str]) -> list[StageCall]:
+    """The trainings in the store that no cell of the plan reads again, since their cells all have good records.
+
+    `good` holds the keys of the cells with such a record.
+    """
+    todo = [cell for cell in plan.cells if cell.key not in good]
     needed = {call.key for call in replace(plan, cells=todo).calls()}
     finished = [cell for cell in plan.cells if cell.key in good and cell.recipe]  # references train nothing
     trained = {cell.stages["train"].key: cell.stages["train"] for cell in finished}
@@ -40,10 +43,10 @@ def prune(plan: Plan, store: Store, records: Path, dry_run: bool = False) -> Pru
     """
     if not dry_run and any_running(store):
         raise UserError(f"{store.root}: a run is active (see `benchmark status`); prune when it has ended")
-    calls = to_prune(plan, store, records)
+    good, todo = missing(plan, records)
+    calls = to_prune(plan, store, good)
     sizes = [store.size(call) if dry_run else store.remove(call) for call in calls]
     trainings = [size for size in sizes if size is not None]
-    writers = (writer.spec for writer in plan.suite.writers.values() if isinstance(writer, LocalWriter))
-    finished = not missing(plan, records)[1]
-    unpacked = remove_unpacked(store.root, [*plan.suite.models.values(), *writers], dry_run) if finished else []
+    models = () if todo else (*plan.suite.models.values(), *plan.suite.local_writers.values())
+    unpacked = remove_unpacked(store.root, models, dry_run)
     return Pruned(len(trainings), len(unpacked), sum(trainings) + sum(unpacked))

@@ -1,6 +1,5 @@
 """Run a suite: plan it, make the artifacts that are missing, and write a record for each cell."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmark.records.record import Record
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.recording import clean_up, files_by_name, good_record, record_path, write_record
 from benchmark.store.artifacts import StageCall, Store
-from benchmark.suite.choice import is_searched, searches
+from benchmark.suite.choice import in_rounds
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite
 
@@ -98,25 +97,16 @@ def run_suite(
     """
     plan = make_plan(suite)
     run = SuiteRun(plan, Folders(results, records), executor or LocalExecutor(), Account(suite.name, price), plain)
-    if not is_searched(suite):
-        return run.make(plan.cells)
-    whole = Outcome(replace(plan, cells=[]), {}, 0, 0)
-    active = [(search, next(search)) for search in searches(plan)]
-    while active:
-        wanted = [cell for _, cells in active for cell in cells]
-        part = run.make(wanted)
-        whole = Outcome(
-            replace(plan, cells=[*whole.plan.cells, *wanted]),
-            {**whole.records, **part.records},
-            whole.made + part.made,
-            whole.stages + part.stages,
-        )
-        unfinished = []
-        for search, _ in active:
-            with suppress(StopIteration):
-                unfinished.append((search, search.send(whole.records)))
-        active = unfinished
-    return whole
+    parts: list[Outcome] = []
+
+    def make(cells: list[Cell]) -> dict[str, Record]:
+        parts.append(run.make(cells))
+        return parts[-1].records
+
+    cells, made = in_rounds(plan, make)
+    return Outcome(
+        replace(plan, cells=cells), made, sum(part.made for part in parts), sum(part.stages for part in parts)
+    )
 
 
 @dataclass(frozen=True)

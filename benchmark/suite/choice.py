@@ -7,7 +7,8 @@ SuccessiveHalvingPruner, that is ASHA (Li et al., MLSys 2020): a point advances 
 interrupted run that is continued makes the same decisions from the records.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from benchmark.records.record import Record
@@ -21,6 +22,35 @@ Search = Generator[list[Cell], Mapping[str, Record], None]
 def is_searched(suite: Suite) -> bool:
     """Whether the choice of some cells depends on the records of others."""
     return suite.choose is not None and bool(suite.choose.halving or suite.choose.confirm)
+
+
+def in_rounds(
+    plan: Plan, records_of: Callable[[list[Cell]], Mapping[str, Record]]
+) -> tuple[list[Cell], dict[str, Record]]:
+    """Go through the cells of a plan: all at once, or round by round as its searches want them.
+
+    Args:
+        plan: The plan.
+        records_of: Called with the cells of each round; gives their records by the cells' keys.
+
+    Returns:
+        The cells of all rounds, and their records.
+    """
+    if not is_searched(plan.suite):
+        return plan.cells, dict(records_of(plan.cells))
+    cells: list[Cell] = []
+    records: dict[str, Record] = {}
+    active = [(search, next(search)) for search in searches(plan)]
+    while active:
+        wanted = [cell for _, of_search in active for cell in of_search]
+        cells += wanted
+        records |= records_of(wanted)
+        unfinished = []
+        for search, _ in active:
+            with suppress(StopIteration):
+                unfinished.append((search, search.send(records)))
+        active = unfinished
+    return cells, records
 
 
 def searches(plan: Plan) -> Iterator[Search]:

@@ -8,7 +8,6 @@ They become a folder in the layout of the task `corpus`, RESULTS/corpora/NAME, t
     source.json       which documents these are: their folder, and the hash of its files
 """
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import Any
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_all
 from benchmark.core.inputs import reading
+from benchmark.corpora.base import documents_hash
 from benchmark.data.texts import Text, json_lines
 from benchmark.documents.folder import read_folder
 from benchmark.suite.plan import find_device
@@ -144,7 +144,7 @@ def prepare(task: Mapping[str, Any], results: Path, writer: Writer | None) -> Pr
         notes += _unread(absolute, read.others, [file for file in (questions, shots) if file])
     elif writer:
         documents, halves = _of_table(absolute, task.get("columns") or {})
-        digest = _hash(documents)
+        digest = documents_hash((text.id, text.text) for text in documents)
     else:
         return Prepared(dict(task))
     folder = results / "corpora" / _name(absolute)
@@ -234,10 +234,6 @@ def _loaded(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file}: cannot be read; remove it")
     return content
-
-
-def _hash(documents: Iterable[Text]) -> str:
-    return hashlib.sha256(json.dumps([(text.id, text.text) for text in documents]).encode()).hexdigest()
 
 
 def _name(path: Path) -> str:

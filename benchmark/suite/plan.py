@@ -22,7 +22,6 @@ from benchmark.suite.references import REFERENCES
 from benchmark.suite.schema import Suite
 from benchmark.suite.stage_calls import CellSpec, StageCalls
 from benchmark.training.recipe import Recipe
-from benchmark.writing.settings import LocalWriter
 
 _READABLE_BYTES = 150  # of a record's name: file systems allow 255, and suffixes are added
 DEVICES = ("auto", "cpu", "cuda")
@@ -147,14 +146,9 @@ def make_plan(suite: Suite, dry_on: str | None = None) -> Plan:
     for name in used:
         suite.models[name].check_device(device)
     fingerprints = {name: f"dry:{name}" if dry_on else suite.models[name].fingerprint() for name in used}
-    for writer in suite.writers.values():
-        if isinstance(writer, LocalWriter):
-            writer.check_device(device)
-    writers = {
-        name: f"dry:{name}" if dry_on else writer.spec.fingerprint()
-        for name, writer in suite.writers.items()
-        if isinstance(writer, LocalWriter)
-    }
+    for spec in suite.local_writers.values():
+        spec.check_device(device)
+    writers = {name: f"dry:{name}" if dry_on else spec.fingerprint() for name, spec in suite.local_writers.items()}
     retention = [entry if dry_on else entry.pinned() for entry in suite.retention]
     cells = list(_cells(suite, StageCalls(suite, fingerprints, device, retention, writers)))
     if not cells:

@@ -215,6 +215,11 @@ class Suite(Strict):
                 raise ValueError(f"methods[{i}].pairs: {entry.name} uses no pair of models; leave pairs out")
         return self
 
+    @property
+    def local_writers(self) -> dict[str, ModelSpec]:
+        """The models of the writers that are no endpoints, by the writers' names."""
+        return {name: writer.spec for name, writer in self.writers.items() if isinstance(writer, LocalWriter)}
+
 
 def find_suite(name: str) -> Path:
     """The file of a suite.

@@ -154,12 +154,12 @@ def _in_pieces(
     A writer does not know the trained model, and may write more than fits. Originals are cut by the corpus stage, if
     the suite wants that; copies with numbers or hidden parts belong to their characters, and are not cut.
     """
+    if limit is None:
+        return texts, []
 
     def fits(text: str) -> bool:
         # One token is kept free for the end token. A text has no more tokens than bytes, but for special tokens.
-        if limit is None or len(text.encode()) + _SPECIAL_TOKENS < limit:
-            return True
-        return len(tokenizer(text, verbose=False)["input_ids"]) < limit
+        return len(text.encode()) + _SPECIAL_TOKENS < limit or len(tokenizer(text, verbose=False)["input_ids"]) < limit
 
     pieces: list[AugmentedText] = []
     cut = 0

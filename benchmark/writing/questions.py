@@ -28,7 +28,7 @@ KINDS = ("direct", "reworded", "backwards")
 EACH = 3  # questions that a prompt asks for
 SETTINGS = {"temperature": 0.3}  # of a writer, unless it is given others: each prompt is answered once, and exactly
 _MOST_WORDS = 10  # of an answer
-_SAME_WORDS = 6  # so many words of the document in a row are not "other words"
+_SAME_WORDS = 6  # a question that repeats this many words of its document in a row is not in other words
 _ABOUT_THE_TEXT = re.compile(
     r"\b(?:(?:according to|mentioned in|described in|stated in|given in) (?:the|this|that) (?:\w+ )?"
     r"(?:text|passage|document|article|section|paragraph|page)"

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from benchmark.core.errors import UserError, one_line
 from benchmark.core.untrusted import read_table
 from benchmark.records.record import DISTANCE_COLUMNS, KIND_COLUMN, METRICS, Record
-from benchmark.records.scores import old_shots, other_metric
+from benchmark.records.scores import OTHER_QUESTIONS, old_shots, other_metric
 
 HALF = "test"
-OTHER_METRICS = ("paraphrased", "reverse", "two_hop", "one_hop", "first_born")  # the values of OTHER_QUESTIONS
+OTHER_METRICS = tuple(OTHER_QUESTIONS.values())
 BOARD_METRICS = (*METRICS, *OTHER_METRICS)  # those of records, then the exact match of other questions
 DISTANCE = DISTANCE_COLUMNS[1]  # in tokens
 Tally = tuple[NDArray[np.float64], NDArray[np.float64]]

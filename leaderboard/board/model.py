@@ -234,7 +234,7 @@ class BoardTable(_Frozen):
     @property
     def floor(self) -> float:
         """The exact match of the untouched model; 0 if the table has no such reference."""
-        return max((reference.scores["exact_match"].mean for reference in self._untouched), default=0.0)
+        return max((reference.scores["exact_match"].mean for reference in self.untouched), default=0.0)
 
     @property
     def recalled(self) -> bool:
@@ -242,7 +242,8 @@ class BoardTable(_Frozen):
         return any(row.headline.low > self.floor for row in self.rows)
 
     @property
-    def _untouched(self) -> list[Reference]:
+    def untouched(self) -> list[Reference]:
+        """The references of the model before training, without a document in the prompt; at most one per record."""
         return [reference for reference in self.references if reference.label == UNTOUCHED]
 
     def is_best(self, row: Row) -> bool:
@@ -311,7 +312,7 @@ class BoardTable(_Frozen):
             return ""
         highest = max(scores.values())
         rows = [name(label) for label, score in scores.items() if score == highest]
-        untouched = [short_number(found.scores[metric].mean) for found in self._untouched if metric in found.scores]
+        untouched = [short_number(found.scores[metric].mean) for found in self.untouched if metric in found.scores]
         beside = [*([", ".join(rows)] if highest else []), *(f"untouched {value}" for value in untouched[:1])]
         among = f" ({'; '.join(beside)})" if beside else ""
         return f"{what}: at most {short_number(highest)}{among}."

@@ -7,7 +7,7 @@ from benchmark.core.errors import UserError, nearest
 from benchmark.records.evidence import Evidence, Score
 from benchmark.records.record import Record
 from benchmark.records.scores import flat_scores, mean_exact_match
-from leaderboard.board.model import UNTOUCHED, Board, BoardTable, Row
+from leaderboard.board.model import Board, BoardTable, Row
 from leaderboard.stats.intervals import Estimate
 
 DEVELOPMENT, TEST = "development", "test"
@@ -98,7 +98,7 @@ def _cloze(records: Sequence[Record]) -> float | None:
 
 def _scores(table: BoardTable, row: Row, record: Record) -> list[Score]:
     """Exact match with each number of examples, the headline first, then cloze and choice."""
-    untouched = next((reference for reference in table.references if reference.label == UNTOUCHED), None)
+    untouched = next(iter(table.untouched), None)
     scores = []
     for shots in sorted(row.by_shots, key=lambda number: (number != row.shots, number)):
         label = f"exact match, {shots} shot{'s' * (shots != 1)}"

@@ -128,15 +128,14 @@ def _of_rung(ladder: Ladder, rung: Rung, rows: Sequence[BoardRow]) -> list[Ours]
     if rung.method == UNTOUCHED:
         found = {}
         for row in rows:
-            for reference in row.table.references:
-                if reference.label == UNTOUCHED:
-                    found[reference.file] = Ours(
-                        label=f"{row.table.title}: {reference.label}",
-                        data=_data(ladder, row),
-                        seeds=(),
-                        files=(reference.file,),
-                        scores={name: reference.scores[name] for name in PAPER_METRICS if name in reference.scores},
-                    )
+            for reference in row.table.untouched:
+                found[reference.file] = Ours(
+                    label=f"{row.table.title}: {reference.label}",
+                    data=_data(ladder, row),
+                    seeds=(),
+                    files=(reference.file,),
+                    scores={name: reference.scores[name] for name in PAPER_METRICS if name in reference.scores},
+                )
         return list(found.values())
     return [_ours(ladder, row) for row in rows if row.row.method == rung.method]
 

@@ -97,6 +97,12 @@ def read_people(path: str | Path | None = None) -> list[Person]:
     return people
 
 
+def check_half(half: str) -> None:
+    """Raise ValueError unless `half` is "development", "test" or "all"."""
+    if half not in (*HALVES, "all"):
+        raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
+
+
 def choose_people(
     path: str | Path | None = None, people: int | None = None, development: float | None = None
 ) -> list[Person]:
@@ -109,7 +115,7 @@ def choose_people(
             halves that the file gives.
 
     Raises:
-        ValueError: There are not so many people, the share leaves a half empty, or the files do not fit.
+        ValueError: The file has fewer people, the share leaves a half empty, or the files do not fit.
     """
     everyone = read_people(path)
     if people is not None and not (isinstance(people, int) and people >= 1):
@@ -201,8 +207,7 @@ def load(
     """
     from datasets import Dataset
 
-    if half not in (*HALVES, "all"):
-        raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
+    check_half(half)
     if field is not None and field not in FIELDS:
         raise ValueError(f"field: {field!r} is none of {', '.join(FIELDS)}")
     everyone = choose_people(biography_path, people, development)

@@ -153,7 +153,7 @@ def couples(people: "Sequence[Person]") -> "list[tuple[Person, Person]]":
     """Couples of people of the same half who were born on different days; each person is in one couple at most.
 
     A person joins the first one before them who has no partner yet, so the couples of the first n people stay the same
-    when more people follow. Whoever finds no partner is left out.
+    when more people follow. A person without a partner is left out.
     """
     alone: dict[str, list[Person]] = {half: [] for half in biography.HALVES}
     made: list[tuple[Person, Person]] = []
@@ -203,7 +203,7 @@ def load(
         kind: What is asked, one of KINDS.
         half: Whose questions: those of "development", "test", or "all".
         biography_path: Other people than those shipped, as for the direct questions.
-        people: Take only so many people, the first of the file.
+        people: The number of people, from the beginning of the file; None for all.
         development: The share of the people in the half "development"; universities keep theirs.
         universities: The table of universities: True for the one of the shipped people, or a file.
         fields: The field that "paraphrased" asks for, or the two from which "reverse" asks for the name.
@@ -215,8 +215,7 @@ def load(
 
     if kind not in KINDS:
         raise ValueError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
-    if half not in (*biography.HALVES, "all"):
-        raise ValueError(f"half: {half!r} is none of {', '.join((*biography.HALVES, 'all'))}")
+    biography.check_half(half)
     if kind in OF_UNIVERSITIES and not universities:
         raise ValueError(f"universities: {kind} asks about universities, whose documents are left out; {REMEDY}")
     everyone = biography.choose_people(biography_path, people, development)

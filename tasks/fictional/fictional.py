@@ -89,7 +89,7 @@ def read_events(
 
     Args:
         path: A folder with `fictions` and `joined_qa`, or with `fictions`, `fict_qa` and `blind_answer_attempts`.
-        events: Take only so many events.
+        events: The number of events; None for all.
         styles: Take only documents of these styles, and the questions on them.
         duplicates: "exact" asks one of several questions of the same words, "similar" also one of several that the
             authors mark as similar.
@@ -138,7 +138,7 @@ def load(
 
     Args:
         half: Whose questions: those of "development", "test", or "all".
-        events: Take only so many events.
+        events: The number of events; None for all.
         styles: Take only documents of these styles.
         duplicates: See `read_events`.
         subset_seed: Draws the events and the halves.
@@ -152,8 +152,7 @@ def load(
     """
     from datasets import Dataset
 
-    if half not in (*HALVES, "all"):
-        raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
+    metrics.check_half(half)
     if not isinstance(subset_seed, int):
         raise ValueError(f"subset_seed: {subset_seed!r} is no whole number")
     given, revision = others.get("fictional_path"), others.get("fictional_revision")

@@ -265,8 +265,7 @@ def load(
     """
     from datasets import Dataset
 
-    if half not in (*HALVES, "all"):
-        raise ValueError(f"half: {half!r} is none of {', '.join((*HALVES, 'all'))}")
+    _metrics.check_half(half)
     if source == "mini":
         if isinstance(paragraphs, str):
             raise ValueError(f"paragraphs: {paragraphs!r} is no number; wikipedia_mini takes the first so many")
