@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from perf.inputs import biographies
 from perf.ratios import Timed, arguments, run, show, timed, with_profile
@@ -22,14 +22,7 @@ from perf.ratios import Timed, arguments, run, show, timed, with_profile
 
 def main(given: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = with_profile(arguments(str(__doc__), rounds=3))
-    parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
-    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: shipped texts]")
-    parser.add_argument("--alpha", type=float, help="also train on copies by random_dropout with this α")
-    parser.add_argument("--steps", type=int, default=10, help="steps of a round")
-    parser.add_argument("--batch", type=int, default=8, help="texts per step")
+    parser = with_profile(with_training(arguments(str(__doc__), rounds=3)))
     parser.add_argument("--released", type=Path, help="checkout of the released code, to time as well")
     options = parser.parse_args(given)
     with TemporaryDirectory() as scratch:
@@ -37,12 +30,35 @@ def main(given: list[str] | None = None) -> int:
     return 0
 
 
-def _times(options: argparse.Namespace, scratch: Path) -> Timed:
+def with_training(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options of `prepared` and `train`."""
+    parser.add_argument("model", help="zoo:NAME, hub id, folder or .gguf file")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
+    parser.add_argument("--biographies", type=Path, help="folder with the paper's CSV files [default: shipped texts]")
+    parser.add_argument("--alpha", type=float, help="also train on copies by random_dropout with this α")
+    parser.add_argument("--steps", type=int, default=10, help="steps of a round")
+    parser.add_argument("--batch", type=int, default=8, help="texts per step")
+    return parser
+
+
+class Prepared(NamedTuple):
+    """A model without adapters, and the texts of a training: as they are, and as token ids in the order of the run."""
+
+    base: Any
+    tokenizer: Any
+    texts: list[Any]
+    sequences: list[list[int]]
+    recipe: Any
+    spec: Any
+
+
+def prepared(options: argparse.Namespace) -> Prepared:
+    """Load the model, and lay out the texts of a training."""
     import torch
 
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.training.adaptation import trainable
     from benchmark.training.data import encode
     from benchmark.training.order import data_order
     from benchmark.training.recipe import Recipe
@@ -55,10 +71,17 @@ def _times(options: argparse.Namespace, scratch: Path) -> Timed:
     texts = _texts(options)
     encoded = encode(texts, tokenizer, recipe, None)
     sequences = [encoded[n] for n in data_order(len(encoded), options.steps * options.batch, seed=1)]
+    return Prepared(base, tokenizer, texts, sequences, recipe, spec)
+
+
+def _times(options: argparse.Namespace, scratch: Path) -> Timed:
+    from benchmark.training.adaptation import trainable
+
+    base, tokenizer, texts, sequences, recipe, spec = prepared(options)
     tokens = sum(map(len, sequences))
     model = trainable(copy.deepcopy(base), recipe, spec)
     ways: dict[str, Callable[[], object]] = {
-        "training": lambda: _train(model, sequences, recipe, options, scratch),
+        "training": lambda: train(model, sequences, recipe, options, scratch),
         "forward and backward pass": _limit(copy.deepcopy(base), sequences, options),
     }
     if options.released:
@@ -82,7 +105,8 @@ def _texts(options: argparse.Namespace) -> list[Any]:
     return list(augment(make_method("random_dropout", {"alpha": options.alpha}), originals, tokens, 10, seed=1))
 
 
-def _train(model: Any, sequences: Any, recipe: Any, options: argparse.Namespace, scratch: Path) -> None:
+def train(model: Any, sequences: Any, recipe: Any, options: argparse.Namespace, scratch: Path) -> None:
+    """Train a model, which has its adapter, for as many steps as the options say."""
     from benchmark.training.checkpoints import Checkpoints, ResumeInfo
     from benchmark.training.fit import fit
 
@@ -118,11 +142,13 @@ def _released(
     model: Any, tokenizer: Any, texts: list[str], tokens: int, options: argparse.Namespace, scratch: Path
 ) -> float:
     """Seconds of the released script for `tokens` tokens, scaled from its time for the same number of steps."""
-    from perf.released import train
+    from perf.released import train as train_as_released
 
     bf16 = options.autocast == "bfloat16"
     started = time.perf_counter()
-    seconds, read = train(options.released, model, tokenizer, texts, options.steps, bf16, scratch / "released")
+    seconds, read = train_as_released(
+        options.released, model, tokenizer, texts, options.steps, bf16, scratch / "released"
+    )
     assert seconds <= time.perf_counter() - started
     return seconds * tokens / read
 
