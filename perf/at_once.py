@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,9 +69,9 @@ def compare(trainers: Sequence[TrainingProcess], options: argparse.Namespace) ->
     """Time the trainings one after another in one process, and shared out among several."""
     tokens = [int(trainer.wait_for(READY)) for trainer in trainers]
     trainings = math.lcm(*options.at_once)
-    ways: dict[str, Callable[[], object]] = {SERIAL: lambda: _train(trainers[:1], trainings)}
+    ways: dict[str, Callable[[], object]] = {SERIAL: partial(_train, trainers[:1], trainings)}
     for number in options.at_once:
-        ways[f"{number} at once"] = lambda number=number: _train(trainers[:number], trainings)
+        ways[f"{number} at once"] = partial(_train, trainers[:number], trainings)
     question = f"{trainings} trainings of {options.steps} steps of {options.batch} texts"
     return timed(question, ways, SERIAL, options.rounds, (trainings * tokens[0], "tokens"))
 

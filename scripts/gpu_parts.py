@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from benchmark.core.errors import UserError
 from perf.ratios import run
 
-DTYPE = "bfloat16"
+DTYPE: Final = "bfloat16"
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:

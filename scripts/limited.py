@@ -5,6 +5,7 @@ A command has a process group of its own, which does not outlive it.
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -64,7 +65,7 @@ def run_limited(
     """
     # Files, because the end of a pipe is only reached when every process that inherited it has ended.
     with (
-        TemporaryDirectory() as scratch,
+        TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         (Path(scratch) / "out").open("w+b") as out,
         (Path(scratch) / "err").open("w+b") as err,
     ):
@@ -75,7 +76,7 @@ def run_limited(
             stdout=out,
             stderr=err,
             cwd=folder,
-            env={**os.environ, **(variables or {})},
+            env={**os.environ, **(variables or {}), "TMPDIR": scratch},  # a killed command removes no temporary files
             start_new_session=True,
         )
         code: int | None = None
@@ -186,7 +187,7 @@ def _judged(part: Part, ended: Ended, limit: float) -> Result:
         kind = f"exit code {ended.code}"
     elif part.summary:
         try:
-            measured = json.loads(ended.output[ended.output.index("{") :])  # libraries may print lines before it
+            measured = _json_in(ended.output)
             found = part.summary(measured)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             kind, found = "output", f"it printed no measurement ({type(error).__name__}: {error})"
@@ -194,6 +195,14 @@ def _judged(part: Part, ended: Ended, limit: float) -> Result:
     outcome = "failed" if kind else "ok"
     command = shlex.join(part.command)
     return Result(part.name, part.model, outcome, kind, found, ended.seconds, limit, command, tail, measured)
+
+
+def _json_in(output: str) -> Any:
+    """The JSON at the end of an output; libraries print lines before it. Raises ValueError if there is none."""
+    for start in re.finditer(r"^\{", output, re.MULTILINE):
+        with suppress(ValueError):
+            return json.loads(output[start.start() :])
+    raise ValueError("no JSON at the end of its output")
 
 
 def _text(file: IO[bytes]) -> str:

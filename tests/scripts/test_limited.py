@@ -111,10 +111,15 @@ def test_a_part_that_cannot_run_here_says_why() -> None:
 
 
 def test_a_measurement_is_read_from_the_json_after_other_lines() -> None:
-    (good,) = results_of(
-        shell("first", "echo a library; echo '{\"a\": 2}'", summary=lambda found: f"a is {found['a']}")
-    )
+    printed = """echo a library; echo "{'loss': 1}"; echo '{"a":'; echo ' 2}'"""
+    (good,) = results_of(shell("first", printed, summary=lambda found: f"a is {found['a']}"))
     assert (good.result, good.found, good.measured) == ("ok", "a is 2", {"a": 2})
+
+
+def test_temporary_files_of_a_killed_part_are_removed() -> None:
+    (hung,) = results_of(shell("first", "mktemp; sleep 60", limit=1))
+    assert hung.kind == "time limit"
+    assert hung.tail.startswith("/") and not Path(hung.tail).exists()
 
 
 @pytest.mark.parametrize("printed", ["", "nothing useful", '{"b": 1}', '{"a": '])
