@@ -50,7 +50,8 @@ def sections(records: Path) -> Iterator[str]:
     ]
     yield from _comparisons(tables)
     yield from _others(records)
-    yield from _written(_tables(records / "written"))
+    for suite in ("written", "knowing"):
+        yield from _asked_otherwise(suite, _tables(records / suite))
     if tables:
         yield _luck(tables)
     chosen = [records / suite for suite in ("choose_contrastive", "choose_plain", "confirm_random_ranks")]
@@ -150,8 +151,8 @@ def _others(records: Path) -> Iterator[str]:
         yield f"### Every other method ({table.model}, {table.budget})\n\n{_grid(headers, lines)}"
 
 
-def _written(tables: Sequence[BoardTable]) -> Iterator[str]:
-    """Methods with a writer beside others, asked directly and in other ways."""
+def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
+    """Methods, with and without a writer, asked directly and in other ways."""
     ways = {  # heading → metric and lm-eval task (all of the metric if None)
         "direct": ("exact_match", None),
         "in other words": ("paraphrased", None),
@@ -181,7 +182,7 @@ def _written(tables: Sequence[BoardTable]) -> Iterator[str]:
             )
         headers = ["", "direct", f"minus {BASELINE}", *list(ways)[1:], "tokens written", "invented"]
         yield (
-            f"### Texts by a writer, and other ways of asking ({table.model}, {table.budget})\n\n"
+            f"### Asked directly and in other ways (suite `{suite}`: {table.model}, {table.budget})\n\n"
             f"{_grid(headers, lines)}\n\n"
             f"{len(table.rows[0].seeds)} seeds, each row with the number of examples that is best on its development "
             "half. *Invented*: share of the names and numbers in the written texts that their documents do not have."

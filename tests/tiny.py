@@ -182,6 +182,15 @@ def faulty_work(root: Path, call: StageCall) -> bool:
     return _work(root, call)
 
 
+def note_twice(root: Path, call: StageCall) -> bool:
+    """Replaces a worker's function: notes twice that a training is slow, then runs the stage."""
+    from benchmark.executors import local
+
+    for _ in range(2):
+        local._note(f"note: this training ({call.stage} {call.key[:8]}) is slow")
+    return _work(root, call)
+
+
 def run_forever(root: str) -> None:
     """Start two workers whose stages never end."""
     from benchmark.executors import local

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import RESULTS, JsonOption, RecordsOption, ResultsOption, SuiteArgument
+from benchmark.cli.options import RESULTS, JsonOption, RecordsOption, ResultsOption, SuiteArgument, WorkersOption
 from benchmark.core.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.runs.forecast import Forecast
+    from benchmark.runs.prediction import Prediction
     from benchmark.suite.schema import Suite
 
 
@@ -27,24 +28,35 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(help="With --memory: size of a GPU in GiB, as 80g [default: the usual sizes].")
     ] = None,
+    tried: Annotated[
+        bool, typer.Option("--try", help="Try a few steps and questions of each model here, and predict the time.")
+    ] = False,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run would do, what is cached and what it will cost; with --memory, which GPU each stage fits."""
     from benchmark.suite.schema import find_suite, load_suite
 
+    if workers is not None and not tried:
+        raise UserError("--workers: is for --try alone; leave it out, or add that")
     loaded = load_suite(find_suite(suite))
     if memory or gpu is not None:
+        if tried:
+            raise UserError("--try: --memory reads no weights, and tries nothing; leave one of the two out")
         print_memory(loaded, memory, gpu, stages is not None, as_json)
         return
+    if tried:
+        _prepare(loaded)
     from benchmark.runs.forecast import forecast
     from benchmark.store.calls import write_calls
 
     outlook = forecast(loaded, results, records or results / "records")
+    prediction = _predict(outlook, results, workers) if tried else None
     files = None if stages is None else write_calls(stages, outlook.missing)
     if as_json:
-        print(json.dumps(_summary(outlook, files)))
+        print(json.dumps(_summary(outlook, files) | ({"try": prediction.as_dict()} if prediction else {})))
         return
-    _print_table(outlook)
+    _print_table(outlook, prediction)
     if files is not None:
         print(f"{stages}: {len(files)} files, one for each stage to do, for `benchmark stage`")
 
@@ -65,23 +77,63 @@ def _summary(outlook: "Forecast", files: list[Path] | None) -> dict[str, Any]:
     return summary if files is None else {**summary, "stage_files": [str(file) for file in files]}
 
 
-def _print_table(outlook: "Forecast") -> None:
+def _predict(outlook: "Forecast", results: Path, workers: int | None) -> "Prediction":
+    from benchmark.executors.local import default_workers
+    from benchmark.executors.protocol import Job
+    from benchmark.progress.bar import bar
+    from benchmark.runs.prediction import Prediction
+    from benchmark.runs.trying import try_stages
+    from benchmark.store.artifacts import Store
+
+    store, missing = Store(results / "store"), outlook.missing
+    with bar("stages tried") as progress:
+        tried = try_stages(missing, store, progress)
+    at_once = workers or default_workers(Job(store, missing, outlook.plan.suite.threads))
+    return Prediction(missing, tried, outlook.seconds, at_once)
+
+
+def _print_table(outlook: "Forecast", prediction: "Prediction | None") -> None:
     from tabulate import tabulate
 
     made, left, seconds = outlook.plan, outlook.stages_left, outlook.seconds
     print(f"suite {made.suite.name} on {made.device}: {len(made.cells)} cells, {outlook.cells_done} of them done")
-    rows = [
-        [stage, count, left.get(stage, 0), f"{seconds[stage]:.1f}" if stage in seconds else "-"]
-        for stage, count in outlook.stages.items()
-    ]
-    print(tabulate(rows, headers=["stage", "total", "missing", "mean seconds"]))
+    rows = []
+    for stage, count in outlook.stages.items():
+        row = [stage, count, left.get(stage, 0), f"{seconds[stage]:.1f}" if stage in seconds else "-"]
+        rows.append(row + (_predicted(stage, left.get(stage, 0), prediction) if prediction else []))
+    headers = ["stage", "total", "missing", "mean seconds", *(["seconds left", "from"] if prediction else [])]
+    print(tabulate(rows, headers=headers))
     if outlook.unpacked:
         size = sum(outlook.unpacked.values()) / 2**30
         print(f"GGUF models to unpack into the store once: {', '.join(outlook.unpacked)} ({size:.1f} GiB on the disk)")
+    if prediction:
+        print(_time_left(prediction))
+        return
     total = outlook.worker_seconds_left
     print(
         "worker seconds left: "
         + (f"about {total:.0f}" if total is not None else "unknown until one stage of each kind is done")
+    )
+
+
+def _predicted(stage: str, missing: int, prediction: "Prediction") -> list[str]:
+    """The cells of a row with what the missing stages of a kind take, and where that is known from."""
+    seconds = prediction.predicted(stage)
+    lines = prediction.lines(stage)
+    if missing and not lines:
+        lines = ["stages done before" if seconds is not None else "not tried, and not done before"]
+    return ["-" if seconds is None else f"{seconds:,.1f}", "\n".join(lines)]
+
+
+def _time_left(prediction: "Prediction") -> str:
+    """The time of the run in a line, and which stages it does not count."""
+    from benchmark.progress.state import duration
+
+    unknown = ", ".join(f"{count} {stage}" for stage, count in prediction.not_known.items())
+    workers = f"{prediction.workers} worker" + ("s" if prediction.workers > 1 else "")
+    return (
+        f"worker seconds left: about {prediction.worker_seconds:.0f}; time left with {workers}: "
+        f"about {duration(prediction.seconds)}" + (f"; not counted: {unknown}" if unknown else "")
     )
 
 
@@ -94,10 +146,15 @@ def print_memory(suite: "Suite", memory: bool, gpu: str | None, stages: bool, as
         raise UserError("--gpu: is for --memory alone; leave it out, or add that")
     if stages:
         raise UserError("--stages: --memory reads no weights, so stages have no keys yet; leave one of the two out")
+    _prepare(suite)
+    from benchmark.memory.report import memory_report
+
+    print(memory_report(suite, gpu, as_json))
+
+
+def _prepare(suite: "Suite") -> None:
+    """Set this process up for the suite's models, before torch is loaded."""
     from benchmark.executors.worker import prepare, quiet
 
     prepare(suite.threads)
     quiet()
-    from benchmark.memory.report import memory_report
-
-    print(memory_report(suite, gpu, as_json))

@@ -1,6 +1,7 @@
 """`benchmark stage`: make one stage of a plan, for schedulers that start a process for each stage."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def stage(
             print(json.dumps({"key": call.key, **numbers}), flush=True)
 
     def make_here(part: StageCall) -> bool:
-        return work(store, part, print_progress)
+        return work(store, part, print_progress, lambda text: print(text, file=sys.stderr, flush=True))
 
     made = make(shared, Store(store), call, make_here) if shared else make_here(call)
     if not lines:

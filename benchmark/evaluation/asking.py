@@ -41,6 +41,7 @@ def ask(
     num_fewshot: Sequence[int],
     progress: Progress = lambda *steps: None,
     skip_too_long: Skipped = "none",
+    limit: int | None = None,
 ) -> Answers:
     """Ask a model the questions of this project's lm-eval tasks, with each number of examples.
 
@@ -55,6 +56,7 @@ def ask(
             likelihoods.
         skip_too_long: Which questions to leave out, with a note, if their prompt does not fit the model's context:
             "none", those of "cloze" tasks, or "all".
+        limit: Number of first questions of each task; all if None.
 
     Raises:
         UserError: If a task does not exist, a prompt does not fit the model's context, or an answer is longer than may
@@ -73,11 +75,11 @@ def ask(
         if skip_too_long == "all" or (
             skip_too_long == "cloze" and any(name.endswith(CLOZE) for name in loaded["tasks"])
         ):
-            fitting, notes = _fitting_questions(loaded, shots, lm, skip_too_long)
+            fitting, notes = _fitting_questions(loaded, shots, lm, skip_too_long, limit)
             lm.notes += notes
             if fitting == {}:
                 continue
-        results = evaluate_tasks(lm, loaded, shots, samples=fitting)
+        results = evaluate_tasks(lm, loaded, shots, limit if fitting is None else None, fitting)
         if results is None:
             raise UserError("lm-eval gave no results; run the suite in one process, not under a launcher of several")
         check_prompts(results["samples"], lm.tokenizer, lm.max_length, "lower evaluation.num_fewshot")
@@ -85,6 +87,13 @@ def ask(
         samples |= {(task, shots): of_task for task, of_task in results["samples"].items()}
         versions |= {name: str(version) for name, version in results["versions"].items()}
     return Answers(samples, versions, lm.notes)
+
+
+def count_questions(tasks: Sequence[str], metadata: Mapping[str, Any], num_fewshot: Sequence[int]) -> int:
+    """How many questions `ask` asks, each counted once for each number of examples."""
+    quiet_lm_eval()
+    loaded = [tasks_of["tasks"] for _, tasks_of in load_by_shots(task_manager(metadata), tasks, num_fewshot)]
+    return sum(len(task.eval_docs) for of_shots in loaded for task in of_shots.values())
 
 
 def task_manager(metadata: Mapping[str, Any]) -> Any:
@@ -143,16 +152,18 @@ def evaluate_tasks(
 
 
 def _fitting_questions(
-    loaded: Any, shots: int, lm: Any, skipped: Skipped
+    loaded: Any, shots: int, lm: Any, skipped: Skipped, limit: int | None
 ) -> tuple[dict[str, list[int]] | None, list[str]]:
     """The numbers of the questions whose prompts fit the model's context, by task, with a note on the others.
+
+    Only the first `limit` questions of each task are looked at, if it is not None.
 
     Tasks without such a question are removed from `loaded`. None in place of the numbers means all questions.
     """
     from benchmark.evaluation.request_recorder import RequestRecorder
 
     loaded["groups"] = {}  # a group's mean is not used, and would miss the tasks that are removed
-    samples = evaluate_tasks(RequestRecorder(), loaded, shots)["samples"]
+    samples = evaluate_tasks(RequestRecorder(), loaded, shots, limit)["samples"]
     fitting = {
         task: [
             sample["doc_id"]

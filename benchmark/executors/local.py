@@ -49,7 +49,14 @@ class _Progressed(NamedTuple):
     tokens: int | None = None
 
 
-_Channel: TypeAlias = "Queue[_Started | _Progressed]"
+class _Noted(NamedTuple):
+    """A worker's message: a line for the user, that other processes slow a training down."""
+
+    text: str
+
+
+_Message: TypeAlias = _Started | _Progressed | _Noted
+_Channel: TypeAlias = "Queue[_Message]"
 _channel: _Channel | None = None  # in a worker process: where its messages go
 
 
@@ -68,7 +75,7 @@ class LocalExecutor:
         """Make every artifact of a job: see `Executor`."""
         note_restarts(job, events)
         by_key = {call.key: call for call in job.calls}
-        workers = self.workers or _default_workers(job)
+        workers = self.workers or default_workers(job)
         context = multiprocessing.get_context("spawn")
         with _signals_held():
             channel: _Channel = context.Queue()
@@ -79,13 +86,19 @@ class LocalExecutor:
                     return pool.submit(_work, job.store.root, call)
 
             under_way: list[str] = []
+            notes: list[str] = []
 
             def look(running: Collection[StageCall], any_finished: bool) -> None:
                 under_way[:] = [call.stage for call in running]
                 if not any_finished and _has_lost_worker(pool):
                     raise _worker_died(under_way)
                 for message in _drain(channel):
-                    _report(message, by_key[message.key], events)
+                    if isinstance(message, _Noted):
+                        notes.append(message.text)
+                        if len(notes) == 1:  # the others of the run are slowed down alike
+                            events.note(message.text)
+                    else:
+                        _report(message, by_key[message.key], events)
 
             try:
                 drive(job.calls, workers, submit, events.stage_finished, look)
@@ -103,7 +116,8 @@ def note_restarts(job: Job, events: Events) -> None:
         )
 
 
-def _default_workers(job: Job) -> int:
+def default_workers(job: Job) -> int:
+    """As many processes as the usable cores hold of the job's threads; one if stages compute on a GPU."""
     return 1 if any(call.uses_gpu for call in job.calls) else max(1, usable_cores() // job.threads)
 
 
@@ -138,10 +152,17 @@ def _work(root: Path, call: StageCall) -> bool:
 
     Raises UserError or StageFailed only: exceptions of libraries may not survive being sent to the parent.
     """
-    channel = _channel
-    assert channel is not None, "set when the worker started"
-    channel.put(_Started(call.key, os.getpid()))
-    return work(root, call, lambda *steps: channel.put(_Progressed(call.key, *steps)))
+    _send(_Started(call.key, os.getpid()))
+    return work(root, call, lambda *steps: _send(_Progressed(call.key, *steps)), _note)
+
+
+def _note(text: str) -> None:
+    _send(_Noted(text))
+
+
+def _send(message: _Message) -> None:
+    assert _channel is not None, "set when the worker started"
+    _channel.put(message)
 
 
 @contextmanager
@@ -174,7 +195,7 @@ def _pool(workers: int, context: SpawnContext, initargs: tuple[_Channel, int, in
     pool.shutdown()
 
 
-def _drain(channel: _Channel) -> Iterator[_Started | _Progressed]:
+def _drain(channel: _Channel) -> Iterator[_Message]:
     """The messages that have arrived."""
     while True:
         try:

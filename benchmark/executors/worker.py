@@ -6,10 +6,13 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.core.errors import USER_ERRNOS, StageFailed, UserError
 from benchmark.core.progress import Progress
+from benchmark.executors.cpu_share import CpuShare
 from benchmark.store.artifacts import StageCall, Store
 
 
@@ -34,8 +37,10 @@ def quiet() -> None:
     logging.set_verbosity_error()
 
 
-def work(root: Path, call: StageCall, report: Progress) -> bool:
+def work(root: Path, call: StageCall, report: Progress, note: Callable[[str], None] = lambda text: None) -> bool:
     """Make a stage's artifact in the store at `root`, and report its progress a few times a second.
+
+    `note` gets a line if other processes slow a training down (`benchmark.executors.cpu_share`).
 
     Returns whether the artifact was missing. Raises UserError or StageFailed only: exceptions of libraries may not
     survive being sent to another process.
@@ -47,22 +52,32 @@ def work(root: Path, call: StageCall, report: Progress) -> bool:
 
     quiet()
     last = 0.0
+    share = CpuShare(call.params["threads"]) if call.stage == "train" and not call.uses_gpu else None
 
     def progress(done: int, total: int, *tokens: int) -> None:
         nonlocal last
+        if share and (line := share.step_done()):
+            note(f"note: this training ({call.stage} {call.key[:8]}) {line}")
         if time.monotonic() - last > 0.25 or done == total:
             last = time.monotonic()
             report(done, total, *tokens)
 
     try:
-        with unpacked_in(root):
+        with explaining(call), unpacked_in(root):
             return do(Store(root), call, progress)
+    finally:
+        gc.collect()  # a trainer and its model refer to each other; the next stage needs their memory
+
+
+@contextmanager
+def explaining(call: StageCall) -> Iterator[None]:
+    """Raise UserError or StageFailed in place of other exceptions of a stage within the block: see `explained`."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:
         raise explained(error, call) from None
-    finally:
-        gc.collect()  # a trainer and its model refer to each other; the next stage needs their memory
 
 
 def explained(error: Exception, call: StageCall) -> Exception:

@@ -36,6 +36,15 @@ _ABOUT_THE_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_WORD = re.compile(r"\w+(?:[_./'’-]+\w+)*")
+_NAME = re.compile(r"[\d_./-]|\w[A-Z]")
+_HEADING = re.compile(r"^#{1,6} (.*)", re.MULTILINE)
+_HEADING_WORD = 4  # letters of a word of a heading that can name a subject
+_ASKING = {  # words of questions that name no subject, of four letters or more
+    "been", "does", "done", "from", "have", "into", "long", "made", "many", "much", "that", "there", "this", "used",
+    "were", "what", "when", "where", "which", "whom", "whose", "will", "with",
+}  # fmt: skip
+
 Shown = Callable[[str], AbstractContextManager[Progress]]
 
 
@@ -110,8 +119,9 @@ def write_questions(
 ) -> tuple[list[WrittenQuestion], QuestionReport]:
     """Let a writer write questions about documents, and keep those that pass all checks.
 
-    A question is kept if it can be understood without its document, its answer is short, stands in the document and not
-    in the question, nothing asks the same, and the writer answers it with the passage in the prompt and not without it.
+    A question is kept if it names something of its document, does not speak of "the text", its answer is short, stands
+    in the document and not in the question, nothing asks the same, and the writer answers it with the passage in the
+    prompt and not without it.
 
     Args:
         documents: The documents. Long ones are asked about passage by passage.
@@ -174,7 +184,8 @@ def _checked(candidates: _Candidates, documents: Mapping[str, str], report: Ques
     texts = {name: normalised(text) for name, text in documents.items()}
     passed: _Candidates = []
     for candidate in candidates:
-        if problem := _problem(candidate[0], texts[candidate[0].document]):
+        question, passage = candidate
+        if problem := _problem(question, texts[question.document], passage):
             report.left_out[problem] += 1
         else:
             passed.append(candidate)
@@ -197,8 +208,14 @@ def _checked(candidates: _Candidates, documents: Mapping[str, str], report: Ques
     return kept
 
 
-def _problem(question: WrittenQuestion, document: str) -> str | None:
-    """The first check that a question fails, given its document's normalised text; None if it passes."""
+def _problem(question: WrittenQuestion, document: str, passage: str) -> str | None:
+    """The first check that a question fails; None if it passes.
+
+    Args:
+        question: The question.
+        document: Its document's normalised text.
+        passage: The passage that it was written about, with the title of the document.
+    """
     asked, answer = normalised(question.question), normalised(question.answer)
     if not answer:
         return "answer is empty"
@@ -210,6 +227,8 @@ def _problem(question: WrittenQuestion, document: str) -> str | None:
         return "answer not in the document"
     if stands_in(answer, asked):
         return "answer in the question"
+    if not names_its_subject(question.question, passage):
+        return "names nothing of the document"
     if question.kind == "reworded" and _shares_words(asked, document):
         return "reworded in the words of the document"
     return None
@@ -218,6 +237,37 @@ def _problem(question: WrittenQuestion, document: str) -> str | None:
 def stands_in(answer: str, text: str) -> bool:
     """Whether a normalised text holds a normalised answer as whole words, as the task `corpus` compares them."""
     return answer in text and not wording.longer_word(answer, text)
+
+
+def names_its_subject(question: str, passage: str) -> bool:
+    """Whether a question holds a name, number or heading of its passage, so that it can be understood without it.
+
+    A name is a word with a capital letter after the first word, or with one of `_ . / -` inside. Of headings, words of
+    four letters or more count. Questions in scripts without capital letters pass.
+
+    Examples:
+        >>> names_its_subject("Who built the pier of Port Ellery?", "The pier of Port Ellery was built by Ada Moss.")
+        True
+        >>> names_its_subject("What is the figure?", "The figure is 0.31.")
+        False
+        >>> names_its_subject("How long is the pier?", "# The pier")
+        True
+    """
+    if question.lower() == question.upper():
+        return True
+    headings = " ".join(_HEADING.findall(passage)).lower()
+    text = passage.lower()
+    for number, word in enumerate(_WORD.findall(question)):
+        is_name = bool(_NAME.search(word)) or (number > 0 and word[0].isupper())
+        in_heading = len(word) >= _HEADING_WORD and word.lower() not in _ASKING and _stands(word.lower(), headings)
+        if in_heading or (is_name and _stands(word.lower(), text)):
+            return True
+    return False
+
+
+def _stands(word: str, text: str) -> bool:
+    """Whether a text holds a word, as a whole; both in small letters."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def _shares_words(question: str, document: str) -> bool:

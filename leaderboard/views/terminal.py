@@ -15,10 +15,11 @@ from leaderboard.views.markdown import retention_note
 from leaderboard.views.text import number_text, rank_text, retention_text, tried_text, with_interval
 
 DIGITS = 2
+WIDTH = 100  # letters that the tables need
 
 
 def print_board(board: Board, console: Console) -> None:
-    """Print every table with two digits, in columns that fit a terminal of 100 letters; the pages have all of them."""
+    """Print every table with two digits, in columns that fit `WIDTH` letters; the pages have all of them."""
     for table in board.tables:
         console.print(Text(f"\n{clean(table.title)}", style="bold"))
         console.print(_grid(table))

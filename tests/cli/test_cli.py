@@ -103,6 +103,8 @@ def test_a_bad_suite_is_refused_in_one_line_and_nothing_is_written(
     [
         (("run", "smok"), "suite 'smok': unknown; did you mean 'smoke'?"),
         (("plan", "none.yaml"), "none.yaml: no such suite file"),
+        (("plan", "smoke", "--workers", "2"), "--workers: is for --try alone; leave it out, or add that"),
+        (("plan", "smoke", "--try", "--memory"), "--try: --memory reads no weights, and tries nothing"),
         (("score", "zoo:small", "--texts", "none.jsonl", "--out", "o.parquet"), "none.jsonl: No such file"),
         (("score", "zoo:small", "--texts", ".", "--out", "o.parquet"), ".: Is a directory; give a file"),
         (("score", "zoo:small", "--texts", "t", "--out", "no/where.parquet"), "the folder no does not exist"),

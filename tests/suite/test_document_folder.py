@@ -97,7 +97,7 @@ def test_a_writer_writes_the_questions_once_and_a_mended_file_is_used_as_it_is(
     assert [(row["document"], row["question"], row["kind"]) for row in asked] == KEPT
     assert [row["half"] for row in rows(place / "documents.jsonl")] == ["development", "test"]
     report = json.loads((place / "questions.json").read_text())
-    assert report["parsed"] == 17 and report["writer"]["model"] == "any"
+    assert report["parsed"] == 18 and report["writer"]["model"] == "any"
     assert report["source"] == json.loads((place / "source.json").read_text())
     assert not (place / ".begun").exists()
     corpus = task_of(first).load()

@@ -12,7 +12,15 @@ from benchmark.data.prompts import read_prompt
 from benchmark.data.texts import Text
 from benchmark.writing import questions as module
 from benchmark.writing.answers import read_questions
-from benchmark.writing.questions import EACH, KINDS, PROMPTS, QuestionReport, WrittenQuestion, write_questions
+from benchmark.writing.questions import (
+    EACH,
+    KINDS,
+    PROMPTS,
+    QuestionReport,
+    WrittenQuestion,
+    names_its_subject,
+    write_questions,
+)
 from benchmark.writing.requests import Request, Sample
 from benchmark.writing.settings import LocalWriter
 from benchmark.writing.writers import writer_from_text
@@ -33,25 +41,26 @@ WRITTEN = {
         ("What colour is the rail of the pier?", "green", "answer not in the document"),
         ("What is the rail of the pier?", "blu", "answer not in the document"),  # a part of a word
         ("Was Ada Moss a builder of the pier?", "Ada Moss", "answer in the question"),
-        ("In which year was the thing built?", "1871", "has other answers in other documents"),
+        ("What of 1871 is well known?", "Port Ellery", "has other answers in other documents"),
         ("What does the text say about the pier?", "a blue rail", "asks about the text itself"),
         ('What is "the" in English?', "the", "answer is empty"),
     ],
     ("pier", "reworded"): [
-        ("What colour has the pier's railing?", "blue", "kept"),
+        ("What colour has the railing at Port Ellery?", "blue", "kept"),
         ("Who was pier of Port Ellery was built by?", "Ada Moss", "reworded in the words of the document"),
     ],
     ("pier", "backwards"): [
         ("What did Ada Moss build in 1871?", "The pier of Port Ellery", "kept"),
-        ("Which pier has a rail of blue?", "Port Ellery", "not answered with the document"),
+        ("Which pier was built by Moss?", "Port Ellery", "not answered with the document"),
+        ("Which pier has a rail of blue?", "Port Ellery", "names nothing of the document"),
     ],
     ("rock", "direct"): [
         ("How many steps has Gull Rock?", "212", "kept"),
         ("Where was Owen Tarr born?", "Lagos", "answered without the document"),
-        ("In which year was the thing built?", "212", "has other answers in other documents"),
+        ("What of 1871 is well known?", "Gull Rock", "has other answers in other documents"),
         (
-            "What is known of the keeper?",
-            "Its keeper Owen Tarr was born in Lagos in 1871",
+            "What is known of keeper Tarr?",
+            "was born in Lagos in 1871",
             "kept",
         ),
         (
@@ -123,7 +132,7 @@ def test_questions_that_fail_a_check_are_left_out_and_counted(
     assert (report.prompt_tokens, report.tokens) == (10 * (8 + 7 + 6), 2 * (8 + 7 + 6))
     first, second, third = report.lines()
     assert first == (
-        "questions: 18 asked for about 2 passages, 17 read, 5 kept (direct 3, reworded 1, backwards 1) "
+        "questions: 18 asked for about 2 passages, 18 read, 5 kept (direct 3, reworded 1, backwards 1) "
         "about 2 documents"
     )
     assert second.startswith("left out: ") and "answered without the document 1" in second
@@ -163,7 +172,7 @@ def test_without_a_usable_question_the_error_says_why(tmp_path: Path, opened: Ca
             return "I know nothing" if request.name.startswith("with:") else super()._answer(request)
 
     opened(Ignorant())
-    with pytest.raises(UserError, match=r"^--questions-by: none of 17 .*not answered with the document 7.*; use"):
+    with pytest.raises(UserError, match=r"^--questions-by: none of 18 .*not answered with the document 7.*; use"):
         write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
 
 
@@ -177,7 +186,11 @@ def test_every_passage_of_a_long_document_is_asked_about(
     def answer(request: Request) -> str:
         if request.name.startswith("with:"):
             return "Ada Moss" if DOCUMENTS[0].text in request.message else ""
-        return "Question: Who built it?\nAnswer: Ada Moss" if DOCUMENTS[0].text in request.message else "Nothing."
+        return (
+            "Question: Who built the pier of Port Ellery?\nAnswer: Ada Moss"
+            if DOCUMENTS[0].text in request.message
+            else "Nothing."
+        )
 
     writer._answer = answer  # type: ignore[method-assign]
     kept, report = write_questions([document], WRITER, "cpu", tmp_path)
@@ -189,14 +202,14 @@ def test_a_server_is_asked_and_answers_with_the_likeliest_tokens(tmp_path: Path)
     def reply(number: int, content: dict[str, Any]) -> Reply:
         prompt = prompt_of(content)
         if "Write three different questions" in prompt:
-            return chat("Question: Who built the pier?\nAnswer: Ada Moss")
+            return chat("Question: Who built Port Ellery's pier?\nAnswer: Ada Moss")
         return chat("Ada Moss." if prompt.startswith("Text: The pier") else "I do not know.")
 
     script = Script(reply)
     with serving(script) as address:
         writer = writer_from_text(f"api:{address}#qwen", {"temperature": "0.7"})
         kept, report = write_questions(DOCUMENTS[:1], writer, "cpu", tmp_path)
-    assert [(question.question, question.kind) for question in kept] == [("Who built the pier?", "direct")]
+    assert [(question.question, question.kind) for question in kept] == [("Who built Port Ellery's pier?", "direct")]
     assert report.left_out == {"asked already": 2}
     assert sorted(asked["temperature"] for asked in script.asked) == [0, 0, 0.7, 0.7, 0.7]
     assert {asked["model"] for asked in script.asked} == {"qwen"}
@@ -221,6 +234,25 @@ def test_the_questions_of_an_example_pass_the_checks(kind: str) -> None:
     candidates = [(WrittenQuestion("t", question, answer, kind), example.document) for question, answer in pairs]
     report = QuestionReport()
     assert module._checked(candidates, {"t": example.document}, report) == candidates, report.left_out
+
+
+@pytest.mark.parametrize(
+    ("question", "passage", "names"),
+    [
+        ("What is the figure?", "The figure is 0.31, as Table 3 says.", False),
+        ("Which file holds the CSV?", "The CSV is board.csv.", True),
+        ("What does num_fewshot default to?", "num_fewshot is 0, 1 and 5.", True),
+        ("What happened in 1871?", "The pier was built in 1871.", True),
+        ("What happened in 1871?", "The pier was built in 18712.", False),
+        ("How long is the pier?", "# The pier of Port Ellery\n\nIt is 310 metres long.", True),
+        ("How long is the pier?", "The pier is 310 metres long.", False),
+        ("What is done?", "# What is done with records\n\nThey are kept.", False),
+        ("Who met Ada Moss?", "Owen Tarr met her.", False),  # the name is not the document's
+        ("\u5728\u54ea\u91cc\uff1f", "\u5728\u6d77\u8fb9", True),  # no capital letters exist
+    ],
+)
+def test_a_question_has_to_name_something_of_its_passage(question: str, passage: str, names: bool) -> None:
+    assert names_its_subject(question, passage) == names
 
 
 @pytest.mark.slow

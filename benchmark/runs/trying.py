@@ -1,0 +1,372 @@
+"""Try the work of missing stages on this machine: a few training steps, questions, texts and tokens, and their seconds.
+
+The work runs through the functions of the stages, on the suite's own texts and questions, in a temporary folder. Equal
+work is tried once. `runs/prediction.py` adds up what whole stages and the run take.
+
+Not tried are stages that use no model (corpus, augment, facts), writers that are servers, and `retain`.
+"""
+
+import gc
+import json
+import math
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from benchmark.core.progress import Progress
+from benchmark.data.attention import AttentionPart
+from benchmark.data.texts import AugmentedText, Text, read_texts, write_lines
+from benchmark.data.written import Writing
+from benchmark.executors.worker import explaining
+from benchmark.memory.predict import loads_model, spec_of
+from benchmark.models.unpacked import is_unpacked, unpacked_in
+from benchmark.runs.prediction import Part, Tried
+from benchmark.stages import do, train
+from benchmark.stages.augment import AUGMENTED, method_of
+from benchmark.stages.corpus import TEXTS
+from benchmark.stages.evaluate import trained_model
+from benchmark.store.artifacts import StageCall, Store
+from benchmark.training.recipe import Recipe
+from benchmark.writing.requests import Request
+from benchmark.writing.settings import LocalWriter
+
+STEPS = 3  # timed training steps, after one that is not timed
+CHARACTERS = 8_000  # of the texts that are scored
+TOKENS = 8  # of an answer that are timed, after the first
+ENOUGH = 3.0  # seconds of questions, after which no more are asked
+ORDER = ("score", "teach", "write", "train", "evaluate", "curve")  # of the stages of a model
+# A step takes as long whatever these fields of a recipe are.
+NO_TIME = {"learning_rate", "schedule", "warmup_ratio", "max_grad_norm", "weight_decay", "lora_alpha"}
+
+clock = time.perf_counter
+_T = TypeVar("_T")
+
+
+def try_stages(calls: Sequence[StageCall], store: Store, progress: Progress = lambda *steps: None) -> list[Tried]:
+    """Try the stages that load a model; the others are left out.
+
+    Args:
+        calls: The missing stages.
+        store: The suite's store. Nothing is written to it but unpacked GGUF models.
+        progress: Called after each stage with the stages done and the stages in all.
+
+    Raises:
+        UserError: A stage fails, as it would in a run.
+        StageFailed: A stage fails for another reason.
+    """
+    import torch
+
+    wanted = sorted((call for call in calls if loads_model(call) and call.stage in ORDER), key=_turn)
+    tried = []
+    with TemporaryDirectory() as scratch, unpacked_in(store.root):
+        trial = _Trial(store, Path(scratch))
+        for number, call in enumerate(wanted):
+            torch.set_num_threads(call.params["threads"])
+            with explaining(call):
+                tried.append(trial.of(call))
+            progress(number + 1, len(wanted))
+    return tried
+
+
+def _turn(call: StageCall) -> tuple[str, int, bool]:
+    """Stages of a model one after another, and questions to a trained model before those to the untrained one."""
+    return spec_of(call).model_dump_json(), ORDER.index(call.stage), "trained" not in call.inputs
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A training of a few steps: seconds of a step and of all else, and the folder of the trained weights."""
+
+    step: float
+    besides: float
+    weights: Path
+
+
+class _Trial:
+    """Tries stages, and remembers what was measured for other stages with the same work."""
+
+    def __init__(self, store: Store, scratch: Path) -> None:
+        self._store, self._scratch = store, scratch
+        self._known: dict[Hashable, Any] = {}
+        self._loaded: tuple[Hashable, Any, float] | None = None
+
+    def of(self, call: StageCall) -> Tried:
+        """The predicted time of a stage."""
+        self._warm_up(call)
+        of_stage: dict[str, Callable[[StageCall], tuple[list[Part], float]]] = {
+            "score": self._score,
+            "teach": self._teach,
+            "write": self._write,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "curve": self._curve,
+        }
+        parts, besides = of_stage[call.stage](call)
+        return Tried(call, spec_of(call).model.rsplit("/", 1)[-1], parts, besides)
+
+    def _score(self, call: StageCall) -> tuple[list[Part], float]:
+        from benchmark.models.loading import tokenizer_of
+        from benchmark.scoring.scores import score_texts
+
+        texts, params = self._texts(call.inputs["corpus"]), call.params
+        model, load = self._model(call)
+
+        def score(some: Sequence[Text]) -> None:
+            part = AttentionPart.model_validate(params.get("attention", {}))
+            prefix, size = params["prefix"], params["tokens_per_batch"]
+            score_texts(model, tokenizer_of(spec_of(call)), some, params["reduction"], prefix, size, part=part)
+
+        return [Part("text", _each(score, few(texts)), len(texts))], load
+
+    def _teach(self, call: StageCall) -> tuple[list[Part], float]:
+        from benchmark.models.loading import tokenizer_of
+        from benchmark.scoring.teacher import expectations
+
+        texts, params, augment = self._texts(call.inputs["corpus"]), call.params, call.inputs["texts"]
+        model, load = self._model(call)
+
+        def teach(some: Sequence[Text]) -> None:
+            documents, copies = {text.id: text.text for text in some}, _originals(some)
+            tokenizer = tokenizer_of(spec_of(call))
+            expectations(model, tokenizer, documents, copies, params["top"], params["tokens_per_batch"])
+
+        known = ("teach", _json(params), call.inputs["corpus"].key)
+        seconds = self._once(known, lambda: _each(teach, few(texts)))
+        copies = augment.params["copies"] if method_of(augment).makes_copies else 0
+        return [Part("text", seconds, len(texts) * (1 + copies))], load
+
+    def _write(self, call: StageCall) -> tuple[list[Part], float]:
+        from benchmark.models.loading import tokenizer_of
+        from benchmark.writing.local import LocalModel
+
+        writer = LocalWriter.model_validate(call.where["writer"])
+        writing, number = Writing.model_validate(call.where["writing"]), call.params["number"]
+        texts = self._texts(call.inputs["corpus"])
+        model, load = self._model(call)
+        requests = _requests(writing, texts, number, writer.batch_size)
+
+        def seconds(tokens: int) -> float:
+            sampling, began = writer.model_copy(update={"max_tokens": tokens}), clock()
+            list(LocalModel(model, tokenizer_of(writer.spec), sampling).write(requests, {}))
+            return clock() - began
+
+        seconds(1)
+        first, more = seconds(1), seconds(1 + TOKENS)
+        batches = math.ceil(len(texts) * (number + bool(writing.items)) / writer.batch_size)
+        token = max(0.0, more - first) / TOKENS
+        answers = Part("token of a batch", token, batches * (writer.max_tokens - 1))
+        return [Part("batch of prompts", first, batches), answers], load
+
+    def _train(self, call: StageCall) -> tuple[list[Part], float]:
+        from benchmark.training.data import training_data
+
+        training, plain = self._training(call), _as_they_come(call)
+
+        def steps() -> int:
+            recipe, texts = Recipe.model_validate(call.params["recipe"]), self._texts(_corpus_of(call))
+            return training_data(plain, recipe, spec_of(call), _originals(texts)).steps
+
+        count = self._once(("steps", _json(_of_speed(plain)), _corpus_of(call).key), steps)
+        return [Part("step", training.step, count)], training.besides
+
+    def _training(self, call: StageCall) -> _Training:
+        """A few steps of a training on the texts of the corpus as they come, by the function of the train stage."""
+        budget = {"method": "plain_matched", "copies": 0, "budget": {"steps": 1 + STEPS}}
+        plain = _as_they_come(call)
+        few_steps = replace(plain, params={**plain.params, **budget})
+
+        def measure() -> _Training:
+            folder = self._scratch / f"train-{len(self._known)}"
+            folder.mkdir()
+            write_lines(folder / AUGMENTED, _originals(self._texts(_corpus_of(call))))
+            self._forget_model()
+            ends: list[float] = []
+
+            def step_done(done: int, *_: int) -> None:
+                if done == 1:
+                    ends.clear()  # memory ran out before, and the training began again
+                ends.append(clock())
+
+            began = clock()
+            train.run(few_steps, {"texts": folder}, folder, step_done, folder / "begun")
+            whole, step = clock() - began, seconds_a_step(ends)
+            return _Training(step, max(0.0, whole - len(ends) * step), folder / train.WEIGHTS)
+
+        return self._once(("train", _json(_of_speed(few_steps)), _corpus_of(call).key), measure)
+
+    def _evaluate(self, call: StageCall) -> tuple[list[Part], float]:
+        def measure() -> tuple[float, float]:
+            model, load = self._model(call)
+            return self._seconds_a_question(call, model), load
+
+        seconds, load = self._once(("evaluate", _json(call.params)), measure)
+        return [Part("question", seconds, self._questions(call))], load
+
+    def _curve(self, call: StageCall) -> tuple[list[Part], float]:
+        (asked,), load = self._evaluate(call)
+        (steps,), _ = self._train(call.inputs["trained"])
+        points = sum(step < steps.count for step in call.inputs["trained"].params["checkpoints"])
+        return [replace(asked, count=asked.count * points)], load * points
+
+    def _seconds_a_question(self, call: StageCall, model: Any) -> float:
+        from benchmark.evaluation.asking import Skipped, ask
+        from benchmark.models.loading import tokenizer_of
+
+        params = call.params
+        skipped: Skipped = "all" if params.get("open_book") else params.get("skip_too_long", "none")
+        tokenizer = tokenizer_of(spec_of(call))
+
+        def asked(limit: int) -> int:
+            answers = ask(
+                model,
+                tokenizer,
+                params["tasks"],
+                call.where["metadata"],
+                params["batch_size"],
+                params["num_fewshot"],
+                skip_too_long=skipped,
+                limit=limit,
+            )
+            return sum(map(len, answers.samples.values()))
+
+        return seconds_a_question(asked, params["batch_size"])
+
+    def _questions(self, call: StageCall) -> int:
+        from benchmark.evaluation.asking import count_questions
+
+        params, metadata = call.params, call.where["metadata"]
+        known = ("questions", _json([params["tasks"], metadata, params["num_fewshot"], params["data"]]))
+        return self._once(known, lambda: count_questions(params["tasks"], metadata, params["num_fewshot"]))
+
+    def _model(self, call: StageCall) -> tuple[Any, float]:
+        """The model of a stage, and the seconds that loading it took; a trained model has the weights of its trial."""
+        from benchmark.models.loading import load_model
+
+        spec, device = spec_of(call), call.params["device"]
+        trained = call.inputs.get("trained")
+        weights = None if trained is None else self._weights(trained)
+        known = (spec.model_dump_json(), device, weights)
+        if self._loaded is None or self._loaded[0] != known:
+            self._forget_model()
+            began = clock()
+            model = load_model(spec, device) if weights is None else trained_model(spec, device, weights)
+            self._loaded = (known, model, clock() - began)
+        return self._loaded[1], self._loaded[2]
+
+    def _weights(self, call: StageCall) -> Path:
+        """The weights of a training: those in the store, or of its few steps."""
+        return self._store.path(call) / train.WEIGHTS if self._store.has(call) else self._training(call).weights
+
+    def _forget_model(self) -> None:
+        import torch
+
+        self._loaded = None
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def _warm_up(self, call: StageCall) -> None:
+        """Do what a run does once and not in each stage: import libraries, unpack a GGUF model."""
+        from benchmark.models.loading import load_model
+
+        for library in ("benchmark.training.fit", "lm_eval.evaluator", "peft"):
+            import_module(library)
+        spec = spec_of(call)
+        if spec.is_gguf and not is_unpacked(self._store.root, spec):
+            load_model(spec, call.params["device"])
+
+    def _texts(self, corpus: StageCall) -> list[Text]:
+        """The texts of a corpus stage, which is done in the temporary folder if the store lacks it."""
+
+        def read() -> list[Text]:
+            store = self._store
+            if not store.verified(corpus):
+                store = Store(self._scratch / "store")
+                do(store, corpus, lambda *steps: None)
+            return read_texts(store.path(corpus) / TEXTS)
+
+        return self._once(("texts", corpus.key), read)
+
+    def _once(self, known: Hashable, measure: Callable[[], _T]) -> _T:
+        if known not in self._known:
+            self._known[known] = measure()
+        found: _T = self._known[known]
+        return found
+
+
+def seconds_a_step(ends: Sequence[float]) -> float:
+    """Mean seconds of the steps that end at some moments, without the first step."""
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def seconds_a_question(ask: Callable[[int], int], enough: int) -> float:
+    """Mean seconds of a question; more and more are asked until they fill a batch or take `ENOUGH` seconds.
+
+    Args:
+        ask: Asks the first questions of each task, up to that number, and returns how many these are together.
+        enough: Questions of a batch.
+    """
+    limit, asked = 1, 0
+    while True:
+        began = clock()
+        before, asked = asked, ask(limit)
+        seconds = clock() - began
+        if (asked >= enough and limit > 1) or seconds >= ENOUGH or asked == before:
+            return seconds / asked if asked else 0.0
+        limit *= 4
+
+
+def few(texts: Sequence[Text]) -> Sequence[Text]:
+    """The first texts, up to `CHARACTERS`; at least one."""
+    total, number = 0, 0
+    while number < len(texts) and (not number or total + len(texts[number].text) <= CHARACTERS):
+        total += len(texts[number].text)
+        number += 1
+    return texts[:number]
+
+
+def _each(work: Callable[[Sequence[Text]], None], texts: Sequence[Text]) -> float:
+    """Seconds of work for each of some texts, after the first was done once."""
+    work(texts[:1])
+    began = clock()
+    work(texts)
+    return (clock() - began) / len(texts)
+
+
+def _corpus_of(call: StageCall) -> StageCall:
+    """The corpus that a train stage reads."""
+    return call.inputs["texts"].inputs["corpus"]
+
+
+def _as_they_come(call: StageCall) -> StageCall:
+    """A train stage without what its method changes in training, which needs the method's own texts."""
+    left_out = ("training", "practice", "checkpoints")
+    return replace(call, params={name: value for name, value in call.params.items() if name not in left_out}, inputs={})
+
+
+def _of_speed(call: StageCall) -> dict[str, Any]:
+    """The parameters of a train stage that the number of its steps and the seconds of a step depend on."""
+    recipe = {name: value for name, value in call.params["recipe"].items() if name not in NO_TIME}
+    return {**{name: value for name, value in call.params.items() if name != "seed"}, "recipe": recipe}
+
+
+def _originals(texts: Sequence[Text]) -> list[AugmentedText]:
+    return [AugmentedText(text.id, 0, text.text) for text in texts]
+
+
+def _requests(writing: Writing, texts: Sequence[Text], number: int, size: int) -> list[Request]:
+    """The requests of a first batch, with nothing for items and clues, which are not known."""
+    contents, names = writing.contents(), writing.prompts
+    wanted = islice(((text, copy) for text in texts for copy in range(number)), size)
+    return [
+        Request(f"{text.id}:{copy}", contents[names[copy % len(names)]], {"document": text.text}, copy)
+        for text, copy in wanted
+    ]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
