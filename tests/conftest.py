@@ -12,6 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # else the threads of the test processe
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in `make test &`
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as in `nohup make test`
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples in every run, so that no test fails at random; --hypothesis-profile=explore searches for new ones.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
