@@ -195,6 +195,7 @@ def test_the_smoke_suite_computes_in_bfloat16_on_the_device(quick: bool) -> None
     assert [(recipe.autocast, recipe.adaptation) for recipe in suite.recipes] == [("bfloat16", "lora")]
 
 
+@pytest.mark.slow
 def test_the_cheapest_parts_run_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     given = ["zoo:small", "--device", "cpu", "--quick", "--threads", "1", "--parts", "environment", "tests", "scoring"]
