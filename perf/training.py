@@ -11,8 +11,8 @@ the model's own loss, clipping, AdamW and a linear schedule. It takes the same t
 and autocast, and no cache of keys and values, so that it ends with the same weights. A second table has the ratios to
 it.
 
-The released code trains with gradient checkpointing and one text a row; here
-without its 8-bit weights, which need CUDA, and in the same precision as ours.
+The released code trains with gradient checkpointing and one text a row; here without its 8-bit weights, which need
+CUDA, and in the same precision as ours.
 """
 
 import argparse

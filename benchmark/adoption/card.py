@@ -66,7 +66,7 @@ def _front_matter(facts: Facts) -> str:
     from huggingface_hub import ModelCardData
 
     base, is_adapter = facts.settings.base, facts.settings.weights == "adapter"
-    on_hub = base.local is None  # a local file may have the name of somebody else's model on the hub
+    on_hub = base.local is None  # a local file may have the name of another model on the hub
     relation = "adapter" if is_adapter else "finetune"
     data = ModelCardData(
         base_model=base.model if on_hub else None,

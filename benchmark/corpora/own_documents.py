@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,9 +20,6 @@ from benchmark.corpora.base import (
     documents_hash,
 )
 from benchmark.data.texts import Text
-
-if TYPE_CHECKING:
-    pass
 
 
 class OwnDocuments(Task):

@@ -86,19 +86,19 @@ class LocalExecutor:
                     return pool.submit(_work, job.store.root, call)
 
             under_way: list[str] = []
-            notes: list[str] = []
+            noted = False
 
             def look(running: Collection[StageCall], any_finished: bool) -> None:
+                nonlocal noted
                 under_way[:] = [call.stage for call in running]
                 if not any_finished and _has_lost_worker(pool):
                     raise _worker_died(under_way)
                 for message in _drain(channel):
-                    if isinstance(message, _Noted):
-                        notes.append(message.text)
-                        if len(notes) == 1:  # the others of the run are slowed down alike
-                            events.note(message.text)
-                    else:
+                    if not isinstance(message, _Noted):
                         _report(message, by_key[message.key], events)
+                    elif not noted:  # the other trainings of the run are slowed down alike
+                        noted = True
+                        events.note(message.text)
 
             try:
                 drive(job.calls, workers, submit, events.stage_finished, look)

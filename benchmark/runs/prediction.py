@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmark.store.artifacts import StageCall
@@ -46,12 +46,11 @@ class Tried:
 
     def as_dict(self) -> dict[str, Any]:
         """All values, for JSON."""
-        parts = [{"unit": part.unit, "seconds": part.seconds, "count": part.count} for part in self.parts]
         return {
             "stage": self.call.stage,
             "key": self.call.key,
             "model": self.model,
-            "parts": parts,
+            "parts": [asdict(part) for part in self.parts],
             "besides": self.besides,
             "seconds": self.seconds,
         }

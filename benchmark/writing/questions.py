@@ -242,8 +242,9 @@ def stands_in(answer: str, text: str) -> bool:
 def names_its_subject(question: str, passage: str) -> bool:
     """Whether a question holds a name, number or heading of its passage, so that it can be understood without it.
 
-    A name is a word with a capital letter after the first word, or with one of `_ . / -` inside. Of headings, words of
-    four letters or more count. Questions in scripts without capital letters pass.
+    A name is a word after the first that begins with a capital letter, or any word with a digit, a later capital letter
+    or one of `_ . / -`. Of headings, words of four letters or more count. Questions in scripts without capital letters
+    pass.
 
     Examples:
         >>> names_its_subject("Who built the pier of Port Ellery?", "The pier of Port Ellery was built by Ada Moss.")
