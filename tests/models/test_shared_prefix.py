@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.models.shared_prefix import PackedRow, PrefixReader
 from tests.models.random_models import FALCON, SUPPORTED, UNSUPPORTED, random_model
@@ -98,6 +99,27 @@ def test_a_prefix_takes_the_memory_of_one_row_until_rows_are_continued() -> None
     reader.generate([[*prefix.ids, 5], [*prefix.ids, 6]], prefix, 2, lambda rows: [False] * len(rows))
     after: Any = prefix.cache(1).layers[0]
     assert torch.equal(after.keys, before)
+
+
+def test_a_frozen_head_is_not_copied_for_every_row() -> None:
+    model = random_model(*SUPPORTED["llama"]).requires_grad_(False)
+    reader, head = PrefixReader(model), model.get_output_embeddings().weight
+    rows = [random_tokens(5, seed) for seed in range(8)]
+    with _LargestTensor() as largest:
+        reader.generate(rows, reader.read_prefix([]), 2, lambda rows: [False] * len(rows))
+    assert largest.elements < len(rows) * head.numel()
+
+
+class _LargestTensor(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that an operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
 
 
 def test_continuations_with_the_same_tokens_to_read_share_them() -> None:
