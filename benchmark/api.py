@@ -436,7 +436,7 @@ def augment(
         large: Large model of the pair, or the only model that the method reads.
         small: Small model of the pair.
         writer: The model that writes the copies, for methods whose copies a language model writes: a model's name, or a
-            mapping with the fields of a writer (docs/writers.md), such as {"api": "http://localhost:8000/v1", "model":
+            mapping with the fields of a writer (docs/suite_file.md), such as {"api": "http://localhost:8000/v1", "model":
             "qwen", "temperature": 0.5} for a server.
         copies: Number of copies of every text, beside the original.
         seed: Seed of the random choices.
@@ -514,7 +514,7 @@ def write_questions(
 
     Args:
         texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id" and "text".
-        writer: A model's name, "api:ADDRESS#MODEL", or a mapping with the fields of a writer (docs/writers.md).
+        writer: A model's name, "api:ADDRESS#MODEL", or a mapping with the fields of a writer (docs/suite_file.md).
         begun: Folder that keeps what is written; a call that was interrupted continues from it.
         device: "auto", "cpu" or "cuda".
 

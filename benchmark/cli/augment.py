@@ -35,7 +35,7 @@ def augment(
     writer_model: Annotated[str | None, typer.Option(help="Name of the model on the server of --writer.")] = None,
     set_writer: Annotated[
         list[str] | None,
-        typer.Option(help="A field of the writer (docs/writers.md), as temperature=0.5; may be repeated."),
+        typer.Option(help="A field of the writer (docs/suite_file.md), as temperature=0.5; may be repeated."),
     ] = None,
     copies: Annotated[int, typer.Option(min=1, help="Number of copies of every text, beside the original.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the random choices.")] = 1,

@@ -35,7 +35,7 @@ def corpus(
     ] = None,
     set_writer: Annotated[
         list[str] | None,
-        typer.Option(help="A field of the writer (docs/writers.md), as temperature=0.5; may be repeated."),
+        typer.Option(help="A field of the writer (docs/suite_file.md), as temperature=0.5; may be repeated."),
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="Name of a column in your files, as text=body; may be repeated.")

@@ -20,7 +20,7 @@ class View(Flag):
     MARKDOWN_COPIES = auto()  # "Kept of the facts in the copies"
     MARKDOWN_WRITERS = auto()  # "Texts by a writer"
     PAGE = auto()  # the web page
-    PAGE_WIDE = auto()  # the web page with "every column" chosen; has the columns of PAGE as well
+    PAGE_WIDE = auto()  # the web page with "all columns" chosen; has the columns of PAGE as well
     CSV = auto()
     EXPORT = auto()
 
