@@ -151,11 +151,13 @@ class _Trial:
         requests = _requests(writing, texts, number, writer.batch_size)
 
         def seconds(tokens: int) -> float:
-            sampling, began = writer.model_copy(update={"max_tokens": tokens}), clock()
-            list(LocalModel(model, tokenizer_of(writer.spec), sampling).write(requests, {}))
+            sampling = writer.model_copy(update={"max_tokens": tokens})
+            drawing = LocalModel(model, tokenizer_of(writer.spec), sampling)
+            list(drawing.write(requests[:1], {}))  # the first prompt also finds out what the model can do
+            began = clock()
+            list(drawing.write(requests, {}))
             return clock() - began
 
-        seconds(1)
         first, more = seconds(1), seconds(1 + TOKENS)
         batches = math.ceil(len(texts) * (number + bool(writing.items)) / writer.batch_size)
         token = max(0.0, more - first) / TOKENS

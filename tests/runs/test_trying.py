@@ -56,6 +56,7 @@ def test_seconds_of_a_stage_are_its_units_and_all_else() -> None:
     tried = Tried(TRAIN[0], "m", [Part("step", 1.7, 400)], 4.0)
     assert tried.seconds == pytest.approx(684)
     assert tried.words == "1.7 s a step × 400 + 4 s besides"
+    assert Tried(TRAIN[0], "m", [Part("step", 99.7, 2)], 9.96).words == "100 s a step × 2 + 10 s besides"
 
 
 def test_workers_share_the_work_but_no_chain_of_stages() -> None:
