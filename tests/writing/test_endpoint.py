@@ -76,6 +76,10 @@ def test_a_model_without_a_chat_gets_the_examples_and_stops_at_the_mark() -> Non
     with serving(script) as api:
         ((_, sample),) = endpoint(api, chat=False).write(requests(), {})
     assert sample == Sample("Lagos", 7, 3, "length")
+    script = Script(lambda number, asked: chat("Lagos", ended="content_filter"))
+    with serving(script) as api:
+        ((_, sample),) = endpoint(api).write(requests(), {})
+    assert sample.ended == "length", "a server's filter left a part out"
     (asked,) = script.asked
     assert asked["path"] == "/v1/completions" and asked["stop"] == ["###"]
     assert asked["prompt"] == (
