@@ -144,8 +144,12 @@ def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
         identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
         yield _Check({"check": "model", **identity}, partial(check_model, writer.spec))
         corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
-        what = {"check": "writer", **identity, "writing": params["writing"], "sampling": writer.sampling}
-        what |= {"corpus": corpus.trained_on, "task": cell.task.identity(), "limit": limit}
+        of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
+        # A special token in a document would end the writer's prompt; `check_writer` compares lengths.
+        what = {"check": "texts", **of_texts, "limit": False, "end": False}
+        yield _Check(what, partial(check_texts, writer.spec, corpus, False))
+        what = {"check": "writer", **of_texts, "writing": params["writing"], "sampling": writer.sampling}
+        what["limit"] = limit
         yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
 
 

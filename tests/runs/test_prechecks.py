@@ -170,6 +170,25 @@ def test_texts_that_a_model_would_misread_or_cannot_hold_are_refused(
         check_texts(ModelSpec(model=str(tiny)), task.load(), limit=True)
 
 
+def test_a_document_that_a_writer_would_misread_is_refused(folder: Path, tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<over>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    task = corpus_of(tmp_path / "x.jsonl", {**PLAIN[0], "text": "Ada met Bo in Bern. <over>"}, PLAIN[1])
+    suite = tiny_suite(
+        tiny,
+        tasks=[task.model_dump(mode="json")],
+        methods=[{"name": "rewrite", "writer": "w"}],
+        writers={"w": {"model": str(folder), "max_tokens": 40}},
+    )
+    message = refusal(suite, tmp_path / "results")
+    assert message.startswith(
+        f"model {str(folder)!r}: text 'doc-00000': contains '<over>', which the model's tokenizer"
+    )
+
+
 def test_the_special_tokens_around_a_text_count_against_the_context(folder: Path, tmp_path: Path) -> None:
     from benchmark.models.loading import tokenizer_of
 
