@@ -104,18 +104,12 @@ def test_the_file_of_a_tokenizer_on_the_hub_is_compared_whatever_the_models_id(
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert tokenizer_of(ModelSpec(model="gpt", revision=commit))
     load_tokenizer.cache_clear()
     change(cached / "snapshots" / commit / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
     with pytest.raises(UserError, match="splits text differently from its tokenizer.json"):
         tokenizer_of(ModelSpec(model="gpt", revision=commit))
-    load_tokenizer.cache_clear()
-    (folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
-    shutil.copytree(folder, tmp_path / "gpt")
-    with pytest.raises(UserError) as error:  # a folder of the same name is not compared with the file in the cache
-        tokenizer_of(ModelSpec(model="gpt"))
-    assert "splits text differently" not in str(error.value)
 
 
 def test_models_listed_as_read_alike_have_no_appended_token_and_no_settings() -> None:
