@@ -6,7 +6,6 @@ Everything raises `UserError` for bad input: one line that says what is wrong an
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,11 +109,9 @@ class Run:
 
     def print_board(self, console: Console | None = None) -> None:
         """Print the board as `benchmark run` does: as wide as the terminal, or for 100 letters where there is none."""
-        from rich.console import Console
+        from leaderboard.views.terminal import WIDTH, print_board, terminal
 
-        from leaderboard.views.terminal import WIDTH, print_board
-
-        print_board(self._board, console or Console(width=None if sys.stdout.isatty() else WIDTH))
+        print_board(self._board, console or terminal(WIDTH))
 
     @cached_property
     def _board(self) -> Board:

@@ -101,11 +101,14 @@ def adopt(store: Store, choice: Choice, out: Path, merge: bool = False, retrain:
 
 
 def check_free(out: Path) -> None:
-    """Raise UserError unless a folder is absent or empty."""
+    """Raise UserError unless a folder is absent, or empty and such that another can take its place."""
     try:
         if (out.exists() or out.is_symlink()) and not (out.is_dir() and not any(out.iterdir())):
             what = "is not empty" if out.is_dir() else "is no folder"
             raise UserError(f"{out}: {what}, and nothing was written; give another folder with --out, or empty it")
+        if out.is_dir() and (os.path.ismount(out) or out.samefile(Path.cwd())):
+            what = "is a mount point" if os.path.ismount(out) else "is the current folder"
+            raise UserError(f"{out}: {what}, which cannot be replaced; give a folder in it with --out")
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}; give another folder with --out") from None
 

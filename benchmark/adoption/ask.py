@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.adoption.settings import FILE, read_adopted
-from benchmark.core.errors import UserError
+from benchmark.core.errors import UserError, one_line
 from benchmark.evaluation.prompts import AskingForm
-from benchmark.models.spec import ModelSpec
+from benchmark.models.spec import ModelSpec, named_spec
 
 BATCH = 8  # prompts answered at once
 _WEIGHTS = "adapter_model.safetensors"
@@ -44,11 +44,18 @@ def ask(
 
 def _base_of(folder: Path, named: ModelSpec, fingerprint: str, base: str | None) -> ModelSpec:
     """The base model of an adapter, which is the one it was trained on."""
+    from safetensors import SafetensorError, safe_open
+
     if not (folder / _WEIGHTS).is_file():
         raise UserError(f"{folder}: has no {_WEIGHTS}; adopt the model again")
+    try:
+        with safe_open(folder / _WEIGHTS, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder / _WEIGHTS}: damaged ({one_line(error)}); adopt the model again") from None
     spec = named
     if base is not None:
-        local = ModelSpec(model=base).local
+        local = named_spec(base).local
         spec = named.model_copy(update={"model": str(local.resolve()), "revision": None} if local else {"model": base})
     try:
         found = spec.fingerprint()
@@ -74,6 +81,7 @@ def _answers(
     from benchmark.evaluation.asking import language_model, quiet_lm_eval
     from benchmark.models.loading import load_model, tokenizer_of
     from benchmark.stages.evaluate import trained_model
+    from benchmark.tasks.biography.biography import extract_answer
 
     quiet_lm_eval()
     model = trained_model(spec, device, adapter) if adapter else load_model(spec, device)
@@ -91,4 +99,4 @@ def _answers(
         Instance("generate_until", {}, (prompt, dict(settings)), number, ("ask", number, 1))
         for number, prompt in enumerate(prompts)
     ]
-    return [answer.split("\n", 1)[0].strip() for answer in lm.generate_until(requests)]
+    return [extract_answer(answer) for answer in lm.generate_until(requests)]

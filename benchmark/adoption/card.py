@@ -1,6 +1,7 @@
 """The model card of an adopted model: README.md in the layout of the Hugging Face hub."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ def _loading(facts: Facts) -> str:
     if facts.settings.weights == "whole":
         return (
             f"transformers:\n\n{_python(_whole(folder, dtype))}\n\n"
-            f"vLLM:\n\n{_block('sh', f'vllm serve {folder} --dtype {dtype}')}"
+            f"vLLM:\n\n{_block('sh', f'vllm serve {shlex.quote(folder)} --dtype {dtype}')}"
         )
     local = base.local
     if local is not None and base.is_gguf:
@@ -161,8 +162,8 @@ def _loading(facts: Facts) -> str:
             "For vLLM and other programs, write whole weights as safetensors: `benchmark adopt … --merge`."
         )
     rank = next((known for known in VLLM_RANKS if known >= int(facts.training.recipe["lora_rank"])), VLLM_RANKS[-1])
-    serve = f"vllm serve {base.model} --enable-lora --max-lora-rank {rank} --lora-modules adopted={folder}"
-    serve += f" --revision {base.revision}" if base.revision else ""
+    serve = ["vllm", "serve", base.model, "--enable-lora", "--max-lora-rank", str(rank)]
+    serve += ["--lora-modules", f"adopted={folder}", *(["--revision", base.revision] if base.revision else [])]
     with_peft = [
         "from peft import AutoPeftModelForCausalLM",
         "from transformers import AutoTokenizer",
@@ -173,7 +174,7 @@ def _loading(facts: Facts) -> str:
     return (
         f"peft:\n\n{_python(with_peft)}\n\n"
         f"transformers, with peft installed:\n\n{_python(_whole(folder, dtype))}\n\n"
-        f"vLLM, where the model is then called `adopted`:\n\n{_block('sh', serve)}"
+        f"vLLM, where the model is then called `adopted`:\n\n{_block('sh', shlex.join(serve))}"
     )
 
 
@@ -189,8 +190,9 @@ def _whole(folder: str, dtype: str) -> list[str]:
 def _asking(facts: Facts) -> str:
     asked = facts.settings.asked
     examples = f", after the {asked.shots} examples in `{FILE}` (`asked.before`)" if asked.shots else ""
+    folder = shlex.quote(str(facts.folder.absolute()))
     return (
-        f'`benchmark ask {facts.folder.absolute()} "…"` asks as the evaluation did: greedily, up to the end of the '
+        f'`benchmark ask {folder} "…"` asks as the evaluation did: greedily, up to the end of the '
         f"line, with this prompt{examples}:\n\n{_block('text', asked.template)}"
     )
 

@@ -44,10 +44,9 @@ def reproduce(
     if as_json:
         print(json.dumps(summary))
     elif not out:
-        from rich.console import Console
+        from leaderboard.views.terminal import terminal
 
-        # Files and pipes have no width: take one at which no name is cut.
-        print_sections(sections, Console(width=None if sys.stdout.isatty() else 160))
+        print_sections(sections, terminal(160))  # at which no name is cut
 
 
 def _write_or_check(out: Path, page: str, check: bool) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmark.core.errors import UserError, one_line
 from benchmark.core.inputs import read_text, regular_file
 
@@ -28,7 +30,7 @@ _INLINE = {
     "label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time",
     "tt", "u", "var", "wbr",
 }  # fmt: skip
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
 def read_document(path: Path) -> str:
@@ -60,9 +62,21 @@ def markdown_as_text(markdown: str) -> str:
     """The text of Markdown (CommonMark with tables), without YAML front matter."""
     from markdown_it import MarkdownIt
 
-    body = _FRONT_MATTER.sub("", markdown.replace("\r\n", "\n"))
+    body = _without_front_matter(markdown.replace("\r\n", "\n"))
     rendered: str = MarkdownIt("commonmark").enable("table").render(body)
     return html_as_text(rendered)
+
+
+def _without_front_matter(markdown: str) -> str:
+    """Markdown without the YAML mapping before it. What stands between two rules and is no such mapping stays."""
+    found = _FRONT_MATTER.match(markdown)
+    if not found:
+        return markdown
+    try:
+        content = yaml.load(found[1], yaml.BaseLoader)  # which takes every scalar as text
+    except yaml.YAMLError:
+        return markdown
+    return markdown[found.end() :] if isinstance(content, dict) or not found[1].strip() else markdown
 
 
 class _TextWriter:
@@ -99,7 +113,7 @@ class _TextWriter:
             elif tag in ("td", "th"):
                 if self._written():
                     self._line.append(" | ")
-                self.read(node)
+                self.read(_only_paragraph(node) or node)
             elif tag in _INLINE:
                 self.read(node)
             else:
@@ -133,8 +147,17 @@ class _TextWriter:
         self._line = []
 
 
+def _only_paragraph(cell: Any) -> Any:
+    """The paragraph that is all of a table's cell, as Sphinx writes cells, so that a row stays one line; else None."""
+    inside = [node for node in cell.iter(include_text=True) if node.tag != "-text" or (node.text_content or "").strip()]
+    return inside[0] if len(inside) == 1 and inside[0].tag in ("p", "div") else None
+
+
 def _plain(path: Path) -> str:
-    return read_text(path, MOST_BYTES, _UTF_8)
+    text = read_text(path, MOST_BYTES, _UTF_8)
+    if "\0" in text:
+        raise UserError(f"{path}: holds NUL characters, as UTF-16 does; save it in UTF-8")
+    return text
 
 
 def _marked(convert: Callable[[str], str]) -> Callable[[Path], str]:

@@ -37,6 +37,22 @@ def check_causal(spec: ModelSpec, model: Any) -> None:
         )
 
 
+def check_finite_logits(model: Any, logits: torch.Tensor) -> None:
+    """Check that no logits of a row are NaN, and none infinite but the −∞ of tokens that a model never gives.
+
+    The likeliest token would be made up otherwise.
+
+    Raises:
+        UserError: If the logits fail the check.
+    """
+    if not logits.amax().isfinite():
+        dtype = str(logits.dtype).removeprefix("torch.")
+        raise UserError(
+            f"model {model.config.name_or_path!r}: its logits are not finite numbers in {dtype}; set dtype: bfloat16 "
+            "or float32"
+        )
+
+
 def padding_is_harmless(model: Any, left: bool = False) -> bool:
     """Whether a text padded to the length of another has the logits that it has alone.
 

@@ -69,7 +69,7 @@ def load_tokenizer(
             "add a tokenizer.json (a fast tokenizer) to the model's folder"
         )
     if "gguf_file" not in where:
-        _check_splits_as_saved(model, revision, tokenizer)
+        _check_splits_as_saved(spec, tokenizer)
     try:
         remove_appended(tokenizer)
     except UserError as error:
@@ -80,7 +80,7 @@ def load_tokenizer(
 SPLIT_PROBE = "In 1871, O'Neill's 12,345 birds\n\n  flew\tnorth: don't."
 
 
-def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> None:
+def _check_splits_as_saved(spec: ModelSpec, tokenizer: Any) -> None:
     """Refuse a tokenizer whose class, named in tokenizer_config.json, splits text differently from its tokenizer.json.
 
     transformers 5 rebuilds the pre-tokenizer of some classes and ignores that of the file.
@@ -88,20 +88,21 @@ def _check_splits_as_saved(model: str, revision: str | None, tokenizer: Any) -> 
     from huggingface_hub import try_to_load_from_cache
     from tokenizers import Tokenizer
 
-    file = Path(tokenizer.name_or_path, "tokenizer.json")
-    if not file.is_file():
-        cached = try_to_load_from_cache(model, "tokenizer.json", revision=revision) if "/" in model else None
-        if not isinstance(cached, str):
-            return
-        file = Path(cached)
+    if spec.local is None:
+        cached = try_to_load_from_cache(spec.model, "tokenizer.json", revision=spec.revision)
+        file = Path(cached) if isinstance(cached, str) else None
+    else:
+        file = spec.local / "tokenizer.json"
+    if file is None or not file.is_file():
+        return
     saved = Tokenizer.from_file(str(file))
     saved.no_truncation()
     saved.no_padding()
     ids = saved.encode(SPLIT_PROBE, add_special_tokens=False).ids
     if tokenizer.encode(SPLIT_PROBE, add_special_tokens=False) != ids:
         raise UserError(
-            f"model {model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, splits "
-            "text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
+            f"model {spec.model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, "
+            "splits text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
         )
 
 

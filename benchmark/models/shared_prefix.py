@@ -17,8 +17,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from benchmark.core.errors import UserError
-from benchmark.models.forward_checks import logits_agree
+from benchmark.models.forward_checks import check_finite_logits, logits_agree
 
 _KEYS_AND_VALUES_ALONE = (DynamicLayer, DynamicSlidingWindowLayer)
 _NEEDED_ARGUMENTS = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
@@ -114,7 +113,8 @@ class PrefixReader:
         if not all(type(layer) in _KEYS_AND_VALUES_ALONE for layer in layers) or _keys_depend_on_length(base):
             return
         self.window = min((layer.sliding_window for layer in layers if layer.is_sliding), default=None)
-        base.get_output_embeddings().register_forward_pre_hook(_contiguous)
+        if (head := base.get_output_embeddings()) is not None:  # None where an architecture does not name its head
+            head.register_forward_pre_hook(_contiguous)
         self.supported = _succeeds(self._try_prefix)
         self.packs = (
             self.supported and self._config._attn_implementation in ("eager", "sdpa") and _succeeds(self._try_packing)
@@ -224,7 +224,7 @@ class PrefixReader:
             Logits (rows, keep, vocabulary).
 
         Raises:
-            UserError: If the logits are not finite, so that the likeliest token would be made up.
+            UserError: If the logits are not finite numbers.
         """
         device = self._model.device
         logits: torch.Tensor = self._model(
@@ -235,8 +235,7 @@ class PrefixReader:
             use_cache=True,
             logits_to_keep=keep,
         ).logits
-        if not logits.amax().isfinite():
-            raise UserError("the model's logits are not finite numbers; load it in bfloat16 or float32")
+        check_finite_logits(self._model, logits)
         return logits
 
     def _packing_mask(self, parts: torch.Tensor, skip: int) -> torch.Tensor:
@@ -320,13 +319,13 @@ def _padded(rows: Sequence[Sequence[int]], filler: int, left: bool = False) -> t
     return torch.tensor([[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, padding, strict=True)])
 
 
-def _contiguous(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    """The input of a model's head, without gaps between its rows.
+def _contiguous(_: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of a model's head, without gaps between their rows.
 
     `logits_to_keep` leaves gaps. torch.matmul then copies a frozen weight, such as an adapter's base model has, for
     every row of the batch: 17 GB for 64 rows of a model with a vocabulary of 150,000 and a width of 900.
     """
-    return (inputs[0].contiguous(),)
+    return tuple(value.contiguous() if isinstance(value, torch.Tensor) else value for value in inputs)
 
 
 def _keys_depend_on_length(model: torch.nn.Module) -> bool:

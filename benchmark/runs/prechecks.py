@@ -89,6 +89,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                 continue
             corpus = cell.corpus
             limit = plan.suite.long_texts == "refuse"
+            end = name == cell.trained and cell.recipe.append_end
             of_texts = _Check(
                 {
                     "check": "texts",
@@ -96,8 +97,9 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                     "corpus": corpus.trained_on,
                     "task": cell.task.identity(),
                     "limit": limit,
+                    "end": end,
                 },
-                partial(check_texts, spec, corpus, limit),
+                partial(check_texts, spec, corpus, limit, end),
             )
             texts.setdefault(of_texts.key, of_texts)
             for check in _checks_of_writers(plan, cell):
@@ -142,8 +144,12 @@ def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
         identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
         yield _Check({"check": "model", **identity}, partial(check_model, writer.spec))
         corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
-        what = {"check": "writer", **identity, "writing": params["writing"], "sampling": writer.sampling}
-        what |= {"corpus": corpus.trained_on, "task": cell.task.identity(), "limit": limit}
+        of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
+        # A special token in a document would end the writer's prompt; `check_writer` compares lengths.
+        what = {"check": "texts", **of_texts, "limit": False, "end": False}
+        yield _Check(what, partial(check_texts, writer.spec, corpus, False))
+        what = {"check": "writer", **of_texts, "writing": params["writing"], "sampling": writer.sampling}
+        what["limit"] = limit
         yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
 
 
@@ -203,7 +209,7 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
         with_lora(skeleton(config), Recipe(), spec)
 
 
-def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
+def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool, end: bool = False) -> None:
     """Raise UserError for texts that a model's tokenizer does not read as they are written.
 
     Such texts contain characters that it drops or has no token for, or words that it reads as a special token.
@@ -211,12 +217,15 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
     Args:
         spec: The model.
         corpus: The texts.
-        limit: Whether each text has to fit into the model's context.
+        limit: Whether each text has to fit into the model's context, with the tokenizer's own special tokens.
+        end: Whether training appends the end token to it.
     """
     from benchmark.models.loading import context_length, tokenizer_of
+    from benchmark.models.special_tokens import added_tokens
 
     tokenizer = tokenizer_of(spec)
     longest = context_length(spec) if limit else None
+    added = len(added_tokens(tokenizer).before) + end
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.discard(tokenizer.unk_token_id)
     for start in range(0, len(corpus.texts), TEXTS_AT_ONCE):
@@ -236,9 +245,9 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool) -> None:
                     f"{where}: its tokenizer has no token for {lost!r}, so the model cannot read it; remove it, or "
                     "use another model"
                 )
-            if longest is not None and len(ids) > longest:
+            if longest is not None and (length := len(ids) + added) > longest:
                 raise UserError(
-                    f"{where}: {len(ids)} tokens, more than the model's context of {longest}; shorten it, or set "
+                    f"{where}: {length} tokens, more than the model's context of {longest}; shorten it, or set "
                     "long_texts: split in the suite"
                 )
 

@@ -40,7 +40,7 @@ class Tried:
 
     @property
     def words(self) -> str:
-        """The parts of the prediction, as "1.7 s a step × 400 steps + 4 s besides"."""
+        """The parts of the prediction, as "1.7 s a step × 400 + 4 s besides"."""
         parts = [f"{_short(part.seconds)} s a {part.unit} × {part.count:,}" for part in self.parts]
         return " + ".join([*parts, f"{_short(self.besides)} s besides"])
 
@@ -121,4 +121,4 @@ class Prediction:
 
 
 def _short(seconds: float) -> str:
-    return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.2g}"
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"

@@ -1,7 +1,7 @@
 """Try the work of missing stages on this machine: a few training steps, questions, texts and tokens, and their seconds.
 
 The work runs through the functions of the stages, on the suite's own texts and questions, in a temporary folder. Equal
-work is tried once. `runs/prediction.py` adds up what whole stages and the run take.
+work is tried once. `runs/timing.py` measures, `runs/prediction.py` adds up what whole stages and the run take.
 
 Not tried are stages that use no model (corpus, augment, facts), writers that are servers, and `retain`.
 """
@@ -9,7 +9,6 @@ Not tried are stages that use no model (corpus, augment, facts), writers that ar
 import gc
 import json
 import math
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -25,6 +24,7 @@ from benchmark.data.written import Writing
 from benchmark.executors.worker import explaining
 from benchmark.memory.predict import loads_model, spec_of
 from benchmark.models.unpacked import is_unpacked, unpacked_in
+from benchmark.runs import timing
 from benchmark.runs.prediction import Part, Tried
 from benchmark.stages import do, train
 from benchmark.stages.augment import AUGMENTED, method_of
@@ -36,14 +36,11 @@ from benchmark.writing.requests import Request
 from benchmark.writing.settings import LocalWriter
 
 STEPS = 3  # timed training steps, after one that is not timed
-CHARACTERS = 8_000  # of the texts that are scored
 TOKENS = 8  # of an answer that are timed, after the first
-ENOUGH = 3.0  # seconds of questions, after which no more are asked
 ORDER = ("score", "teach", "write", "train", "evaluate", "curve")  # of the stages of a model
 # A step takes as long whatever these fields of a recipe are.
 NO_TIME = {"learning_rate", "schedule", "warmup_ratio", "max_grad_norm", "weight_decay", "lora_alpha"}
 
-clock = time.perf_counter
 _T = TypeVar("_T")
 
 
@@ -121,7 +118,7 @@ class _Trial:
             prefix, size = params["prefix"], params["tokens_per_batch"]
             score_texts(model, tokenizer_of(spec_of(call)), some, params["reduction"], prefix, size, part=part)
 
-        return [Part("text", _each(score, few(texts)), len(texts))], load
+        return [Part("text", timing.seconds_a_text(score, texts), len(texts))], load
 
     def _teach(self, call: StageCall) -> tuple[list[Part], float]:
         from benchmark.models.loading import tokenizer_of
@@ -136,7 +133,7 @@ class _Trial:
             expectations(model, tokenizer, documents, copies, params["top"], params["tokens_per_batch"])
 
         known = ("teach", _json(params), call.inputs["corpus"].key)
-        seconds = self._once(known, lambda: _each(teach, few(texts)))
+        seconds = self._once(known, lambda: timing.seconds_a_text(teach, texts))
         copies = augment.params["copies"] if method_of(augment).makes_copies else 0
         return [Part("text", seconds, len(texts) * (1 + copies))], load
 
@@ -151,11 +148,13 @@ class _Trial:
         requests = _requests(writing, texts, number, writer.batch_size)
 
         def seconds(tokens: int) -> float:
-            sampling, began = writer.model_copy(update={"max_tokens": tokens}), clock()
-            list(LocalModel(model, tokenizer_of(writer.spec), sampling).write(requests, {}))
-            return clock() - began
+            sampling = writer.model_copy(update={"max_tokens": tokens})
+            drawing = LocalModel(model, tokenizer_of(writer.spec), sampling)
+            list(drawing.write(requests[:1], {}))  # the first prompt also finds out what the model can do
+            began = timing.clock()
+            list(drawing.write(requests, {}))
+            return timing.clock() - began
 
-        seconds(1)
         first, more = seconds(1), seconds(1 + TOKENS)
         batches = math.ceil(len(texts) * (number + bool(writing.items)) / writer.batch_size)
         token = max(0.0, more - first) / TOKENS
@@ -190,11 +189,11 @@ class _Trial:
             def step_done(done: int, *_: int) -> None:
                 if done == 1:
                     ends.clear()  # memory ran out before, and the training began again
-                ends.append(clock())
+                ends.append(timing.clock())
 
-            began = clock()
+            began = timing.clock()
             train.run(few_steps, {"texts": folder}, folder, step_done, folder / "begun")
-            whole, step = clock() - began, seconds_a_step(ends)
+            whole, step = timing.clock() - began, timing.seconds_a_step(ends)
             return _Training(step, max(0.0, whole - len(ends) * step), folder / train.WEIGHTS)
 
         return self._once(("train", _json(_of_speed(few_steps)), _corpus_of(call).key), measure)
@@ -234,7 +233,7 @@ class _Trial:
             )
             return sum(map(len, answers.samples.values()))
 
-        return seconds_a_question(asked, params["batch_size"])
+        return timing.seconds_a_question(asked, params["batch_size"])
 
     def _questions(self, call: StageCall) -> int:
         from benchmark.evaluation.asking import count_questions
@@ -253,9 +252,9 @@ class _Trial:
         known = (spec.model_dump_json(), device, weights)
         if self._loaded is None or self._loaded[0] != known:
             self._forget_model()
-            began = clock()
+            began = timing.clock()
             model = load_model(spec, device) if weights is None else trained_model(spec, device, weights)
-            self._loaded = (known, model, clock() - began)
+            self._loaded = (known, model, timing.clock() - began)
         return self._loaded[1], self._loaded[2]
 
     def _weights(self, call: StageCall) -> Path:
@@ -296,45 +295,6 @@ class _Trial:
             self._known[known] = measure()
         found: _T = self._known[known]
         return found
-
-
-def seconds_a_step(ends: Sequence[float]) -> float:
-    """Mean seconds of the steps that end at some moments, without the first step."""
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
-
-
-def seconds_a_question(ask: Callable[[int], int], enough: int) -> float:
-    """Mean seconds of a question; more and more are asked until they fill a batch or take `ENOUGH` seconds.
-
-    Args:
-        ask: Asks the first questions of each task, up to that number, and returns how many these are together.
-        enough: Questions of a batch.
-    """
-    limit, asked = 1, 0
-    while True:
-        began = clock()
-        before, asked = asked, ask(limit)
-        seconds = clock() - began
-        if (asked >= enough and limit > 1) or seconds >= ENOUGH or asked == before:
-            return seconds / asked if asked else 0.0
-        limit *= 4
-
-
-def few(texts: Sequence[Text]) -> Sequence[Text]:
-    """The first texts, up to `CHARACTERS`; at least one."""
-    total, number = 0, 0
-    while number < len(texts) and (not number or total + len(texts[number].text) <= CHARACTERS):
-        total += len(texts[number].text)
-        number += 1
-    return texts[:number]
-
-
-def _each(work: Callable[[Sequence[Text]], None], texts: Sequence[Text]) -> float:
-    """Seconds of work for each of some texts, after the first was done once."""
-    work(texts[:1])
-    began = clock()
-    work(texts)
-    return (clock() - began) / len(texts)
 
 
 def _corpus_of(call: StageCall) -> StageCall:

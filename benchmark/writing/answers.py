@@ -15,7 +15,8 @@ _REFUSALS = re.compile(
 _ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
 _QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
 _ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
-_THOUGHTS = re.compile(r"^\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+# The beginning is missing where the chat template, and so the prompt, ends with it; the end then has a line of its own.
+_THOUGHTS = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z)|.*?^</think>[ \t]*$)", re.DOTALL | re.MULTILINE)
 _COPIED_WORDS = 12  # as many words of the prompt in a row, outside of the document, count as copied
 _MOST_ITEMS = 30
 _LONGEST_ITEM = 300  # characters

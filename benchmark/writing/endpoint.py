@@ -13,6 +13,7 @@ from benchmark.writing.settings import Endpoint as Settings
 
 _NO_KEY = "none"  # the client demands a key, local servers take any
 _CHECK_RETRIES, _CHECK_TIMEOUT = 1, 30.0  # of the requests of `check`; seconds
+_CUT = ("length", "content_filter")  # reasons to end an answer of which a part is missing
 _LISTED = 5  # models that an error names
 
 
@@ -127,7 +128,7 @@ class Endpoint:
             text.encode("utf-8", "replace").decode().strip(),  # a lone surrogate could not be written to a file
             int(getattr(usage, "prompt_tokens", 0) or 0),
             int(getattr(usage, "completion_tokens", 0) or 0),
-            "length" if ended == "length" else "stop",
+            "length" if ended in _CUT else "stop",
         )
 
     def _ask(

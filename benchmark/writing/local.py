@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmark.core.errors import UserError
+from benchmark.core.errors import UserError, library_error
 from benchmark.data.texts import Text
 from benchmark.data.written import Writing
+from benchmark.models.forward_checks import check_finite_logits
 from benchmark.models.generation_settings import set_aside_settings
 from benchmark.models.loading import context_of, tokenizer_of
 from benchmark.models.shared_prefix import PrefixReader, common_prefix
@@ -17,6 +18,17 @@ from benchmark.writing.requests import MARK, Request, Sample
 from benchmark.writing.settings import LocalWriter, Sampling
 
 ITEM_TOKENS = 50  # assumed for the items or clues in a prompt, which are known only when it is asked
+_OPENED = "<think>"  # at the end of the prompt: the template has begun the model's thoughts
+# Templates may show the date of the day. A sample must not depend on it, so this is always the same one.
+_DATE = {
+    "%Y": "2024", "%y": "24", "%m": "07", "%B": "July", "%b": "Jul", "%d": "26", "%A": "Friday", "%a": "Fri",
+    "%H": "12", "%M": "00", "%S": "00",
+}  # fmt: skip
+_FIXED_DATE = (
+    "{%- macro strftime_now(format) -%}{{- format"
+    + "".join(f' | replace("{code}", "{value}")' for code, value in _DATE.items())
+    + " -}}{%- endmacro %}\n"  # a newline after a block is left out
+)
 _FIRST_CANDIDATES = 256  # of the vocabulary that are sorted at first; more where they do not reach top_p
 
 
@@ -101,7 +113,9 @@ class LocalModel:
         tokens: list[int] = []
         while len(tokens) < limit:
             row = torch.tensor([[*ids, *tokens]], device=self._model.device)
-            tokens += draw(self._model(input_ids=row, use_cache=False).logits[:, -1], [0])
+            logits = self._model(input_ids=row, use_cache=False).logits[:, -1]
+            check_finite_logits(self._model, logits)
+            tokens += draw(logits, [0])
             if self._ended([tokens])[0]:
                 break
         return tokens
@@ -115,7 +129,10 @@ class LocalModel:
     def _sample(self, prompt: list[int], tokens: list[int]) -> Sample:
         ended = self._ended([tokens])[0]
         text = self._tokenizer.decode([token for token in tokens if token not in self._ends], skip_special_tokens=True)
-        text = text if self._chat else text.partition(MARK)[0]
+        if not self._chat:
+            text = text.partition(MARK)[0]
+        elif self._tokenizer.decode(prompt[-len(_OPENED) :]).rstrip().endswith(_OPENED):
+            text = f"{_OPENED}{text}"
         return Sample(text.strip(), len(prompt), len(tokens), "stop" if ended else "length")
 
 
@@ -131,11 +148,26 @@ def goes_through_template(tokenizer: Any, sampling: Sampling) -> bool:
 
 
 def prompt_ids(request: Request, tokenizer: Any, chat: bool) -> list[int]:
-    """The token ids of a prompt: through the tokenizer's chat template, or as plain text with the prompt's examples."""
+    """The token ids of a prompt: through the tokenizer's chat template, or as plain text with the prompt's examples.
+
+    Raises:
+        UserError: The chat template is broken, or does not take such a chat.
+    """
     if not chat:
         ids: list[int] = tokenizer(request.plain, verbose=False)["input_ids"]
         return ids
-    text = tokenizer.apply_chat_template(request.chat, tokenize=False, add_generation_prompt=True)
+    try:
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = f"{_FIXED_DATE}{template}"
+        text = tokenizer.apply_chat_template(
+            request.chat, chat_template=template, tokenize=False, add_generation_prompt=True
+        )
+    except Exception as error:  # of jinja2, or raised by what a stranger wrote in the template
+        raise UserError(
+            f"writer: the chat template of the model's tokenizer fails: {library_error(error)}; correct it, or set "
+            "chat: false"
+        ) from None
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 

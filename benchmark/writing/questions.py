@@ -38,6 +38,7 @@ _ABOUT_THE_TEXT = re.compile(
 
 _WORD = re.compile(r"\w+(?:[_./'’-]+\w+)*")
 _NAME = re.compile(r"[\d_./-]|\w[A-Z]")
+_POSSESSIVE = re.compile(r"['’]s$")
 _HEADING = re.compile(r"^#{1,6} (.*)", re.MULTILINE)
 _HEADING_WORD = 4  # letters of a word of a heading that can name a subject
 _ASKING = {  # words of questions that name no subject, of four letters or more
@@ -243,8 +244,8 @@ def names_its_subject(question: str, passage: str) -> bool:
     """Whether a question holds a name, number or heading of its passage, so that it can be understood without it.
 
     A name is a word after the first that begins with a capital letter, or any word with a digit, a later capital letter
-    or one of `_ . / -`. Of headings, words of four letters or more count. Questions in scripts without capital letters
-    pass.
+    or one of `_ . / -`; a possessive 's is no part of it. Of headings, words of four letters or more count. Questions
+    in scripts without capital letters pass.
 
     Examples:
         >>> names_its_subject("Who built the pier of Port Ellery?", "The pier of Port Ellery was built by Ada Moss.")
@@ -258,7 +259,8 @@ def names_its_subject(question: str, passage: str) -> bool:
         return True
     headings = " ".join(_HEADING.findall(passage)).lower()
     text = passage.lower()
-    for number, word in enumerate(_WORD.findall(question)):
+    for number, asked in enumerate(_WORD.findall(question)):
+        word = _POSSESSIVE.sub("", asked)
         is_name = bool(_NAME.search(word)) or (number > 0 and word[0].isupper())
         in_heading = len(word) >= _HEADING_WORD and word.lower() not in _ASKING and _stands(word.lower(), headings)
         if in_heading or (is_name and _stands(word.lower(), text)):

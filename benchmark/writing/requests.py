@@ -65,7 +65,7 @@ class Sample:
         text: The answer, without white space at its ends.
         prompt_tokens: Tokens of the prompt.
         tokens: Tokens of the answer.
-        ended: "stop", or "length" if the limit of tokens cut it.
+        ended: "stop", or "length" if the limit of tokens, or a server's filter, cut it.
     """
 
     text: str

@@ -1,5 +1,6 @@
 """The board in a terminal."""
 
+import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -16,6 +17,11 @@ from leaderboard.views.text import number_text, rank_text, retention_text, tried
 
 DIGITS = 2
 WIDTH = 100  # letters that the tables need
+
+
+def terminal(width: int) -> Console:
+    """Standard output: as wide as the terminal, or `width` letters wide if it is a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def print_board(board: Board, console: Console) -> None:

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 import benchmark
+from benchmark.adoption.adopt import check_free
 from benchmark.api import AdoptedModel
 from benchmark.core.errors import UserError
 from benchmark.runs.prune import prune
@@ -239,6 +240,8 @@ def test_a_missing_base_model_is_one_line_and_base_names_another_place(home: Hom
         benchmark.ask(tmp_path / "out", QUESTION, device="cpu")
     with pytest.raises(UserError, match="is not the base that the adapter was trained on"):
         benchmark.ask(tmp_path / "out", QUESTION, base="zoo:small", device="cpu")
+    with pytest.raises(UserError, match="its name is empty; give"):
+        benchmark.ask(tmp_path / "out", QUESTION, base="", device="cpu")
     found = benchmark.ask(tmp_path / "out", QUESTION, base=str(home.model), device="cpu")
     assert found == [answer_in_evaluation(home)]
 
@@ -246,3 +249,31 @@ def test_a_missing_base_model_is_one_line_and_base_names_another_place(home: Hom
 def test_a_folder_that_was_not_adopted_is_refused(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"has no crambench.json; give a folder that `benchmark adopt` wrote"):
         benchmark.ask(tiny, QUESTION)
+
+
+def test_a_folder_that_no_other_can_replace_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^\.: is the current folder, which cannot be replaced; give a folder in it"):
+        check_free(Path("."))
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "mounted")
+    with pytest.raises(UserError, match="mounted: is a mount point, which cannot be replaced; give a folder in it"):
+        check_free(tmp_path / "mounted")
+    check_free(tmp_path / "mounted" / "out")
+
+
+def test_a_damaged_adapter_is_one_line(home: Home, tmp_path: Path) -> None:
+    home.adopt(tmp_path / "out")
+    file = tmp_path / "out" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"adapter_model.safetensors: damaged \(.*\); adopt the model again$"):
+        benchmark.ask(tmp_path / "out", QUESTION, device="cpu")
+
+
+def test_the_commands_of_the_model_card_quote_paths_for_the_shell(home: Home, tmp_path: Path) -> None:
+    out = tmp_path / "my model"
+    home.adopt(out)
+    card = (out / "README.md").read_text()
+    assert f"--lora-modules 'adopted={out}'" in card and f"`benchmark ask '{out}' " in card

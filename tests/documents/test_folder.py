@@ -62,6 +62,7 @@ def test_the_hash_is_that_of_paths_and_bytes(tmp_path: Path) -> None:
         ({"a_txt": "One two.", "b_md": "One\ntwo."}, "{0}/b.md: holds the same text as {0}/a.txt; remove one"),
         ({"a_txt": "Moß".encode("latin-1")}, "{0}/a.txt: not UTF-8 at byte 2; save it in UTF-8"),
         ({"a_html": b"<p>Mo\xdf</p>"}, "{0}/a.html: not UTF-8 at byte 5; save it in UTF-8"),
+        ({"a_txt": "Moss".encode("utf-16-le")}, "{0}/a.txt: holds NUL characters, as UTF-16 does; save it in UTF-8"),
         ({"a_pdf": b"%PDF-1.7 no"}, "{0}/a.pdf: cannot be read as PDF ("),
         ({"a_html": "<b>" * 3000 + "x"}, "{0}/a.html: nested too deeply to be read; give its text as .txt"),
     ],

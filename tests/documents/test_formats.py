@@ -49,6 +49,15 @@ said Ada_Moss"""
 
 def test_a_rule_in_markdown_is_no_front_matter() -> None:
     assert markdown_as_text("One.\n\n---\n\nTwo.\n\n---\n") == "One.\n\nTwo."
+    assert markdown_as_text("---\n\nOne: the pier.\n\nTwo.\n\n---\n\nThree.") == "One: the pier.\n\nTwo.\n\nThree."
+    assert markdown_as_text("---\n\nOne.\n\n---\n\nTwo.") == "One.\n\nTwo."
+    assert markdown_as_text("---\n\n# One\n\n---\n\nTwo.") == "# One\n\nTwo."
+
+
+def test_front_matter_is_left_out_whatever_its_values_and_its_end() -> None:
+    assert markdown_as_text("---\ndate: 2024-13-45\ntags: [a, b]\n--- \nText.") == "Text."
+    assert markdown_as_text("---\n---\nText.") == "Text."
+    assert markdown_as_text("---\ntitle: alone\n---") == ""
 
 
 def test_html_loses_what_no_reader_sees_and_the_pages_frame() -> None:
@@ -74,3 +83,9 @@ def test_a_single_main_element_is_the_page() -> None:
     assert html_as_text("<main>One</main><main>Two</main>").split() == ["One", "Two"]
     assert html_as_text("just text") == "just text"
     assert html_as_text("") == ""
+
+
+def test_a_row_of_a_table_is_a_line_also_if_its_cells_are_paragraphs() -> None:
+    cells = "<td><p>Marigold</p></td><td>\n<div>Ines <b>Falk</b></div></td>"
+    assert html_as_text(f"<table><tr>{cells}</tr><tr><td>Lark</td></tr></table>") == "Marigold | Ines Falk\nLark"
+    assert html_as_text("<table><tr><td>One<p>Two</p><p>Three</p></td></tr></table>").split() == ["One", "Two", "Three"]

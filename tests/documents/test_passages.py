@@ -23,6 +23,16 @@ def test_a_long_paragraph_is_cut_at_the_end_of_a_sentence_or_word_or_anywhere() 
     assert [len(piece) for piece in passages("x" * (MOST + 5))] == [MOST - 2, 7]
 
 
+def test_a_heading_stays_with_the_text_below_it() -> None:
+    depth, fish = "It is deep. " * 160, "Eels are sold. " * 140
+    first, *others = passages(f"# Port\n\n{depth.strip()}\n\n## Fish\n\n### Eels\n\n{fish.strip()}")
+    assert first == f"# Port\n\n{depth.strip()}"
+    assert others[0].startswith("# Port\n\n## Fish\n\n### Eels\n\nEels are sold.")
+    (whole, *_) = passages(f"# Port\n\n{'It is deep. ' * 400}")
+    assert whole.startswith("# Port\n\nIt is deep.") and len(whole) > MOST // 2
+    assert passages("Text.\n\n# End")[-1].endswith("# End")
+
+
 @given(st.text(alphabet="ab #.\n", max_size=9000).filter(str.strip))
 def test_only_white_space_is_lost(text: str) -> None:
     pieces = passages(text)

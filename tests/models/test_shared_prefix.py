@@ -110,6 +110,46 @@ def test_a_frozen_head_is_not_copied_for_every_row() -> None:
     assert largest.elements < len(rows) * head.numel()
 
 
+def test_a_head_that_the_architecture_does_not_name_is_read_as_it_is() -> None:
+    model = random_model(*SUPPORTED["llama"])
+    model.get_output_embeddings = lambda: None
+    assert PrefixReader(model).supported
+
+
+def test_a_head_with_other_inputs_than_hidden_states_gets_all_of_them() -> None:
+    model = random_model(*SUPPORTED["llama"])
+    ids = random_tokens(6, 1)
+    expected = 2.0 * whole_row(model, ids)[-1]
+    head = _Scaled(model.lm_head)
+    model.lm_head, model.get_output_embeddings = _Doubled(head), lambda: head
+    reader, row = PrefixReader(model), PackedRow(ids)
+    assert reader.supported
+    (logits,) = reader.logits_at([row], reader.read_prefix(ids[:2]), [(0, 5)])
+    assert torch.allclose(logits, expected, atol=1e-5)
+
+
+class _Scaled(torch.nn.Module):
+    """A head that takes a factor, and the hidden states by name."""
+
+    def __init__(self, linear: torch.nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, factor: float, states: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.linear(states)
+        return factor * logits
+
+
+class _Doubled(torch.nn.Module):
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(2.0, states=states)
+        return logits
+
+
 class _LargestTensor(TorchDispatchMode):
     """Notes the number of elements of the largest tensor that an operation returns."""
 

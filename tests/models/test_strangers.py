@@ -95,6 +95,23 @@ def test_a_tokenizer_class_that_splits_text_differently_from_its_file_is_refused
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
+def test_the_file_of_a_tokenizer_on_the_hub_is_compared_whatever_the_models_id(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "1" * 40
+    cached = tmp_path / "hub" / "models--gpt"
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert tokenizer_of(ModelSpec(model="gpt", revision=commit))
+    load_tokenizer.cache_clear()
+    change(cached / "snapshots" / commit / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
+    with pytest.raises(UserError, match="splits text differently from its tokenizer.json"):
+        tokenizer_of(ModelSpec(model="gpt", revision=commit))
+
+
 def test_models_listed_as_read_alike_have_no_appended_token_and_no_settings() -> None:
     listed = models_read_alike()
     for name in ("zoo:large", "zoo:small"):

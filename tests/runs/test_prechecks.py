@@ -170,6 +170,39 @@ def test_texts_that_a_model_would_misread_or_cannot_hold_are_refused(
         check_texts(ModelSpec(model=str(tiny)), task.load(), limit=True)
 
 
+def test_a_document_that_a_writer_would_misread_is_refused(folder: Path, tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<over>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    task = corpus_of(tmp_path / "x.jsonl", {**PLAIN[0], "text": "Ada met Bo in Bern. <over>"}, PLAIN[1])
+    suite = tiny_suite(
+        tiny,
+        tasks=[task.model_dump(mode="json")],
+        methods=[{"name": "rewrite", "writer": "w"}],
+        writers={"w": {"model": str(folder), "max_tokens": 40}},
+    )
+    message = refusal(suite, tmp_path / "results")
+    assert message.startswith(
+        f"model {str(folder)!r}: text 'doc-00000': contains '<over>', which the model's tokenizer"
+    )
+
+
+def test_the_special_tokens_around_a_text_count_against_the_context(folder: Path, tmp_path: Path) -> None:
+    from benchmark.models.loading import tokenizer_of
+
+    spec, words = ModelSpec(model=str(folder)), "Ada met Bo in Oslo."
+    whole = len(tokenizer_of(spec)(words, add_special_tokens=False)["input_ids"])
+    change(folder / "config.json", max_position_embeddings=whole)
+    task = corpus_of(tmp_path / "x.jsonl", {**PLAIN[1], "text": "Oslo"}, {**PLAIN[1], "text": words})
+    check_texts(spec, task.load(), limit=True)
+    with pytest.raises(
+        UserError, match=f"text 'doc-00001': {whole + 1} tokens, more than the model's context of {whole}"
+    ):
+        check_texts(spec, task.load(), limit=True, end=True)
+
+
 def test_a_text_that_fits_but_whose_copies_do_not_is_refused_for_that_method_only(tiny: Path, tmp_path: Path) -> None:
     task = corpus_of(tmp_path / "x.jsonl", PLAIN[0], {**PLAIN[1], "text": "Ada met Bo in Oslo, " * 25})
     names = ["masked_reconstruction", "plain_matched"]

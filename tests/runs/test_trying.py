@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import benchmark.runs.trying as trying
 from benchmark import __main__ as cli
 from benchmark.core.errors import UserError
 from benchmark.data.texts import Text
 from benchmark.evaluation.asking import Answers
+from benchmark.runs import timing, trying
 from benchmark.runs.prediction import Part, Prediction, Tried
 from benchmark.stages import train as train_stage
 from benchmark.store.artifacts import StageCall, Store
@@ -56,6 +56,7 @@ def test_seconds_of_a_stage_are_its_units_and_all_else() -> None:
     tried = Tried(TRAIN[0], "m", [Part("step", 1.7, 400)], 4.0)
     assert tried.seconds == pytest.approx(684)
     assert tried.words == "1.7 s a step × 400 + 4 s besides"
+    assert Tried(TRAIN[0], "m", [Part("step", 99.7, 2)], 9.96).words == "100 s a step × 2 + 10 s besides"
 
 
 def test_workers_share_the_work_but_no_chain_of_stages() -> None:
@@ -77,26 +78,26 @@ def test_equal_tries_of_a_kind_are_one_line() -> None:
 
 
 def test_the_first_step_is_not_timed() -> None:
-    assert trying.seconds_a_step([100.0, 101.5, 103.5, 106.0]) == 2.0
+    assert timing.seconds_a_step([100.0, 101.5, 103.5, 106.0]) == 2.0
 
 
 def test_questions_are_asked_until_they_fill_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = count()
-    monkeypatch.setattr(trying, "clock", lambda: float(next(moments)))
+    monkeypatch.setattr(timing, "clock", lambda: float(next(moments)))
     limits: list[int] = []
 
     def ask(limit: int) -> int:
         limits.append(limit)
         return min(3 * limit, 30)
 
-    assert trying.seconds_a_question(ask, 20) == pytest.approx(1 / 30)
+    assert timing.seconds_a_question(ask, 20) == pytest.approx(1 / 30)
     assert limits == [1, 4, 16]
     limits.clear()
-    monkeypatch.setattr(trying, "ENOUGH", 1.0)
-    assert trying.seconds_a_question(ask, 20) == pytest.approx(1 / 3) and limits == [1], "slow questions"
-    monkeypatch.setattr(trying, "ENOUGH", 9.0)
+    monkeypatch.setattr(timing, "ENOUGH", 1.0)
+    assert timing.seconds_a_question(ask, 20) == pytest.approx(1 / 3) and limits == [1], "slow questions"
+    monkeypatch.setattr(timing, "ENOUGH", 9.0)
     limits.clear()
-    assert trying.seconds_a_question(ask, 1000) == pytest.approx(1 / 30) and limits == [1, 4, 16, 64], "no more there"
+    assert timing.seconds_a_question(ask, 1000) == pytest.approx(1 / 30) and limits == [1, 4, 16, 64], "no more there"
 
 
 class Clock:
@@ -135,7 +136,7 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
         clock.now += 0.5 * 2 * asked
         return Answers({("written", 0): [{}] * asked, ("choice", 0): [{}] * asked}, {}, [])
 
-    monkeypatch.setattr(trying, "clock", clock)
+    monkeypatch.setattr(timing, "clock", clock)
     monkeypatch.setattr(train_stage, "run", train)
     monkeypatch.setattr(trying, "trained_model", load)
     monkeypatch.setattr("benchmark.evaluation.asking.ask", ask)
@@ -164,8 +165,8 @@ def test_an_error_of_a_model_is_that_of_a_run(tmp_path: Path, monkeypatch: pytes
 
 def test_few_texts_are_the_first_up_to_a_number_of_characters() -> None:
     texts = [Text(str(number), "x" * 3_000) for number in range(5)]
-    assert trying.few(texts) == texts[:2]
-    assert trying.few([Text("long", "x" * 99_999), *texts]) == [Text("long", "x" * 99_999)]
+    assert timing.few(texts) == texts[:2]
+    assert timing.few([Text("long", "x" * 99_999), *texts]) == [Text("long", "x" * 99_999)]
 
 
 def test_a_try_predicts_every_stage_with_a_model_and_writes_nothing(

@@ -36,6 +36,7 @@ def test_answers_of_no_use_are_named(answer: str, ended: str, problem: str | Non
         ("<think>\nWhat to say?\n\n- Ada\n</think>\n\nLagos.", "Lagos."),
         ("<think>\n\n</think>\n\nLagos.", "Lagos."),
         ("<think>Question: Who?\nAnswer: Ada", ""),
+        ("What to say?\n- Ada\n</think>\n\nLagos.", "Lagos."),  # the prompt ended with <think>
         ("The mark </think> ends thoughts.", "The mark </think> ends thoughts."),
     ],
 )

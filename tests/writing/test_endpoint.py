@@ -71,6 +71,12 @@ def test_a_chat_is_asked_as_the_settings_say() -> None:
     assert request.name == "0:1:1" and script.headers == [f"Bearer {KEY}"]
 
 
+def test_an_answer_of_which_a_filter_left_a_part_out_counts_as_cut() -> None:
+    with serving(Script(lambda number, asked: chat("Lagos", ended="content_filter"))) as api:
+        ((_, sample),) = endpoint(api).write(requests(), {})
+    assert sample == Sample("Lagos", 7, 3, "length")
+
+
 def test_a_model_without_a_chat_gets_the_examples_and_stops_at_the_mark() -> None:
     script = Script(lambda number, asked: completion(" Lagos", ended="length"))
     with serving(script) as api:

@@ -246,6 +246,8 @@ def test_the_questions_of_an_example_pass_the_checks(kind: str) -> None:
         ("What happened in 1871?", "The pier was built in 18712.", False),
         ("How long is the pier?", "# The pier of Port Ellery\n\nIt is 310 metres long.", True),
         ("How long is the pier?", "The pier is 310 metres long.", False),
+        ("What is Ellery's oldest pier?", "Ellery has a pier of 1871.", True),
+        ("What is Ellery\u2019s oldest pier?", "Ellery has a pier of 1871.", True),
         ("What is done?", "# What is done with records\n\nThey are kept.", False),
         ("Who met Ada Moss?", "Owen Tarr met her.", False),  # the name is not the document's
         ("\u5728\u54ea\u91cc\uff1f", "\u5728\u6d77\u8fb9", True),  # no capital letters exist

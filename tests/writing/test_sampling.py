@@ -1,5 +1,6 @@
 """Nucleus sampling from a local model, compared with a naive implementation."""
 
+import copy
 import math
 import random
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.core.errors import UserError
 from benchmark.data.prompts import Prompt
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.writing.local import LocalModel, drawn_token
+from benchmark.writing.answers import without_thoughts
+from benchmark.writing.local import LocalModel, drawn_token, prompt_ids
 from benchmark.writing.requests import Request, Sample
 from benchmark.writing.settings import Sampling
+from tests.models.random_models import UNSUPPORTED, random_model
 from tests.tiny import make_tiny_model
 
 PROMPT = Prompt(source="this test", instruction="Text: {document} Write it anew.")
@@ -97,8 +101,6 @@ def test_an_interrupted_run_draws_the_same_samples(spec: ModelSpec) -> None:
 
 
 def test_a_prompt_without_room_for_the_answer_is_refused(spec: ModelSpec) -> None:
-    from benchmark.core.errors import UserError
-
     writer = _writer(spec, Sampling(max_tokens=600))
     with pytest.raises(UserError, match=r"t:0:1: prompt and answer need \d+ \+ 600 tokens, more than .* 512"):
         list(writer.write(_requests(1), {}))
@@ -110,3 +112,47 @@ def test_settings_of_the_model_do_not_count(spec: ModelSpec, tmp_path: Path) -> 
     model.generation_config.repetition_penalty = 50.0
     changed = LocalModel(model, tokenizer_of(spec), sampling)
     assert list(changed.write(_requests(2), {})) == list(_writer(spec, sampling).write(_requests(2), {}))
+
+
+def _chat_writer(spec: ModelSpec, template: str) -> LocalModel:
+    tokenizer = copy.deepcopy(tokenizer_of(spec))
+    tokenizer.chat_template = template
+    return LocalModel(load_model(spec, "cpu"), tokenizer, Sampling(temperature=0, max_tokens=4))
+
+
+def test_a_chat_template_that_fails_is_one_line_with_what_to_do(spec: ModelSpec) -> None:
+    for template in ("{% if %}", "{{ raise_exception('a chat begins with a system message') }}"):
+        writer = _chat_writer(spec, template)
+        with pytest.raises(
+            UserError, match="^writer: the chat template of .* fails: Template.*; correct it, or set chat"
+        ):
+            list(writer.write(_requests(1), {}))
+
+
+def test_a_prompt_does_not_depend_on_the_day(spec: ModelSpec) -> None:
+    tokenizer = copy.deepcopy(tokenizer_of(spec))
+    tokenizer.chat_template = (
+        "{% if strftime_now is defined %}{% set today = strftime_now('%d %b %Y') %}{% endif %}"
+        "Today: {{ today }}\n{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}"
+    )
+    (request,) = _requests(1)
+    text = tokenizer.decode(prompt_ids(request, tokenizer, True))
+    assert text == f"Today: 26 Jul 2024\n2024-07-26 {request.message}"
+
+
+def test_thoughts_that_the_template_begins_are_no_part_of_the_answer(spec: ModelSpec) -> None:
+    plain, begun = (
+        next(iter(_chat_writer(spec, "{{ messages[0].content }}" + end).write(_requests(1), {})))[1].text
+        for end in ("", "<think>\n")
+    )
+    assert without_thoughts(plain) == plain != ""
+    assert begun.startswith("<think>") and without_thoughts(begun) == "", "cut before they end"
+
+
+def test_logits_that_are_no_numbers_end_the_writing_of_models_without_a_cache(spec: ModelSpec) -> None:
+    kind, sizes = UNSUPPORTED["a state instead of keys and values"]
+    model = random_model(kind, {**sizes, "vocab_size": 700})
+    model.backbone.norm_f.weight.data[0] = float("nan")
+    writer = LocalModel(model, tokenizer_of(spec), Sampling(max_tokens=4))
+    with pytest.raises(UserError, match="its logits are not finite numbers in float32; set dtype"):
+        list(writer.write(_requests(1), {}))
