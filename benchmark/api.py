@@ -433,8 +433,8 @@ def augment(
         large: Large model of the pair, or the only model that the method reads.
         small: Small model of the pair.
         writer: The model that writes the copies, for methods whose copies a language model writes: a model's name, or a
-            mapping with the fields of a writer (docs/suite_file.md), such as {"api": "http://localhost:8000/v1", "model":
-            "qwen", "temperature": 0.5} for a server.
+            mapping with the fields of a writer (docs/suite_file.md), such as {"api": "http://localhost:8000/v1",
+            "model": "qwen", "temperature": 0.5} for a server.
         copies: Number of copies of every text, beside the original.
         seed: Seed of the random choices.
         parameters: Parameters of the method, such as {"alpha": 0.6}.

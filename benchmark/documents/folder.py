@@ -22,8 +22,8 @@ class DocumentFolder:
     Attributes:
         texts: A text for each file, in the order of their paths. Its id is the path in the folder, without the suffix.
         sha256: Hash of the files' paths and bytes.
-        others: The number of files that are no documents, by suffix; "hidden" and "links to folders" count such
-            entries.
+        others: The number of what was not read: files that are no documents, by suffix; "hidden" and "links to
+            folders" count such entries, and "pages of NAME without text" the pages of a PDF that is partly scanned.
     """
 
     texts: list[Text]
@@ -55,10 +55,12 @@ def read_folder(folder: Path, without: Path | None = None) -> DocumentFolder:
         check_characters(name, f"{folder}: the name of a file")
         if name in texts:
             raise UserError(f"{file}: another file of that folder is called {name!r} without its suffix; rename one")
-        text = read_document(file)
+        text, pages_without_text = read_document(file)
         if not text:
             empty.append(file)
             continue
+        if pages_without_text:
+            others[f"pages of {file.name} without text"] += pages_without_text
         words = unicodedata.normalize("NFC", " ".join(text.split()))
         if before := same.get(words):
             raise UserError(f"{file}: holds the same text as {before}; remove one of the two")

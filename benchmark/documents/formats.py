@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -33,13 +33,21 @@ _INLINE = {
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def read_document(path: Path) -> str:
-    """The text of a file, without white space at its ends; "" if there is none.
+class Document(NamedTuple):
+    """The text of a file, without white space at its ends, and the number of its pages that have none."""
+
+    text: str
+    pages_without_text: int
+
+
+def read_document(path: Path) -> Document:
+    """The text of a file. Only a PDF has more than one page.
 
     Raises:
         UserError: The file cannot be read, is larger than 16 MiB or not UTF-8, or is no document of its format.
     """
-    return READERS[path.suffix.lower()](path).replace("\r\n", "\n").strip()
+    pages = [page.replace("\r\n", "\n").strip() for page in READERS[path.suffix.lower()](path)]
+    return Document("\n\n".join(page for page in pages if page), sum(not page for page in pages))
 
 
 def html_as_text(html: str) -> str:
@@ -160,18 +168,18 @@ def _plain(path: Path) -> str:
     return text
 
 
-def _marked(convert: Callable[[str], str]) -> Callable[[Path], str]:
-    def read(path: Path) -> str:
+def _marked(convert: Callable[[str], str]) -> Callable[[Path], list[str]]:
+    def read(path: Path) -> list[str]:
         try:
-            return convert(_plain(path))
+            return [convert(_plain(path))]
         except RecursionError:
             raise UserError(f"{path}: nested too deeply to be read; give its text as .txt") from None
 
     return read
 
 
-def _pdf(path: Path) -> str:
-    """The text of a PDF's pages with empty lines between them."""
+def _pdf(path: Path) -> list[str]:
+    """The text of each page of a PDF."""
     try:
         import pypdf
     except ImportError:
@@ -182,16 +190,17 @@ def _pdf(path: Path) -> str:
             data = opened.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise UserError(f"{path}: is larger than {MOST_BYTES:,} bytes; {_SMALLER}")
-        pages = [page.extract_text().strip() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
+        pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
     except UserError:
         raise
     except Exception as error:  # pypdf raises many kinds for malformed and encrypted files
         raise UserError(f"{path}: cannot be read as PDF ({one_line(error)}); give its text as .txt") from None
-    return "\n\n".join(page for page in pages if page).encode("utf-8", "replace").decode()
+    return [page.encode("utf-8", "replace").decode() for page in pages]
 
 
-READERS: dict[str, Callable[[Path], str]] = {
-    ".txt": _plain,
+# The pages of a file, by its suffix.
+READERS: dict[str, Callable[[Path], list[str]]] = {
+    ".txt": lambda path: [_plain(path)],
     ".md": _marked(markdown_as_text),
     ".markdown": _marked(markdown_as_text),
     ".html": _marked(html_as_text),

@@ -1,5 +1,6 @@
 """A folder of pages: which files are read, their order and ids, and what is refused in one line."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_pages_of_a_pdf_are_read_and_one_without_text_is_refused(tmp_path: Path)
     (tmp_path / "a.pdf").write_bytes(pdf(""))
     with pytest.raises(UserError, match="a.pdf: holds no text; .* a scanned PDF needs text recognition first"):
         read_folder(tmp_path)
+
+
+def test_pages_without_text_in_a_pdf_that_has_some_are_counted(tmp_path: Path) -> None:
+    from pypdf import PdfWriter
+
+    both = PdfWriter()
+    for page in ("Gull Rock has 212 steps.", "", ""):
+        both.append(io.BytesIO(pdf(page)))
+    both.write(tmp_path / "a.pdf")
+    read = read_folder(tmp_path)
+    assert [text.text for text in read.texts] == ["Gull Rock has 212 steps."]
+    assert read.others == {"pages of a.pdf without text": 2}
 
 
 def test_pdf_without_its_library_is_refused_with_what_to_install(
