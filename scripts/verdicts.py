@@ -176,17 +176,20 @@ def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
                     str(len(row.seeds)),
                     direct,
                     "–" if row.method == BASELINE else _signed(row.to_baseline),
+                    *(f"{score.mean:.3f}" for _, score in sorted(row.by_shots.items())),
                     *others,
                     "–" if row.writing is None else f"{row.writing.tokens / 1000:.1f} k",
                     "–" if invented is None else f"{invented:.2f}",
                 ]
             )
-        headers = ["", "seeds", "direct", f"minus {BASELINE}", *list(ways)[1:], "tokens written", "invented"]
+        shots = [f"{count} shot{'s' * (count != 1)}" for count in sorted(table.rows[0].by_shots)]
+        headers = ["", "seeds", "direct", f"minus {BASELINE}", *shots, *list(ways)[1:], "tokens written", "invented"]
         yield (
             f"### Asked directly and in other ways (suite `{suite}`: {table.model}, {table.budget})\n\n"
             f"{_grid(headers, lines)}\n\n"
-            "Each row with the number of examples that is best on its development half. *Invented*: share of the names "
-            "and numbers in the written texts that their documents do not have."
+            "Each row with the number of examples that is best on its development half; the columns of shots have the "
+            "direct questions again with each number. *Invented*: share of the names and numbers in the written texts "
+            "that their documents do not have."
         )
 
 
