@@ -48,6 +48,10 @@ def corpus(
     ] = False,
     model: Annotated[str, typer.Option(help="Model to train: zoo:NAME, hub id, folder or .gguf file.")] = "zoo:large",
     small: Annotated[str | None, typer.Option(help="Small model to contrast it with.")] = None,
+    texts_by: Annotated[
+        str | None,
+        typer.Option(help="Writer of training texts, for self_qa and rewrite: as for --questions-by."),
+    ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Methods, as plain,random_dropout [default: all that the models allow].")
     ] = None,
@@ -62,7 +66,8 @@ def corpus(
     """Compare methods on your own documents: write a suite for them, run it and print the board.
 
     A folder of pages is read into RESULTS/corpora/NAME/documents.jsonl. With --questions-by, a language model writes
-    the questions, into questions.jsonl beside it: read and mend them, and run the same command again.
+    the questions, into questions.jsonl beside it: read and mend them, and run the same command again. With --texts-by,
+    a language model also writes texts to train on; it never sees the questions.
     """
     import benchmark
     from benchmark.progress.bar import bar
@@ -88,7 +93,8 @@ def corpus(
     writer = writer_from_text(questions_by, {**SETTINGS, **settings}) if questions_by else None
     prepared = prepare(task, results, writer)
     names = [name.strip() for name in methods.split(",")] if methods else []
-    content = content_for(prepared.task, model, small, names, steps, [int(seed) for seed in listed])
+    author = writer_from_text(texts_by, {}) if texts_by else None
+    content = content_for(prepared.task, model, small, names, steps, [int(seed) for seed in listed], author)
     check_models(content)
     prepared.write(bar, lambda line: None if as_json else print(line, flush=True))
     file, suite = write_suite(content, results)

@@ -10,13 +10,17 @@ import yaml
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.inputs import reading, regular_file
+from benchmark.data.written import TRAINED
 from benchmark.methods import make_method
+from benchmark.methods.written import WrittenMethod
 from benchmark.models.spec import ModelSpec
 from benchmark.suite.schema import Suite, validate
+from benchmark.writing.settings import Endpoint, Writer
 
 BIG, LITTLE = "zoo:large", "zoo:small"
 METHODS = ("plain", "plain_matched", "random_dropout")
 METHODS_OF_A_PAIR = ("contrastive_dropout",)
+METHODS_OF_A_WRITER = ("self_qa", "rewrite")
 _MARK = "# benchmark corpus wrote this. A changed file is left alone; run it with `benchmark run FILE`. "
 
 
@@ -27,6 +31,7 @@ def content_for(
     methods: Sequence[str] = (),
     steps: int = 400,
     seeds: Sequence[int] = (1,),
+    texts_by: Writer | None = None,
 ) -> dict[str, Any]:
     """The content of a suite file that compares methods on a user's documents.
 
@@ -35,15 +40,27 @@ def content_for(
         model: The model to train, also the large model of the pair.
         small: The small model of the pair; None for no pair, or for the shipped small model if `model` is the shipped
             large one.
-        methods: Names of methods; by default the baselines, random dropout and, with a pair, contrastive dropout.
+        methods: Names of methods; by default the baselines and random dropout, with a pair contrastive dropout, and
+            with a writer `METHODS_OF_A_WRITER`.
         steps: Optimizer steps of every method but `plain`.
         seeds: A cell per seed.
+        texts_by: The writer of methods that train on written texts; None for the trained model itself.
 
     Raises:
-        UserError: A method is unknown, or needs a pair and there is none.
+        UserError: A method is unknown, or needs a pair and there is none; or there is a writer and no method for it.
     """
     small = small or (LITTLE if model == BIG else None)
-    chosen = [make_method(name, {}) for name in methods or (*METHODS, *(METHODS_OF_A_PAIR if small else ()))]
+    by_default = (
+        *METHODS,
+        *(METHODS_OF_A_PAIR if small else ()),
+        *(METHODS_OF_A_WRITER if texts_by else ()),
+    )
+    writer = _name(texts_by.model) if texts_by else TRAINED
+    writer += "-writer" if texts_by and writer == TRAINED else ""
+    chosen = [make_method(name, {}) for name in methods or by_default]
+    written = [method.name for method in chosen if isinstance(method, WrittenMethod)]
+    if texts_by and not written:
+        raise UserError("--texts-by: no method in --methods has a writer; add self_qa or rewrite, or leave it out")
     for method in chosen:
         if method.uses_pair and not small:
             raise UserError(f"method {method.name!r} needs a pair of models; name the small model with --small")
@@ -58,9 +75,17 @@ def content_for(
         "name": f"corpus_{stem[:90]}",
         "models": {large: _from_anywhere(model), **({little: _from_anywhere(small)} if small else {})},
         "pairs": {large: {"large": large, "small": little}} if small else {},
+        **({"writers": {writer: _writer_from_anywhere(texts_by)}} if texts_by else {}),
         "tasks": [task],
         "train": [large],
-        "methods": [{"name": method.name, **method.model_dump(include={"alpha", "beta"})} for method in chosen],
+        "methods": [
+            {
+                "name": method.name,
+                **method.model_dump(include={"alpha", "beta"}),
+                **({"writer": writer} if texts_by and method.name in written else {}),
+            }
+            for method in chosen
+        ],
         "seeds": list(seeds),
         "long_texts": "split",
         "budgets": [{"steps": steps}],
@@ -77,7 +102,7 @@ def check_models(content: dict[str, Any]) -> Suite:
         UserError: The content is no valid suite, or its models cannot be read.
     """
     suite = validate(content, "benchmark corpus")
-    for spec in suite.models.values():
+    for spec in (*suite.models.values(), *suite.local_writers.values()):
         _ = spec.local  # raises if it cannot be read
     return suite
 
@@ -120,3 +145,9 @@ def _from_anywhere(model: str) -> str:
     """The absolute path of a local model; hub ids and zoo names unchanged."""
     local = ModelSpec(model=model).local
     return str(local.resolve()) if local and not model.startswith("zoo:") else model
+
+
+def _writer_from_anywhere(writer: Writer) -> dict[str, Any]:
+    """The entry of a writer in a suite, with the absolute path of a local model."""
+    fields = writer.model_dump(mode="json", exclude_unset=True)
+    return fields if isinstance(writer, Endpoint) else {**fields, "model": _from_anywhere(writer.model)}

@@ -16,6 +16,7 @@ from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.own_documents import content_for, write_suite
 from benchmark.suite.schema import Suite, load_suite
+from benchmark.writing.writers import writer_from_text
 from tests.tiny import InThisProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +131,26 @@ def test_the_suite_has_the_given_options_and_absolute_paths(
     assert (suite.seeds, suite.budgets[0].steps, suite.long_texts) == ([3, 4], 7, "split")
 
 
+def test_a_writer_of_texts_brings_its_methods_and_writes_for_no_others(
+    tiny: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    author = writer_from_text(f"./{tiny.name}", {})
+    suite = Suite.model_validate(content_for({"path": file}, "zoo:small", texts_by=author))
+    assert list(suite.local_writers) == [tiny.name] and suite.local_writers[tiny.name].model == str(tiny)
+    writers = {entry.name: entry.points()[0].get("writer") for entry in suite.methods}
+    assert writers == {
+        "plain": None, "plain_matched": None, "random_dropout": None, "self_qa": tiny.name, "rewrite": tiny.name
+    }  # fmt: skip
+    server = writer_from_text("api:http://localhost:8000/v1#org/trained", {})
+    content = content_for({"path": file}, methods=["plain", "implications"], texts_by=server)
+    assert content["writers"] == {"trained-writer": {"api": "http://localhost:8000/v1", "model": "org/trained"}}
+    assert content["methods"] == [{"name": "plain"}, {"name": "implications", "writer": "trained-writer"}]
+    Suite.model_validate(content)
+    with pytest.raises(UserError, match=r"^--texts-by: no method in --methods has a writer; add self_qa or rewrite"):
+        content_for({"path": file}, methods=["plain"], texts_by=server)
+
+
 def test_two_models_with_the_same_name_get_different_names(tiny: Path, file: Path, tmp_path: Path) -> None:
     other = tmp_path / tiny.name
     other.symlink_to(tiny)
@@ -163,6 +184,8 @@ def test_a_suite_file_is_overwritten_unless_it_was_edited(file: Path, tmp_path: 
         (("{file}", "--methods", "plane"), "unknown method 'plane'"),
         (("{file}", "--model", "./none"), "model './none': no such file or folder"),
         (("{file}", "--small", "zoo:smal"), "model 'zoo:smal': not in the zoo"),
+        (("{file}", "--texts-by", "./none"), "model './none': no such file or folder"),
+        (("{file}", "--texts-by", "api:http://localhost:1/v1"), "names no model; write api:ADDRESS#MODEL"),
     ],
 )
 def test_an_invalid_argument_is_rejected_in_one_line_and_nothing_is_written(
