@@ -20,7 +20,7 @@ from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.board.model import BoardTable, Row
 from leaderboard.stats.comparisons import Difference
-from leaderboard.stats.intervals import Estimate, mean_interval, paired_difference
+from leaderboard.stats.intervals import Estimate, paired_difference
 from leaderboard.stats.significance import LEVEL, holm, paired_p
 from leaderboard.stats.variance import effects
 from leaderboard.views.text import MARKS, with_interval
@@ -166,9 +166,8 @@ def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
     for table in tables:
         lines = []
         for row in table.rows:
-            answers = [_answers(path).with_shots(row.shots) for path in row.files]
-            counted = [tally(answers, metric) for metric in ways.values()]
-            direct, *others = [f"{mean_interval(*one).mean:.3f}" if one else "–" for one in counted]
+            scores = [row.scores.get(metric) for metric in ways.values()]
+            direct, *others = ["–" if score is None else f"{score.mean:.3f}" for score in scores]
             invented = row.writing and row.writing.invented
             lines.append(
                 [

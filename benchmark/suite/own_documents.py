@@ -55,11 +55,10 @@ def content_for(
         *(METHODS_OF_A_PAIR if small else ()),
         *(METHODS_OF_A_WRITER if texts_by else ()),
     )
-    writer = _name(texts_by.model) if texts_by else TRAINED
-    writer += "-writer" if texts_by and writer == TRAINED else ""
+    writer = _name(texts_by.model) if texts_by else ""
+    writer += "-writer" if writer == TRAINED else ""
     chosen = [make_method(name, {}) for name in methods or by_default]
-    written = [method.name for method in chosen if isinstance(method, WrittenMethod)]
-    if texts_by and not written:
+    if texts_by and not any(isinstance(method, WrittenMethod) for method in chosen):
         raise UserError("--texts-by: no method in --methods has a writer; add self_qa or rewrite, or leave it out")
     for method in chosen:
         if method.uses_pair and not small:
@@ -82,7 +81,7 @@ def content_for(
             {
                 "name": method.name,
                 **method.model_dump(include={"alpha", "beta"}),
-                **({"writer": writer} if texts_by and method.name in written else {}),
+                **({"writer": writer} if writer and isinstance(method, WrittenMethod) else {}),
             }
             for method in chosen
         ],
