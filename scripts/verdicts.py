@@ -5,7 +5,7 @@ python -m scripts.verdicts --write    # writes them into docs/results.md, betwee
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from benchmark.records.record import read_record
 from benchmark.records.scores import mean_exact_match
 from leaderboard.board.answers import Answers, read_answers, tally
 from leaderboard.board.assemble import build_board, load_records
-from leaderboard.board.model import BoardTable, Row
+from leaderboard.board.model import BoardTable, Row, with_shots
 from leaderboard.stats.comparisons import Difference
 from leaderboard.stats.intervals import Estimate, paired_difference
 from leaderboard.stats.significance import LEVEL, holm, paired_p
@@ -31,6 +31,7 @@ BEGIN, END = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
 SHOTS = (0, 1, 5)
 SHARING = ("tiny", "every_method", "strict_attention")  # suites whose rows share tables
 METHOD, BASELINE = "contrastive_dropout", "plain_matched"
+PRIMARY = {"written": "rewrite", "knowing": METHOD}  # suite → the method that is said to be above plain_matched
 WAYS = {
     "0 shots": "exact_match, 0 shots",
     "headline": None,
@@ -50,8 +51,8 @@ def sections(records: Path) -> Iterator[str]:
     ]
     yield from _comparisons(tables)
     yield from _others(records)
-    for suite in ("written", "knowing"):
-        yield from _asked_otherwise(suite, _tables(records / suite))
+    for suite, claimed in PRIMARY.items():
+        yield from _asked_otherwise(suite, claimed, _tables(records / suite))
     if tables:
         yield _luck(tables)
     chosen = [records / suite for suite in ("choose_contrastive", "choose_plain", "confirm_random_ranks")]
@@ -151,8 +152,8 @@ def _others(records: Path) -> Iterator[str]:
         yield f"### Every other method ({table.model}, {table.budget})\n\n{_grid(headers, lines)}"
 
 
-def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
-    """Methods, with and without a writer, asked directly and in other ways."""
+def _asked_otherwise(suite: str, claimed: str, tables: Sequence[BoardTable]) -> Iterator[str]:
+    """Methods, with and without a writer, asked directly and in other ways; `claimed` is said to recall more."""
     ways = {  # heading → metric
         "direct": "exact_match",
         "in other words": "paraphrased",
@@ -164,6 +165,7 @@ def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
         "cloze": "cloze",
     }
     for table in tables:
+        shots = {f"{count} shot{'s' * (count != 1)}": with_shots(count) for count in sorted(table.rows[0].by_shots)}
         lines = []
         for row in table.rows:
             scores = [row.scores.get(metric) for metric in ways.values()]
@@ -174,22 +176,50 @@ def _asked_otherwise(suite: str, tables: Sequence[BoardTable]) -> Iterator[str]:
                     row.label,
                     str(len(row.seeds)),
                     direct,
-                    "–" if row.method == BASELINE else _signed(row.to_baseline),
                     *(f"{score.mean:.3f}" for _, score in sorted(row.by_shots.items())),
                     *others,
-                    "–" if row.writing is None else f"{row.writing.tokens / 1000:.1f} k",
+                    f"{row.tokens / 1000:.0f} k",
+                    "–" if row.writing is None else f"{row.writing.tokens / 1000:.0f} k",
                     "–" if invented is None else f"{invented:.2f}",
                 ]
             )
-        shots = [f"{count} shot{'s' * (count != 1)}" for count in sorted(table.rows[0].by_shots)]
-        headers = ["", "seeds", "direct", f"minus {BASELINE}", *shots, *list(ways)[1:], "tokens written", "invented"]
+        headers = ["", "seeds", "direct", *shots, *list(ways)[1:], "tokens read", "written", "invented"]
         yield (
             f"### Asked directly and in other ways (suite `{suite}`: {table.model}, {table.budget})\n\n"
             f"{_grid(headers, lines)}\n\n"
             "Each row with the number of examples that is best on its development half; the columns of shots have the "
             "direct questions again with each number. *Invented*: share of the names and numbers in the written texts "
-            "that their documents do not have."
+            "that their documents do not have.\n\n"
+            f"{_differences(table, shots | {heading: ways[heading] for heading in list(ways)[1:]})}"
         )
+        for row in table.rows:
+            if row.method == claimed and (found := row.to_baseline):
+                yield f"- **Primary**, headline: {row.label} minus {BASELINE} {_tested(found)}: **{_holds(found)}**."
+
+
+def _differences(table: BoardTable, ways: Mapping[str, str]) -> str:
+    """Every row minus plain_matched: the headline with its interval, and the other ways of asking."""
+    lines = [
+        [
+            row.label,
+            str(len(row.to_baseline.seeds)),
+            with_interval(row.to_baseline.interval, 3, "+") + MARKS[row.to_baseline.verdict],
+            *(_signed(row.also.get(way)) for way in ways.values()),
+        ]
+        for row in table.rows
+        if row.to_baseline
+    ]
+    return _grid([f"minus {BASELINE} in", "seeds", "direct", *ways], lines)
+
+
+def _tested(difference: Difference) -> str:
+    p = "not known" if difference.p_adjusted is None else f"{difference.p_adjusted:.2g} after Holm"
+    return f"{with_interval(difference.interval, 3, '+')}, p = {p}"
+
+
+def _holds(difference: Difference) -> str:
+    verdicts = {"above": "the claim holds", "below": "the other way round", None: "no significant difference"}
+    return verdicts[difference.verdict]
 
 
 def _signed(difference: Difference | None) -> str:
@@ -201,11 +231,9 @@ def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator
     """The primary comparison, the paper's own, and controls with the same α."""
     primary = next(row for row in rows if _is_primary(row))
     difference = primary.also[WAYS["0 shots"] or ""]
-    verdicts = {"above": "the claim holds", "below": "the other way round", None: "no significant difference"}
-    verdict = verdicts[difference.verdict]
     yield (
-        f"**Primary**: {primary.label} minus {BASELINE} without examples {with_interval(difference.interval, 3, '+')}, "
-        f"p = {difference.p_adjusted:.2g} after Holm: **{verdict}**."
+        f"**Primary**: {primary.label} minus {BASELINE} without examples {_tested(difference)}: "
+        f"**{_holds(difference)}**."
     )
     alpha = primary.parameters["alpha"]
     wanted = {  # method, whether its rate is contrast's → what the comparison is

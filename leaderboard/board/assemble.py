@@ -100,6 +100,7 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         title=f"{first.task.name}, {first.model.name}, {budget}",
         task=first.task.name,
         model=first.model.name,
+        parameters=first.model.parameters,
         budget=budget,
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),

@@ -207,6 +207,7 @@ class BoardTable(_Frozen):
         title: task, model and budget, and what else distinguishes the table from others.
         task: the name of the task.
         model: the trained model.
+        parameters: how many parameters it has; None if unknown.
         budget: the label of the training budget.
         suites: the suites that made the records.
         conditions: what the records share, by dotted field.
@@ -221,6 +222,7 @@ class BoardTable(_Frozen):
     title: str
     task: str
     model: str
+    parameters: int | None
     budget: str
     suites: tuple[str, ...]
     conditions: Facts

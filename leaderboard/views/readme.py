@@ -1,4 +1,4 @@
-"""The board as a README shows it: the largest table, its main methods, floor and ceiling, small enough for a phone."""
+"""The board as a README shows it: its largest model, main methods, floor and ceiling, small enough for a phone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,25 @@ from dataclasses import dataclass
 from leaderboard.board.model import Board, BoardTable, Reference, Row
 from leaderboard.stats.comparisons import BASELINE
 from leaderboard.stats.intervals import Estimate
+from leaderboard.views.columns import OTHER_HEADINGS
 from leaderboard.views.markdown import markdown_grid, markdown_text
 from leaderboard.views.text import MARKS, number_text, url, with_interval
 
 MOST_ROWS = 6
 ALWAYS = ("plain", BASELINE, "contrastive_dropout")  # the paper's comparison, and the one at equal steps
 DIGITS = 2
+ENOUGH_SEEDS = 3
+REWORDED = "paraphrased"
 
 
 def small_board(board: Board, link: str) -> str:
-    """Markdown of at most six rows and four columns, and a line that explains them; `link` leads to the whole board.
+    """Markdown of at most six rows and five columns, and a line that explains them; `link` leads to the whole board.
 
-    Shows the table with most records. Its rows are the best of each of the paper's methods, then of the others, as the
-    development half has them; the untouched model and the open book come last.
+    Shows the largest model that was trained with `ENOUGH_SEEDS` seeds; of its tables, the one with most records. Its
+    rows are the best of each of the paper's methods, then of the others, as the development half has them; the
+    untouched model and the open book come last.
     """
-    table = max(board.tables, key=lambda table: sum(len(row.seeds) for row in table.rows))
+    table = _table(board)
     rows = _main_rows(table)
     columns = _columns(rows)
     shown: list[Row | Reference] = [*rows, *table.references]
@@ -29,6 +33,16 @@ def small_board(board: Board, link: str) -> str:
     return (
         f"{markdown_grid(headers, lines)}\n\n{_explanation(board, table, rows, columns)} [All tables]({url(link)}).\n"
     )
+
+
+def _table(board: Board) -> BoardTable:
+    """The table to show: largest model first, then most records; those with too few seeds only if all have."""
+
+    def order(table: BoardTable) -> tuple[int, int]:
+        return table.parameters or 0, sum(len(row.seeds) for row in table.rows)
+
+    enough = [table for table in board.tables if any(len(row.seeds) >= ENOUGH_SEEDS for row in table.rows)]
+    return max(enough, key=order) if enough else max(board.tables, key=lambda table: order(table)[::-1])
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,16 @@ class _Column:
 
 
 def _columns(rows: Sequence[Row]) -> list[_Column]:
-    """The exact match with most examples, if there were several numbers of them, and the choice."""
+    """The exact match with most examples, if there were several numbers of them, and in other words; the choice."""
     columns = []
     asked = {number for row in rows for number in row.by_shots}
     if len(asked) > 1:
         most = max(asked)
         explanation = f"exact match with {most} examples in the prompt."
         columns.append(_Column(f"{most}-shot", explanation, lambda row: _mean(row.by_shots.get(most))))
+    if REWORDED in rows[0].scores:
+        explanation = "exact match on the same questions in other words."
+        columns.append(_Column(OTHER_HEADINGS[REWORDED], explanation, lambda row: _mean(row.scores.get(REWORDED))))
     if "acc" in rows[0].scores:
         explanation = "the true value is the likeliest of ten."
         columns.append(_Column("Choice", explanation, lambda row: _mean(row.scores.get("acc"))))

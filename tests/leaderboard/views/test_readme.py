@@ -6,7 +6,7 @@ import pytest
 
 from leaderboard.board.assemble import build_board, load_records
 from leaderboard.views.readme import small_board
-from tests.leaderboard.factory import Grade, write_record
+from tests.leaderboard.factory import Grade, write_record, wrong
 
 METHODS = ("plain_matched", "plain", "contrastive_dropout", "eda", "aeda", "reverse", "full_name", "random_dropout")
 
@@ -40,14 +40,15 @@ def test_of_several_parameters_the_development_half_decides_and_the_test_half_is
     assert rows["random dropout α=.6"][0].startswith(".75 [")
 
 
-def test_no_more_than_six_rows_and_four_columns_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
+def test_no_more_than_six_rows_and_five_columns_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
     for number, method in enumerate(METHODS):
-        write_record(tmp_path, method, grade=halves(number / 8, 0.5 + number / 16))
+        grade = halves(number / 8, 0.5 + number / 16)
+        write_record(tmp_path, method, shots={0: grade, 5: wrong}, others={"_paraphrased": wrong, "_reverse": wrong})
     rows = rows_of(tmp_path)
     names = {name.strip("*") for name in rows} - {"Method"}
     # The paper's comparison whatever it scores, then the best of the others on the development half.
     assert names == {"plain", "plain matched", "contrastive dropout", "random dropout", "full name", "reverse"}
-    assert all(len(cells) <= 3 for cells in rows.values())
+    assert all(len(cells) == 4 for cells in rows.values())
     assert "Not shown here: rows: 2, other tables: 0." in board_of(tmp_path)
 
 
@@ -58,6 +59,23 @@ def test_the_table_with_most_records_is_shown_and_the_others_are_counted(tmp_pat
     assert rows_of(tmp_path)["plain matched"][0].startswith("**.25** [")
     assert "biography, tiny-large, 400 steps; 2 seeds" in board_of(tmp_path)
     assert "rows: 0, other tables: 1." in board_of(tmp_path)
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(3, "real"), (2, "tiny-large")])
+def test_the_largest_model_with_enough_seeds_is_shown(tmp_path: Path, seeds: int, shown: str) -> None:
+    for seed in range(1, 6):
+        write_record(tmp_path, "plain_matched", seed)
+    for seed in range(1, seeds + 1):
+        write_record(tmp_path, "plain_matched", seed, model__name="real", model__parameters=10**9)
+    assert f"biography, {shown}, 400 steps" in board_of(tmp_path)
+
+
+def test_questions_in_other_words_have_a_column_where_they_were_asked(tmp_path: Path) -> None:
+    write_record(tmp_path, "plain_matched", grade=halves(0.5, 0.75), others={"_paraphrased": halves(0.5, 0.25)})
+    rows = rows_of(tmp_path)
+    column = rows["Method"].index("Paraphrased")
+    assert rows["plain matched"][column] == ".25"
+    assert "*Paraphrased*: exact match on the same questions in other words." in board_of(tmp_path)
 
 
 @pytest.mark.parametrize(("share", "mark"), [(0.0, "▼"), (1.0, "")])
