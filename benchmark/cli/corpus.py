@@ -71,9 +71,11 @@ def corpus(
     """
     import benchmark
     from benchmark.progress.bar import bar
+    from benchmark.runs.prechecks import check_texts
     from benchmark.suite.document_folder import prepare
     from benchmark.suite.own_documents import check_models, content_for, write_suite
     from benchmark.writing.questions import SETTINGS
+    from benchmark.writing.settings import LocalWriter
     from benchmark.writing.writers import writer_from_text
 
     listed = seeds.split(",")
@@ -96,6 +98,8 @@ def corpus(
     author = writer_from_text(texts_by, {}) if texts_by else None
     content = content_for(prepared.task, model, small, names, steps, [int(seed) for seed in listed], author)
     check_models(content)
+    if isinstance(writer, LocalWriter):
+        check_texts(writer.spec, prepared.documents, limit=False)
     prepared.write(bar, lambda line: None if as_json else print(line, flush=True))
     file, suite = write_suite(content, results)
     if not as_json:

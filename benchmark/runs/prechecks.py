@@ -20,6 +20,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
 from benchmark.corpora.base import CLOZE
+from benchmark.data.texts import Text
 from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
 from benchmark.models.spec import ModelSpec
@@ -99,7 +100,7 @@ def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
                     "limit": limit,
                     "end": end,
                 },
-                partial(check_texts, spec, corpus, limit, end),
+                partial(check_texts, spec, corpus.texts, limit, end),
             )
             texts.setdefault(of_texts.key, of_texts)
             for check in _checks_of_writers(plan, cell):
@@ -147,7 +148,7 @@ def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
         of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
         # A special token in a document would end the writer's prompt; `check_writer` compares lengths.
         what = {"check": "texts", **of_texts, "limit": False, "end": False}
-        yield _Check(what, partial(check_texts, writer.spec, corpus, False))
+        yield _Check(what, partial(check_texts, writer.spec, corpus.texts, False))
         what = {"check": "writer", **of_texts, "writing": params["writing"], "sampling": writer.sampling}
         what["limit"] = limit
         yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
@@ -209,14 +210,14 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
         with_lora(skeleton(config), Recipe(), spec)
 
 
-def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool, end: bool = False) -> None:
+def check_texts(spec: ModelSpec, texts: Sequence[Text], limit: bool, end: bool = False) -> None:
     """Raise UserError for texts that a model's tokenizer does not read as they are written.
 
     Such texts contain characters that it drops or has no token for, or words that it reads as a special token.
 
     Args:
         spec: The model.
-        corpus: The texts.
+        texts: The texts.
         limit: Whether each text has to fit into the model's context, with the tokenizer's own special tokens.
         end: Whether training appends the end token to it.
     """
@@ -228,8 +229,8 @@ def check_texts(spec: ModelSpec, corpus: Corpus, limit: bool, end: bool = False)
     added = len(added_tokens(tokenizer).before) + end
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.discard(tokenizer.unk_token_id)
-    for start in range(0, len(corpus.texts), TEXTS_AT_ONCE):
-        batch = corpus.texts[start : start + TEXTS_AT_ONCE]
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        batch = texts[start : start + TEXTS_AT_ONCE]
         encoded = tokenizer(
             [text.text for text in batch], add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )

@@ -13,6 +13,7 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
+_CITATION = re.compile(r"\[\d{1,3}\]")
 _QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
 _ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
 # The beginning is missing where the chat template, and so the prompt, ends with it; the end then has a line of its own.
@@ -61,16 +62,14 @@ def read_items(answer: str, ended: str) -> list[str]:
 
     Repeated items count once. The last item of a cut answer is left out, since it may be a piece.
     """
-    body = answer[answer.find("[") : answer.rfind("]") + 1] if "[" in answer else ""
+    uncited = _CITATION.sub("", answer)  # a citation such as [1] is no list
+    listed = uncited[uncited.find("[") :] if "[" in uncited else ""
     items: list[str] = []
     try:
-        parsed = json.loads(body)
-        items = [_item(entry) for entry in parsed]
+        items = [_item(entry) for entry in json.loads(listed[: listed.rfind("]") + 1])]
     except (ValueError, AttributeError, TypeError, RecursionError):
-        quoted = re.findall(r'"((?:[^"\\\n]|\\.)*)"', answer[answer.find("[") :]) if "[" in answer else []
-        if quoted:
-            items = quoted
-        else:
+        items = re.findall(r'"((?:[^"\\\n]|\\.)*)"', listed)
+        if not items:
             lines = [line for line in answer.splitlines() if line.strip()]
             marked = [line for line in lines if _ENUMERATION.match(line)]
             items = [_ENUMERATION.sub("", line) for line in (marked or lines)]

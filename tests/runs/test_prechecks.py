@@ -167,7 +167,7 @@ def test_texts_that_a_model_would_misread_or_cannot_hold_are_refused(
     ]
     task = corpus_of(tmp_path / "x.jsonl", *rows, *nested)
     with pytest.raises(UserError, match=says):
-        check_texts(ModelSpec(model=str(tiny)), task.load(), limit=True)
+        check_texts(ModelSpec(model=str(tiny)), task.load().texts, limit=True)
 
 
 def test_a_document_that_a_writer_would_misread_is_refused(folder: Path, tiny: Path, tmp_path: Path) -> None:
@@ -196,11 +196,11 @@ def test_the_special_tokens_around_a_text_count_against_the_context(folder: Path
     whole = len(tokenizer_of(spec)(words, add_special_tokens=False)["input_ids"])
     change(folder / "config.json", max_position_embeddings=whole)
     task = corpus_of(tmp_path / "x.jsonl", {**PLAIN[1], "text": "Oslo"}, {**PLAIN[1], "text": words})
-    check_texts(spec, task.load(), limit=True)
+    check_texts(spec, task.load().texts, limit=True)
     with pytest.raises(
         UserError, match=f"text 'doc-00001': {whole + 1} tokens, more than the model's context of {whole}"
     ):
-        check_texts(spec, task.load(), limit=True, end=True)
+        check_texts(spec, task.load().texts, limit=True, end=True)
 
 
 def test_a_text_that_fits_but_whose_copies_do_not_is_refused_for_that_method_only(tiny: Path, tmp_path: Path) -> None:
@@ -234,12 +234,12 @@ def test_characters_that_a_tokenizer_has_no_token_for_are_refused(
         (folder / file).unlink()
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>", unk_token=unknown).save_pretrained(folder)
     spec, task = ModelSpec(model=str(folder)), corpus_of(tmp_path / "x.jsonl", *PLAIN)
-    check_texts(spec, task.load(), limit=True)
+    check_texts(spec, task.load().texts, limit=True)
     corpus_of(task.path, {**PLAIN[0], "text": "Ada met Bo in Bern, not in Zürich."}, PLAIN[1])
     with pytest.raises(
         UserError, match="text 'doc-00000': its tokenizer has no token for 'ü', so the model cannot read"
     ):
-        check_texts(spec, task.load(), limit=True)
+        check_texts(spec, task.load().texts, limit=True)
 
 
 def test_passed_checks_are_not_repeated_until_something_changes(

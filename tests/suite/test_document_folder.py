@@ -244,3 +244,20 @@ def test_an_invalid_argument_is_rejected_before_anything_is_written(
     assert (end.value.code, out) == (2, "")
     assert says in err and err.count("\n") == 1
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_page_that_the_writer_of_questions_would_misread_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmark.models.zoo.recipe import END
+
+    (folder / "b.txt").write_text(f"The keeper writes {END} to stop.")
+    arguments = ["corpus", str(folder), "--questions-by", "zoo:small", "--results", str(tmp_path / "r")]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert (
+        f"text 'b': contains {END!r}, which the model's tokenizer reads as a special token" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "r").exists()

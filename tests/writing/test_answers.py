@@ -54,6 +54,8 @@ def test_thoughts_before_an_answer_are_no_part_of_it(answer: str, rest: str) -> 
         ("- Ada Moss\n- Lagos\n- Ada Moss", ["Ada Moss", "Lagos"]),
         ("The things are:\n1. **Ada Moss**\n2) Lagos", ["Ada Moss", "Lagos"]),
         ("Ada Moss\nLagos", ["Ada Moss", "Lagos"]),
+        ("1. Ada Moss [1]\n2. Lagos", ["Ada Moss [1]", "Lagos"]),
+        ('[1] Ada Moss\n[2] "Lagos"', ["Ada Moss", "Lagos"]),
         ('["Ada Moss", 1951]', ["Ada Moss", "1951"]),
         ("", []),
     ],
