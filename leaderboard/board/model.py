@@ -17,7 +17,7 @@ from leaderboard.stats.intervals import Estimate
 UNTOUCHED = "untouched"  # label of the model before training
 WHAT_HELPS = (
     "What can help: a model that has read more text, and more passes over the documents; if only cloze is high, "
-    "rehearsal."
+    "written questions and answers (self_qa), or rehearsal."
 )
 ALIKE = 1.01  # numbers count as equal if the greatest is at most so many times the least
 
