@@ -501,7 +501,7 @@ def write_questions(
     texts: Sequence[str | Mapping[str, Any] | Text],
     writer: str | Mapping[str, Any],
     *,
-    begun: str | Path | None = None,
+    resume_folder: str | Path | None = None,
     device: str = "auto",
 ) -> DataFrame:
     """Let a language model write questions about documents, and keep those that pass all checks.
@@ -512,7 +512,7 @@ def write_questions(
     Args:
         texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id" and "text".
         writer: A model's name, "api:ADDRESS#MODEL", or a mapping with the fields of a writer (docs/suite_file.md).
-        begun: Folder that keeps what is written; a call that was interrupted continues from it.
+        resume_folder: Folder that keeps what is written; a call that was interrupted continues from it.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -540,7 +540,7 @@ def write_questions(
     chosen = writer_from_text(writer, given) if isinstance(writer, str) else writer_from_values({**given, **writer})
     check_known("device", device, DEVICES)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(begun or temporary)
+        folder = Path(resume_folder or temporary)
         made, report = questions.write_questions(_as_texts(texts), chosen, find_device(device), folder)
     frame = pd.DataFrame([question.row() for question in made])
     frame.attrs["report"] = vars(report)

@@ -65,15 +65,13 @@ class _Asking:
         import torch
 
         from benchmark.evaluation.asking import quiet_lm_eval
-        from benchmark.models.loading import load_model, tokenizer_of
+        from benchmark.models.loading import load_trained, tokenizer_of
         from benchmark.models.spec import ModelSpec
-        from benchmark.stages.evaluate import trained_model
 
         torch.set_num_threads(options.threads)
         quiet_lm_eval()
         spec = ModelSpec(model=options.model, dtype=options.dtype)
-        trained: Path | None = options.trained
-        self.model = trained_model(spec, options.device, trained) if trained else load_model(spec, options.device)
+        self.model = load_trained(spec, options.device, options.trained)
         self._tokenizer = tokenizer_of(spec)
         self._metadata = {"half": "all", "people": options.people}
 

@@ -98,7 +98,7 @@ class Fleet:
 
 def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) -> Simulation:
     """Plan a suite of `cells` (a multiple of ten) and run it on `gpus`."""
-    from benchmark.executors.schedule import drive
+    from benchmark.executors.schedule import run_in_order
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import Suite
 
@@ -125,7 +125,7 @@ def simulate(cells: int, gpus: int, hours_between_losses: float, seed: int = 1) 
     rng = random.Random(seed)
     seconds = {call.key: MEDIAN_SECONDS[call.stage] * rng.lognormvariate(0, SPREAD) for call in calls}
     fleet = Fleet(seconds, hours_between_losses, rng)
-    drive(calls, gpus, fleet.submit, lambda call: None, fleet.turn, turn=0)
+    run_in_order(calls, gpus, fleet.submit, lambda call: None, fleet.turn, turn=0)
     work = sum(seconds.values())
     return Simulation(
         cells=cells,

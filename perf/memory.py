@@ -124,7 +124,7 @@ def _in_a_process(file: Path, store: Path, options: argparse.Namespace) -> dict[
 
 def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int]:
     """Run a stage in this process; bytes with all libraries loaded, and further bytes at its peak."""
-    from benchmark.executors.worker import prepare, work
+    from benchmark.executors.worker import prepare, run_in_worker
     from benchmark.store.artifacts import Store
     from benchmark.store.calls import read_call
 
@@ -136,7 +136,7 @@ def _here(file: Path, store: Path, options: argparse.Namespace) -> dict[str, int
     on_gpu = options.device == "cuda"
     reset_peak_memory(on_gpu)
     before = peak_memory(on_gpu)
-    work(store, call, lambda *steps: None)
+    run_in_worker(store, call, lambda *steps: None)
     return {"libraries": before, "peak": Store(store).cost(call).peak_memory_bytes - before}
 
 

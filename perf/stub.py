@@ -68,7 +68,7 @@ class _Stub:
 
         made_on = environment("cpu", job.threads).model_dump(mode="json")
         for call in job.calls:
-            job.store.make(call, partial(_write, call), made_on)
+            job.store.make_artifact(call, partial(_write, call), made_on)
             events.stage_finished(call)
 
 

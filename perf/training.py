@@ -133,13 +133,13 @@ def _limit(model: Any, sequences: Sequence[list[int]], options: argparse.Namespa
     import torch
 
     from benchmark.training.fit import PAD
-    from benchmark.training.rows import in_rows
+    from benchmark.training.packing import pack
 
     model.config.use_cache = False
     model.requires_grad_(False)
     model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True))
     starts = range(0, len(sequences), options.batch)
-    batches = [in_rows(sequences[start : start + options.batch], PAD) for start in starts]
+    batches = [pack(sequences[start : start + options.batch], PAD) for start in starts]
     low = options.autocast == "bfloat16"
 
     def run() -> None:

@@ -14,7 +14,7 @@ from benchmark.data.texts import AugmentedText, write_lines
 from benchmark.executors.local import _work, note_restarts
 from benchmark.executors.protocol import Job
 from benchmark.progress.events import Events, Listener
-from benchmark.stages import do
+from benchmark.stages import run_stage
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.schema import Suite
 from benchmark.tasks.biography import biography
@@ -120,7 +120,7 @@ class InThisProcess:
         note_restarts(job, events)
         for call in job.calls:
             events.stage_started(call, "here")
-            do(job.store, call, partial(events.stage_progressed, call))
+            run_stage(job.store, call, partial(events.stage_progressed, call))
             events.stage_finished(call)
 
 
@@ -175,10 +175,10 @@ def faulty_work(root: Path, call: StageCall) -> bool:
         if fault == "crash":
             raise TwoWords("something", "unforeseen")
         if fault == "never end":
-            return store.make(call, lambda folder: time.sleep(1e6))  # type: ignore[arg-type, return-value]
-        return do(store, call, progress)
+            return store.make_artifact(call, lambda folder: time.sleep(1e6))  # type: ignore[arg-type, return-value]
+        return run_stage(store, call, progress)
 
-    benchmark.stages.do = fail
+    benchmark.stages.run_stage = fail
     return _work(root, call)
 
 

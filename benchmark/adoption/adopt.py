@@ -136,9 +136,9 @@ def _train_again(store: Store, call: StageCall, choice: Choice, retrain: bool) -
             f"{store.path(call)}: the weights of {choice.evidence.record.name} are missing or damaged (pruned, or the "
             "records come from another machine); train them again with --retrain"
         )
-    from benchmark.stages import do
+    from benchmark.stages import run_stage
 
-    do(store, call, lambda *steps: None)
+    run_stage(store, call, lambda *steps: None)
 
 
 @contextmanager
@@ -175,9 +175,9 @@ def _whole_or_absent(out: Path) -> Iterator[Path]:
 def _write_merged(choice: Choice, weights: Path, folder: Path) -> None:
     """Write the base model with the adapter merged into its weights, after comparing the logits of both."""
     from benchmark.models.forward_checks import TOKENS, logits_agree, logits_of
-    from benchmark.stages.evaluate import trained_model
+    from benchmark.models.loading import load_trained
 
-    adapted: Any = trained_model(choice.base, choice.plan.device, weights)
+    adapted: Any = load_trained(choice.base, choice.plan.device, weights)
     expected = logits_of(adapted, [TOKENS])
     merged = adapted.merge_and_unload(safe_merge=True)
     if not logits_agree(logits_of(merged, [TOKENS]), expected):

@@ -79,12 +79,11 @@ def _answers(
     from lm_eval.api.instance import Instance
 
     from benchmark.evaluation.asking import language_model, quiet_lm_eval
-    from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.stages.evaluate import trained_model
+    from benchmark.models.loading import load_trained, tokenizer_of
     from benchmark.tasks.biography.biography import extract_answer
 
     quiet_lm_eval()
-    model = trained_model(spec, device, adapter) if adapter else load_model(spec, device)
+    model = load_trained(spec, device, adapter)
     lm = language_model(model, tokenizer_of(spec), BATCH, lambda *steps: None)
     settings = {"until": asked.until, "do_sample": False, "temperature": 0.0, "max_gen_toks": asked.most_tokens}
     prompts = [asked.prompt(question) for question in questions]

@@ -66,12 +66,14 @@ def augment(
     chosen = make_method(method, named_values("--set", set_, "alpha=0.6"))
     values = _writer(writer, writer_model, set_writer)
     check_writable(out)
-    corpus, begun = read_texts(texts), out.with_name(f"{out.name}.begun")
+    corpus, resume_folder = read_texts(texts), out.with_name(f"{out.name}.begun")
     with bar("texts written") as progress:
-        made = augment_texts(chosen, corpus, large, small, values, copies, seed, prefix, dtype, device, begun, progress)
+        made = augment_texts(
+            chosen, corpus, large, small, values, copies, seed, prefix, dtype, device, resume_folder, progress
+        )
     with replacing(out) as temporary:
         write_lines(temporary, made.texts)
-    shutil.rmtree(begun, ignore_errors=True)
+    shutil.rmtree(resume_folder, ignore_errors=True)
     print(f"{out}: {len(made.texts)} texts from {len(corpus)}")
     if made.report and made.report.left_out and not report:
         print(f"texts left out: {by_problem(made.report.left_out)}; --report says more")

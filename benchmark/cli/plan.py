@@ -10,8 +10,8 @@ from benchmark.cli.options import RESULTS, JsonOption, RecordsOption, ResultsOpt
 from benchmark.core.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.runs.forecast import Forecast
-    from benchmark.runs.prediction import Prediction
+    from benchmark.runs.plan_status import PlanStatus
+    from benchmark.runs.time_estimate import TimeEstimate
     from benchmark.suite.schema import Suite
 
 
@@ -47,76 +47,76 @@ def plan(
         return
     if tried:
         _prepare(loaded)
-    from benchmark.runs.forecast import forecast
+    from benchmark.runs.plan_status import plan_status
     from benchmark.store.calls import write_calls
 
-    outlook = forecast(loaded, results, records or results / "records")
-    prediction = _predict(outlook, results, workers) if tried else None
-    files = None if stages is None else write_calls(stages, outlook.missing)
+    status = plan_status(loaded, results, records or results / "records")
+    prediction = _predict(status, results, workers) if tried else None
+    files = None if stages is None else write_calls(stages, status.missing)
     if as_json:
-        print(json.dumps(_summary(outlook, files) | ({"try": prediction.as_dict()} if prediction else {})))
+        print(json.dumps(_summary(status, files) | ({"try": prediction.as_dict()} if prediction else {})))
         return
-    _print_table(outlook, prediction)
+    _print_table(status, prediction)
     if files is not None:
         print(f"{stages}: {len(files)} files, one for each stage to do, for `benchmark stage`")
 
 
-def _summary(outlook: "Forecast", files: list[Path] | None) -> dict[str, Any]:
-    seconds = outlook.worker_seconds_left
+def _summary(status: "PlanStatus", files: list[Path] | None) -> dict[str, Any]:
+    seconds = status.worker_seconds_left
     summary: dict[str, Any] = {
-        "suite": outlook.plan.suite.name,
-        "device": outlook.plan.device,
-        "cells": len(outlook.plan.cells),
-        "cells_done": outlook.cells_done,
-        "stages": outlook.stages,
-        "stages_left": outlook.stages_left,
+        "suite": status.plan.suite.name,
+        "device": status.plan.device,
+        "cells": len(status.plan.cells),
+        "cells_done": status.cells_done,
+        "stages": status.stages,
+        "stages_left": status.stages_left,
         "worker_seconds_left": None if seconds is None else round(seconds),
     }
-    if outlook.unpacked:
-        summary["bytes_to_unpack"] = outlook.unpacked
+    if status.unpacked:
+        summary["bytes_to_unpack"] = status.unpacked
     return summary if files is None else {**summary, "stage_files": [str(file) for file in files]}
 
 
-def _predict(outlook: "Forecast", results: Path, workers: int | None) -> "Prediction":
+def _predict(status: "PlanStatus", results: Path, workers: int | None) -> "TimeEstimate":
     from benchmark.executors.local import default_workers
     from benchmark.executors.protocol import Job
     from benchmark.progress.bar import bar
-    from benchmark.runs.prediction import Prediction
+    from benchmark.runs.time_estimate import TimeEstimate
     from benchmark.runs.trying import try_stages
     from benchmark.store.artifacts import Store
 
-    store, missing = Store(results / "store"), outlook.missing
+    store, missing = Store(results / "store"), status.missing
     with bar("stages tried") as progress:
         tried = try_stages(missing, store, progress)
-    at_once = workers or default_workers(Job(store, missing, outlook.plan.suite.threads))
-    return Prediction(missing, tried, outlook.seconds, at_once)
+    at_once = workers or default_workers(Job(store, missing, status.plan.suite.threads))
+    return TimeEstimate(missing, tried, status.mean_seconds, at_once)
 
 
-def _print_table(outlook: "Forecast", prediction: "Prediction | None") -> None:
+def _print_table(status: "PlanStatus", prediction: "TimeEstimate | None") -> None:
     from tabulate import tabulate
 
-    made, left, seconds = outlook.plan, outlook.stages_left, outlook.seconds
-    print(f"suite {made.suite.name} on {made.device}: {len(made.cells)} cells, {outlook.cells_done} of them done")
+    made, left, seconds = status.plan, status.stages_left, status.mean_seconds
+    print(f"suite {made.suite.name} on {made.device}: {len(made.cells)} cells, {status.cells_done} of them done")
     rows = []
-    for stage, count in outlook.stages.items():
+    for stage, count in status.stages.items():
         row = [stage, count, left.get(stage, 0), f"{seconds[stage]:.1f}" if stage in seconds else "-"]
         rows.append(row + (_predicted(stage, left.get(stage, 0), prediction) if prediction else []))
     headers = ["stage", "total", "missing", "mean seconds", *(["seconds left", "from"] if prediction else [])]
     print(tabulate(rows, headers=headers))
-    if outlook.unpacked:
-        size = sum(outlook.unpacked.values()) / 2**30
-        print(f"GGUF models to unpack into the store once: {', '.join(outlook.unpacked)} ({size:.1f} GiB on the disk)")
+    if status.unpacked:
+        size = sum(status.unpacked.values()) / 2**30
+        print(f"GGUF models to unpack into the store once: {', '.join(status.unpacked)} ({size:.1f} GiB on the disk)")
     if prediction:
         print(_time_left(prediction))
         return
-    total = outlook.worker_seconds_left
+    total = status.worker_seconds_left
     print(
         "worker seconds left: "
         + (f"about {total:.0f}" if total is not None else "unknown until one stage of each kind is done")
     )
 
 
-def _predicted(stage: str, missing: int, prediction: "Prediction") -> list[str]:
+def _predicted(stage: str, missing: int, prediction: "TimeEstimate") -> list[str]:
     """The cells of a row with what the missing stages of a kind take, and where that is known from."""
     seconds = prediction.predicted(stage)
     lines = prediction.lines(stage)
@@ -125,7 +125,7 @@ def _predicted(stage: str, missing: int, prediction: "Prediction") -> list[str]:
     return ["-" if seconds is None else f"{seconds:,.1f}", "\n".join(lines)]
 
 
-def _time_left(prediction: "Prediction") -> str:
+def _time_left(prediction: "TimeEstimate") -> str:
     """The time of the run in a line, and which stages it does not count."""
     from benchmark.progress.state import duration
 

@@ -24,10 +24,10 @@ def stage(
     Any number of processes can do so at once on one store, also where they need the same artifact. With --remote each
     machine may have a store of its own: artifacts that exist remotely are fetched, new ones are uploaded.
     """
-    from benchmark.executors.worker import prepare, work
+    from benchmark.executors.worker import prepare, run_in_worker
     from benchmark.store.artifacts import StageCall, Store
     from benchmark.store.calls import read_call
-    from benchmark.store.remote import Remote, make
+    from benchmark.store.remote import Remote, make_or_download
 
     call = read_call(file)
     shared = Remote(remote) if remote else None
@@ -43,8 +43,8 @@ def stage(
             print(json.dumps({"key": call.key, **numbers}), flush=True)
 
     def make_here(part: StageCall) -> bool:
-        return work(store, part, print_progress, lambda text: print(text, file=sys.stderr, flush=True))
+        return run_in_worker(store, part, print_progress, lambda text: print(text, file=sys.stderr, flush=True))
 
-    made = make(shared, Store(store), call, make_here) if shared else make_here(call)
+    made = make_or_download(shared, Store(store), call, make_here) if shared else make_here(call)
     if not lines:
         print(f"{shared.url if shared else store}/{call.stage}/{call.key}: {'made' if made else 'already stored'}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from benchmark.core.errors import UserError, one_line
-from benchmark.executors.ends import End
+from benchmark.executors.attempts import End
 from benchmark.executors.settings import Bytes, Count, Positive, Retries
 from benchmark.store.artifacts import StageCall
 
@@ -101,10 +101,17 @@ def end_of(error: Exception, late: float | None = None) -> End:
     if isinstance(error, exceptions.RayTaskError):
         if isinstance(error.cause, ImportError) or "failed to import on the worker" in str(error):
             last = str(error).strip().splitlines()[-1]
-            return End("mistake", f"a node cannot load this project ({last}); install the same version on every node")
+            return End(
+                "mistake",
+                f"--executor ray: a node cannot load this project ({last}); install the same version on every node",
+            )
         return End("failure", str(error))
     if isinstance(error, (exceptions.TaskUnschedulableError, exceptions.RuntimeEnvSetupError)):
-        return End("mistake", f"Ray cannot start it: {reason}")
+        return End(
+            "mistake",
+            f"--executor ray: Ray cannot start a stage ({reason}); check num_cpus, num_gpus and "
+            "memory in the file of --cluster",
+        )
     if late is not None:
         return End("infrastructure", f"it was still running after {late:g} seconds, and was ended")
     if isinstance(error, exceptions.WorkerCrashedError):

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from benchmark.core.environment import usable_cores
 from benchmark.core.errors import UserError
-from benchmark.executors.ends import End
+from benchmark.executors.attempts import End
 from benchmark.executors.hub import hub_cache, reads_hub_data
 from benchmark.executors.protocol import Job
 from benchmark.executors.settings import Bytes, Count, Positive, Retries
@@ -108,7 +108,11 @@ def _last_error(log: str) -> str:
     """The last error line of a log, which says what the user can mend."""
     errors = [line.removeprefix("error: ") for line in log.splitlines() if line.startswith("error: ")]
     lines = errors or log.strip().splitlines()
-    return lines[-1] if lines else "it gave no reason"
+    return (
+        lines[-1]
+        if lines
+        else "a stage ended with exit code 2 and printed no error; see its log in the folder .logs of the store"
+    )
 
 
 def arguments(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from benchmark.core.environment import usable_cores
 
-SECONDS = 20.0  # of training that are looked at together
-STEPS = 3  # that are at least looked at together
+SECONDS = 20.0  # length of a measurement
+STEPS = 3  # fewest steps of a measurement
 LEAST = 0.5  # share below which a training counts as slowed down
 
 

@@ -18,18 +18,18 @@ from typing import Any
 
 from benchmark.core import signals as stop
 from benchmark.core.errors import StageFailed, UserError, one_line
+from benchmark.executors.attempts import End, run_with_retries
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, ContainerSettings, arguments, default_user, end_of
-from benchmark.executors.ends import End
 from benchmark.executors.hub import fetch_models
 from benchmark.executors.protocol import Job
-from benchmark.executors.schedule import drive
+from benchmark.executors.schedule import run_in_order
+from benchmark.executors.worker import memory_remedy
 from benchmark.progress.events import Events, Listener, Relay
 from benchmark.progress.presence import has_ended, run_lock
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import write_call
 
 LOOK = 0.3  # seconds between two looks at a container
-_PAUSE = 1.0  # seconds before the first retry of a stage, doubled for each further one
 _LINES = 60  # last lines of a log that an error quotes
 
 
@@ -59,10 +59,10 @@ class DockerExecutor:
             for slot in slots:
                 free.put(slot)
 
-            def make(call: StageCall) -> bool:
+            def run_in_slot(call: StageCall) -> bool:
                 slot = free.get()
                 try:
-                    return _Stage(batch, call, slot).make()
+                    return _Stage(batch, call, slot).run()
                 finally:
                     free.put(slot)
 
@@ -71,7 +71,9 @@ class DockerExecutor:
 
             pool = ThreadPoolExecutor(len(slots), thread_name_prefix="container")
             try:
-                drive(job.calls, len(slots), lambda call: pool.submit(make, call), events.stage_finished, deliver)
+                run_in_order(
+                    job.calls, len(slots), lambda call: pool.submit(run_in_slot, call), events.stage_finished, deliver
+                )
             finally:
                 batch.over.set()
                 with stop.finishing():
@@ -163,27 +165,23 @@ class _Stage:
         self._batch, self._call, self._gpus = batch, call, gpus
         self._store = batch.job.store
 
-    def make(self) -> bool:
+    def run(self) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
-        call, most = self._call, self._batch.settings.retries + 1
+        call, batch = self._call, self._batch
         file = self._store.root / ".calls" / f"{call.stage}-{call.key}.json"
         write_call(_with_folder(file), call)
-        pause = _PAUSE
-        for attempt in range(1, most + 1):
-            end = self._attempt(file, attempt)
-            if end.kind == "done" and not self._store.has(call):
-                end = End("failure", "it ended without an error and made no artifact; is its image of another version?")
-            if end.kind == "done":
-                file.unlink(missing_ok=True)
-                return True
-            if end.kind != "infrastructure" or attempt == most:
-                break
-            self._batch.events.note(
-                f"stage {call.stage} {call.key[:8]}: {end.reason}; tried again ({attempt} of {most - 1})"
-            )
-            self._batch.over.wait(pause)
-            pause *= 2
-        raise self._error(end, attempt)
+        end, attempts = run_with_retries(
+            lambda attempt: self._attempt(file, attempt),
+            batch.settings.retries,
+            batch.over,
+            lambda reason: batch.events.note(f"stage {call.stage} {call.key[:8]}: {reason}"),
+        )
+        if end.kind == "done" and not self._store.has(call):
+            end = End("failure", "it ended without an error and made no artifact; is its image of another version?")
+        if end.kind != "done":
+            raise self._error(end, attempts)
+        file.unlink(missing_ok=True)
+        return True
 
     def _error(self, end: End, attempts: int) -> Exception:
         what = f"stage {self._call.stage}"
@@ -193,8 +191,7 @@ class _Stage:
             limit = self._batch.settings.memory
             return UserError(
                 f"{what}: out of memory: its container may use {limit or 'all memory of this machine'}; raise memory "
-                "in the containers' settings, or lower recipe.micro_batch, evaluation.batch_size or "
-                "scoring.tokens_per_batch"
+                f"in the file of --containers, {memory_remedy(self._call.stage)}"
             )
         log = self._log(attempts)
         again = f", {attempts} times" if attempts > 1 else ""
@@ -222,7 +219,11 @@ class _Stage:
             return self._followed(container, attempt)
         except docker.errors.APIError as error:
             if error.is_client_error() and container is None:
-                return End("mistake", f"the engine refuses to create its container: {error.explanation}")
+                return End(
+                    "mistake",
+                    f"stage {call.stage}: the engine refuses to create its container ({error.explanation}); check "
+                    "image, gpus, memory and user in the file of --containers",
+                )
             return End("infrastructure", f"the engine lost it ({error.explanation or error})")
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             return End("infrastructure", f"the engine did not answer ({one_line(error)})")

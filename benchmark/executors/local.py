@@ -21,8 +21,8 @@ from benchmark.core import signals as stop
 from benchmark.core.environment import usable_cores
 from benchmark.core.errors import StageFailed
 from benchmark.executors.protocol import Job
-from benchmark.executors.schedule import drive, swept
-from benchmark.executors.worker import prepare, work
+from benchmark.executors.schedule import run_in_order, swept
+from benchmark.executors.worker import prepare, run_in_worker
 from benchmark.progress.events import Events
 from benchmark.store.artifacts import StageCall
 from benchmark.training.interrupted import made_elsewhere
@@ -101,7 +101,7 @@ class LocalExecutor:
                         events.note(message.text)
 
             try:
-                drive(job.calls, workers, submit, events.stage_finished, look)
+                run_in_order(job.calls, workers, submit, events.stage_finished, look)
             except BrokenProcessPool:
                 raise _worker_died(under_way) from None
 
@@ -153,7 +153,7 @@ def _work(root: Path, call: StageCall) -> bool:
     Raises UserError or StageFailed only: exceptions of libraries may not survive being sent to the parent.
     """
     _send(_Started(call.key, os.getpid()))
-    return work(root, call, lambda *steps: _send(_Progressed(call.key, *steps)), _note)
+    return run_in_worker(root, call, lambda *steps: _send(_Progressed(call.key, *steps)), _note)
 
 
 def _note(text: str) -> None:

@@ -22,12 +22,13 @@ from typing import Any
 from benchmark.core import signals as stop
 from benchmark.core.environment import usable_cores
 from benchmark.core.errors import StageFailed, UserError, one_line
+from benchmark.executors.attempts import End, run_with_retries
 from benchmark.executors.cluster import ClusterSettings, end_of, room
-from benchmark.executors.ends import End
 from benchmark.executors.protocol import Job
 from benchmark.executors.ray_node import Task, do_stage, mark_file
 from benchmark.executors.ray_progress import NEWS, ProgressReader
-from benchmark.executors.schedule import drive, swept
+from benchmark.executors.schedule import run_in_order, swept
+from benchmark.executors.worker import memory_remedy
 from benchmark.progress.events import Events, Listener, Relay
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import as_dict
@@ -35,7 +36,6 @@ from benchmark.store.remote import WEIGHTS, Remote, Unreachable
 
 LOOK = 0.5  # seconds between two checks whether the run is over, while a stage is waited for
 VISIBLE = 60.0  # seconds that a network file system may take to show here what another node wrote
-_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds before the first retry of a stage, doubled for each further one
 _OBJECTS = 80 << 20  # bytes of Ray's object store in a local cluster: Ray's minimum; stages use none of it
 
 
@@ -73,7 +73,7 @@ class RayExecutor:
 
             pool = ThreadPoolExecutor(slots, thread_name_prefix="stage")
             try:
-                drive(job.calls, slots, lambda call: pool.submit(tasks.make, call), events.stage_finished, report)
+                run_in_order(job.calls, slots, lambda call: pool.submit(tasks.run, call), events.stage_finished, report)
             finally:
                 tasks.over.set()
                 with stop.finishing():
@@ -145,22 +145,17 @@ class _Tasks:
         self.over = threading.Event()
         self.progress = ProgressReader(ray)
 
-    def make(self, call: StageCall) -> bool:
+    def run(self, call: StageCall) -> bool:
         """Make the artifact. Returns True; raises UserError or StageFailed."""
-        most, pause = self._settings.retries + 1, _PAUSE
-        for attempt in range(1, most + 1):
-            end = self._attempt(call)
-            if end.kind == "done":
-                return True
-            if end.kind != "infrastructure" or attempt == most or self.over.is_set():
-                break
+
+        def note(reason: str) -> None:
             on = f" on {node}" if (node := self.progress.node(call)) else ""
-            self._events.note(
-                f"stage {call.stage} {call.key[:8]}{on}: {end.reason}; tried again ({attempt} of {most - 1})"
-            )
-            self.over.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        raise _error(call, end, attempt)
+            self._events.note(f"stage {call.stage} {call.key[:8]}{on}: {reason}")
+
+        end, attempts = run_with_retries(lambda attempt: self._attempt(call), self._settings.retries, self.over, note)
+        if end.kind != "done":
+            raise _error(call, end, attempts)
+        return True
 
     def _attempt(self, call: StageCall) -> End:
         """Run one task, and wait until its artifact can be read here."""
@@ -213,8 +208,8 @@ def _error(call: StageCall, end: End, attempts: int) -> Exception:
         return UserError(end.reason)
     if end.kind == "memory":
         return UserError(
-            f"{what}: {end.reason}; run fewer stages on a node (raise memory or num_cpus in the cluster's settings) "
-            "or lower recipe.micro_batch, evaluation.batch_size or scoring.tokens_per_batch"
+            f"{what}: {end.reason}; run fewer stages on a node (raise memory or num_cpus in the file of --cluster), "
+            f"{memory_remedy(call.stage)}"
         )
     if end.reason.startswith(what):  # a defect that the stage reported itself, with its traceback
         return StageFailed(end.reason)

@@ -10,11 +10,11 @@ from typing import Any
 
 from benchmark.core.errors import StageFailed, UserError
 from benchmark.core.progress import Progress
-from benchmark.executors.ends import End
-from benchmark.executors.worker import explained, prepare, work
+from benchmark.executors.attempts import End
+from benchmark.executors.worker import explained, prepare, run_in_worker
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import call_from
-from benchmark.store.remote import Remote, Unreachable, make
+from benchmark.store.remote import Remote, Unreachable, make_or_download
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def _make(task: Task, call: StageCall, node: str, report: Progress) -> None:
             )
         store.root.mkdir(parents=True, exist_ok=True)
         store.sweep()  # unfinished artifacts that killed workers of other runs left on this node
-        make(Remote(task.remote), store, call, lambda part: work(store.root, part, report))
+        make_or_download(Remote(task.remote), store, call, lambda part: run_in_worker(store.root, part, report))
         return
     if task.mark is None or not mark_file(store, task.mark).exists():
         raise UserError(
             f"{folder}: node {node} does not see this run's store there; give --results a folder that all nodes "
             "share, or --remote a URL through which they exchange artifacts"
         )
-    work(store.root, call, report)
+    run_in_worker(store.root, call, report)

@@ -17,7 +17,7 @@ TURN = 0.2  # seconds between two checks of progress and signals
 TAIL = 16  # waiting stages per slot at which the end of a run begins (perf/fleet.py measures the gain)
 
 
-def drive(
+def run_in_order(
     calls: Iterable[StageCall],
     slots: int,
     submit: Callable[[StageCall], "Future[bool]"],

@@ -15,6 +15,14 @@ from benchmark.core.progress import Progress
 from benchmark.executors.cpu_share import CpuShare
 from benchmark.store.artifacts import StageCall, Store
 
+_MEMORY_FIELDS = {  # by stage, the field of a suite that bounds its memory
+    "train": "recipe.micro_batch",
+    "score": "scoring.tokens_per_batch",
+    "teach": "scoring.tokens_per_batch",
+    "write": "batch_size of the writer",
+    **dict.fromkeys(("evaluate", "curve", "retain"), "evaluation.batch_size"),
+}
+
 
 def prepare(threads: int) -> None:
     """Set this process up for stages. Call it before torch is imported, which reads the number of threads then."""
@@ -37,7 +45,9 @@ def quiet() -> None:
     logging.set_verbosity_error()
 
 
-def work(root: Path, call: StageCall, report: Progress, note: Callable[[str], None] = lambda text: None) -> bool:
+def run_in_worker(
+    root: Path, call: StageCall, report: Progress, note: Callable[[str], None] = lambda text: None
+) -> bool:
     """Make a stage's artifact in the store at `root`, and report its progress a few times a second.
 
     `note` gets a line if other processes slow a training down (`benchmark.executors.cpu_share`).
@@ -48,7 +58,7 @@ def work(root: Path, call: StageCall, report: Progress, note: Callable[[str], No
     import gc
 
     from benchmark.models.unpacked import unpacked_in
-    from benchmark.stages import do
+    from benchmark.stages import run_stage
 
     quiet()
     last = 0.0
@@ -64,7 +74,7 @@ def work(root: Path, call: StageCall, report: Progress, note: Callable[[str], No
 
     try:
         with explaining(call), unpacked_in(root):
-            return do(Store(root), call, progress)
+            return run_stage(Store(root), call, progress)
     finally:
         gc.collect()  # a trainer and its model refer to each other; the next stage needs their memory
 
@@ -95,11 +105,14 @@ def explained(error: Exception, call: StageCall) -> Exception:
             "tokenizer, or resize the embeddings"
         )
     if is_out_of_memory(error):
-        return UserError(
-            f"stage {call.stage}: out of memory; lower evaluation.batch_size or scoring.tokens_per_batch, "
-            "use fewer --workers or a smaller model"
-        )
+        return UserError(f"stage {call.stage}: out of memory; use fewer --workers, {memory_remedy(call.stage)}")
     return StageFailed(f"stage {call.stage} ({call.key}) failed:\n{''.join(traceback.format_exception(error))}")
+
+
+def memory_remedy(stage: str) -> str:
+    """What lowers the memory of a stage, to end an error with."""
+    field = _MEMORY_FIELDS.get(stage)
+    return f"lower {field} or use a smaller model" if field else "or use a smaller model"
 
 
 def _system_error(error: Exception) -> int | None:

@@ -42,7 +42,7 @@ def augment_texts(
     prefix: str,
     dtype: str,
     device: str,
-    begun: Path | None = None,
+    resume_folder: Path | None = None,
     progress: Progress = lambda *steps: None,
 ) -> Augmented:
     """Make the training texts; the arguments are those of `benchmark.augment`.
@@ -58,7 +58,7 @@ def augment_texts(
         prefix: Put before every text and not scored.
         dtype: Precision of the weights.
         device: "auto", "cpu" or "cuda".
-        begun: Folder for what a writer wrote, from which an interrupted call with the same arguments continues.
+        resume_folder: Folder for what a writer wrote, from which an interrupted call with the same arguments continues.
         progress: Called with the texts that a writer has written and all that it is to write.
 
     Raises:
@@ -87,7 +87,7 @@ def augment_texts(
     written, report = None, None
     if chosen:
         with tempfile.TemporaryDirectory() as temporary:
-            folder = (begun or Path(temporary)) / _key(chosen, method, texts, copies, tokens)
+            folder = (resume_folder or Path(temporary)) / _key(chosen, method, texts, copies, tokens)
             written, report = write_all(
                 method.writings, texts, chosen, copies, find_device(device), folder, tokens, progress
             )

@@ -93,7 +93,7 @@ def activations(
         tokens: T.
         length: Tokens of a row.
         rank: Rank of LoRA; None for full fine-tuning.
-        masked: Whether attention gets a mask (`in_rows`).
+        masked: Whether attention gets a mask (`pack`).
     """
     full = rank is None
     residual, matrix, forward = arithmetic.weight, arithmetic.matrix, arithmetic.feed_forward

@@ -8,8 +8,8 @@ from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape
 from benchmark.models.loading import load_config
 from benchmark.models.spec import ModelSpec
+from benchmark.training.packing import MASK_FREE_LENGTH
 from benchmark.training.recipe import Recipe
-from benchmark.training.rows import UNMASKED
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number
 
@@ -115,7 +115,8 @@ def training_need(spec: ModelSpec, shape: Shape, recipe: Recipe, micro: int, lon
     weight = formulas.SINGLE if spec.quantization else SIZES[spec.dtype]
     arithmetic = Arithmetic(weight, recipe.autocast == "bfloat16", spec.quantization)
     tokens = micro * longest
-    unmasked = longest >= UNMASKED  # if each text has its own row; if two share a row, there is a row less and a mask
+    # If each text has its own row; if two share a row, there is a row less and a mask.
+    unmasked = longest >= MASK_FREE_LENGTH
     adapter = shape.adapter(rank) if rank else 0
     trained = adapter or shape.parameters
     kept = formulas.activations(shape, arithmetic, tokens, longest, rank, masked=not unmasked)

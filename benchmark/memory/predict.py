@@ -34,7 +34,7 @@ LIBRARIES = 512 * 2**20  # bytes of a process that has torch, transformers and l
 
 
 @dataclass(frozen=True)
-class Prediction:
+class MemoryEstimate:
     """What a stage needs.
 
     Attributes:
@@ -65,7 +65,7 @@ def spec_of(call: StageCall) -> ModelSpec:
     return ModelSpec.model_validate(call.where["model"])
 
 
-def predict(call: StageCall, corpus: Corpus) -> Prediction:
+def predict(call: StageCall, corpus: Corpus) -> MemoryEstimate:
     """What a stage needs that loads a model.
 
     Args:
@@ -93,7 +93,7 @@ def predict(call: StageCall, corpus: Corpus) -> Prediction:
     else:
         needs = [_evaluate(call, spec, shape)]
     overhead = CUDA_CONTEXT if call.params["device"] == "cuda" else LIBRARIES
-    return Prediction(call, [replace(need, overhead=overhead, layers=shape.layers) for need in needs], notes)
+    return MemoryEstimate(call, [replace(need, overhead=overhead, layers=shape.layers) for need in needs], notes)
 
 
 def _score(call: StageCall, spec: ModelSpec, shape: Shape, corpus: Corpus) -> Need:

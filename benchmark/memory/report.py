@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.memory.predict import STAGES, Prediction, loads_model, predict
+from benchmark.memory.predict import STAGES, MemoryEstimate, loads_model, predict
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
 
@@ -41,7 +41,7 @@ class Fit:
         return several if self.micro_batch is None else f"{several} (micro-batch {self.micro_batch})"
 
 
-def fit(prediction: Prediction, size: float) -> Fit:
+def fit(prediction: MemoryEstimate, size: float) -> Fit:
     """How a stage fits GPUs of a size in GiB: on as few as possible, with the largest micro-batch that fits these."""
     room = size * GIB * USABLE
     most_gpus = MOST_GPUS if prediction.spec.device_map else 1
@@ -60,7 +60,7 @@ class Line:
     stage: str
     model: str
     count: int
-    most: Prediction
+    most: MemoryEstimate
 
     def as_dict(self, sizes: Sequence[float]) -> dict[str, Any]:
         """The line for JSON."""
@@ -74,9 +74,9 @@ class Line:
         }
 
 
-def predictions(plan: Plan) -> dict[str, Prediction]:
+def predictions(plan: Plan) -> dict[str, MemoryEstimate]:
     """The prediction of every stage that loads a model, by key."""
-    by_key: dict[str, Prediction] = {}
+    by_key: dict[str, MemoryEstimate] = {}
     for cell in plan.cells:
         for call in cell.stages.values():
             if loads_model(call) and call.key not in by_key:
@@ -84,10 +84,10 @@ def predictions(plan: Plan) -> dict[str, Prediction]:
     return by_key
 
 
-def lines_of(plan: Plan, by_key: Mapping[str, Prediction]) -> list[Line]:
+def lines_of(plan: Plan, by_key: Mapping[str, MemoryEstimate]) -> list[Line]:
     """A line for every kind of stage with every model; LoRA and full fine-tuning are two kinds."""
     names = {spec.model_dump_json(): name for name, spec in plan.suite.models.items()}
-    groups: dict[tuple[str, str], list[Prediction]] = {}
+    groups: dict[tuple[str, str], list[MemoryEstimate]] = {}
     for prediction in by_key.values():
         stage = prediction.call.stage
         kind = f"train ({prediction.call.params['recipe']['adaptation']})" if stage == "train" else stage
@@ -136,7 +136,7 @@ def memory_report(suite: Suite, gpu: str | None, as_json: bool) -> str:
     return "\n".join(_table(plan, lines, sizes, fitting))
 
 
-def _cells_that_fit(plan: Plan, by_key: Mapping[str, Prediction], size: float) -> int:
+def _cells_that_fit(plan: Plan, by_key: Mapping[str, MemoryEstimate], size: float) -> int:
     """The number of the plan's cells whose stages all fit."""
     fits = {key: fit(prediction, size).gpus > 0 for key, prediction in by_key.items()}
     return sum(all(fits.get(call.key, True) for call in cell.stages.values()) for cell in plan.cells)

@@ -239,6 +239,35 @@ def load_model(spec: ModelSpec, device: str) -> "PreTrainedModel":
     return model  # type: ignore[no-any-return]
 
 
+def load_trained(spec: ModelSpec, device: str, weights: Path | None) -> Any:
+    """The model of a spec as training left it, in evaluation mode.
+
+    An adapter gets the precision of its base model. peft's default, float32 beside bfloat16, doubles the time.
+
+    Args:
+        spec: The model before training.
+        device: "cpu" or "cuda".
+        weights: The folder with the trained adapter, or with all weights; None for the model before training.
+
+    Raises:
+        UserError: As `load_model` does.
+    """
+    if weights is None:
+        return load_model(spec, device)
+    if (weights / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_model(spec, device), weights, autocast_adapter_dtype=False).eval()
+    options = spec.model_dump(include={"dtype", "trust_remote_code", "device_map"})
+    return load_model(ModelSpec(model=str(weights.resolve()), **options), device)
+
+
+def parameter_count(model: Any) -> int:
+    """The number of a model's parameters without those of LoRA adapters. Packed weights of 4 bits count singly."""
+    adapter = sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
+    return int(model.num_parameters() - adapter)
+
+
 def _read_model(spec: ModelSpec, device: str, unpacked: Path | None = None) -> Any:
     """Load the weights of a spec and check them.
 

@@ -62,7 +62,9 @@ def write_record(
             return written
         answers = path.with_name(f"{path.stem}{ANSWERS}")
         try:
-            rows, clusters = _copy_answers(store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan)
+            rows, clusters = _write_answers(
+                store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan
+            )
             info = AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows)
             record = assemble(store, plan, cell, info, clusters)
         except FileNotFoundError as error:
@@ -109,7 +111,7 @@ def _superfluous(folder: Path, good: Mapping[Path, Record]) -> list[Path]:
 
 
 def _replaced(good: Mapping[Path, Record], files: Mapping[str, list[Path]]) -> list[Path]:
-    """Those of some records that a good one has replaced, each before its answers."""
+    """Files of records that a good one has replaced: each record, then its answers."""
     named: dict[str, list[Record]] = {}
     for path, record in good.items():
         named.setdefault(_without_key(path), []).append(record)
@@ -129,7 +131,7 @@ def _without_key(path: Path) -> str:
 
 
 def _identity(record: Record) -> Any:
-    """Equal for records that a board cannot hold both."""
+    """What identifies a record on a board, which holds one record of each identity."""
     from benchmark.records.comparable import conditions, point, treatment
 
     return record.suite, record.seed, conditions(record), treatment(record), point(record)
@@ -139,8 +141,10 @@ def _record_of(answers: str) -> str:
     return f"{answers.removesuffix(ANSWERS)}.json"
 
 
-def _copy_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:
-    """Copy a cell's answers; drop their text where the corpus may not be redistributed.
+def _write_answers(source: Path, target: Path, cell: Cell, plan: Plan) -> tuple[int, int]:
+    """Copy a cell's answers with columns for the distance and kind of each question, where the corpus knows them.
+
+    The answers' text is left out where the corpus may not be redistributed.
 
     Returns the number of answers, and the number of texts that they are about.
     """

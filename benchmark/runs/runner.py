@@ -1,4 +1,8 @@
-"""Run a suite: plan it, make the artifacts that are missing, and write a record for each cell."""
+"""Run a suite: plan it, make the artifacts that are missing, and write a record for each cell.
+
+`run_suite` → `SuiteRun.run_cells` → `Executor.run` → `schedule.run_in_order` → `worker.run_in_worker` (in a process, a
+container or on a node) → `stages.run_stage` → `Store.make_artifact` → `run` of the stage's own module.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +31,7 @@ class Outcome:
     Attributes:
         plan: The suite's plan. With successive halving it holds the cells that were selected to run.
         records: The records of all cells, by cell key.
-        made: Cells whose record this run wrote.
+        made: Cells that had no valid record when the run began.
         stages: Stages whose artifacts this run made.
     """
 
@@ -99,11 +103,11 @@ def run_suite(
     run = SuiteRun(plan, Folders(results, records), executor or LocalExecutor(), Account(suite.name, price), plain)
     parts: list[Outcome] = []
 
-    def make(cells: list[Cell]) -> dict[str, Record]:
-        parts.append(run.make(cells))
+    def run_round(cells: list[Cell]) -> dict[str, Record]:
+        parts.append(run.run_cells(cells))
         return parts[-1].records
 
-    cells, made = in_rounds(plan, make)
+    cells, made = in_rounds(plan, run_round)
     return Outcome(
         replace(plan, cells=cells), made, sum(part.made for part in parts), sum(part.stages for part in parts)
     )
@@ -127,12 +131,12 @@ class SuiteRun:
     account: Account
     plain: bool | None = None
 
-    def make(self, cells: list[Cell]) -> Outcome:
+    def run_cells(self, cells: list[Cell]) -> Outcome:
         """Make the artifacts and records that some cells lack; with successive halving, the cells of one round."""
         with unpacked_in(self.folders.store.root):
-            return self._make(cells)
+            return self._run_cells(cells)
 
-    def _make(self, cells: list[Cell]) -> Outcome:
+    def _run_cells(self, cells: list[Cell]) -> Outcome:
         plan, store, records = self.plan, self.folders.store, self.folders.records
         good, todo = missing(plan, records, cells)
         clean_up(
@@ -193,7 +197,7 @@ class _Recorder(Listener):
         self.write(cells)
 
     def write(self, cells: list[Cell]) -> None:
-        """Write the records of those of some cells whose stages have all finished."""
+        """Write the record of each given cell whose stages have all finished."""
         for cell in cells:
             if not self._lacks[cell.key]:
                 record = write_record(self._folders.store, self._plan, cell, self._folders.records, self._older)

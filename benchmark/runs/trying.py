@@ -1,7 +1,7 @@
 """Try the work of missing stages on this machine: a few training steps, questions, texts and tokens, and their seconds.
 
 The work runs through the functions of the stages, on the suite's own texts and questions, in a temporary folder. Equal
-work is tried once. `runs/timing.py` measures, `runs/prediction.py` adds up what whole stages and the run take.
+work is tried once. `runs/timing.py` measures, `runs/time_estimate.py` adds up what whole stages and the run take.
 
 Not tried are stages that use no model (corpus, augment, facts), writers that are servers, and `retain`.
 """
@@ -25,11 +25,10 @@ from benchmark.executors.worker import explaining
 from benchmark.memory.predict import loads_model, spec_of
 from benchmark.models.unpacked import is_unpacked, unpacked_in
 from benchmark.runs import timing
-from benchmark.runs.prediction import Part, Tried
-from benchmark.stages import do, train
+from benchmark.runs.time_estimate import Part, StageEstimate
+from benchmark.stages import run_stage, train
 from benchmark.stages.augment import AUGMENTED, method_of
 from benchmark.stages.corpus import TEXTS
-from benchmark.stages.evaluate import trained_model
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.training.recipe import Recipe
 from benchmark.writing.requests import Request
@@ -38,13 +37,15 @@ from benchmark.writing.settings import LocalWriter
 STEPS = 3  # timed training steps, after one that is not timed
 TOKENS = 8  # of an answer that are timed, after the first
 ORDER = ("score", "teach", "write", "train", "evaluate", "curve")  # of the stages of a model
-# A step takes as long whatever these fields of a recipe are.
+# Fields of a recipe that do not change the time of a step.
 NO_TIME = {"learning_rate", "schedule", "warmup_ratio", "max_grad_norm", "weight_decay", "lora_alpha"}
 
 _T = TypeVar("_T")
 
 
-def try_stages(calls: Sequence[StageCall], store: Store, progress: Progress = lambda *steps: None) -> list[Tried]:
+def try_stages(
+    calls: Sequence[StageCall], store: Store, progress: Progress = lambda *steps: None
+) -> list[StageEstimate]:
     """Try the stages that load a model; the others are left out.
 
     Args:
@@ -92,7 +93,7 @@ class _Trial:
         self._known: dict[Hashable, Any] = {}
         self._loaded: tuple[Hashable, Any, float] | None = None
 
-    def of(self, call: StageCall) -> Tried:
+    def of(self, call: StageCall) -> StageEstimate:
         """The predicted time of a stage."""
         self._warm_up(call)
         of_stage: dict[str, Callable[[StageCall], tuple[list[Part], float]]] = {
@@ -104,7 +105,7 @@ class _Trial:
             "curve": self._curve,
         }
         parts, besides = of_stage[call.stage](call)
-        return Tried(call, spec_of(call).model.rsplit("/", 1)[-1], parts, besides)
+        return StageEstimate(call, spec_of(call).model.rsplit("/", 1)[-1], parts, besides)
 
     def _score(self, call: StageCall) -> tuple[list[Part], float]:
         from benchmark.models.loading import tokenizer_of
@@ -244,7 +245,7 @@ class _Trial:
 
     def _model(self, call: StageCall) -> tuple[Any, float]:
         """The model of a stage, and the seconds that loading it took; a trained model has the weights of its trial."""
-        from benchmark.models.loading import load_model
+        from benchmark.models.loading import load_trained
 
         spec, device = spec_of(call), call.params["device"]
         trained = call.inputs.get("trained")
@@ -253,7 +254,7 @@ class _Trial:
         if self._loaded is None or self._loaded[0] != known:
             self._forget_model()
             began = timing.clock()
-            model = load_model(spec, device) if weights is None else trained_model(spec, device, weights)
+            model = load_trained(spec, device, weights)
             self._loaded = (known, model, timing.clock() - began)
         return self._loaded[1], self._loaded[2]
 
@@ -285,7 +286,7 @@ class _Trial:
             store = self._store
             if not store.verified(corpus):
                 store = Store(self._scratch / "store")
-                do(store, corpus, lambda *steps: None)
+                run_stage(store, corpus, lambda *steps: None)
             return read_texts(store.path(corpus) / TEXTS)
 
         return self._once(("texts", corpus.key), read)

@@ -4,8 +4,8 @@ Beside them, `write` has a language model write texts, `teach` computes a teache
 facts a method's copies keep, `curve` evaluates checkpoints, and `retain` measures retention: the model before and after
 training on what a suite lists there. A stage's `run` reads `call.params` and the folders of `inputs`, and writes its
 files to `out`. Its version (`store.versions`) is part of every key: raise it when the same inputs give another result.
-The stages in `RESUMABLE` also get a folder `begun` to resume from, and return the seconds spent before the
-interruption. How a stage computes its result belongs to the room of its subject.
+The stages in `RESUMABLE` also get a `resume_folder`, and return the seconds spent before the interruption, 0 where
+they are not known. How a stage computes its result belongs to the room of its subject.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.versions import RESUMABLE
 
 
-def do(store: Store, call: StageCall, progress: Progress) -> bool:
+def run_stage(store: Store, call: StageCall, progress: Progress) -> bool:
     """Make the artifact of a stage, and before it each input that is missing or damaged.
 
     Returns:
@@ -28,7 +28,7 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
     """
     for source in call.inputs.values():
         if not store.verified(source):
-            do(store, source, lambda *steps: None)
+            run_stage(store, source, lambda *steps: None)
     inputs = {role: store.path(source) for role, source in call.inputs.items()}
     stage = import_module(f"benchmark.stages.{call.stage}")
 
@@ -38,14 +38,14 @@ def do(store: Store, call: StageCall, progress: Progress) -> bool:
         reset_peak_memory(on_gpu)
         seconds_before = 0.0
         if call.stage in RESUMABLE:
-            seconds_before = stage.run(call, inputs, out, progress, store.begun(call))
+            seconds_before = stage.run(call, inputs, out, progress, store.resume_folder(call))
         else:
             stage.run(call, inputs, out, progress)
         seconds = round(seconds_before + time.perf_counter() - started, 3)
         return Cost(seconds=seconds, peak_memory_bytes=peak_memory(on_gpu))
 
     made_on = environment(call.params.get("device", "cpu"), call.params.get("threads", 1)).model_dump(mode="json")
-    return store.make(call, work, made_on)
+    return store.make_artifact(call, work, made_on)
 
 
 def reset_peak_memory(on_gpu: bool) -> None:

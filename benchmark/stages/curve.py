@@ -6,9 +6,9 @@ from pathlib import Path
 
 from benchmark.core.progress import Progress
 from benchmark.evaluation.asking import ask
-from benchmark.models.loading import tokenizer_of
+from benchmark.models.loading import load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.evaluate import answer_rows, check_questions, means, trained_model
+from benchmark.stages.evaluate import answer_rows, check_task_unchanged, means
 from benchmark.stages.train import CHECKPOINTS
 from benchmark.store.artifacts import StageCall
 
@@ -21,13 +21,13 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
     params = call.params
     torch.set_num_threads(params["threads"])
-    check_questions(call)
+    check_task_unchanged(call)
     spec = ModelSpec.model_validate(call.where["model"])
     folders = sorted((inputs["trained"] / CHECKPOINTS).glob("*"), key=lambda folder: int(folder.name))
     points = []
     for number, folder in enumerate(folders):
         answers = ask(
-            trained_model(spec, params["device"], folder),
+            load_trained(spec, params["device"], folder),
             tokenizer_of(spec),
             params["tasks"],
             call.where["metadata"],

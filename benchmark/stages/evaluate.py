@@ -8,7 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.evaluation.asking import ask
-from benchmark.models.loading import load_model, tokenizer_of
+from benchmark.models.loading import load_trained, parameter_count, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS
 from benchmark.records.scores import Scores
@@ -26,12 +26,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
 
     params = call.params
     torch.set_num_threads(params["threads"])
-    check_questions(call)
+    check_task_unchanged(call)
     spec = ModelSpec.model_validate(call.where["model"])
-    if "trained" in inputs:
-        model = trained_model(spec, params["device"], inputs["trained"] / "model")
-    else:
-        model = load_model(spec, params["device"])
+    model = load_trained(spec, params["device"], inputs["trained"] / "model" if "trained" in inputs else None)
     answers = ask(
         model,
         tokenizer_of(spec),
@@ -44,19 +41,14 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     )
     rows = answer_rows(answers.samples)
     _write_answers(out / ANSWERS, rows)
-    results = {"scores": means(rows), "versions": answers.versions, "parameters": parameters_of(model)}
+    results = {"scores": means(rows), "versions": answers.versions, "parameters": parameter_count(model)}
     if answers.notes:
         results["notes"] = answers.notes
     (out / RESULTS).write_text(json.dumps(results, indent=1, sort_keys=True))
     progress(1, 1)
 
 
-def parameters_of(model: Any) -> int:
-    """The number of a model's parameters, without those of an adapter."""
-    return sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
-
-
-def check_questions(call: StageCall) -> None:
+def check_task_unchanged(call: StageCall) -> None:
     """Check that the task has not changed since the suite was planned, since the stage's key names the old one.
 
     Raises:
@@ -73,19 +65,6 @@ def check_questions(call: StageCall) -> None:
 def answer_rows(samples: dict[tuple[str, int], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """A row with ANSWER_COLUMNS as keys for each question, by task and number of examples."""
     return [row for task, shots in sorted(samples) for row in _rows(task, shots, samples[task, shots])]
-
-
-def trained_model(spec: ModelSpec, device: str, weights: Path) -> Any:
-    """A trained model in evaluation mode: the base model with the adapter in `weights`, or the whole weights there.
-
-    The adapter has the precision of the base model. peft's default, float32 beside bfloat16, doubles the time.
-    """
-    if (weights / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(load_model(spec, device), weights, autocast_adapter_dtype=False).eval()
-    options = spec.model_dump(include={"dtype", "trust_remote_code", "device_map"})
-    return load_model(ModelSpec(model=str(weights.resolve()), **options), device)
 
 
 def _rows(task: str, shots: int, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

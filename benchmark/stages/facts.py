@@ -48,8 +48,8 @@ def count_facts(
     Returns:
         `copies`: their number. `facts`: the number of pairs of a copy and a fact of its original. `answer`: the share
         of these pairs whose copy contains the answer. `answer_and_name`: the share whose copy contains the subject's
-        full name, too (None where no text has a subject). `tokens`: by which share of the originals' tokens the copies
-        are longer. Shares are None where there is nothing to count.
+        full name, too (None where no text has a subject). `tokens`: the relative change in length, tokens of the
+        copies / tokens of their originals − 1. Shares are None where there is nothing to count.
     """
     from benchmark.tasks.biography.biography import normalise
 

@@ -10,10 +10,9 @@ from benchmark.core.errors import UserError, did_you_mean, nearest, one_line
 from benchmark.core.progress import Progress
 from benchmark.corpora import TASKS
 from benchmark.evaluation.asking import check_prompts, evaluate_tasks, language_model, quiet_lm_eval
-from benchmark.models.loading import context_length, load_model, tokenizer_of
+from benchmark.models.loading import context_length, load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
-from benchmark.stages.evaluate import trained_model
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile, make_entry
 from benchmark.training.out_of_memory import is_out_of_memory
@@ -37,10 +36,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         if isinstance(entry, TextFile) and entry.identity() != identity:
             raise UserError(f"retention {entry.name}: {entry.text}: changed while the suite ran; run the suite again")
     tasks = _Tasks([entry for entry in entries if isinstance(entry, LmEvalTask)])
-    if "trained" in inputs:
-        model = trained_model(spec, params["device"], inputs["trained"] / "model")
-    else:
-        model = load_model(spec, params["device"])
+    model = load_trained(spec, params["device"], inputs["trained"] / "model" if "trained" in inputs else None)
     tokenizer, longest = tokenizer_of(spec), context_length(spec)
     results: dict[str, dict[str, Any]] = {}
     for entry in entries:

@@ -16,7 +16,7 @@ from benchmark.core.progress import Progress
 from benchmark.data.targets import read_targets
 from benchmark.data.texts import read_augmented
 from benchmark.methods.base import Training
-from benchmark.models.loading import load_model
+from benchmark.models.loading import load_model, parameter_count
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.augment import AUGMENTED
 from benchmark.stages.teach import TARGETS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
 
 
-def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, begun: Path) -> float:
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, resume_folder: Path) -> float:
     """Write model/ (a peft adapter, or all weights) and training.json from the input "texts".
 
     A method whose loss needs a teacher's probabilities has the input "targets", too.
@@ -45,7 +45,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         inputs: The folder of each input.
         out: The folder to write to.
         progress: Called after every step with the steps done, the steps in all and the tokens read.
-        begun: The folder in which an interrupted training left its checkpoints, and from which this one resumes.
+        resume_folder: Where an interrupted training left its checkpoints; this one resumes from it.
 
     Returns:
         Seconds that were spent on the training before it was interrupted.
@@ -56,7 +56,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
     from benchmark.training.checkpoints import Checkpoints, ResumeInfo
     from benchmark.training.fit import fit
-    from benchmark.training.rows import keeps_rows_apart
+    from benchmark.training.packing import supports_packing
 
     started = time.monotonic()
     params = call.params
@@ -67,17 +67,18 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     data = training_data(call, recipe, spec, read_augmented(inputs["texts"] / AUGMENTED), targets)
     tokens_read = list(accumulate(map(len, data.in_order())))  # after each text
 
-    checkpoints, snapshots = Checkpoints(begun / TRAINER, training_environment(params)), begun / CHECKPOINTS
+    checkpoints = Checkpoints(resume_folder / TRAINER, training_environment(params))
+    snapshots = resume_folder / CHECKPOINTS
     last = checkpoints.last()
     info = last.info if last else ResumeInfo(recipe.micro_batch or recipe.batch_size)
     seconds_before = info.seconds
     steps_to_keep = {step for step in params.get("checkpoints", []) if step < data.steps}
     while True:
-        if not checkpoints.last():
-            shutil.rmtree(begun, ignore_errors=True)
+        if not checkpoints.last():  # else snapshots of a training that starts over would mix with the new ones
+            shutil.rmtree(resume_folder, ignore_errors=True)
         set_seed(params["seed"])
         model = trainable(load_model(spec, params["device"]), recipe, spec)
-        if info.micro_batch > 1 and not keeps_rows_apart(model) and not padding_is_harmless(model.eval()):
+        if info.micro_batch > 1 and not supports_packing(model) and not padding_is_harmless(model.eval()):
             info = replace(info, micro_batch=1, notes=(*info.notes, PADDING_NOTE))
         model.train()
 
@@ -135,15 +136,11 @@ def _report(
         "micro_batch": info.micro_batch,
         "effective_batch": recipe.batch_size,
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "parameters": model.num_parameters() - _adapter_parameters(model),
+        "parameters": parameter_count(model),
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "notes": [*data.notes, *info.notes],
     }
-
-
-def _adapter_parameters(model: Any) -> int:
-    return sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
 
 
 def _save(model: Any, spec: ModelSpec, folder: Path) -> None:

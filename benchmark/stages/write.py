@@ -20,11 +20,11 @@ from benchmark.writing.writers import check_varied, clues_of, nothing_usable, op
 WRITTEN, REPORT, JOURNAL = "written.jsonl", "report.json", "journal.jsonl"
 
 
-def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, begun: Path) -> float:
+def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, resume_folder: Path) -> float:
     """Write written.jsonl, and report.json with what was drawn and left out.
 
     The inputs are "corpus" and, if the prompts show clues, the pair's scores "large" and "small". Every sample is kept
-    in `begun` as it arrives, so an interrupted stage continues from there.
+    in `resume_folder` as it arrives, so an interrupted stage continues from there.
 
     Returns:
         0: the seconds before an interruption are not known.
@@ -42,7 +42,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         params["number"],
         sampling["seed"],
         sampling["tries"],
-        Journal(begun / JOURNAL),
+        Journal(resume_folder / JOURNAL),
         progress,
         clues=_clues(writing, texts, inputs),
         gold=gold_questions(gold),
@@ -51,7 +51,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     if not written:
         raise nothing_usable(f"writer {where.get('name', '')!r}", session.report)
     if "api" in params:
-        check_varied(Endpoint.model_validate(where["writer"]), written, f"writer {where.get('name', '')!r}", begun)
+        check_varied(
+            Endpoint.model_validate(where["writer"]), written, f"writer {where.get('name', '')!r}", resume_folder
+        )
     write_written(out / WRITTEN, written)
     digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
     (out / REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))

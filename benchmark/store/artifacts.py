@@ -80,7 +80,7 @@ class Store:
         """The folder of the call's artifact, whether it exists or not."""
         return self.root / call.stage / call.key
 
-    def begun(self, call: StageCall) -> Path:
+    def resume_folder(self, call: StageCall) -> Path:
         """The folder for the call's checkpoints after an interruption; removed once the artifact is made."""
         return self.root / ".begun" / f"{call.stage}-{call.key}"
 
@@ -117,14 +117,16 @@ class Store:
         return Cost.model_validate(self._existing_manifest(call)["cost"])
 
     def environment(self, call: StageCall) -> dict[str, Any]:
-        """The environment the artifact was made in, as passed to `make`.
+        """The environment the artifact was made in, as passed to `make_artifact`.
 
         Raises:
             UserError: There is no such artifact.
         """
         return dict(self._existing_manifest(call)["environment"])
 
-    def make(self, call: StageCall, work: Callable[[Path], Cost], environment: Mapping[str, Any] | None = None) -> bool:
+    def make_artifact(
+        self, call: StageCall, work: Callable[[Path], Cost], environment: Mapping[str, Any] | None = None
+    ) -> bool:
         """Make the artifact unless it exists and is intact; returns whether it was made.
 
         If another process is making the same artifact, this waits for it. The artifact appears in one rename after all
@@ -142,7 +144,7 @@ class Store:
         with self.locked(f"{call.stage}-{call.key}"):
             if self.verified(call):
                 self._pin(call, self.path(call))
-                shutil.rmtree(self.begun(call), ignore_errors=True)
+                shutil.rmtree(self.resume_folder(call), ignore_errors=True)
                 return False
 
             def fill(folder: Path) -> None:
@@ -151,7 +153,7 @@ class Store:
             self._publish(call, fill)
             return True
 
-    def adopt(self, call: StageCall, fill: Callable[[Path], None]) -> None:
+    def add(self, call: StageCall, fill: Callable[[Path], None]) -> None:
         """Add an artifact that was made elsewhere, unless this store has it intact.
 
         Args:
@@ -221,7 +223,7 @@ class Store:
             sync_folder(final.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(self.begun(call), ignore_errors=True)
+        shutil.rmtree(self.resume_folder(call), ignore_errors=True)
 
     def _pin(self, call: StageCall, folder: Path) -> None:
         """Pin the pinned file in a folder, or check that it is the one that was pinned. The caller holds the lock."""

@@ -97,7 +97,7 @@ class Remote:
             (folder / MANIFEST).write_text(text, encoding="utf-8")
 
         try:
-            store.adopt(call, fill)
+            store.add(call, fill)
         except _Damaged as error:
             self._remove(call, error.name)
             return False
@@ -214,7 +214,7 @@ class Remote:
         )
 
 
-def make(remote: Remote, store: Store, call: StageCall, work: Callable[[StageCall], bool]) -> bool:
+def make_or_download(remote: Remote, store: Store, call: StageCall, work: Callable[[StageCall], bool]) -> bool:
     """Make the stage's artifact and upload it, unless the remote has it; returns whether `work` made it.
 
     Args:
@@ -232,7 +232,7 @@ def make(remote: Remote, store: Store, call: StageCall, work: Callable[[StageCal
     if not store.verified(call):
         for source in call.inputs.values():
             if not store.verified(source) and not remote.pull(store, source):
-                make(remote, store, source, work)
+                make_or_download(remote, store, source, work)
         made = work(call)
     remote.push(store, call)
     return made

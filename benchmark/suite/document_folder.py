@@ -79,14 +79,14 @@ class Prepared:
             )
 
     def _write_questions(self, writer: Writer, file: Path, shown: Shown, say: Callable[[str], None]) -> None:
-        begun = file.with_name(_BEGUN)
-        questions, report = write_questions(self.documents, writer, find_device("auto"), begun, shown)
+        resume_folder = file.with_name(_BEGUN)
+        questions, report = write_questions(self.documents, writer, find_device("auto"), resume_folder, shown)
         asked = {question.document for question in questions}
         self._write_documents(self.halves or _by_turns([text.id for text in self.documents if text.id in asked]))
         made = {"source": self.source, "writer": writer.identity(), **vars(report)}
         rows = "".join(json.dumps(question.row(), ensure_ascii=False) + "\n" for question in questions)
         write_all({file.with_name(REPORT): _json(made), file: rows})
-        shutil.rmtree(begun, ignore_errors=True)
+        shutil.rmtree(resume_folder, ignore_errors=True)
         for line in (*report.lines(), f"{file}: the questions; read and mend them, then run the same command again"):
             say(line)
         if report.documents < 2:

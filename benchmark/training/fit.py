@@ -13,12 +13,17 @@ from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
 from benchmark.training.checkpoints import Checkpoints, ResumeInfo, TimedCheckpoints
 from benchmark.training.examples import Examples
-from benchmark.training.objective import Distilled, InOrder, Weighted, in_columns
+from benchmark.training.objective import DistillationTrainer, SequentialTrainer, WeightedTrainer, collate
+from benchmark.training.packing import pack, pad_rows, supports_packing
 from benchmark.training.recipe import Recipe
-from benchmark.training.rows import in_rows, keeps_rows_apart, padded
 
-REMEDY = "lower recipe.learning_rate or train in float32"
-TRAINERS = {"mean": InOrder, "weighted": Weighted, "selected": Weighted, "distilled": Distilled}  # by `Training.loss`
+REMEDY = "lower recipe.learning_rate, or set dtype: float32 for the model and recipe.autocast: none"
+TRAINERS = {  # by `Training.loss`
+    "mean": SequentialTrainer,
+    "weighted": WeightedTrainer,
+    "selected": WeightedTrainer,
+    "distilled": DistillationTrainer,
+}
 PAD = 0  # no text attends to it, and it is never a label
 
 
@@ -61,22 +66,22 @@ def fit(
         progress: Called with the steps done and the steps in all after every step.
 
     Returns:
-        About a hundred losses, of the first step to the last.
+        The logged losses from the first step to the last, about 200 at most.
 
     Raises:
         UserError: As soon as a loss is not a finite number, or if a weight is not at the end.
     """
     training = Training.model_validate(params.get("training", {}))
-    lay_out: Callable[..., dict[str, torch.Tensor]] = in_rows if keeps_rows_apart(model) else padded
+    arrange: Callable[..., dict[str, torch.Tensor]] = pack if supports_packing(model) else pad_rows
     with_columns = isinstance(examples, Examples)
     trainer = TRAINERS[training.loss](
         model=model,
         args=_arguments(len(examples) // recipe.batch_size, info.micro_batch, recipe, params, str(checkpoints.folder)),
         train_dataset=examples,
-        data_collator=lambda batch: in_columns(batch, PAD, lay_out) if with_columns else lay_out(batch, PAD),
+        data_collator=lambda batch: collate(batch, PAD, arrange) if with_columns else arrange(batch, PAD),
         callbacks=[_Watch(progress), TimedCheckpoints(checkpoints, info)],
     )
-    if isinstance(trainer, Weighted) and training.loss == "selected":
+    if isinstance(trainer, WeightedTrainer) and training.loss == "selected":
         trainer.selected = training.selected
     trainer.remove_callback(PrinterCallback)
     last = checkpoints.last()

@@ -33,7 +33,7 @@ def made_elsewhere(store: Store, calls: Iterable[StageCall]) -> dict[str, set[st
     for call in calls:
         if call.stage != "train":
             continue
-        for checkpoint in checkpoint_folders(store.begun(call) / TRAINER)[:1]:
+        for checkpoint in checkpoint_folders(store.resume_folder(call) / TRAINER)[:1]:
             try:
                 then = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))["made_on"]
             except (OSError, ValueError, KeyError, TypeError):

@@ -11,13 +11,13 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from benchmark.training.examples import Example
-from benchmark.training.rows import IGNORE
+from benchmark.training.packing import IGNORE
 
 
-def in_columns(
-    batch: Sequence[Example], padding: int, lay_out: Callable[..., dict[str, torch.Tensor]]
+def collate(
+    batch: Sequence[Example], padding: int, arrange: Callable[..., dict[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
-    """The inputs as `lay_out` (`in_rows` or `padded`) arranges them, with the labels of the examples.
+    """The inputs as `arrange` (`pack` or `pad_rows`) arranges them, with the labels of the examples.
 
     Where examples have values there is also `values`: float32, of the shape of the labels, 0 where a label is ignored.
     Where they have a teacher's probabilities there are `soft_tokens` (int64) and `probabilities` (float32), both of
@@ -25,7 +25,7 @@ def in_columns(
     """
     starts = [0, *accumulate(len(example.inputs) for example in batch)]
     # The tokens' numbers in the batch are arranged as if they were ids; padding is the number after the last.
-    rows = lay_out([range(start, end) for start, end in pairwise(starts)], starts[-1])
+    rows = arrange([range(start, end) for start, end in pairwise(starts)], starts[-1])
     number, predicted = rows["input_ids"], rows["labels"] != IGNORE
     rows["input_ids"] = torch.tensor([*chain.from_iterable(example.inputs for example in batch), padding])[number]
     labels = torch.tensor([*chain.from_iterable(example.labels for example in batch), IGNORE])
@@ -73,14 +73,14 @@ def soft_losses(logits: torch.Tensor, tokens: torch.Tensor, probabilities: torch
     return pad(p.sum(dim=2) * predicted.logsumexp(dim=2) - expected, (1, 0))
 
 
-class InOrder(Trainer):
+class SequentialTrainer(Trainer):
     """A Trainer that reads its examples in the order they are given."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
 
-class Weighted(InOrder):
+class WeightedTrainer(SequentialTrainer):
     """The loss is Σ weight × token loss / Σ weight, both sums over the effective batch, however it is split.
 
     The weights are the batch's `values`. With `selected` they are 1 for that share of the effective batch's tokens
@@ -121,7 +121,7 @@ class Weighted(InOrder):
         return torch.where(sample["labels"] != IGNORE, excess, -math.inf)
 
 
-class Distilled(Weighted):
+class DistillationTrainer(WeightedTrainer):
     """The mean over the tokens of the effective batch of the cross-entropy with a teacher's probabilities.
 
     It is the Kullback-Leibler divergence from these probabilities, but for their entropy, which no weight changes.

@@ -41,7 +41,7 @@ def reading_order(count: int, needed: int, seed: int, others: Sequence[Others] =
         count: Texts of the corpus.
         needed: Texts to read.
         seed: Seed of all shuffles.
-        others: Other texts; each takes its share of what those before it in the list leave.
+        others: Other texts; each group takes its share of the places that earlier groups leave free.
     """
     if not others:
         return data_order(count, needed, seed)

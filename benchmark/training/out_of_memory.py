@@ -11,7 +11,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def smaller_micro_batch(micro_batch: int, batch: int) -> int:
-    """The next micro-batch to try below one above 1: the largest divisor of `batch` that is half of it or less."""
+    """The next micro-batch to try: the largest divisor of `batch` that is at most half of `micro_batch`, at least 2."""
     while micro_batch > 1 and batch % (micro_batch // 2):
         micro_batch -= 1
     return micro_batch // 2

@@ -115,7 +115,7 @@ def write_questions(
     documents: Sequence[Text],
     writer: Writer,
     device: str,
-    begun: Path,
+    resume_folder: Path,
     shown: Shown = lambda _: nullcontext(lambda *steps: None),
 ) -> tuple[list[WrittenQuestion], QuestionReport]:
     """Let a writer write questions about documents, and keep those that pass all checks.
@@ -128,7 +128,7 @@ def write_questions(
         documents: The documents. Long ones are asked about passage by passage.
         writer: The writer's settings. It answers with the likeliest tokens, whatever its temperature.
         device: "cpu" or "cuda", for a local model.
-        begun: Folder that keeps every sample as it arrives; an interrupted call continues from it.
+        resume_folder: Folder that keeps every sample as it arrives; an interrupted call continues from it.
         shown: Shows the progress of a phase: given its name, a context with what is to be called.
 
     Returns:
@@ -142,7 +142,7 @@ def write_questions(
         for document in documents
         for number, passage in enumerate(passages(document.text))
     }
-    folder = begun / _key(writer, documents)
+    folder = resume_folder / _key(writer, documents)
     writing, answering = open_writers(writer, [writer, writer.model_copy(update={"temperature": 0.0})], device)
     asks = Writing(prompts=tuple(str(PROMPTS / f"{kind}.md") for kind in KINDS), form="questions")
     with shown("prompts answered with questions") as progress:

@@ -98,7 +98,7 @@ def write_all(
     writer: Writer,
     number: int,
     device: str,
-    begun: Path,
+    resume_folder: Path,
     scores: Sequence[TokenScores] | None = None,
     progress: Progress = lambda *steps: None,
 ) -> tuple[dict[str, list[WrittenText]], Report]:
@@ -110,7 +110,7 @@ def write_all(
         writer: The writer's settings.
         number: Samples for each text.
         device: "cpu" or "cuda", for a local model.
-        begun: Folder that keeps every sample as it arrives; an interrupted call continues from it.
+        resume_folder: Folder that keeps every sample as it arrives; an interrupted call continues from it.
         scores: Token scores from which the clues in prompts are chosen.
         progress: Called with the texts that are written and all texts, of all roles.
 
@@ -130,14 +130,14 @@ def write_all(
             number,
             writer.seed,
             writer.tries,
-            Journal(begun / f"{role}.jsonl"),
+            Journal(resume_folder / f"{role}.jsonl"),
             _shifted(progress, done * each, len(writings) * each),
             clues=clues_of(writing, texts, scores),
         )
         written[role] = session.write(texts)
         if not written[role]:
             raise nothing_usable("writer", session.report)
-        check_varied(writer, written[role], "writer", begun)
+        check_varied(writer, written[role], "writer", resume_folder)
         whole += session.report
     return written, whole
 
@@ -158,14 +158,14 @@ def clues_of(writing: Writing, texts: Sequence[Text], scores: Sequence[TokenScor
     }
 
 
-def check_varied(writer: Writer, written: Sequence[WrittenText], where: str, begun: Path) -> None:
+def check_varied(writer: Writer, written: Sequence[WrittenText], where: str, resume_folder: Path) -> None:
     """Check that a server does not ignore temperature and seed.
 
     Args:
         writer: The writer's settings; a local model is not checked.
         written: What it wrote.
         where: The beginning of the error message.
-        begun: Folder that keeps its samples.
+        resume_folder: Folder that keeps its samples.
 
     Raises:
         UserError: Samples on the same document by the same prompt are the same, for all of several documents.
@@ -180,7 +180,7 @@ def check_varied(writer: Writer, written: Sequence[WrittenText], where: str, beg
         raise UserError(
             f"{where}: gives the same text whatever the seed, at temperature {writer.temperature:g}: the server does "
             "not sample (transformers serve needs do_sample in the model's generation_config.json); make it sample and "
-            f"remove {begun}, or set temperature: 0"
+            f"remove {resume_folder}, or set temperature: 0"
         )
 
 

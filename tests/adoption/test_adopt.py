@@ -117,11 +117,11 @@ def trained_logits(home: Home) -> list[float]:
     """The last logits of the model in the store, as this project loads it."""
     import torch
 
+    from benchmark.models.loading import load_trained
     from benchmark.models.spec import ModelSpec
-    from benchmark.stages.evaluate import trained_model
 
     weights = home.results / "store" / "train" / home.record()["stages"]["train"] / "model"
-    model = trained_model(ModelSpec(model=str(home.model)), "cpu", weights)
+    model = load_trained(ModelSpec(model=str(home.model)), "cpu", weights)
     with torch.no_grad():
         logits: list[float] = model(torch.tensor(IDS)).logits[0, -1].tolist()
     return logits

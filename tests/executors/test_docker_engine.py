@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import StageFailed, UserError
+from benchmark.executors import attempts
 from benchmark.executors import docker as executor
 from benchmark.executors.containers import KEY, RUN, STAGE, STORE, ContainerSettings
 from benchmark.executors.docker import DockerExecutor
@@ -81,7 +82,7 @@ def run(store: Store, call: StageCall, engine: Engine, **settings: Any) -> Heard
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "_engine", made_up)
         patch.setattr(executor, "_hand_over", lambda store, user: None)
-        patch.setattr(executor, "_PAUSE", 0.0)
+        patch.setattr(attempts, "FIRST_PAUSE", 0.0)
         DockerExecutor(ContainerSettings(workers=1, **settings)).run(Job(store, [call]), Events(heard))
     return heard
 

@@ -110,7 +110,7 @@ def ends() -> list[tuple[Exception, float | None, str, str]]:
         (exceptions.ObjectLostError("ab", None, ""), None, "infrastructure", "ObjectLostError"),
         (exceptions.TaskCancelledError(), None, "infrastructure", "TaskCancelledError"),
         (ConnectionError("client\nlost"), None, "infrastructure", "Ray lost it (ConnectionError: client lost)"),
-        (exceptions.RuntimeEnvSetupError("no"), None, "mistake", "Ray cannot start it"),
+        (exceptions.RuntimeEnvSetupError("no"), None, "mistake", "Ray cannot start a stage"),
         (in_task(ModuleNotFoundError("No module named 'benchmark'")), None, "mistake", "No module named 'benchmark'"),
         (in_task(RuntimeError("a defect")), None, "failure", "RuntimeError: a defect"),
     ]

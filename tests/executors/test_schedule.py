@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from benchmark.core.errors import StageFailed
-from benchmark.executors.schedule import TAIL, drive
+from benchmark.executors.schedule import TAIL, run_in_order
 from benchmark.store.artifacts import StageCall
 from perf.fleet import Fleet
 
@@ -47,7 +47,7 @@ def test_each_stage_runs_once_after_its_inputs_and_at_most_slots_run_at_once(see
         most = max(most, len(running))  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(slots) as pool:
-        drive(calls, slots, submit, lambda call: done.append(call.key), turn)
+        run_in_order(calls, slots, submit, lambda call: done.append(call.key), turn)
     assert sorted(done) == sorted(started) == sorted(call.key for call in calls)
     assert 1 <= most <= slots
     if slots == 1:  # only one order is possible then
@@ -66,7 +66,7 @@ def test_among_ready_stages_the_first_listed_starts_first() -> None:
         future.set_result(True)
         return future
 
-    drive([first, after, *others], 1, submit, lambda call: None)
+    run_in_order([first, after, *others], 1, submit, lambda call: None)
     assert started == [first, after, *others]
 
 
@@ -82,7 +82,7 @@ def test_a_failing_stage_ends_the_run_and_its_readers_do_not_start() -> None:
         return future
 
     with pytest.raises(StageFailed, match="^no$"):
-        drive([first, after], 2, submit, lambda call: pytest.fail("nothing was done"))
+        run_in_order([first, after], 2, submit, lambda call: pytest.fail("nothing was done"))
     assert started == [first]
 
 
@@ -92,7 +92,7 @@ def test_inputs_that_are_not_listed_count_as_finished() -> None:
     missing = StageCall("score", 1, {}, {"corpus": cached})
     done: list[StageCall] = []
     with ThreadPoolExecutor(1) as pool:
-        drive([missing], 1, lambda call: pool.submit(lambda: True), done.append)
+        run_in_order([missing], 1, lambda call: pool.submit(lambda: True), done.append)
     assert done == [missing]
 
 
@@ -110,7 +110,7 @@ def test_near_the_end_stages_with_the_longest_chain_start_first() -> None:
     fleet = Fleet(
         {call.key: {"train": 600.0, "evaluate": 120.0}[call.stage] for call in calls}, math.inf, random.Random(1)
     )
-    drive(calls, 10, fleet.submit, lambda call: None, fleet.turn, turn=0)
+    run_in_order(calls, 10, fleet.submit, lambda call: None, fleet.turn, turn=0)
     assert fleet.clock == pytest.approx(1920, abs=10)  # and the real time of the scheduler
 
 
@@ -124,7 +124,7 @@ def test_before_the_end_is_near_cells_run_in_order() -> None:
         future.set_result(True)
         return future
 
-    drive(calls, 2, submit, lambda call: None)
+    run_in_order(calls, 2, submit, lambda call: None)
     first, second, third, fourth = (calls[2 * n : 2 * n + 2] for n in range(4))
     assert started[:4] == [first[0], second[0], first[1], second[1]]
     assert started[4:8] == [third[0], fourth[0], third[1], fourth[1]]

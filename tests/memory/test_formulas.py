@@ -13,8 +13,8 @@ from benchmark.memory.formulas import Arithmetic
 from benchmark.memory.shape import Shape, count
 from benchmark.models.spec import ModelSpec
 from benchmark.training.adaptation import trainable
+from benchmark.training.packing import MASK_FREE_LENGTH, pack
 from benchmark.training.recipe import Recipe
-from benchmark.training.rows import UNMASKED, in_rows
 
 SPEC = ModelSpec(model="none")
 SHAPE = Shape(
@@ -81,7 +81,7 @@ def test_activations_are_what_autograd_keeps(
     spec = ModelSpec(model="none", dtype="bfloat16" if dtype == torch.bfloat16 else "float32")
     model = _model(kind, dtype)
     shape = count(model.config, spec)
-    batch = in_rows([list(range(2, 102))] * 6 + [list(range(3, 53))] * 4, 0)
+    batch = pack([list(range(2, 102))] * 6 + [list(range(3, 53))] * 4, 0)
     rows, length = batch["input_ids"].shape
     how = Arithmetic(4 if dtype == torch.float32 else 2, autocast)
     rank = recipe.lora_rank if adaptation == "lora" else None
@@ -90,11 +90,11 @@ def test_activations_are_what_autograd_keeps(
     assert predicted == pytest.approx(_kept(trainable(model, recipe, spec), batch, autocast), rel=within)
 
 
-@pytest.mark.parametrize("length", [UNMASKED - 1, UNMASKED, 2 * UNMASKED])
+@pytest.mark.parametrize("length", [MASK_FREE_LENGTH - 1, MASK_FREE_LENGTH, 2 * MASK_FREE_LENGTH])
 def test_activations_of_long_texts_do_not_include_a_mask(length: int) -> None:
     model = _model("llama", torch.float32)
-    shape, batch = count(model.config, SPEC), in_rows([[5] * length, [5] * (length - 100)], 0)
-    predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < UNMASKED)
+    shape, batch = count(model.config, SPEC), pack([[5] * length, [5] * (length - 100)], 0)
+    predicted = formulas.activations(shape, Arithmetic(4), 2 * length, length, None, masked=length < MASK_FREE_LENGTH)
     predicted += 2 * length * shape.vocabulary * formulas.SINGLE  # log-probabilities
     assert predicted == pytest.approx(
         _kept(trainable(model, Recipe(adaptation="full"), SPEC), batch, autocast=False), rel=0.02

@@ -8,7 +8,7 @@ import pytest
 from benchmark.corpora.biography import Biography
 from benchmark.data.prompts import read_prompt
 from benchmark.memory.needs import Need, loading_overhead, training_need
-from benchmark.memory.predict import CUDA_CONTEXT, LIBRARIES, Prediction, predict
+from benchmark.memory.predict import CUDA_CONTEXT, LIBRARIES, MemoryEstimate, predict
 from benchmark.memory.report import GIB, fit, lines_of, predictions
 from benchmark.memory.shape import shape_of
 from benchmark.methods import augment, make_method
@@ -40,7 +40,7 @@ def _suite(model: dict[str, Any], **changes: Any) -> Suite:
     return Suite.model_validate({**content, **changes})
 
 
-def _needs(suite: Suite, device: str = "cuda") -> dict[str, Prediction]:
+def _needs(suite: Suite, device: str = "cuda") -> dict[str, MemoryEstimate]:
     """The prediction of each role of the suite's only trained cell."""
     plan = make_plan(suite, dry_on=device)
     predicted = predictions(plan)

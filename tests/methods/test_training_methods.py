@@ -11,7 +11,7 @@ from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores, read_augmented
 from benchmark.methods import METHODS, augment, make_method
 from benchmark.methods.base import Practice, Training
-from benchmark.stages import do
+from benchmark.stages import run_stage
 from benchmark.store.artifacts import Store
 from tests.tiny import make_tiny_model, tiny_suite
 
@@ -143,7 +143,7 @@ def test_every_method_runs_from_suite_to_trained_model(tiny: Path, tmp_path: Pat
     store, weights = Store(tmp_path / "store"), {}
     for cell in make_plan(suite).cells:
         call = cell.stages["train"]
-        do(store, call, lambda *steps: None)
+        run_stage(store, call, lambda *steps: None)
         weights[cell.method.label] = (store.path(call) / "model" / "model.safetensors").read_bytes()
         rows = read_augmented(store.path(cell.stages["augment"]) / "augmented.jsonl")
         valued = ("contrastive_loss", "selective_loss", "masked_reconstruction")

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from benchmark.core.errors import UserError
-from benchmark.models.loading import load_model
+from benchmark.models import loading
+from benchmark.models.loading import load_model, load_trained
 from benchmark.models.spec import ZOO, ModelSpec
 from benchmark.models.static_checks import check_spread
-from benchmark.stages import evaluate
 
 COMPUTATIONS = ("received", "long", "received_strict", "released", "watched", "loss", "answers")
 
@@ -67,9 +67,9 @@ def test_accelerate_spreads_a_model_if_the_spec_says_device_map_auto(
 
 def test_fully_trained_weights_are_spread_like_their_base_model(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[ModelSpec] = []
-    monkeypatch.setattr(evaluate, "load_model", lambda spec, device: loaded.append(spec))
+    monkeypatch.setattr(loading, "load_model", lambda spec, device: loaded.append(spec))
     spec = ModelSpec(model="zoo:large", dtype="bfloat16", device_map="auto")
-    evaluate.trained_model(spec, "cuda", ZOO / "small")
+    load_trained(spec, "cuda", ZOO / "small")
     assert (loaded[0].device_map, loaded[0].dtype) == ("auto", "bfloat16")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.runs.forecast import forecast
+from benchmark.runs.plan_status import plan_status
 from benchmark.runs.runner import Outcome, run_suite
 from benchmark.suite.schema import Suite
 from tests.tiny import InThisProcess, tiny_suite
@@ -58,7 +58,7 @@ def test_a_run_that_a_failing_server_ended_asks_for_the_rest_alone(tiny: Path, t
     kept = journal.read_text().splitlines()
     assert len(kept) == 2, "four texts of rewrite are whole, two of self_qa arrived"
 
-    forecast(suite_of(tiny, NOWHERE), tmp_path, tmp_path / "records")
+    plan_status(suite_of(tiny, NOWHERE), tmp_path, tmp_path / "records")
     with pytest.raises(UserError, match=r"writer http://127.0.0.1:9/v1: no answer after 1 retries \(no connection\)"):
         run(suite_of(tiny, NOWHERE), tmp_path)
 
@@ -128,7 +128,7 @@ def test_a_local_writer_that_cannot_be_asked_is_found_before_the_first_stage(
     with pytest.raises(UserError, match=message):
         run(suite, tmp_path)
     with pytest.raises(UserError, match=message):
-        forecast(suite, tmp_path, tmp_path / "records")
+        plan_status(suite, tmp_path, tmp_path / "records")
     assert not list((tmp_path / "store").glob("*/*/manifest.json"))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.progress.presence import run_lock
-from benchmark.runs.forecast import forecast
+from benchmark.runs.plan_status import plan_status
 from benchmark.runs.prune import prune, to_prune
 from benchmark.runs.runner import missing, run_suite
 from benchmark.store.artifacts import Store
@@ -74,10 +74,10 @@ def test_gguf_models_are_unpacked_once_counted_by_the_plan_and_removed_when_the_
     results, records = tmp_path / "results", tmp_path / "records"
     (name,) = suite.models
     numbers = sum(weights.numel() for weights in load_model(suite.models[name], "cpu").parameters())
-    assert forecast(suite, results, records).unpacked == {name: 4 * numbers}
+    assert plan_status(suite, results, records).unpacked == {name: 4 * numbers}
     assert not results.exists()
     run_suite(suite, results, records, InThisProcess(), plain=True)
-    assert forecast(suite, results, records).unpacked == {}
+    assert plan_status(suite, results, records).unpacked == {}
     plan, store = make_plan(suite), Store(results / "store")
     expected = prune(plan, store, records, dry_run=True)
     assert (expected.trainings, expected.unpacked) == (2, 1) and expected.bytes > 4 * numbers

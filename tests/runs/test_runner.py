@@ -120,7 +120,7 @@ def test_a_run_reports_trainings_that_start_over_because_the_code_changed(
     tiny: Path, tmp_path: Path, stages: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (train, _) = (call for call in make_plan(tiny_suite(tiny)).calls() if call.stage == "train")
-    checkpoint = Store(tmp_path / "store").begun(train) / "trainer/checkpoint-1"
+    checkpoint = Store(tmp_path / "store").resume_folder(train) / "trainer/checkpoint-1"
     checkpoint.mkdir(parents=True)
     (checkpoint / "seal.json").write_text('{"files": {}, "resume": {}, "made_on": {"code_hash": "0"}}')
     again(tiny, tmp_path)
@@ -339,13 +339,13 @@ def test_the_message_names_an_artifact_that_was_removed_during_the_run(
     for path in record_files(results):
         path.unlink()
     gone = artifact(results, tiny_suite(tiny), "train")
-    copy = module._copy_answers
+    write = module._write_answers
 
     def remove(*arguments: Any) -> Any:
         shutil.rmtree(gone)
-        return copy(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(module, "_copy_answers", remove)
+    monkeypatch.setattr(module, "_write_answers", remove)
     with pytest.raises(UserError, match=rf"{gone.name}/training.json: is gone; run the suite again"):
         again(tiny, results)
 

@@ -13,7 +13,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.texts import Text
 from benchmark.evaluation.asking import Answers
 from benchmark.runs import timing, trying
-from benchmark.runs.prediction import Part, Prediction, Tried
+from benchmark.runs.time_estimate import Part, StageEstimate, TimeEstimate
 from benchmark.stages import train as train_stage
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import make_plan
@@ -45,18 +45,18 @@ EVALUATE = [call("evaluate", f"e{number}", trained=trained) for number, trained 
 MISSING = [CORPUS, *TRAIN, *EVALUATE]
 
 
-def prediction(workers: int) -> Prediction:
+def prediction(workers: int) -> TimeEstimate:
     """Trainings of 10 × 2 + 5 = 25 s, evaluations of 100 × 0.05 + 1 = 6 s, a corpus that is not tried."""
-    tried = [Tried(each, "m", [Part("step", 2.0, 10)], 5.0) for each in TRAIN]
-    tried += [Tried(each, "m", [Part("question", 0.05, 100)], 1.0) for each in EVALUATE]
-    return Prediction(MISSING, tried, {}, workers)
+    tried = [StageEstimate(each, "m", [Part("step", 2.0, 10)], 5.0) for each in TRAIN]
+    tried += [StageEstimate(each, "m", [Part("question", 0.05, 100)], 1.0) for each in EVALUATE]
+    return TimeEstimate(MISSING, tried, {}, workers)
 
 
 def test_seconds_of_a_stage_are_its_units_and_all_else() -> None:
-    tried = Tried(TRAIN[0], "m", [Part("step", 1.7, 400)], 4.0)
+    tried = StageEstimate(TRAIN[0], "m", [Part("step", 1.7, 400)], 4.0)
     assert tried.seconds == pytest.approx(684)
     assert tried.words == "1.7 s a step × 400 + 4 s besides"
-    assert Tried(TRAIN[0], "m", [Part("step", 99.7, 2)], 9.96).words == "100 s a step × 2 + 10 s besides"
+    assert StageEstimate(TRAIN[0], "m", [Part("step", 99.7, 2)], 9.96).words == "100 s a step × 2 + 10 s besides"
 
 
 def test_workers_share_the_work_but_no_chain_of_stages() -> None:
@@ -67,7 +67,7 @@ def test_workers_share_the_work_but_no_chain_of_stages() -> None:
 
 def test_stages_that_were_not_tried_take_what_such_stages_took_before_or_are_named() -> None:
     assert prediction(1).not_known == {"corpus": 1}
-    before = Prediction(MISSING, prediction(1).tried, {"corpus": 7.0, "train": 1000.0}, 1)
+    before = TimeEstimate(MISSING, prediction(1).tried, {"corpus": 7.0, "train": 1000.0}, 1)
     assert before.not_known == {} and before.worker_seconds == pytest.approx(3 * 31 + 7), "tries go before means"
     assert prediction(1).predicted("corpus") is None and before.predicted("corpus") == 7.0
     assert before.predicted("train") == pytest.approx(75)
@@ -115,7 +115,7 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
 ) -> None:
     clock, limits = Clock(), list[int]()
 
-    def train(call: StageCall, inputs: Any, out: Path, progress: Any, begun: Path) -> float:
+    def train(call: StageCall, inputs: Any, out: Path, progress: Any, resume_folder: Path) -> float:
         """5 s of loading, a first step of 9 s, steps of 2 s, 1 s of saving."""
         clock.now += 5
         steps = call.params["budget"]["steps"]
@@ -138,7 +138,7 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
 
     monkeypatch.setattr(timing, "clock", clock)
     monkeypatch.setattr(train_stage, "run", train)
-    monkeypatch.setattr(trying, "trained_model", load)
+    monkeypatch.setattr("benchmark.models.loading.load_trained", load)
     monkeypatch.setattr("benchmark.evaluation.asking.ask", ask)
     suite = tiny_suite(
         make_tiny_model(tmp_path / "tiny"), methods=["plain_matched"], budgets=[{"steps": 50}],
@@ -150,7 +150,7 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
     assert tried["train"].parts == [Part("step", 2.0, 50)] and tried["train"].seconds == 13 + 2 * 50
     assert tried["evaluate"].parts == [Part("question", 0.5, 8)] and tried["evaluate"].seconds == 4 + 0.5 * 8
     assert limits == [1, 4], "8 questions fill a batch of 6"
-    assert Prediction(missing, list(tried.values()), {}, 8).seconds == 113 + 8
+    assert TimeEstimate(missing, list(tried.values()), {}, 8).seconds == 113 + 8
 
 
 def test_an_error_of_a_model_is_that_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_an_error_of_a_model_is_that_of_a_run(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(train_stage, "run", train)
     suite = tiny_suite(make_tiny_model(tmp_path / "tiny"), methods=["plain_matched"])
-    with pytest.raises(UserError, match="^stage train: out of memory; lower "):
+    with pytest.raises(UserError, match="^stage train: out of memory; use fewer --workers, lower recipe.micro_batch"):
         trying.try_stages(make_plan(suite).calls(), Store(tmp_path / "store"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmark.records.record import Record, read_record
-from benchmark.runs.forecast import forecast
+from benchmark.runs.plan_status import plan_status
 from benchmark.runs.prune import prune
 from benchmark.runs.runner import run_suite
 from benchmark.stages import write
@@ -82,11 +82,11 @@ def test_a_suite_with_a_writer_is_planned_run_recorded_shown_and_pruned(
     prompt.write_text("---\nsource: ours\n---\nSay it in other words: {document}\n", encoding="utf-8")
     methods = [{"name": "rewrite", "writer": "qwen", "prompts": str(prompt)}]
     suite, records = suite_of(tiny, methods), tmp_path / "records"
-    assert forecast(suite, tmp_path, records).stages_left["write"] == 1
+    assert plan_status(suite, tmp_path, records).stages_left["write"] == 1
     run_suite(suite, tmp_path, records, InThisProcess(), plain=True)
     people, copies = 4, 2
     assert len(asked) == people * copies + people, "each text once, and the refused ones again"
-    assert forecast(suite, tmp_path, records).stages_left.get("write", 0) == 0
+    assert plan_status(suite, tmp_path, records).stages_left.get("write", 0) == 0
 
     (record,) = records_of(records)
     assert record.written is not None

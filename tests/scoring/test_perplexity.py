@@ -119,11 +119,11 @@ def test_a_model_with_nan_weights_is_refused(tiny: Path, tokenizer: Any) -> None
 
 
 def test_an_adapter_is_part_of_the_model(tiny: Path, tokenizer: Any, tmp_path: Path) -> None:
-    from benchmark.stages.evaluate import trained_model
+    from benchmark.models.loading import load_trained
 
     call = train_call(tiny, recipe={"adaptation": "lora", "learning_rate": 0.02}, budget={"steps": 5})
     folder = train(call, [AugmentedText("a", 0, "one two three four five")], tmp_path)
-    adapted = trained_model(ModelSpec(model=str(tiny)), "cpu", folder / "model")
+    adapted = load_trained(ModelSpec(model=str(tiny)), "cpu", folder / "model")
     loss, _ = naive(adapted, tokenizer(TEXT)["input_ids"], 128)
     plain, _ = naive(load_model(ModelSpec(model=str(tiny)), "cpu"), tokenizer(TEXT)["input_ids"], 128)
     assert abs(loss - plain) > 0.001

@@ -12,7 +12,7 @@ from benchmark.methods import METHODS
 from benchmark.methods.mixed import Mixed
 from benchmark.methods.texts import Texts
 from benchmark.methods.written import WrittenMethod
-from benchmark.stages import do
+from benchmark.stages import run_stage
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
@@ -46,7 +46,7 @@ def test_the_augment_command_makes_the_texts_of_a_suite(name: str, store: Store,
         "device": "cpu",
     }
     (cell,) = make_plan(Suite.model_validate(content)).cells
-    do(store, cell.stages["augment"], lambda *steps: None)
+    run_stage(store, cell.stages["augment"], lambda *steps: None)
     texts = store.path(cell.stages["corpus"]) / "texts.jsonl"
     words = ["augment", name, "--texts", str(texts), "--out", str(tmp_path / "out.jsonl"), "--copies", "2"]
     words += ["--large", "zoo:large", "--small", "zoo:small", "--prefix", PREFIX, "--device", "cpu"]

@@ -16,7 +16,7 @@ from benchmark.core.errors import UserError
 from benchmark.corpora.biography import Biography
 from benchmark.data.people import make_people, people_lines
 from benchmark.evaluation import asking
-from benchmark.models.loading import tokenizer_of
+from benchmark.models.loading import load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ANSWER_COLUMNS, METRICS
 from benchmark.stages import evaluate
@@ -112,7 +112,7 @@ def test_the_answers_file_has_its_columns_and_a_row_per_question_in_order(
 def test_the_number_of_shots_can_be_set(tiny: Path, trained: Callable[[str], Path], tmp_path: Path) -> None:
     metadata, model = (
         dict(METADATA),
-        evaluate.trained_model(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
+        load_trained(ModelSpec(model=str(tiny)), "cpu", trained("lora") / "model"),
     )
     tokenizer = tokenizer_of(ModelSpec(model=str(tiny)))
     samples = asking.ask(model, tokenizer, ["biography_major"], metadata, batch_size=8, num_fewshot=[0]).samples
@@ -124,7 +124,7 @@ def test_answered_requests_are_reported_and_no_bar_is_shown(
     tiny: Path, trained: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec, reported = ModelSpec(model=str(tiny)), list[tuple[int, int]]()
-    model = evaluate.trained_model(spec, "cpu", trained("lora") / "model")
+    model = load_trained(spec, "cpu", trained("lora") / "model")
     tasks, metadata = ["biography_major", "biography_major_choice"], {"half": "all", "people": 3}
     capsys.readouterr()
     asking.ask(
@@ -220,10 +220,10 @@ def test_questions_on_data_that_changed_since_the_plan_are_refused(tmp_path: Pat
     corpus = task.load()
     params = {"data": corpus.data_hash, "definition": corpus.definition_hash}
     call = StageCall("evaluate", 1, params, {}, {"entry": task.model_dump(mode="json")})
-    evaluate.check_questions(call)
+    evaluate.check_task_unchanged(call)
     file.write_text("".join(people_lines(make_people(4, 6))), encoding="utf-8")
     with pytest.raises(UserError, match="task biography: its data or definition changed while the suite ran"):
-        evaluate.check_questions(call)
+        evaluate.check_task_unchanged(call)
 
 
 def test_a_question_whose_answer_exceeds_the_generation_limit_is_refused(tiny: Path) -> None:

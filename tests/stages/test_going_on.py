@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.stages import do
+from benchmark.stages import run_stage
 from benchmark.store.artifacts import Store
 from benchmark.store.versions import RESUMABLE, VERSIONS
 from benchmark.suite.plan import make_plan
@@ -30,11 +30,11 @@ def test_the_cost_of_a_resumed_training_includes_the_time_before_the_interruptio
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        do(store, call, until_five)
-    (folder,) = store.begun(call).parent.iterdir()
-    assert folder == store.begun(call)
+        run_stage(store, call, until_five)
+    (folder,) = store.resume_folder(call).parent.iterdir()
+    assert folder == store.resume_folder(call)
     seal_with(folder / "trainer/checkpoint-4/seal.json", seconds=3600.0)
-    assert do(store, call, until_five)
+    assert run_stage(store, call, until_five)
     assert seen == [1, 2, 3, 4, 5, 5, 6, 7, 8]
     assert 3600 < store.cost(call).seconds < 3700
     assert not folder.exists()
@@ -47,5 +47,9 @@ def seal_with(file: Path, **info: float) -> None:
 
 
 def test_exactly_the_stages_that_can_resume_get_a_folder_to_resume_from() -> None:
-    able = {name for name in VERSIONS if "begun" in signature(import_module(f"benchmark.stages.{name}").run).parameters}
+    able = {
+        name
+        for name in VERSIONS
+        if "resume_folder" in signature(import_module(f"benchmark.stages.{name}").run).parameters
+    }
     assert able == RESUMABLE

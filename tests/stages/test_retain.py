@@ -12,11 +12,10 @@ import pytest
 
 from benchmark import corpora
 from benchmark.core.errors import UserError
-from benchmark.models.loading import load_model, tokenizer_of
+from benchmark.models.loading import load_model, load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
 from benchmark.stages import retain
-from benchmark.stages.evaluate import trained_model
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import HubText, make_entry
 from tests.tiny import biographies, train, train_call
@@ -78,7 +77,7 @@ def test_a_text_is_measured_before_and_after_training(
     assert (before["metric"], before["higher_is_better"]) == ("perplexity", False)
     assert before["value"] == expected["perplexity"]
     # The loss of the model with its adapter, by transformers.
-    model = trained_model(spec, "cpu", trained / "model")
+    model = load_trained(spec, "cpu", trained / "model")
     import torch
 
     ids = torch.tensor([tokenizer_of(spec)(TEXT)["input_ids"][:512]])

@@ -39,12 +39,12 @@ from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.training import fit as fitting
-from benchmark.training import rows as rows_of
+from benchmark.training import packing
 from benchmark.training.checkpoints import ResumeInfo
 from benchmark.training.data import encode
 from benchmark.training.order import data_order, steps_for, steps_for_tokens
+from benchmark.training.packing import IGNORE, pack, pad_rows, supports_packing
 from benchmark.training.recipe import Budget, Recipe
-from benchmark.training.rows import IGNORE, in_rows, keeps_rows_apart, padded
 from tests.tiny import biographies, make_tiny_model, train, train_call
 
 ROOT = Path(__file__).parents[2]
@@ -97,9 +97,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_texts_in_a_shared_row_get_the_same_logits_loss_and_gradients_as_alone(name: str) -> None:
     torch.manual_seed(1)
     model: Any = MODELS[name]().train()
-    assert keeps_rows_apart(model)
+    assert supports_packing(model)
     batch = batch_of_texts()
-    rows, apart = in_rows(batch, 0), padded(batch, 0)
+    rows, apart = pack(batch, 0), pad_rows(batch, 0)
     assert len(rows["input_ids"]) < len(batch)
     losses, gradients = [], []
     for inputs in (rows, apart):
@@ -125,17 +125,17 @@ def test_long_texts_without_a_mask_get_the_same_loss_and_gradients_as_padded_one
     torch.manual_seed(1)
     model: Any = MODELS[name]().train()
     batch = [text * 2 for text in batch_of_texts() if len(text) > 10]
-    monkeypatch.setattr(rows_of, "UNMASKED", 41)
-    assert "position_ids" in in_rows(batch, 0), "shorter ones keep what they were trained with"
-    monkeypatch.setattr(rows_of, "UNMASKED", 40)
-    assert "position_ids" in in_rows([*batch, [5, 6]], 0), "two that share a row must not see each other"
+    monkeypatch.setattr(packing, "MASK_FREE_LENGTH", 41)
+    assert "position_ids" in pack(batch, 0), "shorter ones keep what they were trained with"
+    monkeypatch.setattr(packing, "MASK_FREE_LENGTH", 40)
+    assert "position_ids" in pack([*batch, [5, 6]], 0), "two that share a row must not see each other"
     results = []
-    for inputs in (in_rows(batch, 0), padded(batch, 0)):
+    for inputs in (pack(batch, 0), pad_rows(batch, 0)):
         model.zero_grad()
         loss = model(**inputs).loss
         loss.backward()
         results.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
-    assert in_rows(batch, 0).keys() == {"input_ids", "labels"}
+    assert pack(batch, 0).keys() == {"input_ids", "labels"}
     assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
 
 
@@ -152,7 +152,7 @@ def occurrences(rows: dict[str, torch.Tensor], text: list[int]) -> list[tuple[in
 
 def test_every_token_is_in_one_row_and_no_label_crosses_into_another_text() -> None:
     batch = batch_of_texts()
-    rows = in_rows(batch, 0)
+    rows = pack(batch, 0)
     longest = max(map(len, batch))
     assert all(tensor.dtype == torch.long and tensor.shape[1] == longest for tensor in rows.values())
     expected_labels = torch.full_like(rows["input_ids"], IGNORE)
@@ -168,8 +168,8 @@ def test_every_token_is_in_one_row_and_no_label_crosses_into_another_text() -> N
 
 
 def test_a_single_text_and_texts_of_equal_length_need_no_padding() -> None:
-    assert in_rows([[5, 6, 7]], 0)["input_ids"].tolist() == [[5, 6, 7]]
-    rows = in_rows([[5, 6], [7, 8], [9, 5]], 0)
+    assert pack([[5, 6, 7]], 0)["input_ids"].tolist() == [[5, 6, 7]]
+    rows = pack([[5, 6], [7, 8], [9, 5]], 0)
     assert rows["input_ids"].tolist() == [[5, 6], [7, 8], [9, 5]]
     assert rows["labels"].tolist() == [[IGNORE, 6], [IGNORE, 8], [IGNORE, 5]]
 
@@ -180,7 +180,7 @@ def test_a_model_with_a_running_state_gets_a_row_per_text() -> None:
     mamba = MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=1, state_size=4, use_cache=False)
     hybrid = Lfm2Config(**{**SIZES, "layer_types": ["conv", "full_attention"]})
     for model in (MambaForCausalLM(mamba), Lfm2ForCausalLM(hybrid)):
-        assert not keeps_rows_apart(model)
+        assert not supports_packing(model)
 
 
 # --- one run against a plain loop

@@ -20,9 +20,9 @@ from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 from benchmark.training import fit as fitting
 from benchmark.training.examples import Example, soft_labels
-from benchmark.training.objective import in_columns, soft_losses
+from benchmark.training.objective import collate, soft_losses
 from benchmark.training.order import data_order
-from benchmark.training.rows import in_rows, padded
+from benchmark.training.packing import pack, pad_rows
 from tests.stages.test_train_changes import assert_as_by_hand, report
 from tests.tiny import biographies, train, train_call
 
@@ -102,7 +102,7 @@ def test_the_distilled_loss_is_that_of_a_plain_loop_for_every_micro_batch(
 def test_padded_rows_train_as_shared_rows_do(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = texts_of_many_lengths()
     targets = random_targets(tiny, texts)
-    monkeypatch.setattr(fitting, "keeps_rows_apart", lambda model: False)
+    monkeypatch.setattr(fitting, "supports_packing", lambda model: False)
     made = distilled(tiny, tmp_path, texts, targets)
     assert_as_by_hand(made, *plain_loop(tiny, texts, [row for _, row in targets], 1.0))
 
@@ -162,9 +162,9 @@ def own_targets(model: Any, ids: list[int]) -> Targets:
     return Targets(tokens.int().numpy(), logs.numpy())
 
 
-@pytest.mark.parametrize("lay_out", [in_rows, padded])
+@pytest.mark.parametrize("arrange", [pack, pad_rows])
 def test_a_student_that_expects_what_its_teacher_expects_has_no_gradient(
-    tiny: Path, lay_out: Callable[..., dict[str, torch.Tensor]]
+    tiny: Path, arrange: Callable[..., dict[str, torch.Tensor]]
 ) -> None:
     spec = ModelSpec(model=str(tiny))
     model, tokenizer = load_model(spec, "cpu").train(), tokenizer_of(spec)
@@ -176,7 +176,7 @@ def test_a_student_that_expects_what_its_teacher_expects_has_no_gradient(
         soft = soft_labels(targets, ids, targets.tokens.shape[1], temperature=1.0)
         batch.append(Example(ids, ids, [1.0] * len(ids), soft))
         entropies += (-np.exp(targets.logs) * targets.logs).sum(axis=1)[:-1].tolist()
-    columns = in_columns(batch, 0, lay_out)
+    columns = collate(batch, 0, arrange)
     read = {name: columns[name] for name in ("input_ids", "position_ids", "attention_mask") if name in columns}
     norms = []
     for hard in (False, True):
@@ -192,8 +192,8 @@ def test_a_student_that_expects_what_its_teacher_expects_has_no_gradient(
     assert norms[0] < 1e-5 < 1e-1 < norms[1]
 
 
-@pytest.mark.parametrize("lay_out", [in_rows, padded])
-def test_soft_labels_stay_aligned_with_their_tokens(lay_out: Callable[..., dict[str, torch.Tensor]]) -> None:
+@pytest.mark.parametrize("arrange", [pack, pad_rows])
+def test_soft_labels_stay_aligned_with_their_tokens(arrange: Callable[..., dict[str, torch.Tensor]]) -> None:
     lengths = [7, 20, 3, 9, 2, 11, 5, 8]
     batch = []
     for number, length in enumerate(lengths, start=1):
@@ -202,7 +202,7 @@ def test_soft_labels_stay_aligned_with_their_tokens(lay_out: Callable[..., dict[
         tokens = np.array([[token + 1, token + 501] for token in ids], dtype=np.int32)
         logs = np.log(np.array([[0.4, 0.2]] * length, dtype=np.float32))
         batch.append(Example(ids, ids, [1.0] * length, soft_labels(Targets(tokens, logs), ids, 2, 1.0)))
-    columns = in_columns(batch, 0, lay_out)
+    columns = collate(batch, 0, arrange)
     predicted = columns["labels"] != -100
     pair = torch.stack([columns["labels"], columns["labels"] + 500], dim=-1)
     assert_close(columns["soft_tokens"], torch.where(predicted[..., None], pair, 0))

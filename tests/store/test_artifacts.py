@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def made(store: Store) -> Store:
-    assert store.make(CALL, _work)
+    assert store.make_artifact(CALL, _work)
     return store
 
 
@@ -53,7 +53,7 @@ def test_an_artifact_exists_after_it_was_made_and_is_not_made_twice(made: Store)
     def never(out: Path) -> Cost:
         raise AssertionError("the artifact exists")
 
-    assert not made.make(CALL, never)
+    assert not made.make_artifact(CALL, never)
 
 
 def test_the_manifest_lists_inputs_parameters_cost_and_the_hash_of_every_file(made: Store) -> None:
@@ -91,10 +91,10 @@ def test_work_that_fails_leaves_no_files(store: Store) -> None:
         raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        store.make(CALL, fails)
+        store.make_artifact(CALL, fails)
     assert not store.has(CALL)
     assert _files(store.root) == set()
-    assert store.make(CALL, _work)
+    assert store.make_artifact(CALL, _work)
 
 
 def test_an_artifact_is_invisible_until_its_work_is_done(store: Store) -> None:
@@ -103,7 +103,7 @@ def test_an_artifact_is_invisible_until_its_work_is_done(store: Store) -> None:
         assert not store.path(CALL).exists()
         return cost
 
-    assert store.make(CALL, looks)
+    assert store.make_artifact(CALL, looks)
 
 
 def _edit_file(folder: Path) -> None:
@@ -151,7 +151,7 @@ def _hash_to_fit(folder: Path) -> None:
 def test_an_artifact_with_changed_files_is_detected_and_made_again(made: Store, damage: Callable[[Path], None]) -> None:
     damage(made.path(CALL))
     assert not made.verified(CALL)
-    assert made.make(CALL, _work) and made.verified(CALL)
+    assert made.make_artifact(CALL, _work) and made.verified(CALL)
     assert _files(made.path(CALL)) == {"deep/numbers.txt", "text.txt", "manifest.json"}
 
 
@@ -174,7 +174,7 @@ def test_an_artifact_with_a_changed_manifest_is_detected_and_made_again(
     assert not made.has(CALL) and not made.verified(CALL)
     with pytest.raises(UserError, match="run the suite again"):
         made.cost(CALL)
-    assert made.make(CALL, _work) and made.verified(CALL)
+    assert made.make_artifact(CALL, _work) and made.verified(CALL)
     assert (made.path(CALL) / "text.txt").read_text() == "text"
 
 
@@ -199,7 +199,7 @@ def work(out):
     time.sleep(0.3)
     return Cost(seconds=0.3, peak_memory_bytes=1)
 
-print(Store(Path(sys.argv[1])).make(StageCall("score", 1, {}), work))
+print(Store(Path(sys.argv[1])).make_artifact(StageCall("score", 1, {}), work))
 """
 
 
@@ -220,7 +220,7 @@ def test_the_unfinished_work_of_a_killed_process_is_invisible_and_replaced(store
     call = StageCall("score", 1, {})
     assert not store.has(call) and not store.path(call).exists()
     assert any(path.name == "half" for path in store.root.rglob("*")), "the process was killed during its work"
-    assert store.make(call, _work) and store.verified(call)
+    assert store.make_artifact(call, _work) and store.verified(call)
     assert _files(store.root) == {
         f"score/{call.key}/{name}" for name in ("deep/numbers.txt", "text.txt", "manifest.json")
     }
@@ -236,7 +236,7 @@ def test_sweep_removes_the_unfinished_work_of_killed_processes_and_keeps_that_of
         assert out.is_dir(), "this work is not finished"
         return _work(out)
 
-    assert store.make(CALL, sweeps)
+    assert store.make_artifact(CALL, sweeps)
     assert list((store.root / ".tmp").iterdir()) == []
 
 
@@ -246,7 +246,7 @@ def test_an_unreadable_artifact_is_reported_and_kept(made: Store, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.store.artifacts.file_hash", broken)
-        for action in (made.verified, lambda call: made.make(call, _work)):
+        for action in (made.verified, lambda call: made.make_artifact(call, _work)):
             with pytest.raises(UserError, match=r"cannot be read \(Input/output error\); make it readable, or"):
                 action(CALL)
     assert made.verified(CALL)
@@ -267,7 +267,7 @@ def test_a_file_in_place_of_an_artifact_that_cannot_be_removed_is_named(store: S
     store.path(CALL).parent.mkdir(parents=True)
     store.path(CALL).write_text("a file instead of a folder")
     with pytest.raises(UserError, match=rf"{CALL.key}: cannot be removed \(Not a directory\); remove it"):
-        store.make(CALL, _work)
+        store.make_artifact(CALL, _work)
 
 
 def test_an_artifact_is_flushed_to_the_disk_before_it_is_renamed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,34 +286,34 @@ def test_an_artifact_is_flushed_to_the_disk_before_it_is_renamed(store: Store, m
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", rename)
-    assert store.make(CALL, _work)
+    assert store.make_artifact(CALL, _work)
     assert store.path(CALL).parent.stat().st_ino in synced, "the new name is flushed as well"
 
 
 def test_an_artifact_keeps_its_environment_which_is_no_part_of_its_key(store: Store) -> None:
-    assert store.make(CALL, _work, {"packages": {"torch": "2.13.0"}})
+    assert store.make_artifact(CALL, _work, {"packages": {"torch": "2.13.0"}})
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
-    assert not store.make(CALL, _work, {"packages": {"torch": "3.0"}})
+    assert not store.make_artifact(CALL, _work, {"packages": {"torch": "3.0"}})
     assert store.environment(CALL) == {"packages": {"torch": "2.13.0"}}
 
 
 def test_checkpoints_stay_while_a_stage_fails_and_are_removed_once_it_is_made(store: Store) -> None:
     def interrupted(out: Path) -> Cost:
-        store.begun(CALL).mkdir(parents=True)
-        (store.begun(CALL) / "half").write_text("of the way")
+        store.resume_folder(CALL).mkdir(parents=True)
+        (store.resume_folder(CALL) / "half").write_text("of the way")
         raise OSError("cut off")
 
     with pytest.raises(OSError, match="cut off"):
-        store.make(CALL, interrupted)
-    assert (store.begun(CALL) / "half").read_text() == "of the way"
-    assert store.make(CALL, _work)
-    assert not store.begun(CALL).exists()
+        store.make_artifact(CALL, interrupted)
+    assert (store.resume_folder(CALL) / "half").read_text() == "of the way"
+    assert store.make_artifact(CALL, _work)
+    assert not store.resume_folder(CALL).exists()
 
 
 def test_checkpoints_are_removed_also_if_only_their_removal_was_interrupted(made: Store) -> None:
-    made.begun(CALL).mkdir(parents=True)
-    assert not made.make(CALL, _work)
-    assert not made.begun(CALL).exists()
+    made.resume_folder(CALL).mkdir(parents=True)
+    assert not made.make_artifact(CALL, _work)
+    assert not made.resume_folder(CALL).exists()
 
 
 OF_A_SERVER = StageCall("write", 1, {"api": "m", "sampling": {"seed": 1}})
@@ -329,7 +329,7 @@ def _writing(text: str) -> Callable[[Path], Cost]:
 
 
 def test_the_texts_of_a_server_are_pinned_by_their_hash(store: Store) -> None:
-    assert store.make(OF_A_SERVER, _writing("first"))
+    assert store.make_artifact(OF_A_SERVER, _writing("first"))
     (pin,) = (store.root / ".pins").iterdir()
     assert pin.name == f"write-{OF_A_SERVER.key}"
     assert pin.read_text().strip() == hashlib.sha256(b"first").hexdigest()
@@ -341,7 +341,7 @@ def test_an_artifact_that_every_machine_makes_alike_is_not_pinned(made: Store) -
 
 @pytest.mark.parametrize("loss", ["folder", "manifest.json", "written.jsonl"])
 def test_lost_texts_of_a_server_are_replaced_by_the_same_texts_alone(store: Store, loss: str) -> None:
-    store.make(OF_A_SERVER, _writing("first"))
+    store.make_artifact(OF_A_SERVER, _writing("first"))
     folder = store.path(OF_A_SERVER)
     if loss == "folder":
         shutil.rmtree(folder)
@@ -350,22 +350,22 @@ def test_lost_texts_of_a_server_are_replaced_by_the_same_texts_alone(store: Stor
     with pytest.raises(
         UserError, match=rf"write/{OF_A_SERVER.key}: the texts that .* restore .* remove .*\.pins/write-"
     ):
-        store.make(OF_A_SERVER, _writing("other"))
+        store.make_artifact(OF_A_SERVER, _writing("other"))
     assert not store.verified(OF_A_SERVER)
     assert folder.exists() == (loss != "folder"), "what is left of the first texts stays"
-    assert store.make(OF_A_SERVER, _writing("first")) and store.verified(OF_A_SERVER)
+    assert store.make_artifact(OF_A_SERVER, _writing("first")) and store.verified(OF_A_SERVER)
 
 
 def test_without_its_pin_an_artifact_is_made_anew(store: Store) -> None:
-    store.make(OF_A_SERVER, _writing("first"))
+    store.make_artifact(OF_A_SERVER, _writing("first"))
     shutil.rmtree(store.path(OF_A_SERVER))
     store.pin(OF_A_SERVER).unlink()
-    assert store.make(OF_A_SERVER, _writing("other"))
+    assert store.make_artifact(OF_A_SERVER, _writing("other"))
     assert store.pin(OF_A_SERVER).read_text().strip() == hashlib.sha256(b"other").hexdigest()
 
 
 def test_an_intact_artifact_with_other_texts_than_the_pinned_ones_is_refused(store: Store) -> None:
-    store.make(OF_A_SERVER, _writing("first"))
+    store.make_artifact(OF_A_SERVER, _writing("first"))
     store.pin(OF_A_SERVER).write_text("0" * 64)
     with pytest.raises(UserError, match="have now|has now written others"):
-        store.make(OF_A_SERVER, _writing("first"))
+        store.make_artifact(OF_A_SERVER, _writing("first"))

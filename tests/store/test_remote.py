@@ -18,7 +18,7 @@ from benchmark.core.environment import Cost
 from benchmark.core.errors import UserError
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.store.calls import write_calls
-from benchmark.store.remote import Remote, Unreachable, make
+from benchmark.store.remote import Remote, Unreachable, make_or_download
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import find_suite, load_suite
 
@@ -36,7 +36,7 @@ def fill(store: Store, call: StageCall, content: bytes = b"1 2 3", seconds: floa
         (out / "model.safetensors").write_bytes(b"weights")
         return Cost(seconds=seconds, peak_memory_bytes=7)
 
-    assert store.make(call, work)
+    assert store.make_artifact(call, work)
     return store
 
 
@@ -193,16 +193,18 @@ def test_a_stage_is_made_once_from_remote_inputs_and_missing_inputs_are_made_and
         store = Store(tmp_path / name)
         return lambda call: work(call)
 
-    assert make(remote, Store(tmp_path / "a"), SOURCE, worker("a"))
-    assert not make(remote, Store(tmp_path / "b"), SOURCE, worker("b")), "the remote has it"
-    assert make(remote, Store(tmp_path / "b"), CALL, worker("b")), "from the input that the other machine made"
+    assert make_or_download(remote, Store(tmp_path / "a"), SOURCE, worker("a"))
+    assert not make_or_download(remote, Store(tmp_path / "b"), SOURCE, worker("b")), "the remote has it"
+    assert make_or_download(remote, Store(tmp_path / "b"), CALL, worker("b")), (
+        "from the input that the other machine made"
+    )
     assert made == [("a", "corpus"), ("b", "train")]
     files_of(remote).rm_file(path_of(remote, "manifest.json"))
     files_of(remote).rm(path_of(remote).replace(f"train/{CALL.key}", f"corpus/{SOURCE.key}"), recursive=True)
-    assert make(remote, Store(tmp_path / "c"), CALL, worker("c"))
+    assert make_or_download(remote, Store(tmp_path / "c"), CALL, worker("c"))
     assert made[2:] == [("c", "corpus"), ("c", "train")] and remote.has(SOURCE) and remote.has(CALL)
     files_of(remote).rm_file(path_of(remote, "manifest.json"))
-    assert not make(remote, Store(tmp_path / "c"), CALL, lambda call: pytest.fail("this store has it"))
+    assert not make_or_download(remote, Store(tmp_path / "c"), CALL, lambda call: pytest.fail("this store has it"))
     assert remote.has(CALL)
 
 
@@ -288,7 +290,7 @@ def test_the_texts_of_a_server_are_pinned_for_all_machines(remote: Remote, tmp_p
             return Cost(seconds=1, peak_memory_bytes=7)
 
         store = Store(tmp_path / text)
-        store.make(call, work)
+        store.make_artifact(call, work)
         return store
 
     first, other = store_with("first"), store_with("other")

@@ -106,11 +106,11 @@ def test_a_run_does_the_cells_of_all_searches_together(
 ) -> None:
     rounds: list[list[Cell]] = []
 
-    def make(run: SuiteRun, cells: list[Cell]) -> Outcome:
+    def run_cells(run: SuiteRun, cells: list[Cell]) -> Outcome:
         rounds.append(cells)
         return Outcome(run.plan, dict(_records(cells)), len(cells), 0)
 
-    monkeypatch.setattr(SuiteRun, "make", make)
+    monkeypatch.setattr(SuiteRun, "run_cells", run_cells)
     outcome = run_suite(suite, tmp_path, tmp_path / "records")
     assert {cell.key for cells in rounds for cell in cells} == _naive(make_plan(suite))
     assert {cell.key for cell in outcome.plan.cells} == outcome.records.keys()
@@ -131,7 +131,7 @@ def test_records_of_later_rounds_are_verified_like_those_of_the_first(
     assert runner.missing(plan, tmp_path, few)[1] == []
     monkeypatch.setattr(runner, "clean_up", lambda *_: None)
     run = SuiteRun(plan, Folders(tmp_path, tmp_path), InThisProcess(), Account(suite.name))
-    assert run.make(few).made == 0
+    assert run.run_cells(few).made == 0
 
 
 # --- seeds that confirm

@@ -46,7 +46,7 @@ class Attempts:
 
     def __init__(self, folder: Path, call: StageCall) -> None:
         self.folder, self.call = folder, call
-        self.begun = folder / "begun"
+        self.resume_folder = folder / "begun"
         self.steps: list[int] = []
         (folder / "texts").mkdir(parents=True)
         write_lines(folder / "texts/augmented.jsonl", texts_with_values())
@@ -63,7 +63,7 @@ class Attempts:
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        run(self.call, {"texts": self.folder / "texts"}, out, progress, self.begun)
+        run(self.call, {"texts": self.folder / "texts"}, out, progress, self.resume_folder)
 
     def written(self) -> dict[str, bytes]:
         out = self.folder / "out"
@@ -119,7 +119,7 @@ def test_no_code_in_a_checkpoint_runs_even_if_its_seal_is_good(
     attempts = Attempts(tmp_path / "attempts", call_for(tiny))
     with pytest.raises(KilledError):
         attempts.run(kill_at=6)
-    (checkpoint,) = (attempts.begun / "trainer").iterdir()
+    (checkpoint,) = (attempts.resume_folder / "trainer").iterdir()
     mark = tmp_path / "mark"
     with (checkpoint / name).open("wb") as file:
         pack(Trap(mark), file)
@@ -136,7 +136,7 @@ def test_the_arguments_pickled_in_a_checkpoint_are_not_read(tiny: Path, tmp_path
     attempts = Attempts(tmp_path / "attempts", call_for(tiny))
     with pytest.raises(KilledError):
         attempts.run(kill_at=6)
-    (checkpoint,) = (attempts.begun / "trainer").iterdir()
+    (checkpoint,) = (attempts.resume_folder / "trainer").iterdir()
     mark = tmp_path / "mark"
     (checkpoint / "training_args.bin").write_bytes(pickle.dumps(Trap(mark)))
     change_the_seal(checkpoint, "files", file_hashes(checkpoint, but="seal.json"))
@@ -151,9 +151,9 @@ def test_an_interrupted_training_from_another_environment_is_listed_with_the_fie
     attempts = Attempts(tmp_path / "attempts", call)
     with pytest.raises(KilledError):
         attempts.run(kill_at=6)
-    shutil.copytree(attempts.begun, store.begun(call))
+    shutil.copytree(attempts.resume_folder, store.resume_folder(call))
     assert made_elsewhere(store, [call]) == {}
-    (checkpoint,) = (store.begun(call) / "trainer").iterdir()
+    (checkpoint,) = (store.resume_folder(call) / "trainer").iterdir()
     made_on = json.loads((checkpoint / "seal.json").read_text())["made_on"]
     change_the_seal(checkpoint, "made_on", {**made_on, "code_hash": "0" * 64, "python": "3.9.0"})
     assert made_elsewhere(store, [call]) == {call.key: {"code_hash", "python"}}
@@ -191,7 +191,7 @@ def test_a_training_restarts_if_its_checkpoint_is_damaged_or_from_another_enviro
     whole.run()
     with pytest.raises(KilledError):
         killed.run(kill_at=6)
-    (checkpoint,) = (killed.begun / "trainer").iterdir()
+    (checkpoint,) = (killed.resume_folder / "trainer").iterdir()
     DAMAGES[damage](checkpoint)
     killed.run()
     assert killed.steps == [*range(1, STEPS + 1)]

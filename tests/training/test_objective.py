@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from benchmark.core.errors import UserError
 from benchmark.methods.base import Training
 from benchmark.training.examples import Example, Examples, substitutes, values_at
-from benchmark.training.objective import in_columns, select, token_losses
-from benchmark.training.rows import IGNORE, in_rows, padded
+from benchmark.training.objective import collate, select, token_losses
+from benchmark.training.packing import IGNORE, pack, pad_rows
 
 fast: Any = PreTrainedTokenizerFast
 
@@ -124,8 +124,8 @@ def test_the_value_of_a_token_is_the_mean_over_its_characters() -> None:
 # --- batches
 
 
-@pytest.mark.parametrize("lay_out", [in_rows, padded])
-def test_labels_and_values_stay_aligned_with_their_tokens(lay_out: Callable[..., dict[str, torch.Tensor]]) -> None:
+@pytest.mark.parametrize("arrange", [pack, pad_rows])
+def test_labels_and_values_stay_aligned_with_their_tokens(arrange: Callable[..., dict[str, torch.Tensor]]) -> None:
     lengths = [7, 20, 3, 9, 2, 11, 5, 8]
     batch = [
         Example(
@@ -135,8 +135,8 @@ def test_labels_and_values_stay_aligned_with_their_tokens(lay_out: Callable[...,
         )
         for number, length in enumerate(lengths, start=1)
     ]
-    columns = in_columns(batch, 0, lay_out)
-    expected = lay_out([example.inputs for example in batch], 0)
+    columns = collate(batch, 0, arrange)
+    expected = arrange([example.inputs for example in batch], 0)
     assert columns.keys() - expected.keys() == {"values"}
     for name in expected.keys() - {"labels"}:
         assert_close(columns[name], expected[name])
@@ -148,7 +148,7 @@ def test_labels_and_values_stay_aligned_with_their_tokens(lay_out: Callable[...,
 
 
 def test_examples_without_values_have_no_values_column() -> None:
-    columns = in_columns([Example([5, 6, 7], [5, 8, 9], [])], 0, in_rows)
+    columns = collate([Example([5, 6, 7], [5, 8, 9], [])], 0, pack)
     assert columns.keys() == {"input_ids", "position_ids", "labels"}
     assert (columns["input_ids"].tolist(), columns["labels"].tolist()) == ([[5, 6, 7]], [[IGNORE, 8, 9]])
 

@@ -12,7 +12,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.texts import AugmentedText, Text
 from benchmark.methods import make_method
 from benchmark.methods.base import Practice
-from benchmark.stages import do
+from benchmark.stages import run_stage
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import make_plan
 from benchmark.training.order import Others, data_order, reading_order, steps_for_tokens
@@ -125,10 +125,10 @@ def test_keys_hold_the_hash_of_a_practice_file_and_no_path(tiny: Path, tmp_path:
     assert _cell(tiny, source=str(tmp_path / "here" / "mine.txt"))["train"].key != here["train"].key
     store = Store(tmp_path / "store")
     for stage in ("corpus", "augment"):
-        do(store, there[stage], lambda *steps: None)
+        run_stage(store, there[stage], lambda *steps: None)
     (tmp_path / "there" / "mine.txt").write_text("Something else.")
     with pytest.raises(UserError, match=r"^source of the practice: .*mine.txt: changed while the suite ran"):
-        do(store, there["train"], lambda *steps: None)
+        run_stage(store, there["train"], lambda *steps: None)
 
 
 def test_the_label_and_the_record_name_a_file_without_its_folder(tmp_path: Path) -> None:

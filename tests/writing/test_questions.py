@@ -143,12 +143,12 @@ def test_a_killed_call_asks_for_the_rest_alone(tmp_path: Path, opened: Callable[
     whole = opened(Scripted())
     expected = write_questions(DOCUMENTS, WRITER, "cpu", tmp_path / "whole")
     for stop_after in range(len(whole.asked)):
-        begun = tmp_path / str(stop_after)
+        resume_folder = tmp_path / str(stop_after)
         first = opened(Scripted(stop_after))
         with pytest.raises(KeyboardInterrupt):
-            write_questions(DOCUMENTS, WRITER, "cpu", begun)
+            write_questions(DOCUMENTS, WRITER, "cpu", resume_folder)
         second = opened(Scripted())
-        assert write_questions(DOCUMENTS, WRITER, "cpu", begun) == expected
+        assert write_questions(DOCUMENTS, WRITER, "cpu", resume_folder) == expected
         assert len(first.asked) + len(second.asked) == len(whole.asked), stop_after
 
 

@@ -13,21 +13,21 @@ from benchmark.suite.schema import Suite
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """A plan beside what is stored of it.
+class PlanStatus:
+    """A plan compared with the store.
 
     Attributes:
         plan: All cells of the suite.
         cells_done: Number of cells that have a valid record.
         missing: The stages that the other cells still need, sources before what reads them.
-        seconds: Mean seconds of the stored stages, by kind of stage.
+        mean_seconds: Mean seconds of the stored stages, by kind of stage.
         unpacked: Bytes on the disk of each GGUF model that a run unpacks into the store first, by its name.
     """
 
     plan: Plan
     cells_done: int
     missing: list[StageCall]
-    seconds: dict[str, float]
+    mean_seconds: dict[str, float]
     unpacked: dict[str, int]
 
     @property
@@ -44,12 +44,12 @@ class Forecast:
     def worker_seconds_left(self) -> float | None:
         """Seconds that one worker needs for the missing stages; None if no stage of some kind was done before."""
         left = self.stages_left
-        if not all(stage in self.seconds for stage in left):
+        if not all(stage in self.mean_seconds for stage in left):
             return None
-        return sum(count * self.seconds[stage] for stage, count in left.items())
+        return sum(count * self.mean_seconds[stage] for stage, count in left.items())
 
 
-def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
+def plan_status(suite: Suite, results: Path, records: Path) -> PlanStatus:
     """Look up what is stored of a suite; nothing is written.
 
     Args:
@@ -73,7 +73,7 @@ def forecast(suite: Suite, results: Path, records: Path) -> Forecast:
     seconds: dict[str, list[float]] = {}
     for call in stored:
         seconds.setdefault(call.stage, []).append(store.cost(call).seconds)
-    return Forecast(
+    return PlanStatus(
         plan,
         len(good),
         [call for call in calls if call.key in needed and call.key not in stored_keys],

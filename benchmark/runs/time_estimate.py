@@ -18,7 +18,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Tried:
+class StageEstimate:
     """The predicted time of a stage.
 
     Attributes:
@@ -57,7 +57,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class TimeEstimate:
     """The predicted time of a run.
 
     Attributes:
@@ -68,13 +68,13 @@ class Prediction:
     """
 
     missing: Sequence[StageCall]
-    tried: Sequence[Tried]
+    tried: Sequence[StageEstimate]
     measured: Mapping[str, float]
     workers: int
 
     @property
     def not_known(self) -> dict[str, int]:
-        """Number of missing stages by kind that were neither tried nor done before: no time of theirs is counted."""
+        """Number of missing stages of unknown duration, by kind; the sums leave them out."""
         known = self._seconds
         return dict(Counter(call.stage for call in self.missing if call.key not in known))
 
@@ -98,7 +98,7 @@ class Prediction:
         return [f"tried: {count} × ({words}), {model}" for (model, words), count in alike.items()]
 
     def predicted(self, stage: str) -> float | None:
-        """Seconds of all missing stages of a kind; None if those of one of them are not known."""
+        """Seconds of all missing stages of a kind; None if the time of any of them is unknown."""
         keys = [call.key for call in self.missing if call.stage == stage]
         known = self._seconds
         return sum(known[key] for key in keys) if all(key in known for key in keys) else None

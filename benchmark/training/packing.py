@@ -1,4 +1,4 @@
-"""The texts of a batch as tensors: several in a row where the model keeps them apart, else one per row."""
+"""The texts of a batch as tensors: several packed into a row where the model keeps them apart, else one per row."""
 
 import inspect
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 IGNORE = -100  # the label that the loss ignores
-UNMASKED = 1024  # rows of a single text with this many tokens or more come without positions, and so without a mask
+MASK_FREE_LENGTH = 1024  # tokens from which rows of a single text come without positions, and so without a mask
 
 
-def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
+def pack(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
     """Put several texts in one row where they fit, so that shorter texts take less time.
 
     Rows are as long as the longest text. Positions restart at 0 with every text; from that, the mask functions of
     transformers keep attention within a text. The rest of a row is one more "text" whose labels are ignored.
 
     Such masks have longest² numbers per row. Long rows of one text each need no mask, since a token never sees what
-    comes after it: they have no positions, and memory grows with the length only (`UNMASKED`).
+    comes after it: they have no positions, and memory grows with the length only (`MASK_FREE_LENGTH`).
 
     Args:
         batch: Token ids of each text.
@@ -51,12 +51,12 @@ def in_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]
             positions[number, start:end] = torch.arange(len(text))
             start = end
         positions[number, start:] = torch.arange(longest - start)
-    if longest >= UNMASKED and len(rows) == len(batch):
+    if longest >= MASK_FREE_LENGTH and len(rows) == len(batch):
         return {"input_ids": ids, "labels": labels}
     return {"input_ids": ids, "position_ids": positions, "labels": labels}
 
 
-def padded(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
+def pad_rows(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
     """Put each text in a row of its own, padded on the right.
 
     Returns:
@@ -72,7 +72,7 @@ def padded(batch: Sequence[Sequence[int]], pad: int) -> dict[str, torch.Tensor]:
     }
 
 
-def keeps_rows_apart(model: Any) -> bool:
+def supports_packing(model: Any) -> bool:
     """Whether texts in one row do not influence each other. It is tried, since some architectures carry a state along.
 
     The logits of a text must be the same, to the last bit, whichever text stands before it.
