@@ -179,12 +179,21 @@ def test_tokens_without_an_embedding_are_a_user_error() -> None:
     assert not isinstance(explained(IndexError("list index out of range"), corpus_call()), UserError)
 
 
-def test_running_out_of_memory_names_the_settings_that_help() -> None:
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        ("evaluate", "lower evaluation.batch_size or use a smaller model"),
+        ("score", "lower scoring.tokens_per_batch or use a smaller model"),
+        ("write", "lower batch_size of the writer or use a smaller model"),
+        ("corpus", "use fewer --workers, or use a smaller model"),
+    ],
+)
+def test_running_out_of_memory_names_the_settings_that_help_this_stage(stage: str, remedy: str) -> None:
     import torch
 
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
-        raised = explained(error, corpus_call())
-        assert isinstance(raised, UserError) and "lower evaluation.batch_size" in str(raised)
+        raised = explained(error, StageCall(stage, 1, {}))
+        assert isinstance(raised, UserError) and str(raised).endswith(remedy)
 
 
 def test_other_system_errors_are_failures() -> None:
