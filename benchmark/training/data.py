@@ -19,7 +19,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
 from benchmark.training.order import Others, reading_order, steps_for, steps_for_tokens, tokens_for
 from benchmark.training.recipe import Budget, Recipe, Rehearsal
-from benchmark.training.rehearsal import SETTINGS, rehearsal_texts
+from benchmark.training.rehearsal import SETTINGS, name_of, rehearsal_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -90,7 +90,9 @@ def training_data(
     others = []
     for source in other_sources(recipe, training):
         rehearsed = rehearsal_texts(source, source_file(call, source), texts)
-        more, ids, _ = _with_two_tokens(rehearsed, encode(rehearsed, tokenizer, recipe, context))
+        setting = SETTINGS[name_of(source)]
+        ids_of_all = encode(rehearsed, tokenizer, recipe, context, setting)
+        more, ids, _ = _with_two_tokens(rehearsed, ids_of_all, f"{setting}: no text")
         first = isinstance(source, Practice) and source.order == "first"
         others.append(Others(len(sequences), len(ids), source.share, first))
         used, sequences = [*used, *more], [*sequences, *ids]
@@ -174,7 +176,11 @@ def _in_pieces(
 
 
 def encode(
-    texts: Sequence[AugmentedText], tokenizer: "PreTrainedTokenizerFast", recipe: Recipe, limit: int | None
+    texts: Sequence[AugmentedText],
+    tokenizer: "PreTrainedTokenizerFast",
+    recipe: Recipe,
+    limit: int | None,
+    setting: str | None = None,
 ) -> list[list[int]]:
     """Token ids of each text, with the tokenizer's own special tokens and, if the recipe says so, the end token.
 
@@ -183,6 +189,7 @@ def encode(
         tokenizer: Of the trained model.
         recipe: Says whether the end token is appended.
         limit: Tokens that the model's context holds; None where it has no limit.
+        setting: The setting of the suite that names the texts' source, for errors; None for texts of the corpus.
 
     Raises:
         UserError: If a text has more tokens than the limit, naming the text.
@@ -194,10 +201,12 @@ def encode(
         for text, ids in zip(batch, tokenizer([text.text for text in batch])["input_ids"], strict=True):
             ids = ids if end and ids[-1:] == end else ids + end
             if limit is not None and len(ids) > limit:
+                what = f"{len(ids)} tokens, more than the model's context of {limit}; shorten it"
+                if setting:
+                    raise UserError(f"{setting}: text {text.id!r}: {what}")
                 remedy = ", or leave out the method if its copies are longer than the texts" if text.copy else ""
                 raise UserError(
-                    f"text {text.id!r} copy {text.copy}: {len(ids)} tokens, more than the model's context of {limit}; "
-                    f"shorten it or set long_texts: split in the suite{remedy}"
+                    f"text {text.id!r} copy {text.copy}: {what} or set long_texts: split in the suite{remedy}"
                 )
             sequences.append(ids)
     return sequences
@@ -214,7 +223,7 @@ def source_file(call: StageCall, source: Rehearsal | Practice) -> Path | None:
     Raises:
         UserError: If the file has changed since the suite was planned.
     """
-    name = "practice" if isinstance(source, Practice) else "rehearsal"
+    name = name_of(source)
     if name not in call.where:
         return None
     file = Path(call.where[name])
@@ -224,16 +233,18 @@ def source_file(call: StageCall, source: Rehearsal | Practice) -> Path | None:
 
 
 def _with_two_tokens(
-    texts: Sequence[AugmentedText], encoded: list[list[int]]
+    texts: Sequence[AugmentedText], encoded: list[list[int]], none: str = "no training text"
 ) -> tuple[list[AugmentedText], list[list[int]], list[str]]:
     """The texts of at least two tokens, with their token ids, and a note where others were left out.
+
+    `none` begins the error if there are none.
 
     Raises:
         UserError: If no text has two tokens.
     """
     kept = [number for number, ids in enumerate(encoded) if len(ids) > 1]
     if not kept:
-        raise UserError("no training text has more than one token, so there is nothing to learn; give longer texts")
+        raise UserError(f"{none} has more than one token, so there is nothing to learn; give longer texts")
     left_out = len(texts) - len(kept)
     notes = [f"{left_out} texts of a single token left out: they predict nothing"] if left_out else []
     return [texts[number] for number in kept], [encoded[number] for number in kept], notes

@@ -122,7 +122,9 @@ def substitutes(
         number = getattr(tokenizer, f"{name}_token_id")
         if number is not None and number < size:
             return [number], [f"masked: {tokenizer.convert_ids_to_tokens(number)!r}, the tokenizer's {name} token"]
-    raise UserError("the tokenizer has no mask, unk, pad or eos token to mask with; add one, or leave the method out")
+    raise UserError(
+        "the tokenizer of the trained model has no mask, unk, pad or eos token to mask with; add one, or leave the method out"
+    )
 
 
 def with_hidden(

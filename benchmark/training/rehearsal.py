@@ -6,6 +6,7 @@ A recipe's rehearsal is the same for all methods; practice belongs to a method.
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from benchmark.data.people import FIELDS, QUESTIONS, WORDINGS, make_people, write_paragraph
 from benchmark.data.plain_texts import QUESTIONS_ABOUT, read_plain_texts
@@ -18,6 +19,11 @@ VERSION = 2  # of the texts of source "questions", and a part of keys; raise it 
 # Few people, so that the model learns them on the way: questions about people it knows nothing of teach it to guess.
 _PEOPLE, _TEXTS_PER_PERSON, _QUESTION_TEXTS, _MOST_PAIRS = 20, 10, 200, 6
 _SEED = 19  # gives people that are neither in the shipped tasks nor in the pretraining of the tiny pair
+
+
+def name_of(source: Rehearsal | Practice) -> Literal["rehearsal", "practice"]:
+    """What texts of a source are called, in ids and in the parameters of a stage."""
+    return "practice" if isinstance(source, Practice) else "rehearsal"
 
 
 def rehearsal_texts(
@@ -33,7 +39,7 @@ def rehearsal_texts(
     Raises:
         UserError: If the file cannot be read or holds no text.
     """
-    name = "practice" if isinstance(rehearsal, Practice) else "rehearsal"
+    name = name_of(rehearsal)
     if rehearsal.source == QUESTIONS_ABOUT:
         made = _about_people(texts)
     elif file is None:

@@ -87,3 +87,16 @@ def test_a_training_reports_the_number_of_rehearsed_tokens(tiny: Path, tmp_path:
         assert report["steps"] == 3 and report["loss_tokens"] == report["tokens"] - 3 * 4, (
             "the first token of a text is not predicted"
         )
+
+
+def test_a_rehearsed_text_that_is_too_long_is_named_by_its_setting(tiny: Path) -> None:
+    from benchmark.models.loading import tokenizer_of
+    from benchmark.models.spec import ModelSpec
+    from benchmark.training.data import encode
+    from benchmark.training.recipe import Recipe
+
+    texts, tokenizer = [AugmentedText("rehearsal-0", 0, "word " * 90)], tokenizer_of(ModelSpec(model=str(tiny)))
+    with pytest.raises(
+        UserError, match=r"^recipe.rehearsal.source: text 'rehearsal-0': \d+ tokens, .* context of 50; shorten it$"
+    ):
+        encode(texts, tokenizer, Recipe(), 50, "recipe.rehearsal.source")
