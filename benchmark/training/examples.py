@@ -123,7 +123,7 @@ def substitutes(
         if number is not None and number < size:
             return [number], [f"masked: {tokenizer.convert_ids_to_tokens(number)!r}, the tokenizer's {name} token"]
     raise UserError(
-        "the tokenizer of the trained model has no mask, unk, pad or eos token to mask with; add one, or leave the method out"
+        "the model's tokenizer has no mask, unk, pad or eos token to mask with; add one, or leave the method out"
     )
 
 
