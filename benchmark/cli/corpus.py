@@ -70,8 +70,8 @@ def corpus(
     a language model also writes texts to train on; it never sees the questions.
     """
     import benchmark
+    from benchmark.models.input_checks import check_texts
     from benchmark.progress.bar import bar
-    from benchmark.runs.prechecks import check_texts
     from benchmark.suite.document_folder import prepare
     from benchmark.suite.own_documents import check_models, content_for, write_suite
     from benchmark.writing.questions import SETTINGS

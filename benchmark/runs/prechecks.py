@@ -7,9 +7,8 @@ are asked each time that a stage needs them.
 
 import hashlib
 import json
-import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,9 +19,9 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.corpora import Corpus, Task
 from benchmark.corpora.base import CLOZE
-from benchmark.data.texts import Text
 from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
+from benchmark.models.input_checks import check_model, check_texts
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
@@ -31,13 +30,14 @@ from benchmark.writing.settings import Endpoint, LocalWriter
 
 REMEMBERED = ".checked"  # folder of passed checks, beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
-TEXTS_AT_ONCE = 1_000  # texts that are tokenized together
+PHASES = ("models", "texts", "questions")
 
 
 @dataclass(frozen=True)
 class _Check:
-    """A check, and all that its result depends on; `run` raises UserError if it fails."""
+    """A check, its place among the others, and all that its result depends on; `run` raises UserError if it fails."""
 
+    phase: Literal["models", "texts", "questions"]
     what: dict[str, Any]
     run: Callable[[], None]
 
@@ -73,50 +73,45 @@ def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool
             write_atomically(mark, json.dumps(check.what, sort_keys=True) + "\n")
 
 
-def _checks(plan: Plan, cells: Sequence[Cell]) -> Iterable[_Check]:
+def _checks(plan: Plan, cells: Sequence[Cell]) -> list[_Check]:
     """The checks of some cells without repetitions: models first, then texts, then questions."""
-    models: dict[str, _Check] = {}
-    texts: dict[str, _Check] = {}
-    questions: dict[str, _Check] = {}
+    found: dict[str, _Check] = {}
     for cell in cells:
-        pair = plan.suite.pairs[cell.pair] if cell.pair else None
-        read = [cell.trained, *([pair.large, pair.small] if pair else [])]
-        for name in dict.fromkeys(read):
-            spec = plan.suite.models[name]
-            identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
-            check = _Check({"check": "model", **identity}, partial(check_model, spec))
-            models.setdefault(check.key, check)
-            if cell.recipe is None:
-                continue
-            corpus = cell.corpus
-            limit = plan.suite.long_texts == "refuse"
+        for check in (*_model_checks(plan, cell), *_training_checks(plan, cell), *_question_checks(plan, cell)):
+            found.setdefault(check.key, check)
+    return sorted(found.values(), key=lambda check: PHASES.index(check.phase))
+
+
+def _model_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
+    """The checks of the models that a cell reads, and of the texts that they read."""
+    pair = plan.suite.pairs[cell.pair] if cell.pair else None
+    for name in dict.fromkeys([cell.trained, *([pair.large, pair.small] if pair else [])]):
+        spec = plan.suite.models[name]
+        identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
+        yield _Check("models", {"check": "model", **identity}, partial(check_model, spec))
+        if cell.recipe:
             end = name == cell.trained and cell.recipe.append_end
-            of_texts = _Check(
-                {
-                    "check": "texts",
-                    **identity,
-                    "corpus": corpus.trained_on,
-                    "task": cell.task.identity(),
-                    "limit": limit,
-                    "end": end,
-                },
-                partial(check_texts, spec, corpus.texts, limit, end),
-            )
-            texts.setdefault(of_texts.key, of_texts)
-            for check in _checks_of_writers(plan, cell):
-                (models if check.what["check"] == "model" else texts).setdefault(check.key, check)
-            if limit and cell.method.longest_copies(""):
-                of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
-                check = _Check(
-                    {**of_texts.what, "check": "copies", **of_method}, partial(check_copies, spec, corpus, cell.method)
-                )
-                texts.setdefault(check.key, check)
-            if limit and cell.method.training().loss == "distilled":
-                check = _Check({**of_texts.what, "check": "teaching"}, partial(check_teaching, spec, corpus))
-                texts.setdefault(check.key, check)
-        for check in _checks_of_training(plan, cell):
-            (models if check.what["check"] == "trained" else questions).setdefault(check.key, check)
-    yield from (*models.values(), *texts.values(), *questions.values())
+            yield from _text_checks(cell, spec, identity, plan.suite.long_texts == "refuse", end)
+
+
+def _text_checks(cell: Cell, spec: ModelSpec, identity: Mapping[str, Any], limit: bool, end: bool) -> Iterator[_Check]:
+    """The checks of a cell's texts and copies with one of its models; `limit`: whether they have to fit into it."""
+    corpus = cell.corpus
+    of_texts = {
+        "check": "texts",
+        **identity,
+        "corpus": corpus.trained_on,
+        "task": cell.task.identity(),
+        "limit": limit,
+        "end": end,
+    }
+    yield _Check("texts", of_texts, partial(check_texts, spec, corpus.texts, limit, end))
+    if limit and cell.method.longest_copies(""):
+        of_method = {"method": cell.method.identity, "parameters": cell.method.key_parameters()}
+        what = {**of_texts, "check": "copies", **of_method}
+        yield _Check("texts", what, partial(check_copies, spec, corpus, cell.method))
+    if limit and cell.method.training().loss == "distilled":
+        yield _Check("texts", {**of_texts, "check": "teaching"}, partial(check_teaching, spec, corpus))
 
 
 def _check_servers(cells: Sequence[Cell], store: Store) -> None:
@@ -135,37 +130,41 @@ def _check_servers(cells: Sequence[Cell], store: Store) -> None:
                 asked.add(settings.model_dump_json())
 
 
-def _checks_of_writers(plan: Plan, cell: Cell) -> Iterable[_Check]:
-    """The checks of a cell's writer, if it is a local model."""
+def _training_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
+    """The checks of a cell's training: its trained model, and its writer if that is a local model."""
+    if cell.recipe is None:
+        return
+    spec, adaptation = plan.suite.models[cell.trained], cell.recipe.adaptation
+    identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
+    what: dict[str, Any] = {"check": "trained", **identity, "adaptation": adaptation}
+    yield _Check("models", what, lambda: check_trained(spec, adaptation))
     for role, writing in cell.method.writings.items():
         params = cell.stages[role].params
         if "api" in params:
             continue
         writer = LocalWriter.model_validate(cell.stages[role].where["writer"])
         identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
-        yield _Check({"check": "model", **identity}, partial(check_model, writer.spec))
+        yield _Check("models", {"check": "model", **identity}, partial(check_model, writer.spec))
         corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
         of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
         # A special token in a document would end the writer's prompt; `check_writer` compares lengths.
         what = {"check": "texts", **of_texts, "limit": False, "end": False}
-        yield _Check(what, partial(check_texts, writer.spec, corpus.texts, False))
-        what = {"check": "writer", **of_texts, "writing": params["writing"], "sampling": writer.sampling}
-        what["limit"] = limit
-        yield _Check(what, partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit))
+        yield _Check("texts", what, partial(check_texts, writer.spec, corpus.texts, False))
+        asked = {"writing": params["writing"], "sampling": writer.sampling, "limit": limit}
+        what = {"check": "writer", **of_texts, **asked}
+        run = partial(check_writer, writer, str(cell.method.written_by), writing, corpus, limit)
+        yield _Check("texts", what, run)
 
 
-def _checks_of_training(plan: Plan, cell: Cell) -> Iterable[_Check]:
-    spec, recipe, entry, asking = plan.suite.models[cell.trained], cell.recipe, cell.task, cell.stages["evaluate"]
-    identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
-    if recipe:
-        adaptation = recipe.adaptation
+def _question_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
+    """The check of a cell's questions, unless they may be left out: those whose document does not fit an open book."""
+    spec, entry, asking = plan.suite.models[cell.trained], cell.task, cell.stages["evaluate"].params
+    if "open_book" not in asking:
+        identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
         yield _Check(
-            {"check": "trained", **identity, "adaptation": adaptation}, lambda: check_trained(spec, adaptation)
-        )
-    if "open_book" not in asking.params:  # the evaluation leaves out questions whose document does not fit
-        yield _Check(
-            {"check": "questions", **identity, "asking": asking.params},
-            lambda: check_questions(spec, entry, cell.corpus, _limited(asking.params), asking.params["num_fewshot"]),
+            "questions",
+            {"check": "questions", **identity, "asking": asking},
+            lambda: check_questions(spec, entry, cell.corpus, _limited(asking), asking["num_fewshot"]),
         )
 
 
@@ -173,18 +172,6 @@ def _limited(asking: Mapping[str, Any]) -> list[str]:
     """The lm-eval tasks whose prompts must fit the context: of the others, the evaluation leaves questions out."""
     skipped = CLOZE if asking.get("skip_too_long") == "cloze" else None
     return [name for name in asking["tasks"] if skipped is None or not name.endswith(skipped)]
-
-
-def check_model(spec: ModelSpec) -> None:
-    """Raise UserError if a model's configuration or tokenizer cannot be used, or its adapter does not fit it."""
-    from benchmark.models.adapters import check_adapter
-    from benchmark.models.loading import load_config, tokenizer_of
-
-    config = load_config(spec)
-    tokenizer_of(spec)
-    _check_is_causal(spec, config)
-    if spec.adapter and not spec.trust_remote_code:
-        check_adapter(spec, config)
 
 
 def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
@@ -208,49 +195,6 @@ def check_trained(spec: ModelSpec, adaptation: Literal["lora", "full"]) -> None:
         )
     if adaptation == "lora" and not spec.trust_remote_code:
         with_lora(skeleton(config), Recipe(), spec)
-
-
-def check_texts(spec: ModelSpec, texts: Sequence[Text], limit: bool, end: bool = False) -> None:
-    """Raise UserError for texts that a model's tokenizer does not read as they are written.
-
-    Such texts contain characters that it drops or has no token for, or words that it reads as a special token.
-
-    Args:
-        spec: The model.
-        texts: The texts.
-        limit: Whether each text has to fit into the model's context, with the tokenizer's own special tokens.
-        end: Whether training appends the end token to it.
-    """
-    from benchmark.models.loading import context_length, tokenizer_of
-    from benchmark.models.special_tokens import added_tokens
-
-    tokenizer = tokenizer_of(spec)
-    longest = context_length(spec) if limit else None
-    added = len(added_tokens(tokenizer).before) + end
-    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    special.discard(tokenizer.unk_token_id)
-    for start in range(0, len(texts), TEXTS_AT_ONCE):
-        batch = texts[start : start + TEXTS_AT_ONCE]
-        encoded = tokenizer(
-            [text.text for text in batch], add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        for text, ids, offsets in zip(batch, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            where = f"model {spec.model!r}: text {text.id!r}"
-            if marked := [span for number, span in zip(ids, offsets, strict=True) if number in special]:
-                raise UserError(
-                    f"{where}: contains {text.text[slice(*marked[0])]!r}, which the model's tokenizer reads as a "
-                    "special token and not as these letters; remove it or spell it in another way"
-                )
-            if lost := _lost(text.text, ids, offsets, tokenizer):
-                raise UserError(
-                    f"{where}: its tokenizer has no token for {lost!r}, so the model cannot read it; remove it, or "
-                    "use another model"
-                )
-            if longest is not None and (length := len(ids) + added) > longest:
-                raise UserError(
-                    f"{where}: {length} tokens, more than the model's context of {longest}; shorten it, or set "
-                    "long_texts: split in the suite"
-                )
 
 
 def check_writer(writer: LocalWriter, name: str, writing: Writing, corpus: Corpus, limit: bool) -> None:
@@ -330,39 +274,3 @@ def _samples(
     from benchmark.evaluation.request_recorder import samples_of
 
     return samples_of(tasks, json.loads(metadata), num_fewshot, MOST_QUESTIONS)
-
-
-def _check_is_causal(spec: ModelSpec, config: Any) -> None:
-    """Refuse encoders by their configuration; `check_causal` tests all other models once their weights are loaded."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", True)
-    if encoder or config.is_encoder_decoder:
-        raise UserError(
-            f"model {spec.model!r}: {config.model_type} is not a causal language model: its tokens attend to later "
-            "tokens; give a model that generates text"
-        )
-
-
-def _lost(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]], tokenizer: Any) -> str:
-    """The first visible character of a text with no token, or with the unknown token; "" if there is none."""
-    done = 0
-    gap = ""
-    for number, (start, end) in zip(ids, offsets, strict=True):
-        gap = gap or _visible(text[start:end] if number == tokenizer.unk_token_id else text[done:start])
-        done = max(done, end)
-    if not (gap := gap or _visible(text[done:])):
-        return ""
-    # After a dropped character the offsets may be shifted, so that the gap stands at another character.
-    missing = (letter for letter in dict.fromkeys(_visible(text)) if not _has_token(letter, tokenizer))
-    return next(missing, gap)
-
-
-def _has_token(letter: str, tokenizer: Any) -> bool:
-    ids = tokenizer.encode(letter, add_special_tokens=False)
-    return bool(ids) and tokenizer.unk_token_id not in ids
-
-
-def _visible(text: str) -> str:
-    """A text without white space and control characters, which tokenizers may drop."""
-    return "".join(letter for letter in text if unicodedata.category(letter)[0] not in "CZ")

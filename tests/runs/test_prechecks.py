@@ -10,8 +10,9 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.corpora.own_documents import OwnDocuments
+from benchmark.models.input_checks import check_texts
 from benchmark.models.spec import ModelSpec
-from benchmark.runs.prechecks import REMEMBERED, check_cells, check_questions, check_texts, check_trained
+from benchmark.runs.prechecks import REMEMBERED, check_cells, check_questions, check_trained
 from benchmark.runs.runner import run_suite
 from benchmark.suite.plan import make_plan
 from benchmark.suite.schema import Suite
