@@ -139,7 +139,7 @@ def run(
         results: Folder of artifacts and records.
         records: Folder of the records; RESULTS/records if not given.
         workers: Number of worker processes on this machine; by default as many as the cores allow.
-        executor: Runs the stages elsewhere, in place of these processes (`benchmark.executors.choice.make_executor`).
+        executor: Runs the stages elsewhere, in place of these processes (`benchmark.executors.factory.make_executor`).
         plain: Whether progress is printed as lines; by default it is shown as bars at a terminal.
         price: Price of one worker for an hour, to estimate the cost of the run.
 
@@ -172,7 +172,7 @@ def run(
         >>> len(result.board), len(result.adapters)
         (2, 2)
     """
-    from benchmark.executors.choice import make_executor
+    from benchmark.executors.factory import make_executor
     from benchmark.runs.recording import record_path
     from benchmark.runs.runner import run_suite
     from benchmark.stages.train import WEIGHTS
@@ -273,7 +273,7 @@ def adopt(
         >>> adopted.method, adopted.seed, adopted.weights
         ('plain_matched', 1, 'LoRA adapter')
     """
-    from benchmark.adoption.adopt import Choice, check_free
+    from benchmark.adoption.adopt import Winner, check_free
     from benchmark.adoption.adopt import adopt as write_folder
     from benchmark.models.unpacked import unpacked_in
     from benchmark.runs.finished import finished
@@ -296,10 +296,10 @@ def adopt(
     made = cached_board(list(of_files.items()), results / ".boards" / f"{loaded.name}.json")
     table = find_table(made, model=model, task=task, budget=budget)
     evidence = evidence_of(table, find_row(table, of_files, method), of_files, asked=method is not None)
-    choice = Choice(plan, cells[evidence.record], of_files[evidence.record], evidence)
+    winner = Winner(plan, cells[evidence.record], of_files[evidence.record], evidence)
     store = Store(results / "store")
     with unpacked_in(store.root, writes=False):
-        written = write_folder(store, choice, target, merge, retrain)
+        written = write_folder(store, winner, target, merge, retrain)
     return AdoptedModel(
         folder=target,
         method=evidence.label,

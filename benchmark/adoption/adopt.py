@@ -25,7 +25,7 @@ ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Winner:
     """The model to adopt: its cell in a plan, its record, and why it was chosen."""
 
     plan: Plan
@@ -43,12 +43,12 @@ class Choice:
         return spec.model_copy(update={"device_map": None} | {key: path for key, path in paths.items() if path})
 
 
-def adopt(store: Store, choice: Choice, out: Path, merge: bool = False, retrain: bool = False) -> Adopted:
-    """Write the model of a choice to a folder, which then is whole or unchanged.
+def adopt(store: Store, winner: Winner, out: Path, merge: bool = False, retrain: bool = False) -> Adopted:
+    """Write the winner to a folder, which then is whole or unchanged.
 
     Args:
         store: Holds the trained weights.
-        choice: The model.
+        winner: The model to adopt.
         out: The folder to write, which must be absent or empty.
         merge: Write whole weights, with the adapter merged into the base model.
         retrain: Train the model again if its weights are gone.
@@ -61,34 +61,34 @@ def adopt(store: Store, choice: Choice, out: Path, merge: bool = False, retrain:
             written in this form.
     """
     check_free(out)
-    call = choice.cell.stages["train"]
-    _check_form(choice, merge)
+    call = winner.cell.stages["train"]
+    _check_form(winner, merge)
     if not store.verified(call):
-        _train_again(store, call, choice, retrain)
+        _train_again(store, call, winner, retrain)
     weights = store.path(call) / "model"
     is_adapter = (weights / ADAPTER).is_file()
-    params, where = choice.cell.stages["evaluate"].params, choice.cell.stages["evaluate"].where
+    params, where = winner.cell.stages["evaluate"].params, winner.cell.stages["evaluate"].where
     settings = Adopted(
         weights="adapter" if is_adapter and not merge else "whole",
-        base=choice.base,
-        base_fingerprint=choice.plan.fingerprints[choice.cell.trained],
-        asked=asking_form(params["tasks"], where["metadata"], choice.evidence.shots),
-        suite=choice.plan.suite.name,
-        cell=choice.cell.key,
-        record=choice.evidence.record.name,
-        record_sha256=choice.record.sha256,
+        base=winner.base,
+        base_fingerprint=winner.plan.fingerprints[winner.cell.trained],
+        asked=asking_form(params["tasks"], where["metadata"], winner.evidence.shots),
+        suite=winner.plan.suite.name,
+        cell=winner.cell.key,
+        record=winner.evidence.record.name,
+        record_sha256=winner.record.sha256,
     )
     facts = Facts(
         settings,
-        choice.record,
-        choice.evidence,
+        winner.record,
+        winner.evidence,
         folder=out,
         merged=is_adapter and merge,
-        trained_again=store.cost(call) != choice.record.cost["train"],
+        trained_again=store.cost(call) != winner.record.cost["train"],
     )
     with _whole_or_absent(out) as folder:
         if is_adapter and merge:
-            _write_merged(choice, weights, folder)
+            _write_merged(winner, weights, folder)
         else:
             for file in weights.iterdir():
                 shutil.copyfile(file, folder / file.name)  # copytree would hide which error of the disk it met
@@ -113,9 +113,9 @@ def check_free(out: Path) -> None:
         raise UserError(f"{out}: {error.strerror}; give another folder with --out") from None
 
 
-def _check_form(choice: Choice, merge: bool) -> None:
+def _check_form(winner: Winner, merge: bool) -> None:
     """Refuse an adapter that peft cannot put on its base by name, and merging into quantized weights."""
-    base, recipe = choice.base, choice.cell.recipe
+    base, recipe = winner.base, winner.cell.recipe
     if recipe is None or recipe.adaptation != "lora":
         return
     if merge and base.quantization:
@@ -130,10 +130,10 @@ def _check_form(choice: Choice, merge: bool) -> None:
         )
 
 
-def _train_again(store: Store, call: StageCall, choice: Choice, retrain: bool) -> None:
+def _train_again(store: Store, call: StageCall, winner: Winner, retrain: bool) -> None:
     if not retrain:
         raise UserError(
-            f"{store.path(call)}: the weights of {choice.evidence.record.name} are missing or damaged (pruned, or the "
+            f"{store.path(call)}: the weights of {winner.evidence.record.name} are missing or damaged (pruned, or the "
             "records come from another machine); train them again with --retrain"
         )
     from benchmark.stages import run_stage
@@ -172,17 +172,17 @@ def _whole_or_absent(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_merged(choice: Choice, weights: Path, folder: Path) -> None:
+def _write_merged(winner: Winner, weights: Path, folder: Path) -> None:
     """Write the base model with the adapter merged into its weights, after comparing the logits of both."""
     from benchmark.models.forward_checks import TOKENS, logits_agree, logits_of
     from benchmark.models.loading import load_trained
 
-    adapted: Any = load_trained(choice.base, choice.plan.device, weights)
+    adapted: Any = load_trained(winner.base, winner.plan.device, weights)
     expected = logits_of(adapted, [TOKENS])
     merged = adapted.merge_and_unload(safe_merge=True)
     if not logits_agree(logits_of(merged, [TOKENS]), expected):
         raise UserError(
-            f"model {choice.base.model!r}: merged with its adapter it computes something else; leave --merge out"
+            f"model {winner.base.model!r}: merged with its adapter it computes something else; leave --merge out"
         )
     merged.config.use_cache = True
     merged.save_pretrained(folder)

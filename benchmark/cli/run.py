@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Run the stages of a suite that are missing, write its records and print the board."""
     import benchmark
-    from benchmark.executors.choice import make_executor
+    from benchmark.executors.factory import make_executor
 
     chosen = make_executor(executor, workers, containers, cluster, remote)
     print_run(benchmark.run(suite, results, records, executor=chosen, plain=plain or None, price=price), as_json)

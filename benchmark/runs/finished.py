@@ -6,8 +6,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.records.record import Record, read_record
-from benchmark.runs.recording import files_by_name
-from benchmark.runs.runner import missing
+from benchmark.runs.recording import files_by_name, split_by_record
 from benchmark.suite.choice import in_rounds
 from benchmark.suite.plan import Cell, Plan
 
@@ -30,7 +29,7 @@ def finished(plan: Plan, records: Path, command: str) -> tuple[Plan, dict[str, R
 
 
 def _records(plan: Plan, cells: list[Cell], records: Path, command: str) -> dict[str, Record]:
-    good, todo = missing(plan, records, cells)
+    good, todo = split_by_record(plan, records, cells)
     if todo:
         _check_corpus(plan, todo, records, command)
         names = ", ".join(cell.name for cell in todo[:_NAMED])

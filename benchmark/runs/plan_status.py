@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.models.unpacked import is_unpacked, unpacked_in
 from benchmark.runs.prechecks import check_cells
-from benchmark.runs.runner import missing
+from benchmark.runs.recording import split_by_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan, make_plan
 from benchmark.suite.schema import Suite
@@ -61,7 +61,7 @@ def plan_status(suite: Suite, results: Path, records: Path) -> PlanStatus:
         UserError: The suite, its models or its data cannot be used.
     """
     plan = make_plan(suite)
-    good, todo = missing(plan, records)
+    good, todo = split_by_record(plan, records)
     store = Store(results / "store")
     with unpacked_in(store.root, writes=False):
         check_cells(plan, todo, results, remember=False, ask=False)

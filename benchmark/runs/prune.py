@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.core.errors import UserError
 from benchmark.models.unpacked import remove_unpacked
 from benchmark.progress.presence import any_running
-from benchmark.runs.runner import missing
+from benchmark.runs.recording import split_by_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Plan
 
@@ -43,7 +43,7 @@ def prune(plan: Plan, store: Store, records: Path, dry_run: bool = False) -> Pru
     """
     if not dry_run and any_running(store):
         raise UserError(f"{store.root}: a run is active (see `benchmark status`); prune when it has ended")
-    good, todo = missing(plan, records)
+    good, todo = split_by_record(plan, records)
     calls = to_prune(plan, store, good)
     sizes = [store.size(call) if dry_run else store.remove(call) for call in calls]
     trainings = [size for size in sizes if size is not None]

@@ -1,7 +1,7 @@
 """The folder of a suite's records: write a cell's record, find good records, remove replaced ones."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,21 @@ def good_record(path: Path, plan: Plan, cell: Cell) -> Record | None:
         return None
     # No key contains the number of points: a larger grid needs no new training, only records with the new number.
     return record if (record.cell, record.points) == (cell.key, plan.points(cell)) else None
+
+
+def split_by_record(
+    plan: Plan, records: Path, cells: Sequence[Cell] | None = None
+) -> tuple[dict[str, Record], list[Cell]]:
+    """Good records by cell key, and the cells without one; of some cells, or of all cells of the plan."""
+    good: dict[str, Record] = {}
+    todo: list[Cell] = []
+    for cell in plan.cells if cells is None else cells:
+        record = good_record(record_path(records, plan, cell), plan, cell)
+        if record:
+            good[cell.key] = record
+        else:
+            todo.append(cell)
+    return good, todo
 
 
 def write_record(

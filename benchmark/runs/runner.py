@@ -17,7 +17,7 @@ from benchmark.progress.events import Events, Listener
 from benchmark.progress.presence import published, remove_killed
 from benchmark.records.record import Record
 from benchmark.runs.prechecks import check_cells
-from benchmark.runs.recording import clean_up, files_by_name, good_record, record_path, write_record
+from benchmark.runs.recording import clean_up, files_by_name, record_path, split_by_record, write_record
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.choice import in_rounds
 from benchmark.suite.plan import Cell, Plan, make_plan
@@ -62,19 +62,6 @@ class Folders:
                 raise UserError(
                     f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
                 ) from None
-
-
-def missing(plan: Plan, records: Path, cells: list[Cell] | None = None) -> tuple[dict[str, Record], list[Cell]]:
-    """Good records by cell key, and the cells without one; of some cells, or of all cells of the plan."""
-    good: dict[str, Record] = {}
-    todo: list[Cell] = []
-    for cell in plan.cells if cells is None else cells:
-        record = good_record(record_path(records, plan, cell), plan, cell)
-        if record:
-            good[cell.key] = record
-        else:
-            todo.append(cell)
-    return good, todo
 
 
 def run_suite(
@@ -138,7 +125,7 @@ class SuiteRun:
 
     def _run_cells(self, cells: list[Cell]) -> Outcome:
         plan, store, records = self.plan, self.folders.store, self.folders.records
-        good, todo = missing(plan, records, cells)
+        good, todo = split_by_record(plan, records, cells)
         clean_up(
             store,
             records / plan.suite.name,

@@ -8,7 +8,8 @@ from benchmark.core.errors import UserError
 from benchmark.progress.presence import run_lock
 from benchmark.runs.plan_status import plan_status
 from benchmark.runs.prune import prune, to_prune
-from benchmark.runs.runner import missing, run_suite
+from benchmark.runs.recording import split_by_record
+from benchmark.runs.runner import run_suite
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Plan, make_plan
 from tests.tiny import InThisProcess, make_tiny_model, tiny_suite
@@ -61,7 +62,7 @@ def test_nothing_is_deleted_during_a_run_or_while_its_lock_is_held(finished: tup
         pytest.raises(UserError, match=r"store: a run is active \("),
     ):
         prune(plan, store, records)
-    assert to_prune(plan, store, missing(plan, records)[0]) == [train]
+    assert to_prune(plan, store, split_by_record(plan, records)[0]) == [train]
 
 
 def test_gguf_models_are_unpacked_once_counted_by_the_plan_and_removed_when_the_suite_is_finished(

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.progress.account import Account
 from benchmark.records.record import Record
-from benchmark.runs import runner
+from benchmark.runs import recording, runner
 from benchmark.runs.runner import Folders, Outcome, SuiteRun, run_suite
 from benchmark.suite.choice import searches
 from benchmark.suite.plan import Cell, Plan, make_plan
@@ -127,8 +127,8 @@ def test_records_of_later_rounds_are_verified_like_those_of_the_first(
     def counted(path: Path, whole: Plan, cell: Cell) -> Any:
         return cell.key if whole.points(cell) == 9 else None  # what every record of the row says
 
-    monkeypatch.setattr(runner, "good_record", counted)
-    assert runner.missing(plan, tmp_path, few)[1] == []
+    monkeypatch.setattr(recording, "good_record", counted)
+    assert recording.split_by_record(plan, tmp_path, few)[1] == []
     monkeypatch.setattr(runner, "clean_up", lambda *_: None)
     run = SuiteRun(plan, Folders(tmp_path, tmp_path), InThisProcess(), Account(suite.name))
     assert run.run_cells(few).made == 0

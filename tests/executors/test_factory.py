@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from benchmark.core.errors import UserError
-from benchmark.executors.choice import make_executor
 from benchmark.executors.docker import DockerExecutor
+from benchmark.executors.factory import make_executor
 from benchmark.executors.local import LocalExecutor
 from benchmark.executors.ray import RayExecutor
 
