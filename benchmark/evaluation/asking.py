@@ -240,7 +240,9 @@ def _tokens_needed(samples: Iterable[dict[str, Any]], tokenizer: Any) -> Iterato
 
 
 def check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> None:
-    """Refuse questions whose gold answers are all longer than may be generated: no model could answer them.
+    """Refuse questions that no model with this tokenizer could answer rightly.
+
+    Their gold answers are all longer than may be generated, or hold characters that the tokenizer reads as others.
 
     Args:
         samples: lm-eval's samples by task.
@@ -262,3 +264,27 @@ def check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> N
                     f"{task}: question {sample['doc']['id']!r}: its shortest answer has {shortest} tokens, more than "
                     f"the {limit} that may be generated; add a shorter answer"
                 )
+            if not _can_be_written(sample["doc"], tokenizer):
+                gold = sample["doc"]["answers"][0]
+                raise UserError(
+                    f"{task}: question {sample['doc']['id']!r}: the model's tokenizer writes its answer {gold!r} as "
+                    f"{_written(gold, tokenizer)!r}, which counts as wrong; add that as an answer, or use another model"
+                )
+
+
+def _can_be_written(document: Mapping[str, Any], tokenizer: Any) -> bool:
+    """Whether one of a question's gold answers is right as the tokenizer reads and writes it."""
+    from benchmark.tasks.biography.biography import exact_match
+    from benchmark.tasks.corpus.wording import fold
+
+    golds = [fold(gold) if document.get("characters") == "folded" else gold for gold in document["answers"]]
+    written = (_written(gold, tokenizer) for gold in document["answers"])
+    return any(
+        exact_match(fold(text) if document.get("characters") == "folded" else text, golds) == 1 for text in written
+    )
+
+
+def _written(text: str, tokenizer: Any) -> str:
+    """A text after a tokenizer has read and written it."""
+    ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()

@@ -50,7 +50,8 @@ def asking_form(tasks: Sequence[str], metadata: Mapping[str, Any], shots: int) -
     with_examples, alone = samples[0], samples[-1]
     prompt, settings = with_examples["arguments"][0]
     question_alone: str = alone["arguments"][0][0]
-    question = alone["doc"]["question"]
+    # What the biography task calls a question is its whole prompt.
+    question = alone["doc"]["question"].removeprefix("Question: ").removesuffix("\nAnswer:")
     return AskingForm(
         shots=shots,
         before=prompt.removesuffix(question_alone),

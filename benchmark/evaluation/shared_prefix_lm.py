@@ -10,7 +10,8 @@ model are overridden:
 - `_loglikelihood_tokens`: the examples are read once, and the choices of a question share a row.
 - `generate_until`: short prompts form larger batches than long ones.
 
-Requests, tokens, truncation, stop sequences and the order of answers are stock lm-eval's. In float32 the answers are
+Requests, tokens, truncation, stop sequences and the order of answers are stock lm-eval's, but for tokens that reach
+from a context into its continuation (`_encode_pair`). In float32 the answers are
 those of stock lm-eval. In bfloat16, rounding depends on what is computed together; stock lm-eval's own answers change
 with the batch size. Questions take about half the time that stock lm-eval needs: `python -m perf.evaluation` measures
 it and counts the answers that differ, and docs/performance.md has the numbers.
@@ -105,6 +106,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._counter.start(len(requests))
         likelihoods: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=True)
         return likelihoods
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """The tokens of a context and of the continuation to score, those of both together cut in two.
+
+        Where a token reaches across the cut, stock lm-eval leaves out as many tokens as the context has alone, and so
+        scores a piece of the continuation, or nothing. Here the cut is before that token, so that all of it is scored.
+        """
+        of_context, of_continuation = super()._encode_pair(context, continuation)
+        whole = self.tok_encode(context + continuation)
+        if whole[: len(of_context)] == of_context and of_continuation:
+            return of_context, of_continuation
+        shared = min(len(common_prefix([of_context, whole])), len(whole) - 1)
+        return (whole[:shared], whole[shared:]) if shared else (of_context, of_continuation)
 
     def tok_encode(self, string: str, *rest: Any, **options: Any) -> list[int]:
         """The tokens of stock lm-eval, with a cache: lm-eval encodes a context again for each of its choices."""

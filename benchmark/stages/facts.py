@@ -124,7 +124,7 @@ def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
 
 def _holds(golds: Iterable[str], words: str) -> bool:
     """Whether a normalised text contains one of the gold answers as whole words."""
-    from benchmark.tasks.corpus.wording import longer_word
+    from benchmark.tasks.biography.biography import longer_word
 
     return any(gold in words and not longer_word(gold, words) for gold in golds)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PEOPLE = Path(__file__).with_name("people.jsonl")
 REAL_PEOPLE = Path(__file__).with_name("real_people.jsonl")
 
+_SPACED = 0x590  # below it are Latin, Greek, Cyrillic and Armenian letters, whose words have spaces between them
+
 QUESTIONS = {
     "birth_date": "What is the birth date of {name}?",
     "birth_city": "In which city did {name} grow up?",
@@ -93,7 +95,7 @@ def read_people(path: str | Path | None = None) -> list[Person]:
         told = {"name": person["name"], **person["facts"]}
         offsets = {field: _span(where, field, spans.get(field), text, value) for field, value in told.items()}
         people.append({**person, "half": half, "text": text, "spans": offsets})
-    _check_ids(path, people)
+    _check_told_apart(path, people)
     return people
 
 
@@ -145,7 +147,7 @@ def read_shots(path: str | Path | None = None) -> list[RealPerson]:
         tagged = _tagged_people(path / "biography_real.csv")
         return [{"id": p["id"].replace("person", "real"), "name": p["name"], "facts": p["facts"]} for p in tagged]
     people = [_real_person(where, row) for where, row in _json_lines(REAL_PEOPLE)]
-    _check_ids(REAL_PEOPLE, people)
+    _check_told_apart(REAL_PEOPLE, people)
     return people
 
 
@@ -311,9 +313,10 @@ def is_answer(answer: str, field: str, source: str = "") -> bool:
 
     `source` is the `biography_path` of the people; "" stands for those that come with the task.
     """
-    if field == "birth_date":
-        return _DATE.fullmatch(answer.strip()) is not None
-    return normalise(answer) in _values_of(field, source)
+    is_date = field == "birth_date" and _DATE.fullmatch(answer.strip()) is not None
+    if is_date or (field == "birth_date" and not source):
+        return is_date
+    return normalise(answer) in _values_of(field, source)  # people from elsewhere may have dates of other forms
 
 
 @lru_cache(maxsize=32)
@@ -332,12 +335,64 @@ def score_cloze(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[
 def cut_at(text: str, start: int, end: int) -> tuple[str, str]:
     """Cut a text before the answer at [start, end): what comes before, and what follows up to the answer's end.
 
-    White space before the answer belongs to what follows, as tokenizers have it, and so does a punctuation mark behind
-    it, without which a longer word that begins like the answer would count.
+    White space before the answer belongs to what follows, as tokenizers have it, and so do the punctuation marks behind
+    it, without which a longer word that begins like the answer would count, with the ends of lines after them. Marks
+    before another word, as in 's or -like, stay away: tokenizers join all of these.
     """
     before = text[:start].rstrip()
-    end += end < len(text) and text[end] in string.punctuation
+    stop = end
+    while stop < len(text) and not (text[stop].isalnum() or text[stop].isspace()):
+        stop += 1
+    if stop > end and not text[stop : stop + 1].isalnum():
+        while text[stop : stop + 1] in ("\r", "\n"):
+            stop += 1
+        end = stop
     return before, text[len(before) : end]
+
+
+def cut_before(golds: Sequence[str], text: str, start: int = -1) -> dict[str, str]:
+    """A document before and from the first answer that stands in it as whole words, after some text.
+
+    Args:
+        golds: The answers.
+        text: The document.
+        start: Where the first answer stands, if the data says so; this place is tried first.
+
+    Returns:
+        `context` and `target`; nothing where no answer stands so.
+    """
+    places = [(start, golds[0])] if start >= 0 and text.startswith(golds[0], start) else []
+    places += [(found.start(), gold) for gold in golds for found in re.finditer(f"(?={re.escape(gold)})", text)]
+    for place, gold in places:
+        end = place + len(gold)
+        if text[:place].strip() and not (inside_word(text, place) or inside_word(text, end)):
+            context, target = cut_at(text, place, end)
+            return {"context": context, "target": target}
+    return {}
+
+
+def longer_word(answer: str, text: str) -> str:
+    """The word of the text that an answer is only a part of; "" if somewhere it stands by itself, or nowhere.
+
+    Both are normalised. Scripts without spaces between words have no such parts.
+    """
+    found = ""
+    for match in re.finditer(re.escape(answer), text):
+        start, end = match.span()
+        if not (inside_word(text, start) or inside_word(text, end)):
+            return ""
+        found = found or text[text.rfind(" ", 0, start) + 1 : (text + " ").find(" ", end)]
+    return found
+
+
+def inside_word(text: str, place: int) -> bool:
+    """Whether a place lies between two letters, or two digits, of one word."""
+    if not 0 < place < len(text):
+        return False
+    before, after = text[place - 1], text[place]
+    if before.isdigit() and after.isdigit():
+        return True
+    return before.isalpha() and after.isalpha() and max(ord(before), ord(after)) < _SPACED
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:
@@ -370,12 +425,18 @@ def _existing(path: str | Path | None) -> Path:
     return path
 
 
-def _check_ids(file: Path, people: Sequence[RealPerson]) -> None:
+def _check_told_apart(file: Path, people: Sequence[RealPerson]) -> None:
     if not people:
         raise ValueError(f"{file}: there is nobody in it")
     most_common, count = Counter(person["id"] for person in people).most_common(1)[0]
     if count > 1:
         raise ValueError(f"{file}: id: {most_common!r} stands there {count} times; give everyone an id of their own")
+    name, count = Counter(normalise(person["name"]) for person in people).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"{file}: name: {count} people are called {name!r}, so questions about them are the same; rename or leave "
+            "out all but one"
+        )
 
 
 def _span(where: str, field: str, span: object, text: str, value: str) -> tuple[int, int]:
@@ -405,7 +466,7 @@ def _tagged_people(file: Path) -> list[Person]:
             id=f"person-{number:05d}", half=HALVES[number % 2], name=values["name"], facts=facts, text=text, spans=spans
         )
         people.append(person)
-    _check_ids(file, people)
+    _check_told_apart(file, people)
     return people
 
 

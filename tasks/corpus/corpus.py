@@ -235,7 +235,7 @@ def load(
                     row["characters"] = corpus_characters
                 if not cloze:
                     rows.append(row)
-                elif cut := _cut(question["answers"], document["text"]):
+                elif cut := metrics.cut_before(question["answers"], document["text"]):
                     rows.append(row | cut)
     examples = [
         {**_row(shot, ""), "id": f"shot:{number}", "cluster": "", "half": ""} for number, shot in enumerate(shots)
@@ -246,19 +246,6 @@ def load(
 def _row(question: Question, before: str) -> dict[str, Any]:
     prompt = before + PROMPT.format(question=question["question"])
     return {"prompt": prompt, "question": question["question"], "answers": question["answers"]}
-
-
-def _cut(golds: Iterable[str], text: str) -> dict[str, str]:
-    """A document before and from an answer; nothing where none stands there as whole words."""
-    for gold in golds:
-        start = text.find(gold)
-        while start >= 0:
-            end = start + len(gold)
-            if text[:start].strip() and not (wording.inside_word(text, start) or wording.inside_word(text, end)):
-                context, target = metrics.cut_at(text, start, end)
-                return {"context": context, "target": target}
-            start = text.find(gold, start + 1)
-    return {}
 
 
 # --- from rows to documents
@@ -509,7 +496,7 @@ def _check_answers(asked: _Asked, documents: Mapping[str, Document], characters:
 
 
 def _holds(answer: str, text: str) -> bool:
-    return answer in text and not wording.longer_word(answer, text)
+    return answer in text and not metrics.longer_word(answer, text)
 
 
 def _remedy(golds: list[str], text: str, characters: str) -> str:
@@ -519,7 +506,7 @@ def _remedy(golds: list[str], text: str, characters: str) -> str:
             return f"it is but for {what}; set characters: folded (--fold-characters), or write both alike"
         if gold.endswith(".0") and gold[:-2].isdigit() and _stands_in(gold[:-2], text):
             return f"{gold[:-2]!r} is: a table program wrote it as a decimal number; write it as text"
-        if word := wording.longer_word(metrics.normalise(gold), metrics.normalise(text)):
+        if word := metrics.longer_word(metrics.normalise(gold), metrics.normalise(text)):
             return f"only as a part of {word!r}; give the whole word, or set answers_in_text: free"
     return "correct it, or set answers_in_text: free"
 

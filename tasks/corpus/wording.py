@@ -4,7 +4,7 @@ Two texts that look alike may differ in their characters: é is one character or
 straight, a soft hyphen is not seen. `fold` makes such texts equal.
 """
 
-import re
+import string
 import unicodedata
 from collections.abc import Callable
 
@@ -15,7 +15,14 @@ _ALIKE = str.maketrans(
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
     }
 )
-_SPACED = 0x590  # below it are Latin, Greek, Cyrillic and Armenian letters, whose words have spaces between them
+
+
+def _plain_marks(text: str) -> str:
+    """The text with the punctuation of other scripts as full stops, which metrics take away, as those of ASCII."""
+    return "".join(
+        "." if unicodedata.category(letter)[0] == "P" and letter not in string.punctuation else letter
+        for letter in text
+    )
 
 
 def _without_invisible(text: str) -> str:
@@ -27,13 +34,15 @@ _STEPS: dict[str, Callable[[str], str]] = {
     "the kind of quotation mark or dash": lambda text: text.translate(_ALIKE),
     "soft hyphens or other invisible characters": _without_invisible,
     "full-width or other compatibility characters": lambda text: unicodedata.normalize("NFKC", text),
+    "the punctuation marks of its script": _plain_marks,
 }
 
 
 def fold(text: str) -> str:
     """The text with characters that look alike made equal: composed accents, straight quotes, plain hyphens and digits.
 
-    Invisible characters go. Unicode's NFKC, after quotation marks and dashes, which it leaves as they are.
+    Invisible characters go. Unicode's NFKC, after quotation marks and dashes, which it leaves as they are. Punctuation
+    marks of other scripts become full stops.
     """
     for step in _STEPS.values():
         text = step(text)
@@ -49,27 +58,3 @@ def difference(answer: str, text: str, holds: Callable[[str, str], bool]) -> str
         return ""
     alone = [name for name, step in _STEPS.items() if holds(step(answer), step(text))]
     return alone[0] if alone else "; ".join(_STEPS)
-
-
-def longer_word(answer: str, text: str) -> str:
-    """The word of the text that an answer is only a part of; "" if somewhere it stands by itself, or nowhere.
-
-    Both are normalised. Scripts without spaces between words have no such parts.
-    """
-    found = ""
-    for match in re.finditer(re.escape(answer), text):
-        start, end = match.span()
-        if not (inside_word(text, start) or inside_word(text, end)):
-            return ""
-        found = found or text[text.rfind(" ", 0, start) + 1 : (text + " ").find(" ", end)]
-    return found
-
-
-def inside_word(text: str, place: int) -> bool:
-    """Whether a place lies between two letters, or two digits, of one word."""
-    if not 0 < place < len(text):
-        return False
-    before, after = text[place - 1], text[place]
-    if before.isdigit() and after.isdigit():
-        return True
-    return before.isalpha() and after.isalpha() and max(ord(before), ord(after)) < _SPACED

@@ -180,11 +180,8 @@ def _rows(document: Document, cloze: bool, open_book: bool) -> Iterator[dict[str
         if not cloze:
             yield row
             continue
-        (gold,) = question["answers"]
-        start = document["text"].find(gold)
-        if start >= 0 and document["text"][:start].strip():
-            context, target = metrics.cut_at(document["text"], start, start + len(gold))
-            yield {**row, "context": context, "target": target}
+        if cut := metrics.cut_before(question["answers"], document["text"]):
+            yield {**row, **cut}
 
 
 def _documents(folder: Path) -> dict[str, Document]:

@@ -284,7 +284,10 @@ def load(
     ]
     if cloze:
         cuts = {
-            question["id"]: cut for p in chosen for question in p["questions"] if (cut := _cut(question, p["text"]))
+            question["id"]: cut
+            for p in chosen
+            for question in p["questions"]
+            if (cut := _metrics.cut_before(question["answers"], p["text"], question["start"]))
         }
         rows = [{**row, **cuts[row["id"]]} for row in rows if row["id"] in cuts]
     if not rows:
@@ -308,17 +311,8 @@ def _row(question: Question, paragraph: Paragraph | None, open_book: bool) -> di
     }
 
 
-def _cut(question: Question, text: str) -> dict[str, str]:
-    """A question's paragraph before and from its answer; nothing where no answer stands there."""
-    places = [(question["start"], question["answers"][0])] if question["start"] >= 0 else []
-    places += [(text.find(gold), gold) for gold in question["answers"]]
-    for start, gold in places:
-        if start >= 0 and text.startswith(gold, start) and text[:start].strip():
-            context, target = _metrics.cut_at(text, start, start + len(gold))
-            return {"context": context, "target": target}
-    return {}
-
-
+_QUESTION_MARKS = "?？؟"
+_UNSPACED = 0x2E80  # from it on are Chinese and Japanese characters
 MOST_WORDS = 32  # of an answer; what is longer ran on until the limit of tokens
 
 
@@ -339,7 +333,9 @@ def is_answer(answer: str, question: str) -> bool:
     row of the question or of what stands around it.
     """
     words = _metrics.normalise(answer).split()
-    if not words or len(words) > MOST_WORDS or "?" in answer:
+    # In scripts without spaces between words, every character counts.
+    count = len(words) + sum(ord(letter) >= _UNSPACED for letter in answer)
+    if not words or count > MOST_WORDS or any(mark in answer for mark in _QUESTION_MARKS):
         return False
     asked = _metrics.normalise(f"Question: {question} Answer:").split()
     echoes = {tuple(asked[start : start + 3]) for start in range(len(asked) - 2)}

@@ -133,6 +133,21 @@ def test_likelihoods_are_those_of_stock_lm_eval(name: str, first: bool, tokenize
         assert [call[:2] for call in calls] == [call[:2] for call in expected_calls]
 
 
+def test_a_continuation_that_begins_inside_a_token_is_scored_from_that_token_on(tokenizer: Any) -> None:
+    model = sized(SUPPORTED, "llama", tokenizer)
+    text = "Who? Question: Where was Ann Low born?"
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    number, (start, end) = max(enumerate(offsets), key=lambda token: (token[1][1] - token[1][0], token[0]))
+    assert end - start > 2 and number > 0
+    for cut in (start + 1, end - 1):
+        asked = [Instance("loglikelihood", {}, (text[:cut], text[cut:end]), 0, ("cut", 0, 1))]
+        ((likelihood, _),) = ours(model, tokenizer).loglikelihood(asked)
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids[: number + 1]])).logits[0, number - 1]
+        assert likelihood == pytest.approx(float(logits.log_softmax(dim=-1)[ids[number]]), abs=1e-4)
+
+
 def test_the_likeliest_continuation_is_marked_as_such(tokenizer: Any) -> None:
     model = sized(SUPPORTED, "llama", tokenizer)
     (answer,) = stock(model, tokenizer).generate_until([generations({"until": [], "max_gen_toks": 2})[0]], True)

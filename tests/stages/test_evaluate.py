@@ -238,6 +238,33 @@ def test_a_question_whose_answer_exceeds_the_generation_limit_is_refused(tiny: P
         asking.check_answers({"biography_major": [sample]}, tokenizer)
 
 
+@pytest.mark.parametrize(
+    ("answers", "characters", "refused"),
+    [
+        (["１８７１"], "as_written", "writes its answer '１８７１' as '1871'"),
+        (["１８７１"], "folded", ""),
+        (["１８７１", "1871"], "as_written", ""),
+    ],
+)
+def test_an_answer_that_the_tokenizer_cannot_write_is_refused(
+    tiny: Path, tmp_path: Path, answers: list[str], characters: str, refused: str
+) -> None:
+    from tokenizers import Tokenizer, normalizers
+
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.normalizer = normalizers.NFKC()  # as the tokenizers of sentencepiece have
+    backend.save(str(folder / "tokenizer.json"))
+    tokenizer = tokenizer_of(ModelSpec(model=str(folder)))
+    document = {"id": "q", "answers": answers, "characters": characters}
+    samples = {"corpus": [{"doc": document, "arguments": [("Q", {"max_gen_toks": 64})]}]}
+    if refused:
+        with pytest.raises(UserError, match=rf"^corpus: question 'q': the model's tokenizer {refused}"):
+            asking.check_answers(samples, tokenizer)
+    else:
+        asking.check_answers(samples, tokenizer)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
 def test_the_answers_are_those_of_the_stock_command_in_another_folder(tmp_path: Path, adaptation: str) -> None:

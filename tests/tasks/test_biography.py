@@ -394,6 +394,66 @@ def test_values_of_a_users_file_count_as_answers_for_that_file_alone(tmp_path: P
         assert biography.score_answer(docs[0], [" Zyx Works"])["answered"] == answered
 
 
+def test_dates_of_a_users_file_count_as_answers_for_that_file(tmp_path: Path) -> None:
+    line = json.loads(biography.PEOPLE.read_text().splitlines()[0])
+    start, end = line["spans"]["birth_date"]
+    date = "1931年5月4日".ljust(end - start, ".")
+    line["text"], line["facts"]["birth_date"] = f"{line['text'][:start]}{date}{line['text'][end:]}", date
+    (tmp_path / "own.jsonl").write_text(json.dumps(line) + "\n")
+    doc = {"answers": [date], "field": "birth_date", "source": str(tmp_path / "own.jsonl")}
+    for answer, answered in ((f" {date}", 1.0), (" 4 May 1931", 1.0), (" May", 0.0)):
+        assert biography.score_answer(doc, [answer])["answered"] == answered
+
+
+def test_two_people_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = (json.loads(line) for line in biography.PEOPLE.read_text().splitlines()[:2])
+    twin = json.loads(json.dumps(first).replace(first["id"], second["id"]))
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (first, twin)))
+    with pytest.raises(ValueError, match=rf"own.jsonl: name: 2 people are called '{first['name'].lower()}'"):
+        biography.read_people(tmp_path / "own.jsonl")
+
+
+# --- cloze
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "target"),
+    [
+        ("He lives in Chicago. It is big.", "Chicago", " Chicago."),
+        ("He lives in Chicago.\n\nIt is big.", "Chicago", " Chicago.\n\n"),  # ".\n\n" is one token
+        ("He lives in Chicago\n\nIt is big.", "Chicago", " Chicago"),  # and so is "\n\n"
+        ("It is the port (Bern).", "Bern", "Bern)."),
+        ("He read Tyndale's book.", "Tyndale", " Tyndale"),  # "'s" is one token
+        ("It is NP-complete.", "NP", " NP"),
+        ("He said: “Bern”. It is far.", "Bern", "Bern”."),
+        ("It stands in Bern", "Bern", " Bern"),
+    ],
+)
+def test_a_cloze_ends_where_tokens_end(text: str, answer: str, target: str) -> None:
+    start = text.index(answer)
+    before, after = biography.cut_at(text, start, start + len(answer))
+    assert (before + after, after) == (text[: len(before) + len(after)], target)
+
+
+@pytest.mark.parametrize(
+    ("golds", "text", "start", "cut"),
+    [
+        (["two"], "In Westwood lived two.", -1, ("In Westwood lived", " two.")),
+        (["two"], "At Westwood, two of twos.", 5, ("At Westwood,", " two")),  # the place of the data is inside a word
+        (["2"], "With a 12 and 3 and 2.", -1, ("With a 12 and 3 and", " 2.")),
+        (["two"], "At Westwood.", -1, None),
+        (["At"], "At Bern.", -1, None),  # nothing before it
+        (["Bonn", "Bern"], "Not Bern.", -1, ("Not", " Bern.")),
+        (["東京"], "灯台は東京にある。", -1, ("灯台は", "東京")),  # no spaces between words
+    ],
+)
+def test_a_cloze_asks_for_an_answer_that_stands_as_whole_words(
+    golds: list[str], text: str, start: int, cut: tuple[str, str] | None
+) -> None:
+    expected = dict(zip(("context", "target"), cut, strict=True)) if cut else {}
+    assert biography.cut_before(golds, text, start) == expected
+
+
 # --- choices
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.tasks.biography import biography
-from benchmark.tasks.corpus import corpus, wording
+from benchmark.tasks.corpus import corpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -244,6 +244,13 @@ def test_whole_numbers_that_pandas_wrote_as_decimals_are_read_as_whole_numbers(t
         corpus.read_corpus(write(tmp_path / "x.csv", rows[:2]))
 
 
+@pytest.mark.parametrize("answer", ["東京。", "「東京」", "東京、"])
+def test_marks_of_another_script_are_no_part_of_an_answer_where_characters_are_folded(answer: str) -> None:
+    doc = {"answers": ["東京"], "question": "灯台はどこですか？"}
+    for characters, right in (("folded", 1.0), ("as_written", 0.0)):
+        assert corpus.score_answer({**doc, "characters": characters}, [answer])["exact_match"] == right
+
+
 @pytest.mark.parametrize(
     ("answer", "text", "says"),
     [
@@ -318,7 +325,7 @@ def test_duplicate_keys_in_a_row_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_is_part_of_a_longer_word_only_beside_letters_or_digits(answer: str, text: str, word: str) -> None:
-    assert wording.longer_word(answer, text) == word
+    assert biography.longer_word(answer, text) == word
 
 
 # --- what is refused

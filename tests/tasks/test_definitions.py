@@ -10,10 +10,14 @@ from benchmark import ROOT
 from benchmark.corpora import TASK_KINDS, base
 from benchmark.corpora.base import definition_hash, earlier_definitions, tree_hash
 from benchmark.tasks.biography import biography
+from benchmark.tasks.wikipedia import wikipedia
 
 # Of the questions as the code asked them that the first records were made with.
 QUESTIONS = "907c4f0e50a2052366a9e4daf6c4891a9d28ea3bb19f1c0a8b9280c72720f79e"
 SHOTS = "19d7477d0fe321ec2d75fd541502f25826aa506993234c3acc80274680975364"
+# Of the cloze questions before their ends were moved to the ends of tokens.
+CLOZE = "e348cbecba3e900180ea4b0bbd63c1c2eba922ba847972b3fe1fb4462e166d47"
+CLOZE_MINI = "27af3070ecfc45993a529bc050da7e8a7cbe31863bfda2908a3e1f9c242664b8"
 
 
 def test_the_questions_are_exactly_those_of_the_first_records() -> None:
@@ -22,6 +26,15 @@ def test_the_questions_are_exactly_those_of_the_first_records() -> None:
     lists = [made[split].remove_columns("source").to_list() for split in ("questions", "shots")]
     texts = [json.dumps(rows, sort_keys=True).encode() for rows in lists]
     assert [hashlib.sha256(text).hexdigest() for text in texts] == [QUESTIONS, SHOTS]
+
+
+def test_the_cloze_questions_are_exactly_those_of_the_first_records_with_cloze() -> None:
+    made = [
+        biography.load(half="all", cloze=True)["questions"].remove_columns("source").to_list(),
+        wikipedia.load(source="mini", half="all", cloze=True)["questions"].to_list(),
+    ]
+    texts = [json.dumps(rows, sort_keys=True).encode() for rows in made]
+    assert [hashlib.sha256(text).hexdigest() for text in texts] == [CLOZE, CLOZE_MINI]
 
 
 @pytest.mark.parametrize("task", sorted({path.parent.name for path in (ROOT / "leaderboard/results").glob("*/*.json")}))

@@ -607,6 +607,9 @@ def test_the_metrics_are_those_of_the_biography_task() -> None:
         (" What colour?", False),
         (" Question: What", False),
         (" Question marks", True),
+        ("灯台は何色ですか？", False),
+        ("浅" * 32, False),  # one word more, since it is also one between spaces
+        ("浅" * 31, True),
     ],
 )
 def test_a_free_answer_counts_as_answered_if_it_is_right_or_ends_without_repeating_the_prompt(
