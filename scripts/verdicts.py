@@ -258,6 +258,11 @@ def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator
         ]
         yield f"{primary.label}, {way}, minus {'; '.join(parts)}."
     yield f"Alike in optimizer steps; {primary.label} reads {primary.tokens / baseline.tokens - 1:+.1%} tokens."
+    compared = sum(row.to_baseline is not None for row in table.rows)
+    yield (
+        f"Marks of the table are adjusted for the {compared} rows of this suite. The board's table has rows of other "
+        "suites beside them, and adjusts for all."
+    )
 
 
 def _how(row: Row) -> tuple[str, str, float]:
@@ -372,19 +377,28 @@ def _rehearsed(tables: Sequence[BoardTable], without: Sequence[BoardTable]) -> s
     headers = ["exact match", "0 shots", "1 shots", "5 shots", "answered, 5 shots"]
     return (
         f"### C. Rehearsal of a tenth ({tables[0].model}, {tables[0].budget})\n\n{_grid(headers, lines)}\n\n"
-        + "\n".join(f"- {METHOD} minus {BASELINE}, {title}: {_by_shots(table)}." for title, table in both)
+        + _by_shots(dict(both))
     )
 
 
-def _by_shots(table: BoardTable) -> str:
-    """The primary row minus the baseline with each number of shots."""
-    primary = next(row for row in table.rows if row.method == METHOD and _is_primary(row))
-    baseline = next(row for row in table.rows if row.method == BASELINE)
-    parts = []
-    for shots in SHOTS:
-        interval, p = _difference(primary, baseline, "exact_match", shots)
-        parts.append(f"{shots} shots {with_interval(interval, 3, '+')}{_mark(interval, p)}")
-    return ", ".join(parts)
+def _by_shots(tables: Mapping[str, BoardTable]) -> str:
+    """The primary row minus the baseline of each table with each number of shots; a line for each table."""
+    differences: dict[tuple[str, int], tuple[Estimate, float | None]] = {}
+    for title, table in tables.items():
+        primary = next(row for row in table.rows if row.method == METHOD and _is_primary(row))
+        baseline = next(row for row in table.rows if row.method == BASELINE)
+        for shots in SHOTS:
+            differences[title, shots] = _difference(primary, baseline, "exact_match", shots)
+    adjusted = dict(zip(differences, holm([p for _, p in differences.values()]), strict=True))
+    lines = []
+    for title in tables:
+        parts = [
+            f"{shots} shots {with_interval(interval, 3, '+')}{_mark(interval, adjusted[title, shots])}"
+            for shots in SHOTS
+            for interval, _ in [differences[title, shots]]
+        ]
+        lines.append(f"- {METHOD} minus {BASELINE}, {title}: {', '.join(parts)}.")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

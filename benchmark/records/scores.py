@@ -74,8 +74,8 @@ def best_shots(scores: Sequence[Scores], half: str) -> tuple[int, float]:
         The lowest number of examples that has the highest mean over lm-eval tasks and seeds, and that mean; 0 and 0.0
         if there is no exact match.
     """
-    means = {
-        shots: sum(mean_exact_match(seed, half, shots) for seed in scores) / len(scores)
+    means = {  # rounded, so that the same shares of fields, added up in another order, are equal
+        shots: round(sum(mean_exact_match(seed, half, shots) for seed in scores) / len(scores), 9)
         for shots in shots_of(scores[0])
     }
     best = max(means, key=lambda shots: (means[shots], -shots), default=0)

@@ -20,7 +20,7 @@ from leaderboard.board.answers import BOARD_METRICS, OTHER_METRICS, Answers, rea
 from leaderboard.board.choice import RecordFile, RowRecords, rows_of
 from leaderboard.board.distance import Distances, Edges, bin_edges, shared_distances
 from leaderboard.board.labels import row_label, tell_apart
-from leaderboard.board.model import Board, BoardTable, HeldOut, Reference, with_shots
+from leaderboard.board.model import UNTOUCHED, Board, BoardTable, HeldOut, Reference, Row, with_shots
 from leaderboard.board.rows import (
     TableData,
     estimate,
@@ -31,6 +31,7 @@ from leaderboard.board.rows import (
     training_of,
 )
 from leaderboard.stats.comparisons import Contender, Difference, among_first, ranks, to_baseline, to_random
+from leaderboard.stats.significance import LEVEL, holm, more_right_p
 
 
 def load_records(folder: Path) -> list[RecordFile]:
@@ -92,10 +93,12 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         make_row(label, row, data).model_copy(update=update)
         for label, row, update in zip(labels, rows, compared, strict=True)
     ]
+    shown = [found for path, record in references if (found := _reference(path, record, data.fields))]
+    above = _above_floor(made, rows, data, shown)
+    made = [row.model_copy(update={"above_floor": found}) for row, found in zip(made, above, strict=True)]
     path, first = group[0]
     asked = data.answers[path].with_shots(rows[0].shots)
     budget = "budget chosen" if "training.budget" in first.choice else training_of(first).budget
-    shown_references = (_reference(path, record, data.fields) for path, record in references)
     return BoardTable(
         title=f"{first.task.name}, {first.model.name}, {budget}",
         task=first.task.name,
@@ -108,7 +111,7 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         subjects=len(set(asked.subject[asked.measured("exact_match")])),
         fields=tuple(data.fields),
         rows=tuple(sorted(made, key=lambda row: (-row.headline.mean, row.label))),
-        references=tuple(reference for reference in shown_references if reference),
+        references=tuple(shown),
         held_out=tuple(data.held_out.values()),
     )
 
@@ -205,6 +208,32 @@ def _standings(labels: list[str], rows: list[RowRecords], data: TableData) -> li
     names = ("to_baseline", "to_random", "rank", "among_first")
     standings = (to_baseline(contenders), to_random(contenders), ranks(contenders), among_first(contenders))
     return [dict(zip(names, standing, strict=True)) for standing in zip(*standings, strict=True)]
+
+
+def _above_floor(
+    made: list[Row], rows: list[RowRecords], data: TableData, references: Sequence[Reference]
+) -> list[bool]:
+    """Whether each row recalls more than the untouched model does; more than nothing, where that was not asked.
+
+    Its whole interval lies above the untouched model's exact match, and it has significantly more right answers in
+    proportion, by Fisher's exact test with Holm's correction: a lucky guess or two are no recall. Of so few questions
+    that the test cannot be significant, the interval alone decides.
+    """
+    untouched = next((found for found in references if found.label == UNTOUCHED), None)
+    floor = untouched.scores["exact_match"].mean if untouched else 0.0
+    p_values, attainable = [], []
+    for row in rows:
+        counted = tally(data.with_shots(row, row.shots), "exact_match")
+        assert counted is not None  # every table has an exact match
+        asked = round(float(counted[1].sum()))
+        of_untouched, questions = round(floor * asked), asked * len(row.seeds)
+        p_values.append(more_right_p(round(float(counted[0].sum())), questions, of_untouched, asked))
+        attainable.append(more_right_p(questions, questions, of_untouched, asked) * len(rows) < LEVEL)
+    significant = [p is not None and p < LEVEL for p in holm(p_values)]
+    return [
+        row.headline.low > floor and (clearly or not possible)
+        for row, clearly, possible in zip(made, significant, attainable, strict=True)
+    ]
 
 
 def _other_ways(labels: list[str], rows: list[RowRecords], data: TableData) -> list[dict[str, Difference]]:

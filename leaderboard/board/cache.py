@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark import __version__
+from benchmark import ROOT, __version__
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomically
 from benchmark.core.inputs import read_text
 from leaderboard.board.choice import RecordFile
 from leaderboard.board.model import Board
 
+_CODE = ("leaderboard/board", "leaderboard/stats", "benchmark/records")
 _MOST_BYTES = 256 * 2**20
 
 
@@ -51,9 +52,9 @@ def cached_board(records: Sequence[RecordFile], file: Path) -> Board:
 
 
 def _hash(records: Sequence[RecordFile]) -> str:
-    """Hash of everything that the board depends on: records, the code of this room, versions of packages."""
-    code = sorted(Path(__file__).parent.glob("*.py"))
+    """Hash of everything that the board depends on: records, the code that reads and compares them, packages."""
+    code = sorted(file for folder in _CODE for file in (ROOT / folder).glob("*.py"))
     parts = [[str(path), record.sha256] for path, record in records]
-    parts += [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in code]
+    parts += [[str(file.relative_to(ROOT)), hashlib.sha256(file.read_bytes()).hexdigest()] for file in code]
     parts += [["benchmark", __version__], *([name, version(name)] for name in ("numpy", "scipy"))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

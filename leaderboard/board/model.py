@@ -144,6 +144,8 @@ class Row(_Frozen):
         to_baseline: difference to plain_matched.
         to_random: difference to random_dropout: the row with the same probability of dropping, else the row that is
             best on the development half.
+        above_floor: whether it recalls more, by interval and test, than the untouched model; than nothing, where a
+            table has no such reference.
         rank: 1 + the number of rows with a higher exact match.
         among_first: whether the row does not differ significantly from the first.
         tried: how many points a suite chose among by the development half.
@@ -179,6 +181,7 @@ class Row(_Frozen):
     confirmed: bool = False
     to_baseline: Difference | None = None
     to_random: Difference | None = None
+    above_floor: bool = False
     rank: int = 1
     among_first: bool = True
     tried: int = 1
@@ -240,8 +243,8 @@ class BoardTable(_Frozen):
 
     @property
     def recalled(self) -> bool:
-        """Whether training taught anything: a row's exact match is above `floor`, with its whole interval."""
-        return any(row.headline.low > self.floor for row in self.rows)
+        """Whether training taught anything: a row recalls more than the untouched model, by interval and test."""
+        return any(row.above_floor for row in self.rows)
 
     @property
     def untouched(self) -> list[Reference]:
@@ -296,14 +299,16 @@ class BoardTable(_Frozen):
             sentences.append(f"Above {name(BASELINE)}: {', '.join(above) or 'none'}.")
         else:
             sentences.append(f"There is no {name(BASELINE)} to compare with.")
+        if not self.untouched:
+            sentences.append("The untouched model was not asked, so some of this may be guesses.")
         return " ".join(sentences)
 
     def _nothing_recalled(self, name: Callable[[str], str]) -> str:
         if self.rows[0].headline.mean == 0:
             sentences = ["Nothing was recalled: every exact match is .000."]
         else:
-            floor = f"{short_number(self.floor)}, the exact match of the untouched model"
-            sentences = [f"Nothing was recalled: no interval lies wholly above {floor}."]
+            floor = f"{short_number(self.floor)}, the exact match of the untouched model" if self.untouched else ".000"
+            sentences = [f"Nothing was recalled: no row is significantly above {floor}."]
         sentences += [self._highest(metric, what, name) for metric, what in (("cloze", "Cloze"), ("acc", "Choice"))]
         return " ".join([*filter(None, sentences), WHAT_HELPS])
 

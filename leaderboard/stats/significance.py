@@ -42,6 +42,13 @@ def least_p(seeds: int, subjects: int) -> float:
     return 2.0 ** (1 - (subjects if subjects > 1 else seeds))
 
 
+def more_right_p(right: int, asked: int, other_right: int, other_asked: int) -> float:
+    """One-sided p-value of Fisher's exact test that a share of right answers is greater than another one."""
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.sf(right - 1, asked + other_asked, right + other_right, asked))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """P-values adjusted for their number (Holm 1979, Scandinavian Journal of Statistics 6); None stays None.
 

@@ -24,8 +24,9 @@ GENERAL = (
     ),
     (
         "Nothing was recalled",
-        "stands below a table in which no row's interval lies wholly above the exact match of `untouched` (above 0, "
-        "where a table has no such reference). No row of it is called best.",
+        "stands below a table in which no row's exact match is above that of `untouched` (above 0, where a table has "
+        "no such reference) with its whole interval and significantly, by Fisher's exact test with Holm's correction. "
+        "No row of it is called best.",
     ),
     (
         "Best of n",

@@ -100,9 +100,10 @@ def _headline(table: BoardTable, row: Row | Reference) -> str:
 
 
 def _explanation(board: Board, table: BoardTable, rows: Sequence[Row], columns: Sequence[_Column]) -> str:
-    most = max(len(row.seeds) for row in table.rows)
+    seeds = sorted({len(row.seeds) for row in rows})
+    counted = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     parts = [
-        f"{markdown_text(f'{table.task}, {table.model}, {table.budget}')}; {most} seed{'s' if most > 1 else ''}, "
+        f"{markdown_text(f'{table.task}, {table.model}, {table.budget}')}; {counted} seed{'s' * (seeds[-1] > 1)}, "
         f"{table.questions} questions of the test half.",
         "*Exact match*: share of facts recalled, with the number of examples in the prompt that is best on the "
         f"development half, and its 95% interval; ▲▼: above or below {BASELINE}, p < .05 after Holm.",

@@ -33,7 +33,10 @@ def test_the_summary_names_the_best_and_those_above_plain_matched(tmp_path: Path
     write_record(tmp_path, grade=lambda field, person, seed: float(field == "major"))
     write_record(tmp_path, "good", grade=right)
     write_record(tmp_path, "bad", grade=wrong)
-    assert only_table(tmp_path).summary() == ("Best: good (exact match 1.000). Above plain_matched: good.")
+    assert only_table(tmp_path).summary() == (
+        "Best: good (exact match 1.000). Above plain_matched: good. "
+        "The untouched model was not asked, so some of this may be guesses."
+    )
 
 
 def test_where_every_answer_is_wrong_no_row_is_best_and_the_summary_says_what_can_help(tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_rows_that_are_not_clearly_above_the_untouched_model_recall_nothing(tmp_
     assert table.floor == pytest.approx(0.2)  # one of five fields
     assert not table.recalled
     assert table.summary().startswith(
-        "Nothing was recalled: no interval lies wholly above .200, the exact match of the untouched model. "
+        "Nothing was recalled: no row is significantly above .200, the exact match of the untouched model. "
         "Cloze: at most .200 (plain_matched; untouched .200). Choice: at most .200 (plain_matched; untouched .200)."
     )
 
@@ -68,6 +71,17 @@ def test_a_row_above_the_untouched_model_is_best(tmp_path: Path) -> None:
     assert table.summary().startswith("Best: plain_matched (exact match 1.000).")
 
 
-def test_without_a_reference_one_right_answer_is_something(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_one_right_answer_may_be_a_guess(tmp_path: Path, asked: bool) -> None:
     write_record(tmp_path, "plain_matched", grade=one_question)
-    assert only_table(tmp_path).recalled
+    if asked:
+        write_untouched(tmp_path, wrong)
+    table = only_table(tmp_path)
+    assert not table.recalled
+    assert table.summary().startswith("Nothing was recalled: no row is significantly above .000")
+
+
+@pytest.mark.parametrize(("grade", "recalled"), [(right, True), (wrong, False)])
+def test_of_too_few_questions_for_a_test_the_interval_decides(tmp_path: Path, grade: Grade, recalled: bool) -> None:
+    write_record(tmp_path, "plain_matched", grade=grade, people=1)
+    assert only_table(tmp_path).recalled == recalled

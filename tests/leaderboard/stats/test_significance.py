@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from leaderboard.stats.significance import holm, paired_p
+from leaderboard.stats.significance import holm, more_right_p, paired_p
 from leaderboard.stats.variance import effects
 
 
@@ -82,3 +82,10 @@ def test_holm_is_the_closed_test_procedure_with_bonferronis_tests(values: list[f
 def test_missing_p_values_do_not_count_in_holm_s_correction() -> None:
     assert holm([None, 0.02, None, 0.5]) == [None, 0.04, None, 0.5]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("counts", [(10, 40, 0, 40), (1, 75, 0, 75), (7, 486, 0, 486), (30, 60, 2, 20), (0, 5, 3, 5)])
+def test_the_p_value_of_two_counts_is_that_of_scipy_s_fisher_exact(counts: tuple[int, int, int, int]) -> None:
+    right, asked, other_right, other_asked = counts
+    table = [[right, asked - right], [other_right, other_asked - other_right]]
+    assert more_right_p(*counts) == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
