@@ -46,11 +46,15 @@ class Biography(Task):
 
     @property
     def examples(self) -> int:
-        """The number of few-shot people in the task's folder, or in a folder of the paper's files."""
+        """The number of few-shot people in the task's folder, or in a folder of the paper's files.
+
+        Where two people are compared, each example takes two of them.
+        """
         from benchmark.tasks.biography import biography
 
         with reading("task biography", self.path) as (path,):
-            return len(biography.read_shots(path))
+            people = len(biography.read_shots(path))
+        return people // 2 if any(name.endswith(OF_COUPLES) for name in self.evaluate) else people
 
     @classmethod
     def definition(cls) -> str:

@@ -60,7 +60,7 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
     asked = {number for row in rows for number in row.by_shots}
     if len(asked) > 1:
         most = max(asked)
-        explanation = f"exact match with {most} examples in the prompt."
+        explanation = f"exact match with {most} example{'s' * (most != 1)} in the prompt."
         columns.append(_Column(f"{most}-shot", explanation, lambda row: _mean(row.by_shots.get(most))))
     if REWORDED in rows[0].scores:
         explanation = "exact match on the same questions in other words."

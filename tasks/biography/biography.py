@@ -228,7 +228,10 @@ def load(
             for field in fields:
                 row = _question(person, field, prompts[field], values.get(field))
                 row["source"] = str(biography_path or "")
-                if told := texts.get(person["id"]):
+                told = texts.get(person["id"])
+                if told and cloze and told["name"] not in told["text"][: told["spans"][field][0]]:
+                    continue
+                if told:
                     if open_book:
                         row["question"] = f"{told['text']}\n\n{row['question']}"
                     if cloze:

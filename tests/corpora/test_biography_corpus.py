@@ -70,6 +70,14 @@ def test_a_share_of_development_changes_halves_and_key_and_is_no_part_of_it_othe
     assert dict(zip(asked["cluster"], asked["half"], strict=True)) == corpus.halves
 
 
+@pytest.mark.parametrize("asked", ["biography_two_hop", "biography_first_born_two_hop"])
+def test_examples_that_compare_two_people_are_half_as_many(asked: str) -> None:
+    alone, both = (Biography(universities=True, evaluate=["biography", *more]) for more in ([], [asked]))
+    assert (alone.examples, both.examples) == (10, 5)
+    couples = other_questions.load(kind="first_born", half="all")["shots"]
+    assert len(couples) == both.examples
+
+
 def test_too_many_people_are_reported_with_the_number_available(file: Path) -> None:
     with pytest.raises(UserError, match="people: 7 asked for, but the data has 6"):
         _load(file, 7)

@@ -435,6 +435,19 @@ def test_a_cloze_ends_where_tokens_end(text: str, answer: str, target: str) -> N
     assert (before + after, after) == (text[: len(before) + len(after)], target)
 
 
+def test_a_value_before_the_name_has_no_cloze(tmp_path: Path) -> None:
+    line = json.loads(biography.PEOPLE.read_text().splitlines()[0])
+    name, date = line["name"], line["facts"]["birth_date"]
+    line["text"] = f"On {date}, {name} was born. {line['text']}"
+    line["spans"] = {
+        field: [start := line["text"].index(value), start + len(value)]
+        for field, value in {"name": name, **line["facts"]}.items()
+    }
+    (tmp_path / "own.jsonl").write_text(json.dumps(line) + "\n")
+    asked = biography.load(half="all", biography_path=str(tmp_path / "own.jsonl"), cloze=True)["questions"]
+    assert set(asked["field"]) == set(biography.FIELDS) - {"birth_date"}
+
+
 @pytest.mark.parametrize(
     ("golds", "text", "start", "cut"),
     [
