@@ -10,11 +10,11 @@ model are overridden:
 - `_loglikelihood_tokens`: the examples are read once, and the choices of a question share a row.
 - `generate_until`: short prompts form larger batches than long ones.
 
-Requests, tokens, truncation, stop sequences and the order of answers are stock lm-eval's, but for tokens that reach from
-a context into its continuation (`_encode_pair`). In float32 the answers are those of stock lm-eval. In bfloat16, rounding
-depends on what is computed together; stock lm-eval's own answers change with the batch size. Questions take about half
-the time that stock lm-eval needs: `python -m perf.evaluation` measures it and counts the answers that differ, and
-docs/performance.md has the numbers.
+Requests, tokens, truncation, stop sequences and the order of answers are stock lm-eval's, but for tokens that reach
+from a context into its continuation (`_encode_pair`). In float32 the answers are those of stock lm-eval. In bfloat16,
+rounding depends on what is computed together; stock lm-eval's own answers change with the batch size. Questions take
+about half the time that stock lm-eval needs: `python -m perf.evaluation` measures it and counts the answers that
+differ, and docs/performance.md has the numbers.
 """
 
 import copy
