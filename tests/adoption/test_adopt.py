@@ -277,3 +277,12 @@ def test_the_commands_of_the_model_card_quote_paths_for_the_shell(home: Home, tm
     home.adopt(out)
     card = (out / "README.md").read_text()
     assert f"--lora-modules 'adopted={out}'" in card and f"`benchmark ask '{out}' " in card
+
+
+def test_a_question_about_a_person_is_put_as_the_evaluation_puts_it() -> None:
+    from benchmark.evaluation.prompts import asking_form
+
+    form = asking_form(["biography"], {"half": "all"}, 1)
+    prompt = form.prompt("Which university did Ada Moss attend?")
+    assert prompt.endswith("\n\nQuestion: Which university did Ada Moss attend?\nAnswer:")
+    assert prompt.startswith("Question: What is the birth date of ")

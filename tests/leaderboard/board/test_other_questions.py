@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.records.record import read_record
-from benchmark.records.scores import OTHER_QUESTIONS, best_shots, mean_exact_match, shots_of
+from benchmark.records.scores import OTHER_QUESTIONS, Scores, best_shots, mean_exact_match, shots_of
 from leaderboard.board.answers import BOARD_METRICS, OTHER_METRICS, read_answers
 from leaderboard.board.record_comparison import compare_records
 from leaderboard.views.columns import OTHER_HEADINGS
@@ -64,3 +64,15 @@ def test_the_headline_counts_direct_questions_alone(tmp_path: Path) -> None:
 def test_two_records_are_compared_in_other_questions(tmp_path: Path) -> None:
     paths = [write_record(tmp_path, seed=seed, others={"_reverse": right}) for seed in (1, 2)]
     assert any(line.startswith("reverse, 0 shots: 1.000 against 1.000") for line in compare_records(*paths))
+
+
+def test_equal_shares_that_add_up_in_another_order_are_a_tie() -> None:
+    shares = {0: (0.3, 0.2, 0.1), 1: (0.1, 0.2, 0.3)}
+    assert sum(shares[1]) > sum(shares[0]), "by rounding alone"
+    scores: Scores = {
+        f"biography_{field}": {
+            str(number): {"development": {"exact_match": values[place]}} for number, values in shares.items()
+        }
+        for place, field in enumerate(("major", "company", "university"))
+    }
+    assert best_shots([scores], "development") == (0, 0.2)

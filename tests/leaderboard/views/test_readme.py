@@ -93,3 +93,11 @@ def test_the_methods_with_the_highest_exact_match_are_bold(tmp_path: Path) -> No
     rows = rows_of(tmp_path)
     assert list(rows) == ["Method", "eda", "plain matched"]
     assert rows["eda"][0].startswith("**1.00** [") and "**" not in rows["plain matched"][0]
+
+
+def test_the_numbers_of_seeds_are_those_of_the_rows_that_are_shown(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.5))
+        if seed < 3:
+            write_record(tmp_path, "eda", seed, grade=halves(0.5, 1.0))
+    assert "400 steps; 2 to 3 seeds, " in board_of(tmp_path)
