@@ -389,16 +389,12 @@ def _by_shots(tables: Mapping[str, BoardTable]) -> str:
         baseline = next(row for row in table.rows if row.method == BASELINE)
         for shots in SHOTS:
             differences[title, shots] = _difference(primary, baseline, "exact_match", shots)
-    adjusted = dict(zip(differences, holm([p for _, p in differences.values()]), strict=True))
-    lines = []
-    for title in tables:
-        parts = [
-            f"{shots} shots {with_interval(interval, 3, '+')}{_mark(interval, adjusted[title, shots])}"
-            for shots in SHOTS
-            for interval, _ in [differences[title, shots]]
-        ]
-        lines.append(f"- {METHOD} minus {BASELINE}, {title}: {', '.join(parts)}.")
-    return "\n".join(lines)
+    adjusted = holm([p for _, p in differences.values()])
+    parts: dict[str, list[str]] = {}
+    for ((title, shots), (interval, _)), p in zip(differences.items(), adjusted, strict=True):
+        part = f"{shots} shots {with_interval(interval, 3, '+')}{_mark(interval, p)}"
+        parts.setdefault(title, []).append(part)
+    return "\n".join(f"- {METHOD} minus {BASELINE}, {title}: {', '.join(of)}." for title, of in parts.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -256,35 +256,27 @@ def check_answers(samples: dict[str, list[dict[str, Any]]], tokenizer: Any) -> N
             limit = next((rest.get("max_gen_toks") for _, rest in sample["arguments"] if isinstance(rest, dict)), None)
             if limit is None:
                 continue
-            shortest = min(
-                len(tokenizer(f" {gold}", add_special_tokens=False)["input_ids"]) for gold in sample["doc"]["answers"]
-            )
+            question, golds = sample["doc"]["id"], sample["doc"]["answers"]
+            encoded = [tokenizer(f" {gold}", add_special_tokens=False)["input_ids"] for gold in golds]
+            shortest = min(map(len, encoded))
             if shortest > limit:
                 raise UserError(
-                    f"{task}: question {sample['doc']['id']!r}: its shortest answer has {shortest} tokens, more than "
+                    f"{task}: question {question!r}: its shortest answer has {shortest} tokens, more than "
                     f"the {limit} that may be generated; add a shorter answer"
                 )
-            if not _can_be_written(sample["doc"], tokenizer):
-                gold = sample["doc"]["answers"][0]
+            written = [str(tokenizer.decode(ids, skip_special_tokens=True)).strip() for ids in encoded]
+            if not _any_is_right(written, sample["doc"]):
                 raise UserError(
-                    f"{task}: question {sample['doc']['id']!r}: the model's tokenizer writes its answer {gold!r} as "
-                    f"{_written(gold, tokenizer)!r}, which counts as wrong; add that as an answer, or use another model"
+                    f"{task}: question {question!r}: the model's tokenizer writes its answer {golds[0]!r} as "
+                    f"{written[0]!r}, which counts as wrong; add that as an answer, or use another model"
                 )
 
 
-def _can_be_written(document: Mapping[str, Any], tokenizer: Any) -> bool:
-    """Whether one of a question's gold answers is right as the tokenizer reads and writes it."""
+def _any_is_right(answers: Sequence[str], document: Mapping[str, Any]) -> bool:
+    """Whether one of some answers to a question is an exact match, as its task compares them."""
     from benchmark.tasks.biography.biography import exact_match
     from benchmark.tasks.corpus.wording import fold
 
-    golds = [fold(gold) if document.get("characters") == "folded" else gold for gold in document["answers"]]
-    written = (_written(gold, tokenizer) for gold in document["answers"])
-    return any(
-        exact_match(fold(text) if document.get("characters") == "folded" else text, golds) == 1 for text in written
-    )
-
-
-def _written(text: str, tokenizer: Any) -> str:
-    """A text after a tokenizer has read and written it."""
-    ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
-    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    alike = fold if document.get("characters") == "folded" else str
+    golds = [alike(gold) for gold in document["answers"]]
+    return any(exact_match(alike(answer), golds) == 1 for answer in answers)

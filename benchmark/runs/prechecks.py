@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmark.core.environment import code_hash
 from benchmark.core.errors import UserError
@@ -30,14 +30,15 @@ from benchmark.writing.settings import Endpoint, LocalWriter
 
 REMEMBERED = ".checked"  # folder of passed checks, beside the store
 MOST_QUESTIONS = 5_000  # of an lm-eval task whose prompts are measured here; the evaluation measures all of them
-PHASES = ("models", "texts", "questions")
+_Phase = Literal["models", "texts", "questions"]
+PHASES = get_args(_Phase)  # in their order
 
 
 @dataclass(frozen=True)
 class _Check:
     """A check, its place among the others, and all that its result depends on; `run` raises UserError if it fails."""
 
-    phase: Literal["models", "texts", "questions"]
+    phase: _Phase
     what: dict[str, Any]
     run: Callable[[], None]
 
@@ -87,11 +88,16 @@ def _model_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
     pair = plan.suite.pairs[cell.pair] if cell.pair else None
     for name in dict.fromkeys([cell.trained, *([pair.large, pair.small] if pair else [])]):
         spec = plan.suite.models[name]
-        identity = {"model": plan.fingerprints[name], "spec": spec.model_dump(mode="json")}
+        identity = _identity(plan.fingerprints[name], spec)
         yield _Check("models", {"check": "model", **identity}, partial(check_model, spec))
         if cell.recipe:
             end = name == cell.trained and cell.recipe.append_end
             yield from _text_checks(cell, spec, identity, plan.suite.long_texts == "refuse", end)
+
+
+def _identity(fingerprint: str, spec: ModelSpec) -> dict[str, Any]:
+    """What a check of a model depends on."""
+    return {"model": fingerprint, "spec": spec.model_dump(mode="json")}
 
 
 def _text_checks(cell: Cell, spec: ModelSpec, identity: Mapping[str, Any], limit: bool, end: bool) -> Iterator[_Check]:
@@ -135,7 +141,7 @@ def _training_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
     if cell.recipe is None:
         return
     spec, adaptation = plan.suite.models[cell.trained], cell.recipe.adaptation
-    identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
+    identity = _identity(plan.fingerprints[cell.trained], spec)
     what: dict[str, Any] = {"check": "trained", **identity, "adaptation": adaptation}
     yield _Check("models", what, lambda: check_trained(spec, adaptation))
     for role, writing in cell.method.writings.items():
@@ -143,7 +149,7 @@ def _training_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
         if "api" in params:
             continue
         writer = LocalWriter.model_validate(cell.stages[role].where["writer"])
-        identity = {"model": params["model"]["fingerprint"], "spec": writer.spec.model_dump(mode="json")}
+        identity = _identity(params["model"]["fingerprint"], writer.spec)
         yield _Check("models", {"check": "model", **identity}, partial(check_model, writer.spec))
         corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
         of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
@@ -160,7 +166,7 @@ def _question_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
     """The check of a cell's questions, unless they may be left out: those whose document does not fit an open book."""
     spec, entry, asking = plan.suite.models[cell.trained], cell.task, cell.stages["evaluate"].params
     if "open_book" not in asking:
-        identity = {"model": plan.fingerprints[cell.trained], "spec": spec.model_dump(mode="json")}
+        identity = _identity(plan.fingerprints[cell.trained], spec)
         yield _Check(
             "questions",
             {"check": "questions", **identity, "asking": asking},

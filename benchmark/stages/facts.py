@@ -124,9 +124,9 @@ def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:
 
 def _holds(golds: Iterable[str], words: str) -> bool:
     """Whether a normalised text contains one of the gold answers as whole words."""
-    from benchmark.tasks.biography.biography import longer_word
+    from benchmark.tasks.biography.biography import stands_in
 
-    return any(gold in words and not longer_word(gold, words) for gold in golds)
+    return any(stands_in(gold, words) for gold in golds)
 
 
 def _lengths(texts: Iterable[str], tokenizer: Any) -> list[int]:

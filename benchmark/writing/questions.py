@@ -16,7 +16,7 @@ from benchmark.data.prompts import read_prompt
 from benchmark.data.texts import Text
 from benchmark.data.written import Writing
 from benchmark.documents.passages import passages
-from benchmark.tasks.biography.biography import longer_word
+from benchmark.tasks.biography.biography import stands_in
 from benchmark.writing.answers import normalised, read_questions, without_thoughts
 from benchmark.writing.requests import Request, Writes, seed_of
 from benchmark.writing.settings import Writer
@@ -233,11 +233,6 @@ def _problem(question: WrittenQuestion, document: str, passage: str) -> str | No
     if question.kind == "reworded" and _shares_words(asked, document):
         return "reworded in the words of the document"
     return None
-
-
-def stands_in(answer: str, text: str) -> bool:
-    """Whether a normalised text holds a normalised answer as whole words, as the task `corpus` compares them."""
-    return answer in text and not longer_word(answer, text)
 
 
 def names_its_subject(question: str, passage: str) -> bool:

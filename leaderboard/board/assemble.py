@@ -89,15 +89,15 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         {**standing, "also": differences}
         for standing, differences in zip(_standings(labels, rows, data), _other_ways(labels, rows, data), strict=True)
     ]
-    made = [
-        make_row(label, row, data).model_copy(update=update)
-        for label, row, update in zip(labels, rows, compared, strict=True)
-    ]
     shown = [found for path, record in references if (found := _reference(path, record, data.fields))]
-    above = _above_floor(made, rows, data, shown)
-    made = [row.model_copy(update={"above_floor": found}) for row, found in zip(made, above, strict=True)]
     path, first = group[0]
     asked = data.answers[path].with_shots(rows[0].shots)
+    questions = int(asked.measured("exact_match").sum())
+    made = [make_row(label, row, data) for label, row in zip(labels, rows, strict=True)]
+    made = [
+        row.model_copy(update={**update, "above_floor": above})
+        for row, update, above in zip(made, compared, _above_floor(made, questions, shown), strict=True)
+    ]
     budget = "budget chosen" if "training.budget" in first.choice else training_of(first).budget
     return BoardTable(
         title=f"{first.task.name}, {first.model.name}, {budget}",
@@ -107,7 +107,7 @@ def _table(group: list[RecordFile], references: list[RecordFile]) -> BoardTable:
         budget=budget,
         suites=tuple(sorted({record.suite for _, record in group})),
         conditions=conditions(first),
-        questions=int(asked.measured("exact_match").sum()),
+        questions=questions,
         subjects=len(set(asked.subject[asked.measured("exact_match")])),
         fields=tuple(data.fields),
         rows=tuple(sorted(made, key=lambda row: (-row.headline.mean, row.label))),
@@ -210,9 +210,7 @@ def _standings(labels: list[str], rows: list[RowRecords], data: TableData) -> li
     return [dict(zip(names, standing, strict=True)) for standing in zip(*standings, strict=True)]
 
 
-def _above_floor(
-    made: list[Row], rows: list[RowRecords], data: TableData, references: Sequence[Reference]
-) -> list[bool]:
+def _above_floor(rows: Sequence[Row], questions: int, references: Sequence[Reference]) -> list[bool]:
     """Whether each row recalls more than the untouched model does; more than nothing, where that was not asked.
 
     Its whole interval lies above the untouched model's exact match, and it has significantly more right answers in
@@ -221,18 +219,16 @@ def _above_floor(
     """
     untouched = next((found for found in references if found.label == UNTOUCHED), None)
     floor = untouched.scores["exact_match"].mean if untouched else 0.0
+    of_untouched = round(floor * questions)
     p_values, attainable = [], []
     for row in rows:
-        counted = tally(data.with_shots(row, row.shots), "exact_match")
-        assert counted is not None  # every table has an exact match
-        asked = round(float(counted[1].sum()))
-        of_untouched, questions = round(floor * asked), asked * len(row.seeds)
-        p_values.append(more_right_p(round(float(counted[0].sum())), questions, of_untouched, asked))
-        attainable.append(more_right_p(questions, questions, of_untouched, asked) * len(rows) < LEVEL)
+        asked = questions * len(row.seeds)
+        p_values.append(more_right_p(round(row.headline.mean * asked), asked, of_untouched, questions))
+        attainable.append(more_right_p(asked, asked, of_untouched, questions) * len(rows) < LEVEL)
     significant = [p is not None and p < LEVEL for p in holm(p_values)]
     return [
         row.headline.low > floor and (clearly or not possible)
-        for row, clearly, possible in zip(made, significant, attainable, strict=True)
+        for row, clearly, possible in zip(rows, significant, attainable, strict=True)
     ]
 
 

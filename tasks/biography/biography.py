@@ -374,6 +374,11 @@ def cut_before(golds: Sequence[str], text: str, start: int = -1) -> dict[str, st
     return {}
 
 
+def stands_in(answer: str, text: str) -> bool:
+    """Whether a text holds an answer as whole words; both are normalised."""
+    return answer in text and not longer_word(answer, text)
+
+
 def longer_word(answer: str, text: str) -> str:
     """The word of the text that an answer is only a part of; "" if somewhere it stands by itself, or nowhere.
 

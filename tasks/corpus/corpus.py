@@ -484,7 +484,7 @@ def _check_answers(asked: _Asked, documents: Mapping[str, Document], characters:
     strange = [
         (where, name, question)
         for where, name, question in asked
-        if not any(_holds(metrics.normalise(folded(gold)), texts[name]) for gold in question["answers"])
+        if not any(metrics.stands_in(metrics.normalise(folded(gold)), texts[name]) for gold in question["answers"])
     ]
     if strange:
         where, name, question = strange[0]
@@ -493,10 +493,6 @@ def _check_answers(asked: _Asked, documents: Mapping[str, Document], characters:
             f"({len(strange)} of {len(asked)} questions are so); "
             f"{_remedy(question['answers'], documents[name]['text'], characters)}"
         )
-
-
-def _holds(answer: str, text: str) -> bool:
-    return answer in text and not metrics.longer_word(answer, text)
 
 
 def _remedy(golds: list[str], text: str, characters: str) -> str:
@@ -512,7 +508,7 @@ def _remedy(golds: list[str], text: str, characters: str) -> str:
 
 
 def _stands_in(answer: str, text: str) -> bool:
-    return _holds(metrics.normalise(answer), metrics.normalise(text))
+    return metrics.stands_in(metrics.normalise(answer), metrics.normalise(text))
 
 
 def _set_halves(file: Path, documents: list[Document], given: bool) -> None:
