@@ -71,7 +71,7 @@ def reproduce(
 
 
 def markdown(sections: Sequence[Section], paper: Paper, folder: Path) -> str:
-    """The sections as a Markdown page. Links to records are relative to `folder`, which the page is written to."""
+    """The sections as a Markdown page for `folder`; links to folders of records are relative to it."""
     judged = any(section.judged for section in sections)
     rules = f"{markdown_text(paper.source)}\n\n{_rules()}" if judged else ""
     parts = [f"# Reproduction of the paper's tables\n\n{HEAD}\n\n{rules}"]
@@ -255,7 +255,12 @@ def _markdown_grid(grid: Grid, folder: Path) -> str:
 
 
 def _links(files: Sequence[Path], folder: Path) -> str:
-    return " ".join(f"[{n}]({record_url(path, folder)})" for n, path in enumerate(files, start=1)) or "–"
+    """How many records a row has, with a link to each folder that holds them: a link for each would fill the page."""
+    counts = Counter(path.parent for path in files)
+    links = [
+        f"{count} in [{markdown_text(where.name)}]({record_url(where, folder)})" for where, count in counts.items()
+    ]
+    return ", ".join(links) or "–"
 
 
 def _rich_grid(grid: Grid) -> Table:

@@ -220,9 +220,12 @@ def _ours(paper: Paper, table: PaperTable, field: str, values: dict[str, float],
 
 
 def data_of(paper: Paper, record: Record) -> str:
-    """The data of a record, in words: the name that paper.yaml gives, or "other data"."""
-    whole = not record.task.options.get("people") and not record.task.options.get("paragraphs")
-    return paper.corpora.get(record.task.corpus_hash, "other data") if whole else "other data"
+    """The data of a record, in words: the name that paper.yaml gives, of a part with its size, or "other data"."""
+    name = paper.corpora.get(record.task.corpus_hash)
+    if name is None:
+        return "other data"
+    people = record.task.options.get("people")
+    return f"{people} of {name}" if people else name
 
 
 def _why(ours: Ours) -> str:

@@ -182,9 +182,10 @@ def test_a_hub_id_in_other_case_and_a_listed_fingerprint_are_the_papers_model(tm
     assert sum(finding.verdict != "not run" for finding in of_local) == 2
 
 
-def test_half_of_the_papers_people_are_other_data(tmp_path: Path) -> None:
+def test_a_part_of_the_papers_people_is_named_with_its_size(tmp_path: Path) -> None:
     gemma(tmp_path, task__corpus_hash=PEOPLE_OF_THE_PAPER, task__options={"people": 50})
-    assert "other data" in row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "company").why
+    finding = row(of_table("table2", tmp_path), "Gemma 2 2B", "contrastive_dropout", "company")
+    assert "50 of the paper's own people" in finding.why
 
 
 def test_parameters_are_written_without_the_zero_before_the_point() -> None:
@@ -304,7 +305,7 @@ def test_the_command_writes_the_page_and_its_check_fails_on_an_edited_page(tmp_p
     command = ["reproduce", "--records", str(records), "--out", str(out)]
     assert run(app, command).exit_code == 0
     page = out.read_text(encoding="utf-8")
-    assert "## Table 1" in page and "## Table 3" in page and "(records/contrastive_dropout-0000.json)" in page
+    assert "## Table 1" in page and "## Table 3" in page and "in [records](records)" in page
     assert run(app, [*command, "--check"]).exit_code == 0
     out.write_text(page.replace("32 numbers", "33 numbers"), encoding="utf-8")
     done = run(app, [*command, "--check"])
