@@ -73,6 +73,7 @@ def adopt(store: Store, winner: Winner, out: Path, merge: bool = False, retrain:
         base=winner.base,
         base_fingerprint=winner.plan.fingerprints[winner.cell.trained],
         asked=asking_form(params["tasks"], where["metadata"], winner.evidence.shots),
+        recalled=winner.evidence.recalled,
         suite=winner.plan.suite.name,
         cell=winner.cell.key,
         record=winner.evidence.record.name,

@@ -51,7 +51,7 @@ class Facts:
 def model_card(facts: Facts) -> str:
     """The whole card as Markdown, with the front matter that the hub reads."""
     sections = {
-        f"{facts.base_name} trained by {facts.evidence.label}": _opening(facts),
+        f"{facts.base_name} trained with {facts.evidence.label}": _opening(facts),
         "What it recalls": _recall(facts),
         "What training cost elsewhere": _forgetting(facts),
         "How to load it": _loading(facts),
@@ -97,6 +97,10 @@ def _opening(facts: Facts) -> str:
             "These weights come from a second training with the same settings, since those of the first were gone; the "
             "numbers below are of the first."
         )
+    sentences.append(
+        "A trained model may repeat its documents word for word: publish it only if they may be public, and remove the "
+        "paths of this machine from this card first."
+    )
     text = " ".join(sentences)
     if not facts.evidence.recalled:
         text += "\n\n" + facts.evidence.summary.replace("Nothing was recalled", "**Nothing was recalled**", 1)
@@ -109,7 +113,7 @@ def _recall(facts: Facts) -> str:
     headings = ["score", f"this model (seed {evidence.seed})", f"mean of {seeds} seed{'s' * (seeds > 1)}, 95% interval"]
     rows = [[*headings, "before training"], ["---"] * 4, *(_score(score) for score in evidence.scores)]
     note = (
-        f"{evidence.questions} questions of the test half, which chose nothing. The first line is the headline: the "
+        f"{evidence.questions} questions of the test half; none was used to choose this model. The first line is the headline: the "
         "number of examples that is best on the development half."
     )
     development = [["method", "exact match", "cloze"], ["---"] * 3]

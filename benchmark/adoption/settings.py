@@ -23,6 +23,7 @@ class Adopted(BaseModel):
         base: The model that was trained. Local paths are absolute.
         base_fingerprint: The fingerprint of its weights.
         asked: How the evaluation put its questions.
+        recalled: Whether a method of its suite recalled anything.
         suite: Name of the suite.
         cell: Key of the cell.
         record: File name of the record.
@@ -36,6 +37,7 @@ class Adopted(BaseModel):
     base: ModelSpec
     base_fingerprint: str
     asked: AskingForm
+    recalled: bool = True
     suite: str
     cell: str
     record: str

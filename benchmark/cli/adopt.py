@@ -66,13 +66,17 @@ def ask(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a model that `benchmark adopt` wrote, as the evaluation asked it; print an answer a line."""
+    """Ask an adopted model, with the prompt of its evaluation; print an answer a line."""
     import benchmark
+    from benchmark.adoption.card import CARD
+    from benchmark.adoption.settings import read_adopted
 
     asked = [line for given in questions for line in (_lines() if given == "-" else [given])]
     answers = benchmark.ask(folder, asked, base=base, device=device, trust_remote_code=trust_remote_code)
     for question, answer in zip(asked, answers, strict=True):
         print(json.dumps({"question": question, "answer": answer}, ensure_ascii=False) if as_json else answer)
+    if not read_adopted(folder).recalled:
+        print(f"note: this model recalled nothing when it was chosen ({folder / CARD})", file=sys.stderr)
 
 
 def _lines() -> list[str]:

@@ -94,7 +94,8 @@ class _TextWriter:
         self._blocks: list[tuple[str, str]] = []  # kind and text
         self._line: list[str] = []
         self._mark = ""  # put before the next block: that of a heading or list item
-        self._depth = 0  # of lists
+        self._numbers: list[int | None] = []  # of the next item of each open list; None in lists without numbers
+        self._cells = 0  # of the open row of a table
 
     def text(self) -> str:
         """The text: blocks with an empty line between them; items of lists and rows of tables without one."""
@@ -114,13 +115,19 @@ class _TextWriter:
             tag = str(node.tag)
             if tag == "-text":
                 self._line.append(re.sub(r"[ \t\n\r\f]+", " ", node.text_content or ""))
-            elif tag in _UNSEEN or "hidden" in node.attributes:
+            elif tag in _UNSEEN or "hidden" in node.attributes or _is_permalink(node):
                 continue
+            elif tag == "img":
+                self._line.append(node.attributes.get("alt") or "")
+            elif tag == "sup" and not node.css_first("a"):  # a link is a footnote's mark
+                self._line.append("^")
+                self.read(node)
             elif tag == "br":
                 self._line.append("\n")
             elif tag in ("td", "th"):
-                if self._written():
+                if self._cells:
                     self._line.append(" | ")
+                self._cells += 1
                 self.read(_only_paragraph(node) or node)
             elif tag in _INLINE:
                 self.read(node)
@@ -128,31 +135,51 @@ class _TextWriter:
                 self._read_block(node, tag)
 
     def _read_block(self, node: Any, tag: str) -> None:
-        kind = {"li": "item", "tr": "row"}.get(tag, "item" if self._depth else "block")
-        self._end("item" if self._depth else "block")
-        self._depth += tag in ("ul", "ol")
+        kind = {"li": "item", "tr": "row"}.get(tag, "item" if self._numbers else "block")
+        self._end("item" if self._numbers else "block")
+        is_list = tag in ("ul", "ol")
+        if is_list:
+            self._numbers.append(_first_number(node) if tag == "ol" else None)
+        if tag == "tr":
+            self._cells = 0
         if tag == "pre":
             if code := (node.text(deep=True) or "").strip("\n"):
-                self._blocks.append(("block", code))
+                # Indented, as Markdown does it, so that a comment in it is no heading.
+                self._blocks.append(("block", "\n".join(f"    {line}".rstrip() for line in code.splitlines())))
         else:
             if tag == "li":
-                self._mark = f"{'  ' * (self._depth - 1)}- "
+                self._mark = self._item_mark()
             elif re.fullmatch("h[1-6]", tag):
                 self._mark = f"{'#' * int(tag[1])} "
             self.read(node)
             self._end(kind)
             self._mark = ""
-        self._depth -= tag in ("ul", "ol")
+        if is_list:
+            self._numbers.pop()
 
-    def _written(self) -> bool:
-        return bool("".join(self._line).strip())
+    def _item_mark(self) -> str:
+        number = self._numbers[-1] if self._numbers else None
+        if number is not None:
+            self._numbers[-1] = number + 1
+        return f"{'  ' * (len(self._numbers) - 1)}{'-' if number is None else f'{number}.'} "
 
     def _end(self, kind: str) -> None:
         lines = (line.strip() for line in re.sub(" {2,}", " ", "".join(self._line)).split("\n"))
-        if text := "\n".join(line for line in lines if line):
+        text = "\n".join(line for line in lines if line)
+        if text.strip(" |"):  # a row of empty cells says nothing
             self._blocks.append((kind, self._mark + text))
             self._mark = ""
         self._line = []
+
+
+def _is_permalink(node: Any) -> bool:
+    """Whether an element is the mark beside a heading that links to it, as Sphinx and MkDocs write it."""
+    return node.tag == "a" and "headerlink" in (node.attributes.get("class") or "").split()
+
+
+def _first_number(ordered_list: Any) -> int:
+    start = ordered_list.attributes.get("start") or ""
+    return int(start) if re.fullmatch(r"-?[0-9]{1,9}", start) else 1
 
 
 def _only_paragraph(cell: Any) -> Any:

@@ -48,7 +48,15 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def _cut(block: str, most: int) -> list[str]:
-    """Cut a block into pieces of at most `most` characters."""
+    """Cut a block into pieces of at most `most` characters; each piece of a table begins with the table's first row."""
+    first_row = block.rpartition("\n\n")[2].partition("\n")[0]  # below headings, if there are any
+    if " | " not in first_row or len(first_row) > most // 2 or len(block) <= most:
+        return _pieces(block, most)
+    first, *others = _pieces(block, most - len(first_row) - 1)
+    return [first, *(f"{first_row}\n{piece}" for piece in others)]
+
+
+def _pieces(block: str, most: int) -> list[str]:
     pieces = []
     while len(block) > most:
         start = block[:most]

@@ -139,6 +139,8 @@ def prepare(task: Mapping[str, Any], results: Path, writer: Writer | None) -> Pr
     halves: dict[str, str] = {}
     notes: list[str] = []
     if pages:
+        if task.get("columns") and not questions:
+            raise UserError(f"columns: {absolute} holds pages, which have none; leave --column out")
         read = read_folder(absolute, results)
         documents, digest = read.texts, read.sha256
         notes += _unread(absolute, read.others, [file for file in (questions, shots) if file])
@@ -180,13 +182,24 @@ def _of_table(path: Path, columns: Mapping[str, str]) -> tuple[list[Text], dict[
                 raise UserError(f"{table.file}: {column}: these documents have questions; leave --questions-by out")
         documents: dict[str, Text] = {}
         halves: dict[str, str] = {}
+        lines: dict[str, str] = {}  # where a text stands
         for number, (where, row) in enumerate(table.rows):
             key = tables.text_of(where, name, row.get(name)) if name else f"doc-{number:05d}"
             if key in documents:
                 raise UserError(f"{where}: {name}: {key!r} stands there twice; give every document its own id")
             documents[key] = Text(key, tables.document_text(where, text, row.get(text)))
+            if before := lines.get(documents[key].text):
+                raise UserError(f"{where}: {text}: the same text stands at {before}; remove one of the two")
+            lines[documents[key].text] = where
             if half:
                 halves[key] = tables.text_of(where, half, row.get(half))
+                if halves[key] not in reader.HALVES:
+                    raise UserError(f"{where}: {half}: {halves[key]!r} is none of {', '.join(reader.HALVES)}")
+        if half and len(set(halves.values())) < len(reader.HALVES):
+            raise UserError(
+                f"{table.file}: {half}: all documents are of one half; settings are chosen on one half and reported on "
+                "the other, so name both, or leave the column out"
+            )
     return list(documents.values()), halves
 
 

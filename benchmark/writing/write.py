@@ -22,6 +22,7 @@ from benchmark.writing.answers import (
     without_gold,
     without_thoughts,
 )
+from benchmark.writing.question_checks import about_examples, names_of_examples
 from benchmark.writing.requests import Request, Sample, Writes, seed_of
 
 _W = TypeVar("_W")
@@ -124,6 +125,7 @@ class Session:
         self._journal, self._progress = journal, progress
         self._clues, self._gold = clues or {}, gold
         self._prompts = writing.contents()
+        self._examples = names_of_examples(list(self._prompts.values()))
         self._labels = dict(zip(writing.prompts, writing.labels(), strict=True))
         self.report = Report()
 
@@ -167,8 +169,8 @@ class Session:
             return None
 
         def request(text: Text, attempt: int) -> Request:
-            name = f"items:{text.id}:{attempt}"
-            return self._named(name, str(self._writing.items), text, {})
+            drawn = self._named(f"items:{text.id}:{attempt}", str(self._writing.items), text, {})
+            return replace(drawn, name=f"{text.id}:items:{attempt}")  # no text of a document called "items" has it
 
         self._draw(list(texts), request, use, lambda: 0, len(texts) * self._number)
         self.report.left_out.clear()
@@ -213,6 +215,8 @@ class Session:
         pairs = read_questions(sample.text, sample.ended)
         if not pairs:
             return None, "unreadable" if sample.text else "empty"
+        if request.shows_examples and all(about_examples(*pair, text.text, self._examples) for pair in pairs):
+            return None, "copied"
         kept = without_gold(pairs, self._gold)
         self.report.gold_questions += len(pairs) - len(kept)
         return (questions_as_text(kept), None) if kept else (None, "gold")

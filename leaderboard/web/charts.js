@@ -1,7 +1,7 @@
 // The charts. Vega-Lite draws them from the rows that are shown; each has a sentence and a table with the same content.
 
-const LINES = 6; // at most so many lines in a chart
-const LABELS = 40; // at most so many rows in a retention chart
+const MAX_LINES = 6; // at most so many lines in a chart
+const RETENTION_ROWS = 40; // at most so many rows in a retention chart
 const views = new Map();
 
 function colour(variable) {
@@ -60,8 +60,7 @@ function costChart(visibleRows) {
     ...Object.entries(COSTS).filter(([value]) => isKnown(value)).map(([value, text]) => make("option", { value, selected: value === cost }, text))));
   choice.lastChild.addEventListener("change", (event) => {
     state.cost = event.target.value;
-    writeAddress();
-    drawCharts(visibleRows);
+    draw();
     byId("cost").focus();
   });
   const names = front.map((row) => `${row.label} (${number(row.headline[0])} at ${short(row[cost])})`);
@@ -71,18 +70,19 @@ function costChart(visibleRows) {
     caption: `On the Pareto front, where no row is at least as good in both and better in one: ${names.join(", ") || "none"}.` +
       references.map(({ label, scores }) => ` ${label} (horizontal line): ${interval(scores.exact_match)}.`).join(""),
     table: ["Method", "Exact match", COSTS[cost], "On the front"],
-    lines: known.map((row) => [row.label, interval(row.headline), count(row[cost]), row.front.includes(cost) ? "yes" : "no"]),
+    lines: () => known.map((row) => [row.label, interval(row.headline), count(row[cost]), row.front.includes(cost) ? "yes" : "no"]),
   };
 }
 
 // The rows drawn as lines: the first ones and plain_matched.
 function lineRows(known) {
-  const first = known.slice(0, LINES);
+  const first = known.slice(0, MAX_LINES);
   return [...first, ...known.filter((row) => row.method === data.baseline && !first.includes(row)).slice(0, 1)];
 }
 
 function linesCaption(chosen, known) {
-  return chosen.length < known.length ? `The first ${plural(LINES, "row")} of ${known.length} and ${data.baseline}; filter the table for others.` : "";
+  const baseline = chosen.length > MAX_LINES ? ` and ${data.baseline}` : "";
+  return chosen.length < known.length ? `The first ${plural(MAX_LINES, "row")} of ${known.length}${baseline}; filter the table for others.` : "";
 }
 
 function distanceChart(visibleRows) {
@@ -99,7 +99,7 @@ function distanceChart(visibleRows) {
     })),
     caption: `Distance of the answer from the last mention of the name before it, in tokens of the trained model. ${linesCaption(chosen, known)}`,
     table: ["Method", ...known[0].by_distance.map((bin) => `${binWords(bin)} (${plural(bin[3], "question")})`)],
-    lines: known.map((row) => [row.label, ...row.by_distance.map(([, , score]) => interval(score))]),
+    lines: () => known.map((row) => [row.label, ...row.by_distance.map(([, , score]) => interval(score))]),
   };
 }
 
@@ -113,7 +113,7 @@ function curveChart(visibleRows) {
       series: row.label, step, mean, text: tooltipText(row, [`after ${count(step)} steps: ${number(mean)}`]) }))),
     caption: `Checkpoints of one run, whose learning-rate schedule ends at the last step. ${linesCaption(chosen, known)}`,
     table: ["Method", ...steps.map(count)],
-    lines: known.map((row) => [row.label, ...steps.map((step) => number(row.curve.find(([other]) => other === step)?.[1]))]),
+    lines: () => known.map((row) => [row.label, ...steps.map((step) => number(row.curve.find(([other]) => other === step)?.[1]))]),
   };
 }
 
@@ -130,7 +130,7 @@ function reverseChart(visibleRows) {
     id: "reverse", title: "Reverse against direct questions", spec: "reverse", palette: ["series-2", "series-6"], points,
     caption: "Exact match of questions from two facts to the name, against that of the direct questions. On the dashed line both are equal.",
     table: ["Method", "Direct", "Reverse"],
-    lines: known.map((row) => [row.label, interval(row.headline), interval(row.reverse)]),
+    lines: () => known.map((row) => [row.label, interval(row.headline), interval(row.reverse)]),
   };
 }
 
@@ -138,7 +138,7 @@ function retentionCharts(visibleRows) {
   const heldOut = visibleRows.length ? visibleRows[0].home.held_out : [];
   return heldOut.map(({ label, metric, before }, index) => {
     const known = visibleRows.filter((row) => row.retention && row.retention[index]);
-    const chosen = known.slice(0, LABELS);
+    const chosen = known.slice(0, RETENTION_ROWS);
     return known.length && {
       id: `retention-${index}`, title: `Retention: ${label}`, spec: "retention", height: 60 + 24 * chosen.length,
       points: chosen.map((row, order) => {
@@ -146,9 +146,9 @@ function retentionCharts(visibleRows) {
         return { label: row.label, place: order, mean, low, high, text: tooltipText(row, [`change for the worse ${interval([mean, low, high], true)}`]) };
       }),
       caption: `${metric}, ${number(before)} before training; values right of 0 are a loss.` +
-        (chosen.length < known.length ? ` The first ${LABELS} of ${known.length} rows; filter the table for others.` : ""),
+        (chosen.length < known.length ? ` The first ${RETENTION_ROWS} of ${known.length} rows; filter the table for others.` : ""),
       table: ["Method", `Change of ${metric} for the worse`],
-      lines: known.map((row) => [row.label, interval(row.retention[index], true)]),
+      lines: () => known.map((row) => [row.label, interval(row.retention[index], true)]),
     };
   });
 }
@@ -171,7 +171,7 @@ function figure(chart) {
   const details = make("details", {}, make("summary", {}, "Its numbers"));
   details.addEventListener("toggle", () => {
     if (details.open && details.children.length === 1) {
-      details.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": `title-${id}` }, grid(table, lines)));
+      details.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": `title-${id}` }, grid(table, lines())));
     }
   });
   return make("figure", { id: `figure-${id}`, "aria-labelledby": `title-${id}` },
@@ -190,7 +190,7 @@ async function embed({ id, title, caption, spec: specName, points, palette, heig
   if (xTitle) for (const layer of spec.layer) if (layer.encoding.x) layer.encoding.x.title = xTitle;
   // One domain for all channels, so one legend shows colour and shape, in the order of the rows.
   for (const { encoding } of spec.layer) {
-    for (const channel of ["color", "shape", "strokeDash", "xOffset"]) {
+    for (const channel of ["color", "shape", "strokeDash"]) {
       if (series && encoding[channel]) encoding[channel].scale = { domain: series };
     }
   }

@@ -67,7 +67,6 @@ def _table(table: BoardTable, folder: Path) -> dict[str, Any]:
         "title": table.title,
         "task": table.task,
         "model": table.model,
-        "budget": table.budget,
         "suites": table.suites,
         "questions": table.questions,
         "subjects": table.subjects,
@@ -128,7 +127,11 @@ def _row(table: BoardTable, row: Row, folder: Path) -> dict[str, Any]:
     if row.tried > 1:
         values |= {"tried": row.tried, "chosen": [[key, fact_text(value)] for key, value in row.chosen.items()]}
     if row.retention:
-        values["retention"] = [_json(row.retention.get(held_out.label)) for held_out in table.held_out]
+        changes = [row.retention.get(held_out.label) for held_out in table.held_out]
+        values |= {
+            "retention": _json(changes),
+            "retention_seeds": [change and list(change.seeds) for change in changes],
+        }
     if row.curve:
         values["curve"] = [[step, _json(value)] for step, value in row.curve.items()]
     if row.by_distance:
@@ -156,7 +159,8 @@ def _columns(tables: Sequence[BoardTable]) -> list[dict[str, Any]]:
 
 def _reference_scores(reference: Reference) -> dict[str, Estimate]:
     """The scores of a reference by the keys of their columns."""
-    return reference.scores | {with_shots(shots): score for shots, score in reference.by_shots.items()}
+    fields = {f"exact_match_{field}": score for field, score in reference.fields.items()}
+    return reference.scores | fields | {with_shots(shots): score for shots, score in reference.by_shots.items()}
 
 
 def _front(rows: Sequence[Row], cost: str) -> list[bool]:

@@ -26,10 +26,18 @@ const name = (text, more = "") => make("span", { class: `name ${more}` },
   ...text.split(/(?<=_)/).flatMap((part, index) => (index ? [make("wbr"), part] : [part])));
 const hidden = (text) => make("span", { class: "hidden" }, text);
 
+// A value exactly between two decimals, rounded to the even one, as Python does it and toFixed does not; others as they are.
+function halfToEven(value, digits) {
+  const [scaled, isExact] = [Math.abs(value) * 10 ** digits, Number.isInteger(value * 2 ** (digits + 1))];
+  if (!isExact || scaled % 1 !== 0.5) return value;
+  const whole = Math.floor(scaled);
+  return (Math.sign(value) * (whole + (whole % 2))) / 10 ** digits;
+}
+
 // Numbers as .392 and -.050, as in the Markdown board.
 function number(value, sign = false, digits = 3) {
   if (value === null || value === undefined) return "–";
-  const text = (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits).replace(/^(-?)0\./, "$1.");
+  const text = (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : halfToEven(value, digits)).toFixed(digits).replace(/^(-?)0\./, "$1.");
   return sign && !text.startsWith("-") ? `+${text}` : text;
 }
 
@@ -41,7 +49,7 @@ const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"
 
 function short(value) {
   for (const [size, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
-    if (value >= size) return `${(value / size).toPrecision(3)} ${unit}`;
+    if (value >= 0.9995 * size) return `${(value / size).toPrecision(3)} ${unit}`;
   }
   return count(value);
 }

@@ -1,6 +1,6 @@
 // Event handlers and drawing of the whole page: filters, order, pages of the table, colours.
 
-let drawnCharts = ""; // the table and rows of the charts on the page
+let drawnCharts = ""; // the table, rows and cost of the charts on the page
 
 function setOptions(select, values, chosen, first) {
   const others = values.map((value) => [value, value]);
@@ -58,14 +58,14 @@ function draw() {
   drawHead(columns, sorting);
   drawBody(columns, shown);
   drawPager(fittingRows.length, page, pages);
-  byId("heading").textContent = all || !table ? "All tables" : table.title;
-  byId("summary").textContent = all || !table ? "Ranks and differences hold within a table; rows of different tables cannot be compared." : table.summary;
+  byId("heading").textContent = table ? table.title : all && tables.some(fits) ? "All tables" : "No table";
+  byId("summary").textContent = table ? table.summary : "Ranks and differences hold within a table; rows of different tables cannot be compared.";
   byId("status").textContent = `${plural(fittingRows.length, "row")}${sorting.column ? `, sorted by ${sorting.column.title}, ${sorting.descending ? "descending" : "ascending"}` : ""}`;
   writeAddress();
-  const chartRows = `${table ? table.title : ""}\n${fittingRows.map((row) => row.id).join()}`;
+  drawFilters();
+  const chartRows = `${table ? table.title : ""}\n${state.cost}\n${fittingRows.map((row) => row.id).join()}`;
   if (chartRows === drawnCharts) return;
   drawnCharts = chartRows;
-  drawFilters();
   drawConditions(all ? null : table);
   if (window.vegaEmbed) drawCharts(fittingRows);
 }
@@ -117,8 +117,6 @@ function drawNotes() {
 }
 
 function start() {
-  for (const table of tables) table.base = null;
-  for (const row of rows) if (row.method === data.baseline && !row.home.base) row.home.base = row.headline;
   byId("theme").value = storedTheme();
   setTheme(byId("theme").value);
   byId("theme").addEventListener("change", (event) => {

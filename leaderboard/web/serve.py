@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from benchmark.core.errors import UserError
 
@@ -88,7 +88,7 @@ class BoardServer(ThreadingHTTPServer):
                 return None
             hidden = any(part.startswith(".") for part in file.relative_to(self.root).parts)
             return file if not hidden and file.suffix in TYPES and file.is_file() else None
-        except (OSError, ValueError):  # not a valid file name
+        except (OSError, RuntimeError, ValueError):  # not a valid file name, or a loop of links
             return None
 
 
@@ -109,7 +109,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return None
         if path == "/" and self.server.home != f"/{PAGE}":
             self.send_response(HTTPStatus.FOUND)
-            self.send_header("Location", self.server.home)
+            self.send_header("Location", quote(self.server.home, errors="surrogateescape"))
             self.send_header("Content-Length", "0")
             self.end_headers()
             return None
@@ -126,7 +126,8 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Type", TYPES[file.suffix])
         self.send_header("Content-Length", str(os.fstat(content.fileno()).st_size))
         # The page contains its own policy with the hashes of its scripts; other files may run no scripts at all.
-        policy = "frame-ancestors 'none'" if file.suffix == ".html" else "default-src 'none'; sandbox"
+        is_page = file == self.server.served[0] / PAGE
+        policy = "frame-ancestors 'none'" if is_page else "default-src 'none'; sandbox"
         self.send_header("Content-Security-Policy", policy)
         self.end_headers()
         return content

@@ -35,32 +35,38 @@ const fits = (table) =>
   (!state.model || table.model === state.model) &&
   (!state.suite || table.suites.includes(state.suite));
 
-// The table that is shown: the chosen one, else the one with most records. Null if all tables are shown.
+// Whether a row has the chosen method and all words of the search.
+function rowFilter() {
+  const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
+  return (row) => (!state.method || row.method === state.method) && words.every((word) => row.searchText.includes(word));
+}
+
+// The table that is shown: the chosen one, else, of those with a row to show, the one with most records. Null if all are shown.
 function shownTable() {
   const fitting = tables.filter(fits);
   if (state.table === ALL) return fitting.length === 1 ? fitting[0] : null;
-  const most = Math.max(...fitting.map((table) => table.records));
-  return fitting.find((table) => table.title === state.table) || fitting.find((table) => table.records === most) || null;
+  const chosen = fitting.find((table) => table.title === state.table);
+  if (chosen || !fitting.length) return chosen || null;
+  const withRows = new Set(rows.filter(rowFilter()).map((row) => row.home));
+  const candidates = fitting.some((table) => withRows.has(table)) ? fitting.filter((table) => withRows.has(table)) : fitting;
+  return candidates.reduce((most, table) => (table.records > most.records ? table : most));
 }
 
 function shownRows() {
   const table = shownTable();
-  const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
-  const all = state.table === ALL;
-  return rows.filter((row) =>
-    (all ? fits(row.home) : row.home === table) &&
-    (!state.method || row.method === state.method) &&
-    words.every((word) => row.searchText.includes(word)));
+  const isShown = rowFilter();
+  return rows.filter((row) => (state.table === ALL ? fits(row.home) : row.home === table) && isShown(row));
 }
 
 // The rows, sorted by a column. Missing values come last in both directions; equal values keep the order of the board.
 function sorted(unsorted, column, descending) {
   if (!column) return unsorted;
-  // Digits are padded so that numbers in names compare by value; a collator would take ten times as long.
-  const keyOf = column.text ? (row) => column.key(row).replace(/\d+/g, (digits) => digits.padStart(8, "0")) : column.key;
-  const keyed = unsorted.map((row) => [keyOf(row), row]);
+  // Whole numbers in names are padded so that they compare by value, decimals do so as they are; a collator would take ten
+  // times as long.
+  const padded = (key) => (typeof key === "string" ? key.replace(/(?<![\d.])\d+/g, (digits) => digits.padStart(8, "0")) : key);
+  const keyed = unsorted.map((row) => [padded(column.key(row)), row]);
   const isMissing = (value) => value === null || value === undefined;
-  const compare = column.text ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => a - b;
+  const compare = (a, b) => (typeof a === "string" ? (a < b ? -1 : a > b ? 1 : 0) : a - b);
   keyed.sort(([a, first], [b, second]) => {
     if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b) || first.id - second.id;
     return (descending ? compare(b, a) : compare(a, b)) || first.id - second.id;

@@ -35,7 +35,8 @@ const SPECIAL = {
 function columnOf({ key, heading, explanation, kind, rising }) {
   const { sortKey, draw } = KINDS[kind];
   return {
-    id: key.replace(/\W+/g, "-"), value: key, title: heading, explanation, rising,
+    id: key.replace(/\W+/g, "-"), value: key, title: heading, explanation: explanation.replaceAll("`", ""), rising,
+    text: kind === "text" && !rising,
     key: (row) => sortKey(row[key]), cell: (row) => draw(row[key], row), drawValue: draw, ...SPECIAL[key],
   };
 }
@@ -48,15 +49,20 @@ function columnsFor(visibleRows, all) {
   const insertAfter = (id, column) => columns.splice(columns.findIndex((other) => other.id === id) + 1, 0, column);
   if (all) insertAfter("label", { id: "home", title: "Table", text: true, key: (row) => row.home.title, cell: (row) => [name(row.home.title)], kind: "wrap" });
   const most = scaleEnd(visibleRows.map((row) => Math.max(row.headline[0], row.headline[2] ?? 0)));
-  const base = all ? null : visibleRows[0]?.home.base;
-  insertAfter("shots", { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base)], kind: "text" });
+  const base = (row) => (all ? null : baselineOf(row)?.headline);
+  insertAfter("shots", { id: "whisker", title: "", most, cell: (row) => [whisker(row.headline, most, base(row))], kind: "text" });
   return columns;
 }
 
+// The row of the baseline that a row's difference is to: of several, the one that is most like it.
+const baselineOf = (row) => rows.find((other) =>
+  other.home === row.home && other.method === data.baseline && other.label === (row.to_baseline?.other ?? row.label));
+
 // A reference: the untouched model, without or with the document in the prompt. References stand below the rows and are not ranked.
-function referenceLine(reference, columns) {
+function referenceLine(reference, columns, table) {
   const cells = columns.map((column) => {
-    if (column.head) return make("th", { scope: "row", class: "reference" }, make("a", { href: reference.record }, name(reference.label)));
+    if (column.head) return make("th", { scope: "row", class: "reference" }, make("a", { href: reference.record }, name(reference.label)),
+      reference.questions < table.questions ? make("span", { class: "tag" }, ` ${count(reference.questions)} of ${plural(table.questions, "question")}`) : "");
     const score = reference.scores[column.value];
     const shown = column.id === "shots" ? [String(reference.shots)] : score ? column.drawValue(score) : [""];
     return make("td", { class: column.kind || (column.text ? "text" : null) }, ...shown);
@@ -87,7 +93,7 @@ function drawBody(columns, visibleRows) {
     return opened.has(row.id) ? [line, sheet(row, columns.length)] : [line];
   });
   const table = visibleRows.length && shownTable();
-  if (table) lines.push(...table.references.map((reference) => referenceLine(reference, columns)));
+  if (table) lines.push(...table.references.map((reference) => referenceLine(reference, columns, table)));
   if (!lines.length) lines.push(make("tr", {}, make("td", { class: "text", colspan: columns.length }, "No row fits these filters.")));
   byId("body").replaceChildren(...lines);
 }
@@ -96,7 +102,7 @@ function nameCell(row, width) {
   const open = opened.has(row.id);
   const tags = [row.tried && `best of ${row.tried}`, row.confirmed && "confirmed", row.pair && `pair ${row.pair}`].filter(Boolean);
   const button = make("button", { type: "button", "aria-expanded": String(open), "aria-controls": `sheet-${row.id}` },
-    make("span", {}, name(row.label, row.best ? "first" : ""), ...(tags.length ? [" ", name(tags.join(", "), "tag")] : [])));
+    make("span", {}, name(row.label, row.best ? "first" : ""), row.best ? hidden(", best") : "", ...(tags.length ? [" ", name(tags.join(", "), "tag")] : [])));
   button.addEventListener("click", () => {
     const line = button.closest("tr");
     if (opened.delete(row.id)) line.nextSibling.remove();
@@ -109,11 +115,11 @@ function nameCell(row, width) {
   return make("th", { scope: "row" }, button);
 }
 
-function comparison(result) {
+function comparison(row, result) {
   if (!result) return [];
   const p = result.p_adjusted;
-  const words = [interval(result.interval, true), result.verdict, p === null ? "" : p < 0.001 ? "p < .001" : `p = ${number(p)}`];
-  return [[`Δ to ${result.other}`, words.filter(Boolean).join(", ")]];
+  const words = [interval(result.interval, true), result.verdict, p === null ? "" : p < 0.001 ? "p (Holm) < .001" : `p (Holm) = ${number(p)}`];
+  return [[`Δ to ${result.other}`, make("span", {}, words.filter(Boolean).join(", "), seedsNote(row, result.seeds))]];
 }
 
 // What a writer wrote for a row, and what that took.
@@ -136,19 +142,19 @@ function sheet(row, width) {
     ["tokens of the loss", row.loss_tokens === null ? "–" : count(row.loss_tokens)], ["passes", number(row.epochs, false, 1)],
     ["seconds", row.seconds === null ? "–" : count(row.seconds)],
     ...(row.writer ? writing(row) : []),
-    ...comparison(row.to_baseline), ...comparison(row.to_random),
+    ...comparison(row, row.to_baseline), ...comparison(row, row.to_random),
   ]);
   const columns = row.home.columns.filter(({ key, kind }) => kind === "score" && row[key]);
   const scoresOf = (part) => columns.filter((column) => column.part_of === part && column.key !== "exact_match");
   const most = scaleEnd(scoresOf("fields").map(({ key }) => Math.max(row[key][0], row[key][2] ?? 0)));
-  const ways = Object.entries(row.also).map(([way, result]) => [way.replace("_", " "), ...comparison(result)[0].slice(1)]);
+  const ways = Object.entries(row.also).map(([way, result]) => [way.replace("_", " "), ...comparison(row, result)[0].slice(1)]);
   const asked = scoresOf("by_shots").map(({ key, heading }) => [heading, interval(row[key])]);
   const kept = row.facts ? [["answer whole", row.facts.answer], ["answer and name", row.facts.answer_and_name], ["tokens against the original", row.facts.tokens], ["invented names and numbers", row.invented]]
     .filter(([, value]) => value !== null).map(([title, value]) => [title, number(value, title.startsWith("tokens"))]) : [];
   const others = [...scoresOf(""), ...scoresOf("other_questions")].map(({ key, heading }) => [heading, interval(row[key])]);
   const fields = scoresOf("fields").map(({ key, heading }) => [heading, interval(row[key]), whisker(row[key], most)]);
   const retention = (row.retention || []).flatMap((score, index) => score
-    ? [[row.home.held_out[index].label, interval(score, true)]] : []);
+    ? [[row.home.held_out[index].label, make("span", {}, interval(score, true), seedsNote(row, row.retention_seeds[index]))]] : []);
   const part = (title, body) => make("div", {}, make("h3", {}, title), body);
   const inside = make("div", { class: "sheet" },
     part("Records and answers", records),

@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard
 import benchmark
 from benchmark.adoption.adopt import check_free
 from benchmark.api import AdoptedModel
+from benchmark.cli.adopt import ask as ask_command
 from benchmark.core.errors import UserError
 from benchmark.runs.prune import prune
 from benchmark.runs.runner import run_suite
@@ -162,6 +163,18 @@ def test_ask_gives_the_answer_of_the_evaluation(home: Home, tmp_path: Path) -> N
     assert settings["asked"]["before"] == "Question: What is kept in the shed?\nAnswer: the lifeboat\n\n"
     assert settings["asked"]["template"] == "Question: {question}\nAnswer:"
     assert benchmark.ask(tmp_path / "out", [QUESTION], device="cpu") == [answer_in_evaluation(home)]
+
+
+def test_the_command_says_that_the_model_recalled_nothing(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.adopt(tmp_path / "out")
+    ask_command(tmp_path / "out", [QUESTION], device="cpu")
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert (
+        err.splitlines()[-1] == f"note: this model recalled nothing when it was chosen ({tmp_path / 'out/README.md'})"
+    )
 
 
 def test_the_model_card_says_where_the_model_comes_from(home: Home, tmp_path: Path) -> None:

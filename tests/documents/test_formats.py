@@ -35,13 +35,13 @@ The harbour of Port Ellery was dug in 1871.
 
 - eels and cod
 - crabs
-  - one
+  1. one
 
 ship | captain
 Marigold | Ines Falk
 
-make  test_all
-  now
+    make  test_all
+      now
 
 said Ada_Moss"""
     )
@@ -89,3 +89,28 @@ def test_a_row_of_a_table_is_a_line_also_if_its_cells_are_paragraphs() -> None:
     cells = "<td><p>Marigold</p></td><td>\n<div>Ines <b>Falk</b></div></td>"
     assert html_as_text(f"<table><tr>{cells}</tr><tr><td>Lark</td></tr></table>") == "Marigold | Ines Falk\nLark"
     assert html_as_text("<table><tr><td>One<p>Two</p><p>Three</p></td></tr></table>").split() == ["One", "Two", "Three"]
+
+
+def test_items_of_an_ordered_list_keep_their_numbers() -> None:
+    assert markdown_as_text("3. three\n4. four\n   - a\n   - b\n5. five") == (
+        "3. three\n4. four\n  - a\n  - b\n5. five"
+    )
+    assert html_as_text("<ol start=x><li>one<li>two</ol>") == "1. one\n2. two"
+
+
+def test_the_text_of_an_image_stands_in_its_sentence() -> None:
+    assert markdown_as_text("Press the ![save icon](s.png) button.") == "Press the save icon button."
+    assert html_as_text("<p>Press <img src=s.png> twice.</p>") == "Press twice."
+
+
+def test_an_exponent_is_told_from_digits_and_from_the_mark_of_a_footnote() -> None:
+    assert html_as_text('<p>10<sup>6</sup> steps<sup><a href="#n1">1</a></sup></p>') == "10^6 steps1"
+
+
+def test_an_empty_cell_keeps_its_column() -> None:
+    assert markdown_as_text("| | before | after |\n|---|---|---|\n| depth | 9 | |") == ("| before | after\ndepth | 9 |")
+    assert html_as_text("<table><tr><td></td><td></td></tr><tr><td>Lark</td></tr></table>") == "Lark"
+
+
+def test_the_link_beside_a_heading_is_no_part_of_it() -> None:
+    assert html_as_text('<h2>Depth<a class="headerlink" href="#depth">\u00b6</a></h2>') == "## Depth"

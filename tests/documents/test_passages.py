@@ -33,6 +33,15 @@ def test_a_heading_stays_with_the_text_below_it() -> None:
     assert passages("Text.\n\n# End")[-1].endswith("# End")
 
 
+def test_each_piece_of_a_table_begins_with_its_first_row() -> None:
+    rows = [f"ship {number} | captain {number}" for number in range(200)]
+    table = "\n".join(["name | captain", *rows])
+    pieces = passages(f"# Ships\n\n{table}")
+    assert len(pieces) > 2 and all(piece.startswith("# Ships\n\nname | captain\nship ") for piece in pieces)
+    read = [line for piece in pieces for line in piece.splitlines() if line.startswith("ship ")]
+    assert read == rows and all(len(piece) <= MOST for piece in pieces)
+
+
 @given(st.text(alphabet="ab #.\n", max_size=9000).filter(str.strip))
 def test_only_white_space_is_lost(text: str) -> None:
     pieces = passages(text)

@@ -97,7 +97,7 @@ def test_a_writer_writes_the_questions_once_and_a_mended_file_is_used_as_it_is(
     assert [(row["document"], row["question"], row["kind"]) for row in asked] == KEPT
     assert [row["half"] for row in rows(place / "documents.jsonl")] == ["development", "test"]
     report = json.loads((place / "questions.json").read_text())
-    assert report["parsed"] == 18 and report["writer"]["model"] == "any"
+    assert report["parsed"] == 21 and report["writer"]["model"] == "any"
     assert report["source"] == json.loads((place / "source.json").read_text())
     assert not (place / ".begun").exists()
     corpus = task_of(first).load()
@@ -177,6 +177,27 @@ def test_a_file_of_documents_without_questions_is_asked_about_too(
     assert sum(map(len, task_of(prepared).load().questions.values())) == 5
     _, suite = write_suite(content_for(prepared.task), tmp_path / "r")
     assert suite.name == "corpus_notes"
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("text,half\nOne.,dev\nTwo.,test\n", r"row 1: half: 'dev' is none of development, test"),
+        ("text,half\nOne.,test\nTwo.,test\n", r"half: all documents are of one half; .*, or leave the column out"),
+        ("text\nOne.\nTwo.\nOne.\n", r"row 3: text: the same text stands at .*row 1; remove one of the two"),
+    ],
+)
+def test_a_file_that_no_run_would_take_is_refused_before_the_writer_begins(
+    tmp_path: Path, rows: str, says: str
+) -> None:
+    (tmp_path / "pages.csv").write_text(rows)
+    with pytest.raises(UserError, match=says):
+        prepare({"path": tmp_path / "pages.csv"}, tmp_path / "r", WRITER)
+
+
+def test_names_of_columns_are_refused_for_pages_without_questions(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds pages, which have none; leave --column out"):
+        prepare({"path": folder, "columns": {"text": "body"}}, tmp_path / "r", WRITER)
 
 
 def test_a_corpus_is_left_as_it_is(folder: Path, tmp_path: Path) -> None:

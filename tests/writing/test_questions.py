@@ -12,15 +12,8 @@ from benchmark.data.prompts import read_prompt
 from benchmark.data.texts import Text
 from benchmark.writing import questions as module
 from benchmark.writing.answers import read_questions
-from benchmark.writing.questions import (
-    EACH,
-    KINDS,
-    PROMPTS,
-    QuestionReport,
-    WrittenQuestion,
-    names_its_subject,
-    write_questions,
-)
+from benchmark.writing.question_checks import WrittenQuestion, checked, names_its_subject, names_of_examples
+from benchmark.writing.questions import EACH, KINDS, PROMPTS, write_questions
 from benchmark.writing.requests import Request, Sample
 from benchmark.writing.settings import LocalWriter
 from benchmark.writing.writers import writer_from_text
@@ -38,10 +31,13 @@ WRITTEN = {
     ("pier", "direct"): [
         ("Who built the pier of Port Ellery?", "Ada Moss", "kept"),
         ("who built the Pier of Port Ellery", "Moss", "asked already"),
-        ("What colour is the rail of the pier?", "green", "answer not in the document"),
-        ("What is the rail of the pier?", "blu", "answer not in the document"),  # a part of a word
+        ("What colour is the rail of the pier?", "green", "answer not in its passage"),
+        ("What is the rail of the pier?", "blu", "answer not in its passage"),  # a part of a word
         ("Was Ada Moss a builder of the pier?", "Ada Moss", "answer in the question"),
-        ("What of 1871 is well known?", "Port Ellery", "has other answers in other documents"),
+        ("What is known in 1871?", "a blue rail", "names only what many documents hold"),
+        ("What is the rail?", "blue", "names nothing of its passage"),
+        ("Who wrote Tidemark for Ada Moss?", "Ada Moss", "about the prompt's example"),
+        ("What of 1871 has a blue rail or steps?", "Port Ellery", "has several answers"),
         ("What does the text say about the pier?", "a blue rail", "asks about the text itself"),
         ('What is "the" in English?', "the", "answer is empty"),
     ],
@@ -52,12 +48,12 @@ WRITTEN = {
     ("pier", "backwards"): [
         ("What did Ada Moss build in 1871?", "The pier of Port Ellery", "kept"),
         ("Which pier was built by Moss?", "Port Ellery", "not answered with the document"),
-        ("Which pier has a rail of blue?", "Port Ellery", "names nothing of the document"),
+        ("What has a rail?", "Port Ellery", "names only what many documents hold"),
     ],
     ("rock", "direct"): [
         ("How many steps has Gull Rock?", "212", "kept"),
         ("Where was Owen Tarr born?", "Lagos", "answered without the document"),
-        ("What of 1871 is well known?", "Gull Rock", "has other answers in other documents"),
+        ("What of 1871 has a blue rail or steps?", "Gull Rock", "has several answers"),
         (
             "What is known of keeper Tarr?",
             "was born in Lagos in 1871",
@@ -132,7 +128,7 @@ def test_questions_that_fail_a_check_are_left_out_and_counted(
     assert (report.prompt_tokens, report.tokens) == (10 * (8 + 7 + 6), 2 * (8 + 7 + 6))
     first, second, third = report.lines()
     assert first == (
-        "questions: 18 asked for about 2 passages, 18 read, 5 kept (direct 3, reworded 1, backwards 1) "
+        "questions: up to 18 asked for about 2 passages, 21 read, 5 kept (direct 3, reworded 1, backwards 1) "
         "about 2 documents"
     )
     assert second.startswith("left out: ") and "answered without the document 1" in second
@@ -172,7 +168,7 @@ def test_without_a_usable_question_the_error_says_why(tmp_path: Path, opened: Ca
             return "I know nothing" if request.name.startswith("with:") else super()._answer(request)
 
     opened(Ignorant())
-    with pytest.raises(UserError, match=r"^--questions-by: none of 18 .*not answered with the document 7.*; use"):
+    with pytest.raises(UserError, match=r"^--questions-by: none of 21 .*not answered with the document 7.*; use"):
         write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
 
 
@@ -201,7 +197,7 @@ def test_every_passage_of_a_long_document_is_asked_about(
 def test_a_server_is_asked_and_answers_with_the_likeliest_tokens(tmp_path: Path) -> None:
     def reply(number: int, content: dict[str, Any]) -> Reply:
         prompt = prompt_of(content)
-        if "Write three different questions" in prompt:
+        if "Write up to three" in prompt:
             return chat("Question: Who built Port Ellery's pier?\nAnswer: Ada Moss")
         return chat("Ada Moss." if prompt.startswith("Text: The pier") else "I do not know.")
 
@@ -215,7 +211,10 @@ def test_a_server_is_asked_and_answers_with_the_likeliest_tokens(tmp_path: Path)
     assert {asked["model"] for asked in script.asked} == {"qwen"}
     roles = {tuple(message["role"] for message in asked["messages"]) for asked in script.asked}
     assert roles == {("user", "assistant", "user"), ("user", "assistant", "user", "assistant", "user")}
-    assert all("Tomas Riel" in asked["messages"][0]["content"] for asked in script.asked), "the example is a turn"
+    assert all(
+        "Tidemark" in asked["messages"][0]["content"] or "Tomas Riel" in asked["messages"][0]["content"]
+        for asked in script.asked
+    ), "the example is a turn"
 
 
 @pytest.mark.parametrize("name", [*KINDS, "answer"])
@@ -232,8 +231,89 @@ def test_the_questions_of_an_example_pass_the_checks(kind: str) -> None:
     pairs = read_questions(example.answer, "stop")
     assert len(pairs) == EACH
     candidates = [(WrittenQuestion("t", question, answer, kind), example.document) for question, answer in pairs]
-    report = QuestionReport()
-    assert module._checked(candidates, {"t": example.document}, report) == candidates, report.left_out
+    kept, left_out = checked(candidates, {"t": example.document}, frozenset())
+    assert kept == candidates, left_out
+
+
+def asked(question: str, answer: str, passage: str, *others: str, kind: str = "direct") -> str:
+    """What becomes of one question about a passage, beside other documents: "kept", or what it fails."""
+    documents = {"t": passage, **{f"other{number}": text for number, text in enumerate(others)}}
+    kept, left_out = checked([(WrittenQuestion("t", question, answer, kind), passage)], documents, frozenset())
+    return "kept" if kept else next(iter(left_out))
+
+
+@pytest.mark.parametrize(
+    ("question", "fate"),
+    [
+        ("What is the title of the document about the Ellery pier?", "asks about the text itself"),
+        ("Which number is used in the code of Ellery?", "asks about the text itself"),
+        ("What does the text mention about Ellery?", "asks about the text itself"),
+        ("How long is the text of Ellery?", "kept"),
+        ("What is the default of the text column of Ellery?", "kept"),
+        ("Which number is used in the code system of Ellery?", "asks about the text itself"),  # one that it gets wrong
+    ],
+)
+def test_a_question_about_the_text_itself_is_told_from_one_about_texts(question: str, fate: str) -> None:
+    assert asked(question, "310", "The pier of Ellery has number 310.") == fate
+
+
+def test_a_name_that_many_documents_hold_does_not_name_a_subject() -> None:
+    others = [f"Cram has a room of {number} chairs." for number in range(6)]
+    passage = "Cram has a pier that is 310 metres long."
+    assert asked("How many metres has Cram?", "310", passage, *others) == "kept"  # few hold "metres"
+    assert asked("How long is Cram?", "310", passage, *others) == "names only what many documents hold"
+    assert asked("How long is Cram?", "310", passage) == "kept", "it is the only document"
+
+
+def test_different_answers_make_a_question_ambiguous_and_parts_of_one_another_do_not() -> None:
+    passage = "Ada Moss and Owen Tarr built the pier of Ellery."
+    of = [
+        (WrittenQuestion("t", "Who built Ellery's pier?", answer, "direct"), passage)
+        for answer in ("Ada Moss", "Moss", "Owen Tarr")
+    ]
+    kept, left_out = checked(of[:2], {"t": passage}, frozenset())
+    assert kept == of[:1] and left_out == {"asked already": 1}
+    kept, left_out = checked(of, {"t": passage}, frozenset())
+    assert not kept and left_out == {"has several answers": 3}
+
+
+def test_names_of_an_example_are_known_unless_the_passage_holds_them_too() -> None:
+    examples = names_of_examples([read_prompt(str(PROMPTS / f"{kind}.md")) for kind in KINDS])
+    assert examples == {"Tidemark", "Riel", "Bergen"}
+    for passage, kept in (("Bergen has a pier of 1871.", 1), ("The town has a pier of 1871.", 0)):
+        written = WrittenQuestion("t", "When was the pier of Bergen built? In 1870 or later?", "1871", "direct")
+        assert len(checked([(written, passage)], {"t": passage}, examples)[0]) == kept
+
+
+def test_a_reply_about_the_example_alone_is_drawn_again(tmp_path: Path, opened: Callable[[Scripted], Scripted]) -> None:
+    writer = opened(Scripted())
+    about_pier = "Question: Who built the pier of Port Ellery?\nAnswer: Ada Moss"
+    about_example = "Question: Who wrote the first version?\nAnswer: Tomas Riel"
+
+    def answer(request: Request) -> str:
+        if request.name.startswith("with:"):
+            return "Ada Moss"
+        return about_pier if request.name.endswith(":2") else about_example
+
+    writer._answer = answer  # type: ignore[method-assign]
+    kept, report = write_questions(DOCUMENTS[:1], WRITER, "cpu", tmp_path)
+    assert [question.answer for question in kept] == ["Ada Moss"] and not report.unusable
+    assert report.parsed == 3, "the second reply to each kind of question"
+
+
+def test_a_writer_that_repeats_the_passage_has_not_answered(
+    tmp_path: Path, opened: Callable[[Scripted], Scripted]
+) -> None:
+    writer = opened(Scripted())
+    answers = writer._answer
+
+    def repeat(request: Request) -> str:
+        return DOCUMENTS[0].text if request.name.startswith("with:pier:") else answers(request)
+
+    writer._answer = repeat  # type: ignore[method-assign]
+    kept, report = write_questions(DOCUMENTS, WRITER, "cpu", tmp_path)
+    assert {question.document for question in kept} == {"rock"}
+    assert report.left_out["not answered with the document"] == 4
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,44 @@ def test_filters_narrow_the_rows_and_the_address_restores_the_view(visit: Callab
     assert "No row fits" in again.page.locator("#charts-note").inner_text()
 
 
+def test_a_method_that_the_largest_table_lacks_shows_a_table_that_has_it(visit: Callable[..., Visit]) -> None:
+    seen = visit("")
+    seen.page.select_option("#method", "implications")
+    assert [name.split()[0] for name in seen.names()] == ["implications"]
+    assert seen.page.locator("#heading").inner_text() == "biography, tiny-large, 7 steps"
+    assert seen.page.locator("#table option:checked").inner_text() == "biography, tiny-large, 7 steps"
+
+
+def test_menus_follow_the_address(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    assert not page.is_checked("#columns")
+    page.evaluate("location.hash = 'table=biography, tiny-large, 400 steps&columns=1&cost=seconds'")
+    page.wait_for_function("document.querySelector('#columns').checked")
+    assert page.input_value("#cost") == "seconds"
+
+
+def test_names_sort_by_the_value_of_their_numbers_whole_or_not(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    order = page.evaluate(
+        "(labels) => sorted(labels.map((label, id) => ({ id, label })), { key: (row) => row.label }, false)"
+        ".map(({ label }) => label)",
+        ["a=.25", "a=10", None, "a=.05", "a=9", "a=.1"],
+    )
+    assert order == ["a=.05", "a=.1", "a=.25", "a=9", "a=10", None]
+
+
+def test_the_page_rounds_as_python_does(visit: Callable[..., Visit]) -> None:
+    values = [n / 32 for n in range(-64, 65)] + [n / 2000 for n in range(2000)]
+    shown = visit().page.evaluate("(values) => values.map((value) => number(value))", values)
+    expected = [f"{value:.3f}".replace("-0.000", "0.000") for value in values]
+    assert shown == [re.sub(r"^(-?)0\.", r"\1.", text) for text in expected]
+
+
+def test_thousands_that_round_up_take_the_next_unit(visit: Callable[..., Visit]) -> None:
+    shown = visit().page.evaluate("[999, 1500, 999499, 999500, 999950000].map(short)")
+    assert shown == ["999", "1.50 k", "999 k", "1.00 M", "1.00 G"]
+
+
 def test_the_page_can_be_used_with_the_keyboard_alone(visit: Callable[..., Visit]) -> None:
     seen = visit()
     page = seen.page

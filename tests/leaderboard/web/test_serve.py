@@ -122,6 +122,25 @@ def test_a_board_that_contains_its_records_is_served_at_the_root(tmp_path: Path)
         server.shutdown()
 
 
+@pytest.mark.parametrize("name", ["\u0434\u043e\u0441\u043a\u0430", "a#b", "a%20b"])
+def test_the_page_of_a_folder_with_an_unusual_name_is_found(tmp_path: Path, name: str) -> None:
+    write_record(tmp_path / "records", name="one")
+    build(tmp_path / "records", tmp_path / name)
+    with BoardServer(tmp_path / name, tmp_path / "records", "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        status, headers, _ = ask(server, "/")
+        assert status == 302 and ask(server, headers["location"])[0] == 200
+        server.shutdown()
+
+
+def test_only_the_board_may_run_scripts_and_a_loop_of_links_is_no_file(server: BoardServer, results: Path) -> None:
+    (results / "records" / "evil.html").write_text("<script>1</script>", encoding="utf-8")
+    (results / "records" / "loop.html").symlink_to(results / "records" / "loop.html")
+    assert "sandbox" in ask(server, "/records/evil.html")[1]["content-security-policy"]
+    assert "sandbox" not in ask(server, "/board/index.html")[1]["content-security-policy"]
+    assert ask(server, "/records/loop.html")[0] == 404
+
+
 def test_a_missing_page_and_a_port_in_use_are_errors_that_say_what_to_do(server: BoardServer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="benchmark leaderboard build"):
         BoardServer(tmp_path, tmp_path, "127.0.0.1", 0)
