@@ -14,11 +14,12 @@ from benchmark.core.errors import clean
 from leaderboard.board.choice import RecordFile
 from leaderboard.board.labels import short_number
 from leaderboard.paper import seal
-from leaderboard.paper.claims import CLAIM_RULE, Claim, comparisons, distance
+from leaderboard.paper.claims import CLAIM_RULE, Claim, Verdict, comparisons, distance
 from leaderboard.paper.parts import Grid, Markdown, Section
 from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
 from leaderboard.paper.reproduction import (
     PAPER_METRICS,
+    PAPER_SHOTS,
     RULE,
     BoardRow,
     Finding,
@@ -45,6 +46,7 @@ def reproduce(
         Sections for readers, and the same as JSON values.
     """
     ours = board_rows(records)
+    bare = [row for with_examples in ours if (row := with_examples.asked_with(0))]
     sections, tables_json = [], {}
     for name in tables:
         if name == seal.NAME:
@@ -55,8 +57,9 @@ def reproduce(
         of_table = findings(paper, table, ours)
         by_field = [distance(paper, table, ours)] if "birth_date" in table.fields else []
         claims = by_field or comparisons(paper, table, ours)
+        bare_claims = [distance(paper, table, bare)] if by_field else comparisons(paper, table, bare)
         rows = [row for row in ours if row.records[0].task.name in table.tasks and _is_shown(row, bool(by_field))]
-        sections.append(_section(paper, name, of_table, rows, claims))
+        sections.append(_section(paper, name, of_table, rows, claims, bare_claims))
         tables_json[name] = {
             "rows": [finding.model_dump(mode="json") for finding in of_table],
             "claims": [
@@ -110,8 +113,10 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
 def _rules() -> str:
     return (
         f"**Verdicts on numbers.** {RULE}\n\n**Verdicts on claims.** {CLAIM_RULE}\n\nOur numbers are measured on "
-        f"the test half, with 95% intervals from {DRAWS:,} bootstrap draws over seeds and subjects (people or "
-        "paragraphs), written as mean [low, high]. Pairs are exact match / F1.\n"
+        f"the test half, with {PAPER_SHOTS} examples in the prompt as in the paper, or, where a row has no answers of "
+        "that kind, with the number in its column *examples*. A second count of the claims is without examples. 95% "
+        f"intervals are of {DRAWS:,} bootstrap draws over seeds and subjects (people or paragraphs), written as mean "
+        "[low, high]. Pairs are exact match / F1.\n"
     )
 
 
@@ -120,7 +125,12 @@ def _is_shown(row: BoardRow, plain_alone: bool) -> bool:
 
 
 def _section(
-    paper: Paper, name: str, of_table: list[Finding], rows: Sequence[BoardRow], claims: Sequence[Claim]
+    paper: Paper,
+    name: str,
+    of_table: list[Finding],
+    rows: Sequence[BoardRow],
+    claims: Sequence[Claim],
+    bare_claims: Sequence[Claim],
 ) -> Section:
     table = paper.tables[name]
     counts = Counter(finding.verdict for finding in of_table)
@@ -139,7 +149,7 @@ def _section(
         grids=(
             _numbers(of_table),
             _our_rows(paper, table, rows),
-            _summary(claims),
+            _summary(claims, bare_claims),
             _trials(table, claims),
         ),
         commands=(*commands, "benchmark reproduce --out docs/reproduction.md") if commands else (),
@@ -187,7 +197,8 @@ def _numbers(of_table: Sequence[Finding]) -> Grid:
 
 def _our_rows(paper: Paper, table: PaperTable, rows: Sequence[BoardRow]) -> Grid:
     hubs = {model.hub.lower() for model in paper.models.values()}
-    headers = ["Model and budget", "Method", "Data", *(field_name(field) for field in table.fields), "Seeds"]
+    fields = [field_name(field) for field in table.fields]
+    headers = ["Model and budget", "Method", "Data", "Examples", *fields, "Seeds"]
     lines, files = [], []
     for row in rows:
         if str(row.records[0].model.spec.get("model", "")).lower() in hubs:
@@ -196,21 +207,25 @@ def _our_rows(paper: Paper, table: PaperTable, rows: Sequence[BoardRow]) -> Grid
         for field in table.fields:
             task = lm_eval_task(row.records[0].task.name, field)
             pairs.append(Markdown(" / ".join(with_interval(row.score(metric, task), 2) for metric in PAPER_METRICS)))
-        lines.append([row.table.title, row.row.label, data_of(paper, row.records[0]), *pairs, str(len(row.row.seeds))])
+        named = [row.table.title, row.row.label, data_of(paper, row.records[0]), str(row.shots)]
+        lines.append([*named, *pairs, str(len(row.row.seeds))])
         files.append(row.row.files)
     notes = () if lines else ("No record.",)
     return Grid("Our rows with models that the paper does not use", headers, lines, files, notes)
 
 
-def _summary(claims: Sequence[Claim]) -> Grid:
+def _summary(claims: Sequence[Claim], bare_claims: Sequence[Claim]) -> Grid:
+    """How often each claim holds; `bare_claims` are the same claims on answers without examples."""
+    verdicts: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")
     headers = ["Claim", "In the paper's numbers", "Holds", "Does not hold", "Undecided"]
+    headers += [f"{verdict.capitalize()}, without examples" for verdict in verdicts]
     rows = []
-    for claim in claims:
+    for claim, bare in zip(claims, bare_claims, strict=True):
         evidence = claim.backing
         paper = "not in the paper"
         if evidence:
             paper = f"{evidence.holds} of {evidence.cells}, mean {short_number(evidence.mean, 3, '+')}"
-        counts = [str(claim.count(verdict)) for verdict in ("holds", "does not hold", "undecided")]
+        counts = [str(one.count(verdict)) for one in (claim, bare) for verdict in verdicts]
         rows.append([claim.text, paper, *counts])
     return Grid("Claims, and the number of our rows for which they hold", headers, rows)
 

@@ -5,7 +5,7 @@ RULE defines agreement. The paper's claims are in `leaderboard.paper.claims`.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,14 +40,27 @@ class _Frozen(BaseModel):
 class BoardRow:
     """A row of the board with its records, one for each seed, and their answers in the same order.
 
-    The answers are those with the paper's number of examples in the prompt (PAPER_SHOTS), or the board's if the row has
-    none with that number.
+    Attributes:
+        table: The row's table.
+        row: The row.
+        records: Its records.
+        shots: The number of examples in the prompt of `answers`.
+        answers: Answers with this number of examples.
+        all_answers: Answers with every number of examples that was asked.
     """
 
     table: BoardTable
     row: Row
     records: tuple[Record, ...]
+    shots: int
     answers: tuple[Answers, ...]
+    all_answers: tuple[Answers, ...]
+
+    def asked_with(self, shots: int) -> "BoardRow | None":
+        """The same row with the answers of another number of examples; None if it was not asked with as many."""
+        if shots not in self.row.by_shots:
+            return None
+        return replace(self, shots=shots, answers=tuple(answers.with_shots(shots) for answers in self.all_answers))
 
     @property
     def alpha(self) -> Any:
@@ -108,6 +121,9 @@ class Finding(_Frozen):
 def board_rows(records: Sequence[RecordFile]) -> list[BoardRow]:
     """The rows of the board of these records, with records and answers.
 
+    The answers are those with the paper's number of examples in the prompt (PAPER_SHOTS), or the board's if the row has
+    none with that number.
+
     Raises:
         UserError: As `build_board` does.
     """
@@ -117,10 +133,9 @@ def board_rows(records: Sequence[RecordFile]) -> list[BoardRow]:
         for row in table.rows:
             of_row = tuple(by_path[path] for path in row.files)
             shots = PAPER_SHOTS if PAPER_SHOTS in row.by_shots else row.shots
-            answers = tuple(
-                read_answers(path, record).with_shots(shots) for path, record in zip(row.files, of_row, strict=True)
-            )
-            rows.append(BoardRow(table, row, of_row, answers))
+            answers = tuple(read_answers(path, record) for path, record in zip(row.files, of_row, strict=True))
+            asked = tuple(of_record.with_shots(shots) for of_record in answers)
+            rows.append(BoardRow(table, row, of_row, shots, asked, answers))
     return rows
 
 

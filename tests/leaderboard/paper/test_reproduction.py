@@ -340,6 +340,28 @@ def test_without_an_equal_alpha_the_best_row_on_the_development_half_is_compared
     assert trial.other == "random_dropout α=.5"
 
 
+def test_claims_are_counted_with_five_examples_and_without(tmp_path: Path) -> None:
+    good, bad = constant(1.0), constant(0.0)
+    write_record(tmp_path, "contrastive_dropout", shots={0: good, 5: bad})
+    write_record(tmp_path, "plain", shots={0: bad, 5: good})
+    write_record(tmp_path, "plain", model__name="other", shots={1: good})
+    sections, _ = reproduce(read_paper(), ("table2",), load_records(tmp_path))
+    (summary,) = [grid for grid in sections[0].grids if "number of our rows" in grid.title]
+    assert summary.headers[2:] == [
+        *("Holds", "Does not hold", "Undecided"),
+        *("Holds, without examples", "Does not hold, without examples", "Undecided, without examples"),
+    ]
+    assert summary.rows[0][0] == "contrastive_dropout above plain" and summary.rows[0][2:] == list("010100")
+    (rows,) = [grid for grid in sections[0].grids if grid.title.startswith("Our rows")]
+    examples = {(line[0].split(", ")[1], line[1]): line[3] for line in rows.rows}
+    assert rows.headers[3] == "Examples"
+    assert examples == {
+        ("tiny-large", "contrastive_dropout"): "5",
+        ("tiny-large", "plain"): "5",
+        ("other", "plain"): "1",
+    }
+
+
 def test_the_fall_of_a_single_person_is_undecided(tmp_path: Path) -> None:
     write_record(tmp_path, "plain", grade=lambda field, person, seed: float(field == "birth_date"), people=1)
     paper = read_paper()
