@@ -32,7 +32,7 @@ SHOTS = (0, 1, 5)
 SHARING = ("tiny", "every_method", "strict_attention")  # suites whose rows share tables
 METHOD, BASELINE = "contrastive_dropout", "plain_matched"
 # suite → the method that is said to be above plain_matched
-PRIMARY = {"written": "rewrite", "knowing": METHOD, "knowing_tokens": "self_qa"}
+PRIMARY = {"written": "rewrite", "knowing": METHOD, "knowing_tokens": "self_qa", "qwen_pair": METHOD}
 WAYS = {
     "0 shots": "exact_match, 0 shots",
     "headline": None,
@@ -229,14 +229,27 @@ def _signed(difference: Difference | None) -> str:
 
 
 def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator[str]:
-    """The primary comparison, the paper's own, and controls with the same α."""
+    """The primary comparison; the paper's own, and controls, for every α that has some; tokens read."""
     primary = next(row for row in rows if _is_primary(row))
     difference = primary.also[WAYS["0 shots"] or ""]
     yield (
         f"**Primary**: {primary.label} minus {BASELINE} without examples {_tested(difference)}: "
         f"**{_holds(difference)}**."
     )
-    alpha = primary.parameters["alpha"]
+    for row in rows:
+        if _how(row)[:2] == _how(primary)[:2]:  # the same kind of damage
+            yield from _controls(table, row)
+    yield f"Alike in optimizer steps; {primary.label} reads {primary.tokens / baseline.tokens - 1:+.1%} tokens."
+    compared = sum(row.to_baseline is not None for row in table.rows)
+    yield (
+        f"Marks of the table are adjusted for the {compared} rows of this suite. The board's table has rows of other "
+        "suites beside them, and adjusts for all."
+    )
+
+
+def _controls(table: BoardTable, of: Row) -> Iterator[str]:
+    """A row minus rows that differ from it in one thing, without examples and in the headline."""
+    alpha = of.parameters["alpha"]
     wanted = {  # method, whether its rate is contrast's → what the comparison is
         ("plain", False): "which makes fewer updates, the paper's comparison",
         ("random_dropout", True): "as many tokens, but any of them",
@@ -249,20 +262,16 @@ def _verdicts(table: BoardTable, rows: Sequence[Row], baseline: Row) -> Iterator
         if (key := (row.method, bool(row.parameters.get("rate")))) in wanted
         and row.parameters.get("alpha", alpha) == alpha
     }
+    if len(others) < 2:  # `plain` alone fits every α
+        return
     for way, shots in (("without examples", 0), ("headline", None)):
-        differences = {label: _difference(primary, row, "exact_match", shots) for label, (row, _) in others.items()}
+        differences = {label: _difference(of, row, "exact_match", shots) for label, (row, _) in others.items()}
         adjusted = holm([p for _, p in differences.values()])
         parts = [
             f"`{label}` ({others[label][1]}) {with_interval(interval, 3, '+')}{_mark(interval, p)}"
             for (label, (interval, _)), p in zip(differences.items(), adjusted, strict=True)
         ]
-        yield f"{primary.label}, {way}, minus {'; '.join(parts)}."
-    yield f"Alike in optimizer steps; {primary.label} reads {primary.tokens / baseline.tokens - 1:+.1%} tokens."
-    compared = sum(row.to_baseline is not None for row in table.rows)
-    yield (
-        f"Marks of the table are adjusted for the {compared} rows of this suite. The board's table has rows of other "
-        "suites beside them, and adjusts for all."
-    )
+        yield f"{of.label}, {way}, minus {'; '.join(parts)}."
 
 
 def _how(row: Row) -> tuple[str, str, float]:

@@ -113,8 +113,8 @@ def _recall(facts: Facts) -> str:
     headings = ["score", f"this model (seed {evidence.seed})", f"mean of {seeds} seed{'s' * (seeds > 1)}, 95% interval"]
     rows = [[*headings, "before training"], ["---"] * 4, *(_score(score) for score in evidence.scores)]
     note = (
-        f"{evidence.questions} questions of the test half; none was used to choose this model. The first line is the headline: the "
-        "number of examples that is best on the development half."
+        f"{evidence.questions} questions of the test half; none was used to choose this model. The first line is the "
+        "headline: the number of examples that is best on the development half."
     )
     development = [["method", "exact match", "cloze"], ["---"] * 3]
     development += [

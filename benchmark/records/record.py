@@ -40,7 +40,7 @@ _REMEDY = "run the suite again to make a new record"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ModelInfo(_Strict):

@@ -11,8 +11,8 @@ rows of a table have the same data, questions, trained model, budget, recipe and
 GENERAL = (
     (
         "References",
-        "`untouched` is the model before training, `open_book` is the same model with the document in the prompt. They "
-        "are a lower and an upper bound, and have no rank.",
+        "`untouched` is the model before training, `open_book` is the same model with the document in the prompt, "
+        "which shows what is possible for a model that can read answers off its prompt. They have no rank.",
     ),
     (
         "Intervals",

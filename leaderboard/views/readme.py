@@ -1,4 +1,4 @@
-"""The board as a README shows it: its largest model, main methods, floor and ceiling, small enough for a phone."""
+"""The board as a README shows it: its largest model, main methods and references, small enough for a phone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ from benchmark.suite.schema import load_suite
 from leaderboard.board.answers import read_answers
 from leaderboard.submission.content import examine
 from tests.hostile import dumped, endless, is_written, refusal, spoilt, tables, twisted
-from tests.leaderboard.factory import write_record
+from tests.leaderboard.factory import retention, write_record
 
 
 @dataclass(frozen=True)
@@ -393,6 +393,15 @@ def test_a_record_with_an_enormous_number_is_rejected(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace('"seed": 1', '"seed": ' + "9" * 5_000))
     assert "number out of range" in refusal(lambda: read_record(path), str(path))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_record_with_a_number_that_is_not_finite_is_rejected(tmp_path: Path, number: str) -> None:
+    path = write_record(tmp_path, name="one", retention={"words": retention(0.125)})
+    path.write_text(path.read_text().replace('"forgetting": 0.125', f'"forgetting": {number}'))
+    assert "retention.words.forgetting: Input should be a finite number" in refusal(
+        lambda: read_record(path), str(path)
+    )
 
 
 def test_the_few_shot_people_are_checked_when_the_corpus_is_loaded(tmp_path: Path) -> None:
