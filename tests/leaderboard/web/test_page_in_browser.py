@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from leaderboard import web
 from leaderboard.build import build
 from tests.leaderboard.factory import cost, retention, write_record, written
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 METHODS = ("plain_matched", "plain", "random_dropout", "attention_dropout", "contrastive_dropout", "eda")
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2> [x](javascript:window.hacked=3)"
+WEB = Path(web.__file__).parent
 MANY = 120  # rows of the other table, more than two pages
 
 
@@ -193,9 +195,19 @@ def test_menus_follow_the_address(visit: Callable[..., Visit]) -> None:
     assert page.input_value("#cost") == "seconds"
 
 
-def test_names_sort_by_the_value_of_their_numbers_whole_or_not(visit: Callable[..., Visit]) -> None:
-    page = visit().page
-    order = page.evaluate(
+@pytest.fixture
+def functions(chromium: Browser) -> Iterator[Page]:
+    """A page without a board, on which the functions of two scripts can be called."""
+    page = chromium.new_page()
+    page.set_content('<script id="data" type="application/json">{"tables": [], "rows": []}</script>')
+    for name in ("dom.js", "state.js"):
+        page.add_script_tag(path=WEB / name)
+    yield page
+    page.close()
+
+
+def test_names_sort_by_the_value_of_their_numbers_whole_or_not(functions: Page) -> None:
+    order = functions.evaluate(
         "(labels) => sorted(labels.map((label, id) => ({ id, label })), { key: (row) => row.label }, false)"
         ".map(({ label }) => label)",
         ["a=.25", "a=10", None, "a=.05", "a=9", "a=.1"],
@@ -203,15 +215,15 @@ def test_names_sort_by_the_value_of_their_numbers_whole_or_not(visit: Callable[.
     assert order == ["a=.05", "a=.1", "a=.25", "a=9", "a=10", None]
 
 
-def test_the_page_rounds_as_python_does(visit: Callable[..., Visit]) -> None:
+def test_the_page_rounds_as_python_does(functions: Page) -> None:
     values = [n / 32 for n in range(-64, 65)] + [n / 2000 for n in range(2000)]
-    shown = visit().page.evaluate("(values) => values.map((value) => number(value))", values)
+    shown = functions.evaluate("(values) => values.map((value) => number(value))", values)
     expected = [f"{value:.3f}".replace("-0.000", "0.000") for value in values]
     assert shown == [re.sub(r"^(-?)0\.", r"\1.", text) for text in expected]
 
 
-def test_thousands_that_round_up_take_the_next_unit(visit: Callable[..., Visit]) -> None:
-    shown = visit().page.evaluate("[999, 1500, 999499, 999500, 999950000].map(short)")
+def test_thousands_that_round_up_take_the_next_unit(functions: Page) -> None:
+    shown = functions.evaluate("[999, 1500, 999499, 999500, 999950000].map(short)")
     assert shown == ["999", "1.50 k", "999 k", "1.00 M", "1.00 G"]
 
 
