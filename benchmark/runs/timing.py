@@ -16,21 +16,32 @@ def seconds_a_step(ends: Sequence[float]) -> float:
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def seconds_a_question(ask: Callable[[int], int], enough: int) -> float:
-    """Mean seconds of a question; more and more are asked until they fill a batch or take `ENOUGH` seconds.
+def seconds_of_questions(ask: Callable[[int], int], enough: int) -> tuple[float, float]:
+    """Seconds that a batch of questions takes whatever its size, and the seconds of a question besides.
+
+    A step of generation reads all weights, for one question as for a hundred, so few questions take nearly as long as a
+    full batch. More and more are asked until they fill a batch or take `ENOUGH` seconds, at least twice, and the line
+    through the last two times is taken.
 
     Args:
         ask: Asks the first questions of each task, up to that number, and returns how many these are together.
         enough: Questions of a batch.
     """
-    limit, asked = 1, 0
+    limit = 1
+    before = (0, 0.0)  # questions and seconds
     while True:
         began = clock()
-        before, asked = asked, ask(limit)
+        asked = ask(limit)
         seconds = clock() - began
-        if (asked >= enough and limit > 1) or seconds >= ENOUGH or asked == before:
-            return seconds / asked if asked else 0.0
+        is_last = asked >= enough or seconds >= ENOUGH or asked == before[0]
+        if is_last and limit > 1:
+            break
+        before = asked, seconds
         limit *= 4
+    if asked == before[0]:  # there are no more
+        return seconds, 0.0
+    each = max(0.0, (seconds - before[1]) / (asked - before[0]))
+    return max(0.0, seconds - each * asked), each
 
 
 def seconds_a_text(work: Callable[[Sequence[Text]], None], texts: Sequence[Text]) -> float:

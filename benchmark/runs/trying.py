@@ -200,20 +200,24 @@ class _Trial:
         return self._once(("train", _json(_of_speed(few_steps)), _corpus_of(call).key), measure)
 
     def _evaluate(self, call: StageCall) -> tuple[list[Part], float]:
-        def measure() -> tuple[float, float]:
+        def measure() -> tuple[tuple[float, float], float]:
             model, load = self._model(call)
-            return self._seconds_a_question(call, model), load
+            return self._seconds_of_questions(call, model), load
 
-        seconds, load = self._once(("evaluate", _json(call.params)), measure)
-        return [Part("question", seconds, self._questions(call))], load
+        (batch, question), load = self._once(("evaluate", _json(call.params)), measure)
+        questions = self._questions(call)
+        full = call.params["batch_size"] * len(
+            call.params["num_fewshot"]
+        )  # each number of examples has its own batches
+        return [Part("batch", batch, math.ceil(questions / full)), Part("question", question, questions)], load
 
     def _curve(self, call: StageCall) -> tuple[list[Part], float]:
-        (asked,), load = self._evaluate(call)
+        asked, load = self._evaluate(call)
         (steps,), _ = self._train(call.inputs["trained"])
         points = sum(step < steps.count for step in call.inputs["trained"].params["checkpoints"])
-        return [replace(asked, count=asked.count * points)], load * points
+        return [replace(part, count=part.count * points) for part in asked], load * points
 
-    def _seconds_a_question(self, call: StageCall, model: Any) -> float:
+    def _seconds_of_questions(self, call: StageCall, model: Any) -> tuple[float, float]:
         from benchmark.evaluation.asking import Skipped, ask
         from benchmark.models.loading import tokenizer_of
 
@@ -234,7 +238,7 @@ class _Trial:
             )
             return sum(map(len, answers.samples.values()))
 
-        return timing.seconds_a_question(asked, params["batch_size"])
+        return timing.seconds_of_questions(asked, params["batch_size"])
 
     def _questions(self, call: StageCall) -> int:
         from benchmark.evaluation.asking import count_questions

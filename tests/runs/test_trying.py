@@ -2,7 +2,6 @@
 
 import json
 import sys
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -82,22 +81,26 @@ def test_the_first_step_is_not_timed() -> None:
 
 
 def test_questions_are_asked_until_they_fill_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = count()
-    monkeypatch.setattr(timing, "clock", lambda: float(next(moments)))
+    clock = Clock()
+    monkeypatch.setattr(timing, "clock", clock)
     limits: list[int] = []
 
     def ask(limit: int) -> int:
+        """2 seconds, and .1 for each of three tasks' questions, of which there are 30 in all."""
         limits.append(limit)
-        return min(3 * limit, 30)
+        asked = min(3 * limit, 30)
+        clock.now += 2 + 0.1 * asked
+        return asked
 
-    assert timing.seconds_a_question(ask, 20) == pytest.approx(1 / 30)
-    assert limits == [1, 4, 16]
-    limits.clear()
-    monkeypatch.setattr(timing, "ENOUGH", 1.0)
-    assert timing.seconds_a_question(ask, 20) == pytest.approx(1 / 3) and limits == [1], "slow questions"
+    assert timing.seconds_of_questions(ask, 20) == pytest.approx((2, 0.1))
+    assert limits == [1, 4], "the second takes 3 seconds"
     monkeypatch.setattr(timing, "ENOUGH", 9.0)
     limits.clear()
-    assert timing.seconds_a_question(ask, 1000) == pytest.approx(1 / 30) and limits == [1, 4, 16, 64], "no more there"
+    assert timing.seconds_of_questions(ask, 20) == pytest.approx((2, 0.1)) and limits == [1, 4, 16]
+    limits.clear()
+    assert timing.seconds_of_questions(ask, 2) == pytest.approx((2, 0.1)) and limits == [1, 4], "at least two times"
+    limits.clear()
+    assert timing.seconds_of_questions(ask, 1000) == pytest.approx((5, 0)) and limits == [1, 4, 16, 64], "no more there"
 
 
 class Clock:
@@ -130,10 +133,10 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
         return object()
 
     def ask(*given: Any, limit: int, **_: Any) -> Answers:
-        """4 people, a field, written and as a choice: half a second a question."""
+        """4 people, a field, written and as a choice: 3 s a batch and half a second a question."""
         limits.append(limit)
         asked = min(limit, 4)
-        clock.now += 0.5 * 2 * asked
+        clock.now += 3 + 0.5 * 2 * asked
         return Answers({("written", 0): [{}] * asked, ("choice", 0): [{}] * asked}, {}, [])
 
     monkeypatch.setattr(timing, "clock", clock)
@@ -148,9 +151,9 @@ def test_the_predicted_seconds_of_a_cell_are_those_of_its_units(
     tried = {each.call.stage: each for each in trying.try_stages(missing, Store(tmp_path / "store"))}
     # 4 steps took 5 + 9 + 3 × 2 + 1 = 21 s. At 2 s each, 21 − 4 × 2 = 13 s are no steps: they come once a training.
     assert tried["train"].parts == [Part("step", 2.0, 50)] and tried["train"].seconds == 13 + 2 * 50
-    assert tried["evaluate"].parts == [Part("question", 0.5, 8)] and tried["evaluate"].seconds == 4 + 0.5 * 8
-    assert limits == [1, 4], "8 questions fill a batch of 6"
-    assert TimeEstimate(missing, list(tried.values()), {}, 8).seconds == 113 + 8
+    assert tried["evaluate"].parts == [Part("batch", 3.0, 2), Part("question", 0.5, 8)], "batches of 6"
+    assert limits == [1, 4]
+    assert TimeEstimate(missing, list(tried.values()), {}, 8).seconds == 113 + (4 + 3 * 2 + 0.5 * 8)
 
 
 def test_an_error_of_a_model_is_that_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,10 +189,12 @@ def test_a_try_predicts_every_stage_with_a_model_and_writes_nothing(
     steps = sorted(stage["parts"][0]["count"] for stage in stages if stage["stage"] == "train")
     assert steps == [2, 2, 6, 6], "2 epochs of 4 texts, and of 12 with their copies, in batches of 4"
     for stage in stages:
-        (part,) = stage["parts"]
-        assert part["unit"] == {"train": "step", "evaluate": "question"}[stage["stage"]]
-        assert part["seconds"] > 0 and stage["besides"] >= 0 and stage["model"] == "zoo:small"
-        assert stage["seconds"] == pytest.approx(stage["besides"] + part["seconds"] * part["count"])
+        parts = stage["parts"]
+        units = {"train": ["step"], "evaluate": ["batch", "question"]}
+        assert [part["unit"] for part in parts] == units[stage["stage"]]
+        work = sum(part["seconds"] * part["count"] for part in parts)
+        assert work > 0 and stage["besides"] >= 0 and stage["model"] == "zoo:small"
+        assert stage["seconds"] == pytest.approx(stage["besides"] + work)
     assert len({stage["parts"][0]["seconds"] for stage in stages}) == 2, "equal work is tried once"
     assert told["workers"] == 2 and set(told["not_known"]) == {"corpus", "augment"}
     assert told["worker_seconds"] == pytest.approx(sum(stage["seconds"] for stage in stages))
