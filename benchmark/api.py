@@ -175,7 +175,7 @@ def run(
     from benchmark.executors.factory import make_executor
     from benchmark.runs.recording import record_path
     from benchmark.runs.runner import run_suite
-    from benchmark.stages.train import WEIGHTS
+    from benchmark.stages.files import WEIGHTS
     from benchmark.store.artifacts import Store
     from benchmark.suite.schema import Suite
 

@@ -18,6 +18,7 @@ from benchmark.evaluation.prompts import asking_form
 from benchmark.models.spec import ModelSpec
 from benchmark.records.evidence import Evidence
 from benchmark.records.record import Record
+from benchmark.stages.files import WEIGHTS
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import Cell, Plan
 
@@ -65,7 +66,7 @@ def adopt(store: Store, winner: Winner, out: Path, merge: bool = False, retrain:
     _check_form(winner, merge)
     if not store.verified(call):
         _train_again(store, call, winner, retrain)
-    weights = store.path(call) / "model"
+    weights = store.path(call) / WEIGHTS
     is_adapter = (weights / ADAPTER).is_file()
     params, where = winner.cell.stages["evaluate"].params, winner.cell.stages["evaluate"].where
     settings = Adopted(

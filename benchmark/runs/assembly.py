@@ -22,6 +22,7 @@ from benchmark.records.record import (
     TrainingInfo,
 )
 from benchmark.runs.model_info import model_info, written_info
+from benchmark.stages.files import CURVE, FACTS, RESULTS, RETENTION, SCORING_REPORT, TEXTS, TRAINING_REPORT
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.entries import Scoring
 from benchmark.suite.plan import Cell, Plan
@@ -40,8 +41,8 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
     Raises FileNotFoundError if an artifact is gone.
     """
     suite, stages = plan.suite, cell.stages
-    training = json.loads((store.path(stages["train"]) / "training.json").read_text()) if "train" in stages else {}
-    results = json.loads((store.path(stages["evaluate"]) / "results.json").read_text())
+    training = json.loads((store.path(stages["train"]) / TRAINING_REPORT).read_text()) if "train" in stages else {}
+    results = json.loads((store.path(stages["evaluate"]) / RESULTS).read_text())
     params = stages["evaluate"].params
     pair = suite.pairs[cell.pair] if cell.pair else None
     texts = training.pop("texts", 0)
@@ -95,7 +96,7 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
         points=plan.points(cell),
         confirms=cell.confirms,
         retention=_retention(store, stages),
-        curve=json.loads((store.path(stages["curve"]) / "curve.json").read_text()) if "curve" in stages else [],
+        curve=json.loads((store.path(stages["curve"]) / CURVE).read_text()) if "curve" in stages else [],
     )
 
 
@@ -108,7 +109,7 @@ def _facts(store: Store, stages: Mapping[str, StageCall]) -> FactsInfo | None:
 def _counted(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
     if "facts" not in stages:
         return {}
-    counts: dict[str, Any] = json.loads((store.path(stages["facts"]) / "facts.json").read_text())
+    counts: dict[str, Any] = json.loads((store.path(stages["facts"]) / FACTS).read_text())
     return counts
 
 
@@ -117,7 +118,7 @@ def _scoring(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
     scored = [stages[role] for role in SCORING if role in stages]
     if not scored:
         return {}
-    reports = [json.loads((store.path(call) / "told.json").read_text()) for call in scored]
+    reports = [json.loads((store.path(call) / SCORING_REPORT).read_text()) for call in scored]
     notes = sorted({note for report in reports for note in report["notes"]})
     prefixes = list(dict.fromkeys(report["prefix"] for report in reports))  # "auto" may differ between tokenizers
     return {
@@ -128,7 +129,7 @@ def _scoring(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Any]:
 
 
 def _pieces_hash(store: Store, corpus: StageCall) -> str:
-    pieces = [(text.id, text.text) for text in read_texts(store.path(corpus) / "texts.jsonl")]
+    pieces = [(text.id, text.text) for text in read_texts(store.path(corpus) / TEXTS)]
     return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()
 
 
@@ -136,7 +137,7 @@ def _retention(store: Store, stages: Mapping[str, StageCall]) -> dict[str, Reten
     if "retained" not in stages:
         return {}
     before, after = (
-        json.loads((store.path(stages[role]) / "retention.json").read_text()) for role in ("untouched", "retained")
+        json.loads((store.path(stages[role]) / RETENTION).read_text()) for role in ("untouched", "retained")
     )
     return {
         entry["name"]: _change(entry, before[entry["name"]], after[entry["name"]])

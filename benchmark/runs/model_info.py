@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ModelInfo, WrittenInfo
+from benchmark.stages.files import WRITING_REPORT
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
 from benchmark.writing.settings import LocalWriter
@@ -38,7 +39,7 @@ def written_info(store: Store, plan: Plan, cell: Cell, invented: float | None) -
     calls = [cell.stages[role] for role in cell.method.writings]
     if not calls:
         return None
-    reports = [json.loads((store.path(call) / "report.json").read_text()) for call in calls]
+    reports = [json.loads((store.path(call) / WRITING_REPORT).read_text()) for call in calls]
     params, name = calls[0].params, str(cell.method.written_by)
     model = None
     if "api" not in params:

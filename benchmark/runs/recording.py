@@ -12,6 +12,7 @@ from benchmark.core.signals import finishing
 from benchmark.records.record import DISTANCE_COLUMNS, KIND_COLUMN, AnswersInfo, Record, read_record
 from benchmark.runs.assembly import assemble
 from benchmark.runs.distances import distances
+from benchmark.stages import files
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
 
@@ -77,9 +78,7 @@ def write_record(
             return written
         answers = path.with_name(f"{path.stem}{ANSWERS}")
         try:
-            rows, clusters = _write_answers(
-                store.path(cell.stages["evaluate"]) / "answers.parquet", answers, cell, plan
-            )
+            rows, clusters = _write_answers(store.path(cell.stages["evaluate"]) / files.ANSWERS, answers, cell, plan)
             info = AnswersInfo(file=answers.name, sha256=file_hash(answers), rows=rows)
             record = assemble(store, plan, cell, info, clusters)
         except FileNotFoundError as error:

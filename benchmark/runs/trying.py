@@ -27,8 +27,8 @@ from benchmark.models.unpacked import is_unpacked, unpacked_in
 from benchmark.runs import timing
 from benchmark.runs.time_estimate import Part, StageEstimate
 from benchmark.stages import run_stage, train
-from benchmark.stages.augment import AUGMENTED, method_of
-from benchmark.stages.corpus import TEXTS
+from benchmark.stages.augment import method_of
+from benchmark.stages.files import AUGMENTED, TEXTS, WEIGHTS
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.training.recipe import Recipe
 from benchmark.writing.requests import Request
@@ -195,7 +195,7 @@ class _Trial:
             began = timing.clock()
             train.run(few_steps, {"texts": folder}, folder, step_done, folder / "begun")
             whole, step = timing.clock() - began, timing.seconds_a_step(ends)
-            return _Training(step, max(0.0, whole - len(ends) * step), folder / train.WEIGHTS)
+            return _Training(step, max(0.0, whole - len(ends) * step), folder / WEIGHTS)
 
         return self._once(("train", _json(_of_speed(few_steps)), _corpus_of(call).key), measure)
 
@@ -264,7 +264,7 @@ class _Trial:
 
     def _weights(self, call: StageCall) -> Path:
         """The weights of a training: those in the store, or of its few steps."""
-        return self._store.path(call) / train.WEIGHTS if self._store.has(call) else self._training(call).weights
+        return self._store.path(call) / WEIGHTS if self._store.has(call) else self._training(call).weights
 
     def _forget_model(self) -> None:
         import torch

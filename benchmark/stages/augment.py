@@ -8,10 +8,8 @@ from benchmark.data.texts import read_scores, read_texts, write_lines
 from benchmark.data.written import read_written
 from benchmark.methods import Method, augment, make_method
 from benchmark.records.record import SCORING
-from benchmark.stages.write import WRITTEN
+from benchmark.stages.files import AUGMENTED, SCORES, TEXTS, WRITTEN
 from benchmark.store.artifacts import StageCall
-
-AUGMENTED = "augmented.jsonl"
 
 
 def method_of(call: StageCall) -> Method:
@@ -33,8 +31,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     method = method_of(call)
     if "parameters" in call.where and method.key_parameters() != params["parameters"]:
         raise UserError(f"{method.label}: a file it names changed while the suite ran; run the suite again")
-    texts = read_texts(inputs["corpus"] / "texts.jsonl")
-    tokens = combined({role: read_scores(inputs[role] / "scores.parquet") for role in SCORING if role in inputs})
+    texts = read_texts(inputs["corpus"] / TEXTS)
+    tokens = combined({role: read_scores(inputs[role] / SCORES) for role in SCORING if role in inputs})
     if method.reads == "tokens":
         tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
     written = {role: read_written(inputs[role] / WRITTEN) for role in method.writings}

@@ -11,9 +11,9 @@ from benchmark.data.pieces import cut_into_pieces
 from benchmark.data.texts import Text, write_lines
 from benchmark.models.loading import context_length, tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.stages.files import TEXTS
 from benchmark.store.artifacts import StageCall
 
-TEXTS = "texts.jsonl"
 MARGIN = 8  # tokens kept free for the special tokens that models and recipes add
 
 

@@ -9,10 +9,8 @@ from benchmark.evaluation.asking import ask
 from benchmark.models.loading import load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.evaluate import answer_rows, check_task_unchanged, means
-from benchmark.stages.train import CHECKPOINTS
+from benchmark.stages.files import CHECKPOINTS, CURVE
 from benchmark.store.artifacts import StageCall
-
-CURVE = "curve.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:

@@ -12,9 +12,8 @@ from benchmark.models.loading import load_trained, parameter_count, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ANSWER_COLUMNS, HALVES, METRICS
 from benchmark.records.scores import Scores
+from benchmark.stages.files import ANSWERS, RESULTS, WEIGHTS
 from benchmark.store.artifacts import StageCall
-
-ANSWERS, RESULTS = "answers.parquet", "results.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -28,7 +27,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     torch.set_num_threads(params["threads"])
     check_task_unchanged(call)
     spec = ModelSpec.model_validate(call.where["model"])
-    model = load_trained(spec, params["device"], inputs["trained"] / "model" if "trained" in inputs else None)
+    model = load_trained(spec, params["device"], inputs["trained"] / WEIGHTS if "trained" in inputs else None)
     answers = ask(
         model,
         tokenizer_of(spec),

@@ -12,9 +12,9 @@ from benchmark.corpora.base import Facts
 from benchmark.data.texts import AugmentedText, Text, read_augmented, read_texts
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
+from benchmark.stages.files import AUGMENTED, FACTS, TEXTS
 from benchmark.store.artifacts import StageCall
 
-FACTS = "facts.json"
 TEXTS_AT_ONCE = 1_000
 _WORD = re.compile(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
 
@@ -23,8 +23,8 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """Write facts.json from the inputs "corpus" and "texts" (of a method)."""
     corpus = make_task(call.where["entry"]).load()
     tokenizer = tokenizer_of(ModelSpec.model_validate(call.where["model"]))
-    originals = read_texts(inputs["corpus"] / "texts.jsonl")
-    copies = [text for text in read_augmented(inputs["texts"] / "augmented.jsonl") if text.copy > 0]
+    originals = read_texts(inputs["corpus"] / TEXTS)
+    copies = [text for text in read_augmented(inputs["texts"] / AUGMENTED) if text.copy > 0]
     counts: dict[str, Any] = dict(count_facts(originals, copies, corpus.facts, tokenizer))
     if "invented" in call.params:
         counts["invented"] = invented_share(originals, copies)

@@ -13,11 +13,11 @@ from benchmark.evaluation.asking import check_prompts, evaluate_tasks, language_
 from benchmark.models.loading import context_length, load_trained, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.perplexity import measure_text
+from benchmark.stages.files import RETENTION, WEIGHTS
 from benchmark.store.artifacts import StageCall
 from benchmark.suite.retention import HubText, LmEvalTask, TextFile, make_entry
 from benchmark.training.out_of_memory import is_out_of_memory
 
-RETENTION = "retention.json"
 CONTEXT = 2048  # tokens of a window, unless the suite sets another number or the model takes fewer
 
 
@@ -36,7 +36,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         if isinstance(entry, TextFile) and entry.identity() != identity:
             raise UserError(f"retention {entry.name}: {entry.text}: changed while the suite ran; run the suite again")
     tasks = _Tasks([entry for entry in entries if isinstance(entry, LmEvalTask)])
-    model = load_trained(spec, params["device"], inputs["trained"] / "model" if "trained" in inputs else None)
+    model = load_trained(spec, params["device"], inputs["trained"] / WEIGHTS if "trained" in inputs else None)
     tokenizer, longest = tokenizer_of(spec), context_length(spec)
     results: dict[str, dict[str, Any]] = {}
     for entry in entries:

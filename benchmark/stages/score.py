@@ -10,9 +10,8 @@ from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.encoding import prefix_for
 from benchmark.scoring.scores import score_texts
+from benchmark.stages.files import SCORES, SCORING_REPORT, TEXTS
 from benchmark.store.artifacts import StageCall
-
-SCORES, REPORT = "scores.parquet", "told.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -29,7 +28,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     scores = score_texts(
         model,
         tokenizer,
-        read_texts(inputs["corpus"] / "texts.jsonl"),
+        read_texts(inputs["corpus"] / TEXTS),
         reduction=params["reduction"],
         prefix=params["prefix"],
         tokens_per_batch=params["tokens_per_batch"],
@@ -41,4 +40,4 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
         "prefix": prefix_for(tokenizer, params["prefix"]),
         "notes": [] if padding_is_harmless(model) else [PADDING_NOTE],
     }
-    (out / REPORT).write_text(json.dumps(report, indent=1))
+    (out / SCORING_REPORT).write_text(json.dumps(report, indent=1))

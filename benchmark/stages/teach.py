@@ -8,10 +8,8 @@ from benchmark.data.texts import read_augmented, read_texts
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.teacher import LAYOUT, expectations
-from benchmark.stages.augment import AUGMENTED
+from benchmark.stages.files import AUGMENTED, TARGETS, TEXTS
 from benchmark.store.artifacts import StageCall
-
-TARGETS = "targets.parquet"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -27,7 +25,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     targets = expectations(
         load_model(spec, params["device"]),
         tokenizer_of(spec),
-        {text.id: text.text for text in read_texts(inputs["corpus"] / "texts.jsonl")},
+        {text.id: text.text for text in read_texts(inputs["corpus"] / TEXTS)},
         texts,
         params["top"],
         params["tokens_per_batch"],

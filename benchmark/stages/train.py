@@ -18,8 +18,7 @@ from benchmark.data.texts import read_augmented
 from benchmark.methods.base import Training
 from benchmark.models.loading import load_model, parameter_count
 from benchmark.models.spec import ModelSpec
-from benchmark.stages.augment import AUGMENTED
-from benchmark.stages.teach import TARGETS
+from benchmark.stages.files import AUGMENTED, CHECKPOINTS, TARGETS, TRAINING_REPORT, WEIGHTS
 from benchmark.store.artifacts import StageCall
 from benchmark.training.adaptation import trainable
 from benchmark.training.data import TrainingData, training_data
@@ -29,8 +28,6 @@ from benchmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from benchmark.training.checkpoints import ResumeInfo
-
-WEIGHTS, CHECKPOINTS, REPORT = "model", "checkpoints", "training.json"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, resume_folder: Path) -> float:
@@ -104,7 +101,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         os.replace(snapshots, out / CHECKPOINTS)
     _save(model, spec, out / WEIGHTS)
     report = _report(data, model, recipe, Training.model_validate(params.get("training", {})), info, losses)
-    (out / REPORT).write_text(json.dumps(report, indent=1))
+    (out / TRAINING_REPORT).write_text(json.dumps(report, indent=1))
     return seconds_before
 
 

@@ -11,13 +11,12 @@ from benchmark.corpora import make_task
 from benchmark.data.texts import Text, read_scores, read_texts
 from benchmark.data.written import Writing, write_written
 from benchmark.scoring.requests import combined
+from benchmark.stages.files import JOURNAL, SCORES, TEXTS, WRITING_REPORT, WRITTEN
 from benchmark.store.artifacts import StageCall
 from benchmark.writing.requests import Writes
 from benchmark.writing.settings import Endpoint, LocalWriter
 from benchmark.writing.write import Journal, Session, gold_questions
 from benchmark.writing.writers import check_varied, clues_of, nothing_usable, open_writer
-
-WRITTEN, REPORT, JOURNAL = "written.jsonl", "report.json", "journal.jsonl"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, resume_folder: Path) -> float:
@@ -33,7 +32,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     writing = Writing.model_validate(where["writing"])
     if writing.identity() != params["writing"]:
         raise UserError("writers: a prompt changed while the suite ran; run the suite again")
-    texts = read_texts(inputs["corpus"] / "texts.jsonl")
+    texts = read_texts(inputs["corpus"] / TEXTS)
     gold = make_task(where["entry"]).load().questions if writing.form == "questions" else {}
     sampling = params["sampling"]
     session = Session(
@@ -56,7 +55,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         )
     write_written(out / WRITTEN, written)
     digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
-    (out / REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))
+    (out / WRITING_REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))
     return 0.0
 
 
@@ -75,4 +74,4 @@ def _clues(writing: Writing, texts: list[Text], inputs: dict[str, Path]) -> dict
     if not writing.clues:
         return {}
     roles: Any = ("large", "small")
-    return clues_of(writing, texts, combined({role: read_scores(inputs[role] / "scores.parquet") for role in roles}))
+    return clues_of(writing, texts, combined({role: read_scores(inputs[role] / SCORES) for role in roles}))
