@@ -72,6 +72,9 @@ def _tables(folder: Path) -> Sequence[BoardTable]:
 
 
 def _grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table without the columns that hold dashes alone."""
+    filled = [n for n in range(len(headers)) if any(row[n] != "–" for row in rows)]
+    headers, rows = [headers[n] for n in filled], [[row[n] for n in filled] for row in rows]
     align = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
