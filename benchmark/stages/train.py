@@ -23,7 +23,7 @@ from benchmark.store.artifacts import StageCall
 from benchmark.training.adaptation import trainable
 from benchmark.training.data import TrainingData, training_data
 from benchmark.training.interrupted import TRAINER, training_environment
-from benchmark.training.out_of_memory import is_out_of_memory, smaller_micro_batch
+from benchmark.training.out_of_memory import is_out_of_memory, micro_batch_for, smaller_micro_batch
 from benchmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     from transformers import set_seed
 
     from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
-    from benchmark.training.checkpoints import Checkpoints, ResumeInfo
+    from benchmark.training.checkpoints import Checkpoints
     from benchmark.training.fit import fit
     from benchmark.training.packing import supports_packing
 
@@ -67,7 +67,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     checkpoints = Checkpoints(resume_folder / TRAINER, training_environment(params))
     snapshots = resume_folder / CHECKPOINTS
     last = checkpoints.last()
-    info = last.info if last else ResumeInfo(recipe.micro_batch or recipe.batch_size)
+    info = last.info if last else _first_attempt(recipe, max(map(len, data.in_order())), params["device"])
     seconds_before = info.seconds
     steps_to_keep = {step for step in params.get("checkpoints", []) if step < data.steps}
     while True:
@@ -103,6 +103,16 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     report = _report(data, model, recipe, Training.model_validate(params.get("training", {})), info, losses)
     (out / TRAINING_REPORT).write_text(json.dumps(report, indent=1))
     return seconds_before
+
+
+def _first_attempt(recipe: Recipe, longest: int, device: str) -> "ResumeInfo":
+    """The micro-batch to begin with; `longest` are the tokens of the longest text."""
+    from benchmark.training.checkpoints import ResumeInfo
+
+    whole = recipe.micro_batch or recipe.batch_size
+    micro_batch = micro_batch_for(whole, recipe, longest, device)
+    note = f"texts of up to {longest} tokens: micro-batch {micro_batch} on a CPU, effective batch {recipe.batch_size}"
+    return ResumeInfo(micro_batch, notes=(note,) if micro_batch < whole else ())
 
 
 def _with_smaller_micro_batch(

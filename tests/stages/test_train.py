@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -39,7 +40,7 @@ from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.training import fit as fitting
-from benchmark.training import packing
+from benchmark.training import out_of_memory, packing
 from benchmark.training.checkpoints import ResumeInfo
 from benchmark.training.data import encode
 from benchmark.training.order import data_order, steps_for, steps_for_tokens
@@ -524,6 +525,39 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_effective_batch_
     assert halved_report == {key: value for key, value in report(small).items() if key != "notes"}
     assert (halved / "model/adapter_model.safetensors").read_bytes() == (
         small / "model/adapter_model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("batch", "named", "longest", "device", "expected"),
+    [
+        (8, None, 512, "cpu", 8),
+        (8, None, 513, "cpu", 4),
+        (6, None, 1000, "cpu", 3),  # a divisor of 6
+        (8, None, 9000, "cpu", 1),
+        (8, None, 3000, "cuda", 8),  # there torch says that memory ran out
+        (8, 4, 3000, "cpu", 4),
+    ],
+)
+def test_on_a_cpu_long_texts_lower_the_micro_batch_unless_it_is_named(
+    batch: int, named: int | None, longest: int, device: str, expected: int
+) -> None:
+    recipe = Recipe(batch_size=batch, micro_batch=named)
+    assert out_of_memory.micro_batch_for(named or batch, recipe, longest, device) == expected
+
+
+def test_a_training_on_long_texts_says_that_it_lowered_the_micro_batch(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = train(train_call(tiny, recipe={"adaptation": "lora", "micro_batch": 1}), biographies(4), tmp_path / "a")
+    monkeypatch.setattr(out_of_memory, "CPU_TOKENS", 2)
+    lowered = train(train_call(tiny, recipe={"adaptation": "lora"}), biographies(4), tmp_path / "b")
+    found = report(lowered)
+    (note,) = found.pop("notes")
+    assert re.fullmatch(r"texts of up to \d+ tokens: micro-batch 1 on a CPU, effective batch 4", note)
+    assert found == {key: value for key, value in report(named).items() if key != "notes"}
+    assert (lowered / "model/adapter_model.safetensors").read_bytes() == (
+        named / "model/adapter_model.safetensors"
     ).read_bytes()
 
 
