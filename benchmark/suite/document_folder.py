@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_all
+from benchmark.core.freed_memory import give_back_memory
 from benchmark.core.inputs import reading
 from benchmark.corpora.base import documents_hash
 from benchmark.data.texts import Text, json_lines
@@ -81,6 +82,7 @@ class Prepared:
     def _write_questions(self, writer: Writer, file: Path, shown: Shown, say: Callable[[str], None]) -> None:
         resume_folder = file.with_name(_BEGUN)
         questions, report = write_questions(self.documents, writer, find_device("auto"), resume_folder, shown)
+        give_back_memory()  # the writer's, before workers load the models of the suite
         asked = {question.document for question in questions}
         self._write_documents(self.halves or _by_turns([text.id for text in self.documents if text.id in asked]))
         made = {"source": self.source, "writer": writer.identity(), **vars(report)}
