@@ -23,7 +23,7 @@ from benchmark.store.artifacts import StageCall
 from benchmark.training.adaptation import trainable
 from benchmark.training.data import TrainingData, training_data
 from benchmark.training.interrupted import TRAINER, training_environment
-from benchmark.training.out_of_memory import is_out_of_memory, micro_batch_for, smaller_micro_batch
+from benchmark.training.out_of_memory import first_micro_batch, is_out_of_memory, smaller_micro_batch
 from benchmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -109,10 +109,9 @@ def _first_attempt(recipe: Recipe, longest: int, device: str) -> "ResumeInfo":
     """The micro-batch to begin with; `longest` are the tokens of the longest text."""
     from benchmark.training.checkpoints import ResumeInfo
 
-    whole = recipe.micro_batch or recipe.batch_size
-    micro_batch = micro_batch_for(whole, recipe, longest, device)
+    micro_batch = first_micro_batch(recipe, longest, device)
     note = f"texts of up to {longest} tokens: micro-batch {micro_batch} on a CPU, effective batch {recipe.batch_size}"
-    return ResumeInfo(micro_batch, notes=(note,) if micro_batch < whole else ())
+    return ResumeInfo(micro_batch, notes=(note,) if micro_batch < (recipe.micro_batch or recipe.batch_size) else ())
 
 
 def _with_smaller_micro_batch(

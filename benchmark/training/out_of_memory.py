@@ -22,23 +22,23 @@ def smaller_micro_batch(micro_batch: int, batch: int) -> int:
     return micro_batch // 2
 
 
-def micro_batch_for(micro_batch: int, recipe: Recipe, longest: int, device: str) -> int:
-    """The micro-batch to begin with, which `CPU_TOKENS` limits on a CPU unless the recipe names one.
-
-    Args:
-        micro_batch: The micro-batch without that limit.
-        recipe: The recipe.
-        longest: Tokens of the longest text.
-        device: "cpu" or "cuda".
-    """
-    while device == "cpu" and recipe.micro_batch is None and micro_batch > 1 and micro_batch * longest > CPU_TOKENS:
-        micro_batch = smaller_micro_batch(micro_batch, recipe.batch_size)
-    return micro_batch
-
-
 def micro_batches(recipe: Recipe) -> list[int]:
     """All micro-batches that training tries, the largest first."""
     sizes = [recipe.micro_batch or recipe.batch_size]
     while sizes[-1] > 1:
         sizes.append(smaller_micro_batch(sizes[-1], recipe.batch_size))
     return sizes
+
+
+def first_micro_batch(recipe: Recipe, longest: int, device: str) -> int:
+    """The micro-batch to begin with, which `CPU_TOKENS` limits on a CPU unless the recipe names one.
+
+    Args:
+        recipe: The recipe.
+        longest: Tokens of the longest text.
+        device: "cpu" or "cuda".
+    """
+    sizes = micro_batches(recipe)
+    if device != "cpu" or recipe.micro_batch is not None:
+        return sizes[0]
+    return next((size for size in sizes if size * longest <= CPU_TOKENS), 1)

@@ -164,7 +164,8 @@ def _answered(
         report.tokens += sample.tokens
         given, expected = normalised(without_thoughts(sample.text)), normalised(candidate[0].answer)
         is_short = len(given.split()) <= len(expected.split()) + _EXTRA_WORDS
-        if (stands_in(expected, given) and (is_short or not with_document)) == with_document:
+        is_right = stands_in(expected, given)
+        if (is_right and is_short) if with_document else not is_right:
             kept.append(candidate)
         else:
             report.left_out[f"{'not ' if with_document else ''}answered {shown} the document"] += 1

@@ -55,10 +55,11 @@ def reproduce(
             continue
         table = paper.tables[name]
         of_table = findings(paper, table, ours)
-        by_field = [distance(paper, table, ours)] if "birth_date" in table.fields else []
-        claims = by_field or comparisons(paper, table, ours)
-        bare_claims = [distance(paper, table, bare)] if by_field else comparisons(paper, table, bare)
-        rows = [row for row in ours if row.records[0].task.name in table.tasks and _is_shown(row, bool(by_field))]
+        by_field = "birth_date" in table.fields
+        claims, bare_claims = (
+            [distance(paper, table, rows)] if by_field else comparisons(paper, table, rows) for rows in (ours, bare)
+        )
+        rows = [row for row in ours if row.records[0].task.name in table.tasks and _is_shown(row, by_field)]
         sections.append(_section(paper, name, of_table, rows, claims, bare_claims))
         tables_json[name] = {
             "rows": [finding.model_dump(mode="json") for finding in of_table],

@@ -6,6 +6,7 @@ RULE defines agreement. The paper's claims are in `leaderboard.paper.claims`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,23 +45,24 @@ class BoardRow:
         table: The row's table.
         row: The row.
         records: Its records.
+        all_answers: Their answers with every number of examples that was asked.
         shots: The number of examples in the prompt of `answers`.
-        answers: Answers with this number of examples.
-        all_answers: Answers with every number of examples that was asked.
     """
 
     table: BoardTable
     row: Row
     records: tuple[Record, ...]
-    shots: int
-    answers: tuple[Answers, ...]
     all_answers: tuple[Answers, ...]
+    shots: int
+
+    @cached_property
+    def answers(self) -> tuple[Answers, ...]:
+        """The answers with this number of examples."""
+        return tuple(answers.with_shots(self.shots) for answers in self.all_answers)
 
     def asked_with(self, shots: int) -> "BoardRow | None":
         """The same row with the answers of another number of examples; None if it was not asked with as many."""
-        if shots not in self.row.by_shots:
-            return None
-        return replace(self, shots=shots, answers=tuple(answers.with_shots(shots) for answers in self.all_answers))
+        return replace(self, shots=shots) if shots in self.row.by_shots else None
 
     @property
     def alpha(self) -> Any:
@@ -134,8 +136,7 @@ def board_rows(records: Sequence[RecordFile]) -> list[BoardRow]:
             of_row = tuple(by_path[path] for path in row.files)
             shots = PAPER_SHOTS if PAPER_SHOTS in row.by_shots else row.shots
             answers = tuple(read_answers(path, record) for path, record in zip(row.files, of_row, strict=True))
-            asked = tuple(of_record.with_shots(shots) for of_record in answers)
-            rows.append(BoardRow(table, row, of_row, shots, asked, answers))
+            rows.append(BoardRow(table, row, of_row, answers, shots))
     return rows
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-# Freed blocks below one that is still used: glibc keeps them unless it is told to give them back.
+# glibc keeps the freed blocks that lie below a used one, unless a program tells it to give them back.
 CODE = """
 from pathlib import Path
 from benchmark.core.freed_memory import give_back_memory

@@ -543,7 +543,7 @@ def test_on_a_cpu_long_texts_lower_the_micro_batch_unless_it_is_named(
     batch: int, named: int | None, longest: int, device: str, expected: int
 ) -> None:
     recipe = Recipe(batch_size=batch, micro_batch=named)
-    assert out_of_memory.micro_batch_for(named or batch, recipe, longest, device) == expected
+    assert out_of_memory.first_micro_batch(recipe, longest, device) == expected
 
 
 def test_a_training_on_long_texts_says_that_it_lowered_the_micro_batch(
