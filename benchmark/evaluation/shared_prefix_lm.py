@@ -19,6 +19,7 @@ differ, and docs/performance.md has the numbers.
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +29,7 @@ from lm_eval.models.huggingface import HFLM
 from torch.nn.functional import log_softmax
 
 from benchmark.core.progress import Progress
+from benchmark.evaluation.batch_limits import rows_of_choices, rows_that_fit
 from benchmark.models.forward_checks import PADDING_NOTE, padding_is_harmless
 from benchmark.models.generation_settings import set_aside_settings
 from benchmark.models.loading import context_of
@@ -52,7 +54,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         tokenizer: Its tokenizer. It is copied, since lm-eval gives it a padding token.
         batch_size: Prompts of a batch. For choices, a batch has at most the tokens of `batch_size` longest requests.
             For generation, a task with shorter prompts than an earlier task, for lack of examples, has larger batches,
-            of as many tokens as that task's.
+            of as many tokens as that task's. `batch_limits` limits them further on a CPU.
         progress: Called with the number of requests answered and of all requests, separately for generations and
             likelihoods.
 
@@ -71,6 +73,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self.cache_hook = self._counter = _AnswerCounter(progress)
         self._encoded: dict[str, list[int]] = {}
         self._rows, self._most_tokens = batch_size, 0
+        self._logits = model.config.get_text_config(decoder=True).vocab_size * model.dtype.itemsize  # bytes a token
         self._prefix: Prefix | None = None
 
     @cached_property
@@ -90,9 +93,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 for prompt, settings in (request.args for request in requests)
             )
             self._most_tokens = max(self._most_tokens, self._rows * longest)
-            self.batch_size_per_gpu = 1 if self._rows == 1 else self._most_tokens // longest
-            answers: list[str] = generate(requests, **options)
-            self.batch_size_per_gpu = self._rows
+            rows = 1 if self._rows == 1 else self._most_tokens // longest
+            with self._rows_at_once(min(rows, rows_that_fit(self.device.type, longest, self._logits))):
+                answers: list[str] = generate(requests, **options)
             return answers
 
         return self._by_task(requests, generate_task)
@@ -104,7 +107,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """The likelihoods of stock lm-eval."""
         self._counter.start(len(requests))
-        likelihoods: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=True)
+        longest = min(max(len(self.tok_encode(request.args[0])) for request in requests) + 1, self.max_length)
+        with self._rows_at_once(min(self._rows, rows_that_fit(self.device.type, longest, longest * self._logits))):
+            likelihoods: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=True)
         return likelihoods
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -198,7 +203,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         longest = max(len(context) + len(continuation) for _, context, continuation in requests)
         is_window = override_bs is not None
         if is_window or self.mixed_precision_dtype or longest > self.max_length + 1 or not self._reader.supported:
-            stock: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            read = min(longest, self.max_length)
+            with self._rows_at_once(min(self._rows, rows_that_fit(self.device.type, read, read * self._logits))):
+                stock: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return stock
         answers: dict[int, tuple[float, bool]] = {}
         for batch in self._batches(requests, longest):
@@ -221,9 +228,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 rows.append((row, [(n, row.add(requests[n][2])) for n in numbers[start : start + self.batch_size]]))
         rows.sort(key=lambda row: (-len(row[0].tokens), row[0].tokens))
         while rows:
-            fit = max(1, self.batch_size * (longest - 1) // len(rows[0][0].tokens))
+            sizes = [(len(row.tokens), row.context) for row, _ in rows]
+            fit = rows_of_choices(self.device.type, self.batch_size, longest, sizes, self._logits)
             yield rows[:fit]
             rows = rows[fit:]
+
+    @contextmanager
+    def _rows_at_once(self, rows: int) -> Iterator[None]:
+        """Let stock lm-eval form batches of `rows` prompts meanwhile."""
+        self.batch_size_per_gpu = rows
+        try:
+            yield
+        finally:
+            self.batch_size_per_gpu = self._rows
 
     def _likelihoods(self, batch: list[_RowOfRequests], requests: Sequence[_Request]) -> dict[int, tuple[float, bool]]:
         """The answers of a batch's requests, by request number, see `_loglikelihood_tokens`."""

@@ -178,9 +178,9 @@ def drawing(shape: Shape) -> int:
     return 2 * 8 * shape.vocabulary
 
 
-def choice_logits(shape: Shape, arithmetic: Arithmetic, positions: int) -> int:
-    """Logits of all positions where choices are compared: as computed, as selected, and as log-probabilities."""
-    return positions * shape.vocabulary * 3 * arithmetic.matrix
+def choice_logits(shape: Shape, arithmetic: Arithmetic, computed: int, compared: int) -> int:
+    """Logits where choices are compared: as computed, then those compared, as selected and as log-probabilities."""
+    return (computed + 2 * compared) * shape.vocabulary * arithmetic.matrix
 
 
 def token_losses(shape: Shape, arithmetic: Arithmetic, tokens: int) -> int:

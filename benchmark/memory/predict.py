@@ -9,6 +9,7 @@ from typing import Any
 from benchmark.corpora import Corpus
 from benchmark.data.texts import AugmentedText
 from benchmark.data.written import Writing
+from benchmark.evaluation.batch_limits import rows_of_choices, rows_that_fit
 from benchmark.memory import formulas
 from benchmark.memory.needs import Need, inference_arithmetic, inference_need, training_need
 from benchmark.memory.shape import Shape, shape_of
@@ -164,7 +165,8 @@ def _written_lengths(call: StageCall) -> list[int]:
 def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     from benchmark.memory.questions import Generation
 
-    params, arithmetic = call.params, inference_arithmetic(spec)
+    params, arithmetic, device = call.params, inference_arithmetic(spec), call.params["device"]
+    logits_of_token = shape.vocabulary * arithmetic.matrix
     recipe = _trained_by(call)
     needs = []
     workloads = _workloads(spec, params["tasks"], json.dumps(call.where["metadata"]), params["num_fewshot"])
@@ -175,17 +177,20 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
             if (params.get("open_book") or "skip_too_long" in params) and shape.context:  # a longer prompt is left out
                 workload = replace(workload, longest=min(workload.longest, shape.context - workload.limit))
             # Batches of shorter prompts have more rows, up to the tokens of a batch of the longest.
-            rows = min(tokens_at_once // (workload.longest + workload.limit), workload.prompts)
+            whole = workload.longest + workload.limit
+            rows = min(tokens_at_once // whole, workload.prompts, rows_that_fit(device, whole, logits_of_token))
             tokens_of_row = workload.longest - _read_once(rows, workload.common)
-            kept = formulas.key_value_cache(shape, arithmetic, rows * (workload.longest + workload.limit))
+            kept = formulas.key_value_cache(shape, arithmetic, rows * whole)
             logits = formulas.answer_logits(shape, arithmetic, rows)
         else:
-            rows = min(workload.contexts, max(1, params["batch_size"] * (workload.longest - 1) // workload.row))
-            tokens_of_row = workload.row - _read_once(rows, workload.common)
-            kept = formulas.key_value_cache(shape, arithmetic, rows * workload.row)
-            logits = formulas.choice_logits(shape, arithmetic, rows * workload.continuations)
+            rows = rows_of_choices(device, params["batch_size"], workload.longest, workload.rows, logits_of_token)
+            row, of_context = workload.rows[0]
+            tokens_of_row = row - _read_once(rows, workload.common)
+            kept = formulas.key_value_cache(shape, arithmetic, rows * row)
+            columns = row - min(context for _, context in workload.rows[:rows])
+            logits = formulas.choice_logits(shape, arithmetic, rows * columns, rows * (row - of_context))
         layer = formulas.layer_forward(shape, arithmetic, rows * tokens_of_row)
-        needs.append(inference_need(spec, shape, params["device"], recipe, max(logits, layer), kept))
+        needs.append(inference_need(spec, shape, device, recipe, max(logits, layer), kept))
     return max(needs, key=Need.on)
 
 

@@ -29,17 +29,13 @@ class Comparison:
     """The requests of a task that compares likelihoods, in rows of a context and all its continuations.
 
     Attributes:
-        contexts: Number of rows.
-        row: Tokens of the longest row.
+        rows: Of each row, its tokens and those of its context, the longest row first.
         common: Tokens that all contexts begin with.
-        continuations: Tokens of the continuations in the longest row.
         longest: Tokens of the longest context with one of its continuations.
     """
 
-    contexts: int
-    row: int
+    rows: tuple[tuple[int, int], ...]
     common: int
-    continuations: int
     longest: int
 
 
@@ -64,9 +60,9 @@ class Requests:
                 for continuations in rows.values()
             ]
             pairs = list(zip(map(len, contexts), lengths, strict=True))
-            row, of_continuations = max((context + sum(each), sum(each)) for context, each in pairs)
+            sizes = ((context + sum(each), context) for context, each in pairs)
             longest = max(context + max(each) for context, each in pairs)
-            workloads.append(Comparison(len(contexts), row, _common(contexts), of_continuations, longest))
+            workloads.append(Comparison(tuple(sorted(sizes, key=_longest_first)), _common(contexts), longest))
         return workloads
 
 
@@ -81,3 +77,8 @@ def _common(rows: Sequence[list[int]]) -> int:
     """The number of tokens that all rows begin with."""
     first, last = min(rows), max(rows)  # in lexicographic order, all rows between share what these two share
     return next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+
+
+def _longest_first(size: tuple[int, int]) -> tuple[int, int]:
+    """The order of rows, given as tokens of the row and of its context; the shorter context first among equal rows."""
+    return -size[0], size[1]

@@ -10,6 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from transformers import AddedToken, AutoTokenizer
 
+from benchmark.evaluation import batch_limits
 from benchmark.evaluation.shared_prefix_lm import SharedPrefixLM
 from benchmark.models.shared_prefix import PrefixReader
 from tests.models.random_models import SUPPORTED, UNSUPPORTED, random_model
@@ -268,6 +269,54 @@ def test_no_batch_has_more_tokens_than_the_largest_of_stock_lm_eval(tokenizer: A
     tokens.clear()
     lm.generate_until(generations(GREEDY))
     assert longest < max(tokens) <= 4 * (longest + 12)
+    hook.remove()
+
+
+@pytest.mark.parametrize("limited", ["CPU_TOKENS", "CPU_LOGITS"])
+@pytest.mark.parametrize(("table", "name"), [(SUPPORTED, "llama"), (UNSUPPORTED, "positions counted in another way")])
+def test_a_batch_on_a_cpu_has_limited_tokens_and_logits_and_the_same_answers(
+    table: dict[str, tuple[str, dict[str, Any]]],
+    name: str,
+    limited: str,
+    tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = sized(table, name, tokenizer)
+    long = [f"{SHOTS['born'] * 5}{context}" for context in ("", SHOTS["works"] * 3, SHOTS["born"] * 2)]
+    asked = likelihoods()
+    asked += [
+        Instance("loglikelihood", {}, (text + "And?", choice), len(asked) + number, ("long", number, 1))
+        for number, (text, choice) in enumerate((text, choice) for text in long for choice in CHOICES)
+    ]
+    texts = [
+        Instance("loglikelihood_rolling", {}, (text,), number, ("t", number, 1)) for number, text in enumerate(long)
+    ]
+    kinds = {"loglikelihood": asked, "loglikelihood_rolling": texts, "generate_until": generations(GREEDY)}
+    expected = {kind: getattr(stock(model, tokenizer), kind)(requests, True) for kind, requests in kinds.items()}
+    seen: list[tuple[int, int]] = []  # tokens and bytes of logits of every forward pass
+
+    def count(module: Any, args: Any, options: dict[str, Any], output: Any) -> None:
+        ids = options["input_ids"] if "input_ids" in options else args[0]
+        cache = options.get("past_key_values")
+        before = cache.get_seq_length() - ids.shape[1] if cache is not None and name == "llama" else 0
+        seen.append((len(ids) * (ids.shape[1] + before), output.logits.nbytes))
+
+    lm = ours(model, tokenizer, batch_size=8)
+    lm._reader  # noqa: B018  # its trial runs must not be counted
+    longest = max(len(tokenizer(text)["input_ids"]) for text in long) + 20
+    limit = 2 * longest if limited == "CPU_TOKENS" else longest * model.config.vocab_size * 4
+    monkeypatch.setattr(batch_limits, limited, limit)
+    hook = model.register_forward_hook(count, with_kwargs=True)
+    for kind, requests in kinds.items():
+        answers = getattr(lm, kind)(requests)
+        if kind == "loglikelihood":
+            assert [number for number, _ in answers] == pytest.approx([n for n, _ in expected[kind]], rel=1e-5)
+            assert [likeliest for _, likeliest in answers] == [likeliest for _, likeliest in expected[kind]]
+        else:
+            assert answers == (pytest.approx(expected[kind], rel=1e-5) if "rolling" in kind else expected[kind])
+        measured = [of_pass[limited == "CPU_LOGITS"] for of_pass in seen]
+        assert max(measured) <= limit, kind
+        seen.clear()
     hook.remove()
 
 
