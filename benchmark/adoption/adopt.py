@@ -14,12 +14,15 @@ from benchmark.adoption.card import CARD, Facts, model_card
 from benchmark.adoption.settings import FILE, Adopted
 from benchmark.core.errors import USER_ERRNOS, UserError, library_error
 from benchmark.core.files import sync_folder, sync_tree
+from benchmark.corpora.own_documents import OwnDocuments
 from benchmark.evaluation.prompts import asking_form
+from benchmark.executors.worker import explaining
 from benchmark.models.spec import ModelSpec
 from benchmark.records.evidence import Evidence
 from benchmark.records.record import Record
 from benchmark.stages.files import WEIGHTS
 from benchmark.store.artifacts import StageCall, Store
+from benchmark.suite.document_folder import question_writer
 from benchmark.suite.plan import Cell, Plan
 
 ADAPTER = "adapter_config.json"
@@ -42,6 +45,12 @@ class Winner:
         local, adapter = spec.local, spec.local_adapter
         paths = {"model": local and str(local.resolve()), "adapter": adapter and str(adapter.resolve())}
         return spec.model_copy(update={"device_map": None} | {key: path for key, path in paths.items() if path})
+
+    @property
+    def questions(self) -> Path | None:
+        """The folder of the documents, if their questions stand in it as well."""
+        task = next(task for task in self.plan.suite.tasks if task.name == self.record.task.name)
+        return task.path if isinstance(task, OwnDocuments) and task.questions is None else None
 
 
 def adopt(store: Store, winner: Winner, out: Path, merge: bool = False, retrain: bool = False) -> Adopted:
@@ -87,6 +96,7 @@ def adopt(store: Store, winner: Winner, out: Path, merge: bool = False, retrain:
         folder=out,
         merged=is_adapter and merge,
         trained_again=store.cost(call) != winner.record.cost["train"],
+        question_writer=question_writer(winner.questions),
     )
     with _whole_or_absent(out) as folder:
         if is_adapter and merge:
@@ -138,9 +148,11 @@ def _train_again(store: Store, call: StageCall, winner: Winner, retrain: bool) -
             f"{store.path(call)}: the weights of {winner.evidence.record.name} are missing or damaged (pruned, or the "
             "records come from another machine); train them again with --retrain"
         )
+    from benchmark.progress.bar import bar
     from benchmark.stages import run_stage
 
-    run_stage(store, call, lambda *steps: None)
+    with explaining(call), bar("steps trained") as progress:
+        run_stage(store, call, progress)
 
 
 @contextmanager

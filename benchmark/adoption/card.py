@@ -26,6 +26,7 @@ class Facts:
         folder: The folder that the model is written to.
         merged: An adapter was merged into the weights.
         trained_again: The weights are of a later training than the record.
+        question_writer: The model that wrote the task's questions; None if somebody else did.
     """
 
     settings: Adopted
@@ -34,6 +35,7 @@ class Facts:
     folder: Path
     merged: bool
     trained_again: bool
+    question_writer: str | None = None
 
     @property
     def training(self) -> TrainingInfo:
@@ -116,6 +118,11 @@ def _recall(facts: Facts) -> str:
         f"{evidence.questions} questions of the test half; none was used to choose this model. The first line is the "
         "headline: the number of examples that is best on the development half."
     )
+    if facts.question_writer:
+        note += (
+            f" A language model, `{facts.question_writer}`, wrote the questions. Read them before you rely on these "
+            "numbers: its checks let unsound ones pass."
+        )
     development = [["method", "exact match", "cloze"], ["---"] * 3]
     development += [
         [f"`{label}`", f"{exact_match:.3f}", "–" if cloze is None else f"{cloze:.3f}"]

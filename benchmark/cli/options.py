@@ -1,5 +1,6 @@
 """Options that several commands share, and checks of their values."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,8 @@ def check_writable(file: Path) -> None:
     check_folder_exists(file)
     if file.is_dir():
         raise UserError(f"{file}: is a folder; give the name of a file to write")
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"{file}: the folder {file.parent} cannot be written to; give a file in another folder")
 
 
 def check_folder_exists(path: Path) -> None:

@@ -9,7 +9,7 @@ and those that ask a writer's server. For a server on this machine that is the m
 import ipaddress
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -63,6 +63,19 @@ class ContainerSettings(BaseModel):
     timeout: Positive = 24 * 3600.0
     retries: Retries = 2
     user: Annotated[str, Field(pattern=r"^\d+:\d+$"), AfterValidator(_not_root)] | None = None
+
+    def unused_gpus(self, calls: Iterable[StageCall]) -> bool:
+        """Whether the containers of some stages have GPUs, and no stage computes on one.
+
+        Raises UserError if a stage computes on a GPU and the containers have none.
+        """
+        computing = any(call.uses_gpu for call in calls)
+        if computing and not self.gpus:
+            raise UserError(
+                "gpus: none, but the suite computes on cuda; list GPUs in the file of --containers, with an image that "
+                "has torch's CUDA build, or set `device: cpu` in the suite"
+            )
+        return bool(self.gpus) and not computing
 
     def slots(self, threads: int) -> list[tuple[str, ...]]:
         """The GPUs of each container that may run at once; an empty tuple for a container on the CPU.
@@ -133,7 +146,8 @@ def arguments(
     volumes = {str(store): {"bind": str(store), "mode": "rw"}}
     volumes |= {str(path): {"bind": str(path), "mode": "ro"} for path in local_paths(call)}
     if cache.is_dir() and not reads_hub:
-        volumes[str(cache)] = {"bind": "/cache/huggingface", "mode": "ro"}
+        volumes[str(cache)] = {"bind": "/cache/huggingface/hub", "mode": "ro"}
+    environment = {} if reads_hub else {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": "/tmp/modules"}
     cpus = settings.cpus or job.threads + bool(gpus)
     return {
         "command": ["stage", str(file.absolute()), "--store", str(store), "--threads", str(job.threads), "--lines"],
@@ -146,11 +160,12 @@ def arguments(
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "init": True,
+        "pids_limit": 4096,  # as in compose.yaml
         "nano_cpus": round(cpus * 1e9),
         "mem_limit": settings.memory,
         "memswap_limit": settings.memory,  # equal to mem_limit: no swap in addition
         "shm_size": settings.shm_size,
-        "environment": {**({} if reads_hub else {"HF_HUB_OFFLINE": "1"}), **_key_of_writer(call)},
+        "environment": {**environment, **_key_of_writer(call)},
         "device_requests": [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])] if gpus else None,
     }
 

@@ -45,6 +45,8 @@ class DockerExecutor:
 
     def run(self, job: Job, events: Events) -> None:
         """Make every artifact of a job: see `Executor`. Needs a Docker Engine with the image."""
+        if self.settings.unused_gpus(job.calls):
+            events.note("gpus: not used, since the stages compute on the CPU; set `device: cuda` in the suite")
         slots = self.settings.slots(job.threads)
         store = job.store
         with _engine() as client, run_lock(store) as run:
@@ -250,7 +252,8 @@ class _Stage:
             self._report_progress(container)
             self._batch.over.wait(LOOK)
         log = container.logs(stdout=False, stderr=True).decode("utf-8", "replace")
-        _with_folder(self._log(attempt)).write_text(log, encoding="utf-8")
+        with suppress(OSError):  # a full disk is no fault of the engine; an error quotes the log's last lines anyway
+            _with_folder(self._log(attempt)).write_text(log, encoding="utf-8")
         return end_of(container.attrs["State"], "\n".join(log.splitlines()[-_LINES:]), late)
 
     def _report_progress(self, container: Any) -> None:

@@ -44,10 +44,10 @@ def reads_hub_data(call: StageCall) -> bool:
 
 
 def hub_cache() -> Path:
-    """Hugging Face's cache folder on this machine."""
+    """The folder with the hub's models on this machine, without the token, which is saved beside it."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HOME).absolute()
+    return Path(constants.HF_HUB_CACHE).absolute()
 
 
 def _on_hub(spec: ModelSpec) -> Iterator[tuple[str, str, bool]]:

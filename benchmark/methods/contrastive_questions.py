@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -36,6 +37,7 @@ class ContrastiveQuestions(Method):
     name: ClassVar[str] = "contrastive_questions"
     needs: ClassVar[Literal["difference"]] = "difference"
     welcome: ClassVar[frozenset[str]] = frozenset({"subject"})
+    version: ClassVar[int] = 2  # version 1 joined a number, a comma and the name after it
 
     questions: Annotated[int, BeforeValidator(not_a_bool), Field(ge=1, le=100)] = 5
     beta: Beta = 0.1
@@ -51,31 +53,34 @@ class ContrastiveQuestions(Method):
         if tokens is None:
             raise ValueError(f"{self.name} needs the tokens of text {text.id!r}")
         clues = self._clues(text, tokens)
-        drawn = sorted(clues, key=lambda clue: -math.log(1 - rng.random()) / clue[1])[: self.questions]
+        # An exponential variable over exp(−βr), as logarithms: exp(−βr) is 0 for the last words of a long text.
+        drawn = sorted(clues, key=lambda clue: _log_exponential(rng) + self.beta * clue[1])[: self.questions]
         pairs = [_question(text, span) for span, _ in drawn]
         return questions_as_text(pairs) or text.text
 
-    def _clues(self, text: Text, tokens: TokenScores) -> list[tuple[Span, float]]:
-        """What can be asked about, with its weight: that of its word with the best rank."""
+    def _clues(self, text: Text, tokens: TokenScores) -> list[tuple[Span, int]]:
+        """What can be asked about, with the best rank of its words."""
         scored = word_units(text, units(text, tokens))
         scores = [unit.score for unit in scored]
         if self.by == "random":
             random.Random(f"ranks:{text.id}:{text.text}").shuffle(scores := [float(n) for n in range(len(scored))])
-        weights: dict[Span, float] = {}
+        best: dict[Span, int] = {}
         spans = names_and_words(text)
         for unit, rank in zip(scored, ranks(scores), strict=True):
             for span in spans:
                 if overlaps((unit.start, unit.end), [span]):
-                    weights[span] = max(weights.get(span, 0.0), math.exp(-self.beta * rank))
-        return sorted(weights.items())
+                    best[span] = min(best.get(span, rank), rank)
+        return sorted(best.items())
 
 
 def names_and_words(text: Text) -> list[Span]:
     """[start, end) offsets of names, dates and numbers as wholes, and of other words that carry meaning, in text order.
 
     Prepositions, pronouns and the like are left out. Words belong together if each begins with a capital letter or a
-    digit and only ", ", "of", "the" and the like stand between them.
+    digit and only ", ", "of", "the" and the like stand between them. A comma after a number ends a name, unless another
+    number follows, and the subject's name is never joined with other words: "On August 8, 1906, Pam Low was born."
     """
+    subject = [match.span() for match in re.finditer(re.escape(text.subject), text.text)] if text.subject else []
     groups: list[Span] = []
     names: list[bool] = []
     for sentence in sentences(text):
@@ -83,7 +88,7 @@ def names_and_words(text: Text) -> list[Span]:
         for number, (start, end) in enumerate(words(text.text, *sentence)):
             is_capital = text.text[start].isupper() or text.text[start].isdigit()
             is_name = is_capital and not (number == 0 and text.text[start:end].lower() in FUNCTION_WORDS)
-            if last is not None and is_name and _BETWEEN.fullmatch(text.text[groups[last][1] : start]):
+            if last is not None and is_name and _belong_together(text.text, groups[last], (start, end), subject):
                 del groups[last + 1 :], names[last + 1 :]
                 groups[last] = (groups[last][0], end)
                 continue
@@ -95,6 +100,20 @@ def names_and_words(text: Text) -> list[Span]:
         for (start, end), is_name in zip(groups, names, strict=True)
         if is_name or text.text[start:end].lower() not in FUNCTION_WORDS
     ]
+
+
+def _belong_together(text: str, name: Span, word: Span, subject: Sequence[Span]) -> bool:
+    """Whether a word that begins with a capital letter or a digit goes on with a name or date before it."""
+    between = text[name[1] : word[0]]
+    if not _BETWEEN.fullmatch(between) or overlaps(name, subject) != overlaps(word, subject):
+        return False
+    return not (between.startswith(",") and text[name[1] - 1].isdigit() and not text[word[0]].isdigit())
+
+
+def _log_exponential(rng: random.Random) -> float:
+    """The logarithm of an exponentially distributed variable."""
+    drawn = rng.random()
+    return math.log(-math.log(1 - drawn)) if drawn else -math.inf
 
 
 def _question(text: Text, span: Span) -> tuple[str, str]:

@@ -150,7 +150,8 @@ class RateMatchedDropout(TokenDropout):
             return self
         from benchmark.methods.contrastive_dropout import ContrastiveDropout
 
-        options = {name: getattr(self, name) for name in ("keep_punctuation", "dropped", "unit")}
+        shared = ("keep_punctuation", "dropped", "unit", "first_rank")
+        options = {name: getattr(self, name) for name in shared if name in type(self).model_fields}
         model = ContrastiveDropout(alpha=self.alpha, beta=self.matched_beta, **options)
         pairs = list(zip(texts, tokens, strict=True))
         wanted = math.fsum(probability for pair in pairs for _, probability in model.unit_probabilities(*pair))

@@ -59,7 +59,8 @@ def word_units(text: Text, units_of_text: Sequence[Unit]) -> list[Unit]:
     """
     groups: list[list[Unit]] = []
     for unit in units_of_text:
-        if groups and not text.text[unit.start : unit.end][:1].isspace():
+        # A token may end with a line break: ".\n" is one in the vocabularies of Qwen.
+        if groups and not (text.text[unit.start].isspace() or text.text[groups[-1][-1].end - 1].isspace()):
             groups[-1].append(unit)
         else:
             groups.append([unit])

@@ -162,6 +162,14 @@ def prepare(task: Mapping[str, Any], results: Path, writer: Writer | None) -> Pr
     return Prepared(task, folder, tuple(documents), halves, tuple(notes), source, writer)
 
 
+def question_writer(folder: Path | None) -> str | None:
+    """The model that wrote the questions of a corpus; None if its folder names none."""
+    if folder is None or not (folder / REPORT).is_file():
+        return None
+    writer = _loaded(folder / REPORT).get("writer", {})
+    return str(writer["model"]) if "model" in writer else None
+
+
 def _unread(folder: Path, others: Counter[str], used: Iterable[Path]) -> list[str]:
     """A line with what of a folder is not read, if there is anything; the files of questions and examples are."""
     counts = others.copy()

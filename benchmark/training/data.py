@@ -57,8 +57,11 @@ class TrainingData:
         if training.loss == "weighted" and isinstance(self.examples, Examples):
             weights = (self.examples[position].values[1:] for position in range(len(self.order)))
             return sum(weight > 0 for of_text in weights for weight in of_text)
-        predicted = sum(len(ids) - 1 for ids in self.in_order())
-        return math.ceil(round(predicted * training.selected, 6)) if training.loss == "selected" else predicted
+        predicted = [len(self.sequences[number]) - 1 for number in self.order]
+        if training.loss == "selected":
+            corpus = sum(tokens for tokens, n in zip(predicted, self.order, strict=True) if n < self.texts)
+            return math.ceil(round(corpus * training.selected, 6)) + sum(predicted) - corpus
+        return sum(predicted)
 
     def in_order(self) -> Iterator[list[int]]:
         """The token ids of every text that is read, in order."""
@@ -121,7 +124,7 @@ def training_data(
         notes += note
         inputs = with_hidden(used, sequences, tokenizer, mask)
     if training.loss != "mean":
-        values = token_values(used, sequences, tokenizer, training)
+        values = token_values(used, sequences, tokenizer, training, count)
     expected: list[Targets | None] = []
     if training.loss == "distilled":
         found, on_targets = _expected(used[:count], sequences, targets or {})

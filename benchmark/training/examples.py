@@ -151,8 +151,12 @@ def token_values(
     sequences: Sequence[list[int]],
     tokenizer: PreTrainedTokenizerFast,
     training: Training,
+    count: int,
 ) -> list[list[float]]:
     """The value of every token of `sequences`, the encoded `texts`: a weight or a reference loss (`Training`).
+
+    Texts from number `count` on are rehearsed or practised. They have no reference loss, so no token of theirs competes
+    for selection: its value is −∞, and it is always in the loss.
 
     Raises:
         ValueError: If a weight is below 0, naming the text.
@@ -160,7 +164,10 @@ def token_values(
     default = 0.0 if training.loss == "selected" else 1.0
     values_of_texts = []
     rows = tokenizer([text.text for text in texts], return_offsets_mapping=True)["offset_mapping"]
-    for text, ids, offsets in zip(texts, sequences, rows, strict=True):
+    for number, (text, ids, offsets) in enumerate(zip(texts, sequences, rows, strict=True)):
+        if training.loss == "selected" and number >= count:
+            values_of_texts.append([-math.inf] * len(ids))
+            continue
         if training.loss == "weighted" and any(value < 0 for _, _, value in text.values):
             raise ValueError(f"text {text.id!r}: a weight of the loss is below 0")
         values = values_at(text.values, offsets, default)

@@ -105,7 +105,7 @@ def _arguments(
         gradient_accumulation_steps=recipe.batch_size // micro_batch,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(recipe.schedule, recipe.schedule),
-        warmup_steps=math.ceil(recipe.warmup_ratio * steps),
+        warmup_steps=min(math.ceil(recipe.warmup_ratio * steps), steps - 1),  # the rate of the first is 0
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.autocast == "bfloat16",

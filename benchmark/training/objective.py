@@ -84,7 +84,8 @@ class WeightedTrainer(SequentialTrainer):
     """The loss is Σ weight × token loss / Σ weight, both sums over the effective batch, however it is split.
 
     The weights are the batch's `values`. With `selected` they are 1 for that share of the effective batch's tokens
-    whose loss exceeds their value most, and 0 for all others. These losses come from an additional forward pass before
+    whose loss exceeds their value most, and 0 for all others; tokens with the value −∞ are not counted, and have the
+    weight 1. These losses come from an additional forward pass before
     the step, without dropout or noise, so that the micro-batch has no influence.
     """
 
@@ -141,11 +142,13 @@ def _model_inputs(columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def select(excess: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
     """1.0 for the `share` of all entries that are highest, 0.0 for the rest, in tensors of the same shapes.
 
-    Entries of −∞ do not count. The number is rounded up and at least 1; of equal entries the earlier ones are taken.
+    Entries of −∞ do not count. Those of +∞ do not either, and all get 1.0. The number is rounded up and at least 1; of
+    equal entries the earlier ones are taken.
     """
     flat = torch.cat([part.flatten() for part in excess])
-    count = max(1, math.ceil(round(share * int((flat > -math.inf).sum()), 6)))
-    weights = torch.zeros_like(flat)
-    weights[flat.argsort(descending=True, stable=True)[:count]] = 1
+    finite = flat.isfinite()
+    count = max(1, math.ceil(round(share * int(finite.sum()), 6)))
+    weights = (flat == math.inf).to(flat.dtype)
+    weights[flat.where(finite, -math.inf).argsort(descending=True, stable=True)[:count]] = 1
     parts = weights.split([part.numel() for part in excess])
     return [part.view_as(like) for part, like in zip(parts, excess, strict=True)]

@@ -189,6 +189,23 @@ def test_the_model_card_says_where_the_model_comes_from(home: Home, tmp_path: Pa
     assert f"vllm serve {home.model} --enable-lora --max-lora-rank 16" in card.text
 
 
+def test_the_model_card_says_if_a_model_wrote_the_questions(own: Home, tmp_path: Path) -> None:
+    documents = own.folder / "harbour"
+    documents.mkdir()
+    shutil.move(own.folder / "harbour.jsonl", documents / "documents.jsonl")
+    content = yaml.safe_load(own.suite.read_text())
+    content["tasks"][0]["path"] = str(documents)
+    own.suite = own.folder / "own.yaml"
+    own.suite.write_text(yaml.safe_dump(content))
+    benchmark.run(own.suite, results=own.results)
+    own.adopt(tmp_path / "mine")
+    (documents / "questions.json").write_text(json.dumps({"writer": {"model": "Some/Writer"}}))
+    own.adopt(tmp_path / "written")
+    mine, written = ((tmp_path / name / "README.md").read_text() for name in ("mine", "written"))
+    sentence = "A language model, `Some/Writer`, wrote the questions."
+    assert sentence in written and sentence not in mine
+
+
 def test_a_folder_with_files_keeps_them_and_is_refused(home: Home, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty, and nothing was written; give another folder with --out"):

@@ -8,9 +8,12 @@ import pytest
 
 from benchmark.core.errors import UserError
 from benchmark.executors.containers import ContainerSettings, arguments, end_of, local_paths
+from benchmark.executors.hub import hub_cache
 from benchmark.executors.protocol import Job
 from benchmark.executors.settings import read_settings
 from benchmark.store.artifacts import StageCall, Store
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": "/tmp/modules"}  # where a model's own code is copied to
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +147,29 @@ def test_only_held_out_data_from_the_hub_needs_a_network(
     monkeypatch.setattr("benchmark.executors.containers.hub_cache", lambda: tmp_path)
     given = arguments_of(call, tmp_path, ContainerSettings())
     assert given["network_mode"] == network
-    assert given["environment"] == ({} if network == "bridge" else {"HF_HUB_OFFLINE": "1"})
-    assert ("/cache/huggingface" in {volume["bind"] for volume in given["volumes"].values()}) == (network == "none")
+    assert given["environment"] == ({} if network == "bridge" else OFFLINE)
+    assert ("/cache/huggingface/hub" in {volume["bind"] for volume in given["volumes"].values()}) == (network == "none")
+
+
+def test_the_saved_token_of_the_hub_is_in_no_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("benchmark.executors.containers.hub_cache", hub_cache)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    (tmp_path / "home" / "hub").mkdir(parents=True)
+    given = arguments_of(StageCall("score", 1, {}), tmp_path / "store", ContainerSettings())
+    token = tmp_path / "home" / "token"
+    assert not any(token.is_relative_to(mounted) for mounted in given["volumes"])
+    assert given["volumes"][str(tmp_path / "home" / "hub")] == {"bind": "/cache/huggingface/hub", "mode": "ro"}
+
+
+def test_gpus_and_the_device_of_the_suite_have_to_go_together() -> None:
+    on_cuda, on_cpu = (StageCall("score", 1, {"device": device}) for device in ("cuda", "cpu"))
+    assert ContainerSettings(gpus=["0"]).unused_gpus([on_cpu])
+    assert not ContainerSettings(gpus=["0"]).unused_gpus([on_cpu, on_cuda])
+    assert not ContainerSettings().unused_gpus([on_cpu])
+    with pytest.raises(UserError, match="^gpus: none, but the suite computes on cuda; list GPUs"):
+        ContainerSettings().unused_gpus([on_cpu, on_cuda])
 
 
 def test_names_of_zoo_and_hub_models_are_not_read_as_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,11 +198,11 @@ def test_a_stage_that_asks_a_server_has_a_network_and_the_key_in_its_environment
     given = arguments_of(call, tmp_path / "store", ContainerSettings())
     assert given["network_mode"] == network
     environment = given.pop("environment")
-    assert environment == {"HF_HUB_OFFLINE": "1", "MY_KEY": "sk-1"}
+    assert environment == {**OFFLINE, "MY_KEY": "sk-1"}
     assert "sk-1" not in str(given)
     assert list(given["volumes"]) == [str(tmp_path / "store")], "the model's name is no path of this machine"
     monkeypatch.delenv("MY_KEY")
-    assert arguments_of(call, tmp_path, ContainerSettings())["environment"] == {"HF_HUB_OFFLINE": "1"}
+    assert arguments_of(call, tmp_path, ContainerSettings())["environment"] == OFFLINE
 
 
 def test_a_local_writer_has_no_network_and_reads_its_model_and_prompts(tmp_path: Path) -> None:

@@ -32,6 +32,26 @@ def test_a_name_does_not_reach_over_the_end_of_a_sentence_or_another_word() -> N
     assert _surfaces(text) == ["met", "Ada", "Ben Fell", "Chris", "went", "Oslo", "Dora"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("On August 8, 1906, Pam Low was born.", ["August 8, 1906", "Pam Low", "born"]),
+        ("In 1998, Anna Berg left Volvo.", ["1998", "Anna Berg", "left", "Volvo"]),
+        ("In Rome, Pam Low met Ben.", ["Rome", "Pam Low", "met", "Ben"]),
+        ("She went to Berkeley, California.", ["went", "Berkeley, California"]),
+    ],
+)
+def test_the_subject_and_what_follows_a_number_are_asked_about_alone(sentence: str, expected: list[str]) -> None:
+    assert _surfaces(Text("t", sentence, "Pam Low")) == expected
+
+
+@pytest.mark.parametrize("beta", [1.0, 20.0])
+def test_a_text_of_many_words_has_questions_whatever_beta_is(beta: float, tokenize: Tokenize) -> None:
+    text = Text("t", " ".join(f"word{number}" for number in range(1500)))
+    copy = ContrastiveQuestions(beta=beta, questions=3).augment_one(text, tokenize(text), random.Random(1))
+    assert copy.count("Answer: ") == 3
+
+
 def test_a_question_is_a_sentence_with_a_blank_that_names_the_subject(tokenize: Tokenize) -> None:
     method = ContrastiveQuestions(questions=100)
     copy = method.augment_one(TEXT, tokenize(TEXT), random.Random(1))

@@ -337,6 +337,29 @@ def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
     ]
 
 
+def test_a_line_break_at_the_end_of_a_token_ends_a_word() -> None:
+    text = Text("t", "Born in 1992.\nHe grew up.")
+    tokens = _tokens(text, r"\.\n|\s?\w+|\.")  # ".\n" is one token, as in the vocabularies of Qwen
+    assert ".\n" in tokens.token
+    surfaces = [text.text[word.start : word.end] for word in word_units(text, units(text, tokens))]
+    assert surfaces == ["Born", " in", " 1992", ".\n", "He", " grew", " up", "."]
+
+
+def test_a_matched_rate_is_that_of_the_same_first_rank() -> None:
+    tokens = _parts(PARTS)
+    options = {"alpha": 0.6, "beta": 0.03, "first_rank": 1}
+    wanted = make_method("contrastive_dropout", options)
+    matched = make_method("random_rank_dropout", {**options, "rate": "as contrastive_dropout"}).fitted(
+        [PARTS], [tokens]
+    )
+    expected = [
+        math.fsum(probability for _, probability in method.unit_probabilities(PARTS, tokens))
+        for method in (wanted, matched)
+        if isinstance(method, TokenDropout)
+    ]
+    assert len(expected) == 2 and expected[1] == pytest.approx(expected[0], rel=1e-12)
+
+
 @pytest.mark.parametrize("name", ["random_dropout", "random_rank_dropout"])
 @pytest.mark.parametrize(("alpha", "beta", "unit"), [(0.2, 0.03, "token"), (0.6, 0.3, "token"), (0.4, 0.1, "word")])
 def test_at_the_rate_of_contrastive_dropout_as_many_tokens_are_dropped(

@@ -242,6 +242,18 @@ def test_a_run_gives_the_losses_and_weights_of_a_plain_loop(tiny: Path, trained:
     assert made["notes"] == [] and not (trained / "trainer").exists()
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_a_training_of_a_single_step_changes_the_weights(tiny: Path, tmp_path: Path, schedule: str) -> None:
+    recipe = {"adaptation": "full", "learning_rate": 1e-2, "schedule": schedule}
+    out = train(train_call(tiny, budget={"steps": 1}, recipe=recipe), texts_of_many_lengths(), tmp_path)
+    before, after = (
+        load_model(ModelSpec(model=str(tiny)), "cpu"),
+        load_model(ModelSpec(model=str(out / "model")), "cpu"),
+    )
+    changed = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert all(changed)
+
+
 def test_a_smaller_micro_batch_changes_the_rounding_and_nothing_else(tiny: Path, trained: Path, tmp_path: Path) -> None:
     # The texts differ in length, so a mean over micro-batches would not be the mean over all tokens.
     small = train(train_call(tiny, budget={"steps": 6}, recipe={"micro_batch": 1}), texts_of_many_lengths(), tmp_path)

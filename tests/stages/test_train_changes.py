@@ -181,6 +181,30 @@ def test_selecting_every_token_trains_like_the_mean_loss(tiny: Path, tmp_path: P
     same_training(trained(tiny, tmp_path, valued_texts(), training={"loss": "selected", "selected": 1.0}), plain)
 
 
+def test_all_rehearsed_tokens_are_in_a_loss_on_selected_tokens_and_none_takes_the_place_of_another(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[tuple[int, int, int, int]] = []  # a step's tokens: corpus, selected of it, rehearsed, selected of it
+
+    def spy(excess: list[torch.Tensor], share: float) -> list[torch.Tensor]:
+        weights = select(excess, share)
+        flat, weight = (torch.cat([part.flatten() for part in parts]) for parts in (excess, weights))
+        corpus, rehearsed = flat.isfinite(), flat == math.inf
+        counts = (part.sum() for part in (corpus, weight[corpus], rehearsed, weight[rehearsed]))
+        chosen.append(tuple(int(count) for count in counts))  # type: ignore[arg-type]
+        return weights
+
+    monkeypatch.setattr(objective, "select", spy)
+    recipe = {"learning_rate": RATE, "batch_size": BATCH, "rehearsal": {"share": 0.5}}
+    changes = {"training": {"loss": "selected", "selected": 0.25}, "budget": {"steps": STEPS}}
+    out = train(train_call(tiny, recipe=recipe, **changes), valued_texts(), tmp_path)
+    assert len(chosen) == STEPS
+    for corpus, of_corpus, rehearsed, of_rehearsed in chosen:
+        assert of_corpus == math.ceil(0.25 * corpus) and of_rehearsed == rehearsed > 0
+    corpus, _, rehearsed, _ = (sum(counts) for counts in zip(*chosen, strict=True))
+    assert report(out)["loss_tokens"] == math.ceil(0.25 * corpus) + rehearsed
+
+
 def test_tokens_are_selected_by_losses_without_noise(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
