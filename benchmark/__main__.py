@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import warnings
 
 from benchmark.core import signals as stop
 
@@ -13,6 +14,7 @@ def main() -> None:
     atexit.register(stop.ignore)  # runs after all other exit handlers, which are registered later
     _open_streams()
     os.environ.setdefault("TQDM_DISABLE", "1")  # no bars of libraries: this project shows its own
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries warn each other's developers
     try:
         from benchmark.cli.app import main as run
 

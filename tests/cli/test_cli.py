@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,6 +148,17 @@ def test_a_bad_argument_is_refused_in_one_line_and_nothing_is_written(
     texts.write_text('{"id": "a", "text": "b c"}\n')
     assert message in _refused(run(*(argument.format(texts=texts) for argument in arguments)))
     assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "texts.jsonl").write_text('{"id": "a", "text": "One."}\n')
+    access = SimpleNamespace(access=lambda path, mode: False, W_OK=os.W_OK)  # root may write anywhere
+    monkeypatch.setattr("benchmark.cli.options.os", access)
+    for command in (("score", "zoo:small"), ("augment", "plain")):
+        code, _, err = run(*command, "--texts", "texts.jsonl", "--out", "out.parquet")
+        assert code == 2 and "out.parquet: the folder . cannot be written to; give a file in another folder" in err
 
 
 @pytest.mark.parametrize(
