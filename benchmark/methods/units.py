@@ -59,8 +59,10 @@ def word_units(text: Text, units_of_text: Sequence[Unit]) -> list[Unit]:
     """
     groups: list[list[Unit]] = []
     for unit in units_of_text:
-        # A token may end with a line break: ".\n" is one in the vocabularies of Qwen.
-        if groups and not (text.text[unit.start].isspace() or text.text[groups[-1][-1].end - 1].isspace()):
+        last = text.text[groups[-1][-1].start : groups[-1][-1].end] if groups else ""
+        # ".\n" is a token in the vocabularies of Qwen: it ends a word. White space that is a token begins one.
+        ended = last[-1:].isspace() and not last.isspace()
+        if groups and not text.text[unit.start].isspace() and not ended:
             groups[-1].append(unit)
         else:
             groups.append([unit])

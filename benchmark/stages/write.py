@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import replacing
 from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.data.texts import Text, read_scores, read_texts
@@ -18,6 +20,8 @@ from benchmark.writing.settings import Endpoint, LocalWriter
 from benchmark.writing.write import Journal, Session, gold_questions
 from benchmark.writing.writers import check_varied, clues_of, nothing_usable, open_writer
 
+_SECONDS = "seconds"
+
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress, resume_folder: Path) -> float:
     """Write written.jsonl, and report.json with what was drawn and left out.
@@ -26,8 +30,9 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     in `resume_folder` as it arrives, so an interrupted stage continues from there.
 
     Returns:
-        0: the seconds before an interruption are not known.
+        The seconds of interrupted runs before.
     """
+    stopwatch = _Stopwatch(resume_folder / _SECONDS)
     params, where = call.params, call.where
     writing = Writing.model_validate(where["writing"])
     if writing.identity() != params["writing"]:
@@ -42,7 +47,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
         sampling["seed"],
         sampling["tries"],
         Journal(resume_folder / JOURNAL),
-        progress,
+        stopwatch.during(progress),
         clues=_clues(writing, texts, inputs),
         gold=gold_questions(gold),
     )
@@ -56,7 +61,33 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress,
     write_written(out / WRITTEN, written)
     digest = hashlib.sha256((out / WRITTEN).read_bytes()).hexdigest()
     (out / WRITING_REPORT).write_text(json.dumps({**vars(session.report), "sha256": digest}, indent=1, sort_keys=True))
-    return 0.0
+    return stopwatch.before
+
+
+class _Stopwatch:
+    """Keeps the seconds of a stage in a file as it goes on, since an interrupted run cannot say how long it took.
+
+    Attributes:
+        before: The seconds of the runs before this one.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._began = file, time.monotonic()
+        self._saved = self._began
+        self.before = float(file.read_text()) if file.is_file() else 0.0
+
+    def during(self, progress: Progress) -> Progress:
+        """`progress`, which also saves the seconds, at most once a second."""
+
+        def report(*steps: int) -> None:
+            now = time.monotonic()
+            if now - self._saved >= 1:
+                self._saved = now
+                with replacing(self._file) as temporary:
+                    temporary.write_text(f"{self.before + now - self._began:.3f}")
+            progress(*steps)
+
+        return report
 
 
 def _writer(call: StageCall) -> Writes:

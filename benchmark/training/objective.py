@@ -142,12 +142,12 @@ def _model_inputs(columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def select(excess: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
     """1.0 for the `share` of all entries that are highest, 0.0 for the rest, in tensors of the same shapes.
 
-    Entries of −∞ do not count. Those of +∞ do not either, and all get 1.0. The number is rounded up and at least 1; of
-    equal entries the earlier ones are taken.
+    Entries of −∞ do not count. Those of +∞ do not either, and all get 1.0. The number is rounded up, and at least 1
+    if there are any; of equal entries the earlier ones are taken.
     """
     flat = torch.cat([part.flatten() for part in excess])
     finite = flat.isfinite()
-    count = max(1, math.ceil(round(share * int(finite.sum()), 6)))
+    count = max(1, math.ceil(round(share * int(finite.sum()), 6))) if bool(finite.any()) else 0
     weights = (flat == math.inf).to(flat.dtype)
     weights[flat.where(finite, -math.inf).argsort(descending=True, stable=True)[:count]] = 1
     parts = weights.split([part.numel() for part in excess])

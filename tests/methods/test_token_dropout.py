@@ -337,12 +337,22 @@ def test_a_word_has_the_mean_of_its_tokens_scores() -> None:
     ]
 
 
-def test_a_line_break_at_the_end_of_a_token_ends_a_word() -> None:
-    text = Text("t", "Born in 1992.\nHe grew up.")
-    tokens = _tokens(text, r"\.\n|\s?\w+|\.")  # ".\n" is one token, as in the vocabularies of Qwen
-    assert ".\n" in tokens.token
-    surfaces = [text.text[word.start : word.end] for word in word_units(text, units(text, tokens))]
-    assert surfaces == ["Born", " in", " 1992", ".\n", "He", " grew", " up", "."]
+@pytest.mark.parametrize(
+    ("content", "pattern", "expected"),
+    [
+        # ".\n" is one token, as in the vocabularies of Qwen
+        ("Born in 1992.\nHe grew.", r"\.\n| ?\w+|\.", ["Born", " in", " 1992", ".\n", "He", " grew", "."]),
+        # "\n" is one by itself, as in those of GPT-2 and Llama
+        ("Role\nengineer here", r"\n| ?\w{1,4}", ["Role", "\nengineer", " here"]),
+        ("Role:\n\n- one", r"\n+| ?\w+|[:-]", ["Role:", "\n\n-", " one"]),
+    ],
+)
+def test_a_line_break_ends_a_word_and_belongs_to_the_next_one_if_it_is_a_token(
+    content: str, pattern: str, expected: list[str]
+) -> None:
+    text = Text("t", content)
+    words_of_text = word_units(text, units(text, _tokens(text, pattern)))
+    assert [text.text[word.start : word.end] for word in words_of_text] == expected
 
 
 def test_a_matched_rate_is_that_of_the_same_first_rank() -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +54,32 @@ def suite_of(tiny: Path, methods: list[Any], **changes: Any) -> Suite:
 
 def records_of(folder: Path) -> list[Record]:
     return [read_record(path) for path in folder.rglob("*.json")]
+
+
+def test_the_seconds_of_writing_include_those_of_an_interrupted_run(
+    tiny: Path, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = tmp_path / "short.md"
+    prompt.write_text("---\nsource: ours\n---\nSay it in other words: {document}\n", encoding="utf-8")
+    suite = suite_of(tiny, [{"name": "rewrite", "writer": "qwen", "prompts": str(prompt)}])
+    clock, writer = iter(range(0, 10**6, 1000)), write._writer
+
+    class Stopped:
+        def write(self, requests: Sequence[Request], known: Mapping[str, Sample]) -> Iterator[tuple[Request, Sample]]:
+            for number, answer in enumerate(writer(None).write(requests, known)):  # type: ignore[arg-type]
+                if number == 3:
+                    raise KeyboardInterrupt
+                yield answer
+
+    monkeypatch.setattr("benchmark.stages.write.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(write, "_writer", lambda call: Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
+    monkeypatch.setattr(write, "_writer", writer)
+    run_suite(suite, tmp_path, tmp_path / "records", InThisProcess(), plain=True)
+    (record,) = records_of(tmp_path / "records")
+    # The clock moves on by 1,000 s whenever it is read: three answers were reported before the interruption.
+    assert 1000 <= record.cost["write"].seconds < 10_000
 
 
 def test_seeds_and_methods_that_ask_for_the_same_texts_share_their_stages(tiny: Path) -> None:

@@ -170,5 +170,6 @@ def test_the_highest_entries_over_all_parts_are_selected() -> None:
     # Entries of +∞ are not counted, and are all taken: here half of the four finite ones.
     always = select([torch.tensor([[none, math.inf, 1.0], [4.0, math.inf, 3.0]]), torch.tensor([[2.0]])], 0.5)
     assert [part.tolist() for part in always] == [[[0, 1, 0], [1, 1, 1]], [[0]]]
+    assert select([torch.tensor([none, math.inf, math.inf])], 0.5)[0].tolist() == [0, 1, 1]
     # 0.2 × 5 is one entry, though in floating point a little more may come out.
     assert sum(int(part.sum()) for part in select(parts, 0.2)) == 1
