@@ -30,7 +30,6 @@ SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "tied embeddings": ("llama", {**SIZES, "tie_word_embeddings": True}),
     "vocabulary of 256,000": ("gemma2", {**HEADS, "vocab_size": 256_000, "sliding_window": 64}),
     "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 64}),
-    "qwen2": ("qwen2", SIZES),
     "qwen3": ("qwen3", HEADS),
     "qwen3_moe": ("qwen3_moe", {**HEADS, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}),
     "mistral": ("mistral", {**SIZES, "sliding_window": 64}),
@@ -41,6 +40,7 @@ SUPPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2),
     "gpt_neox": ("gpt_neox", ONE_KIND),
 }
+QWEN2 = ("qwen2", SIZES)
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "bloom": ("bloom", BLOOM),
     "falcon": ("falcon", {key: value for key, value in ONE_KIND.items() if key != "intermediate_size"}),
@@ -85,7 +85,9 @@ def test_a_run_with_the_architecture_writes_a_record(
     assert record.training.steps == 2
     trains_all = record.training.trainable_parameters == record.model.parameters
     assert trains_all == (adaptation == "full")
-    assert record.scores["biography_major"]["test"].keys() == {"exact_match", "f1"}
+    by_shots = record.scores["biography_major"]
+    assert by_shots.keys() == {"0", "1", "5"}
+    assert all(halves["test"].keys() == {"answered", "exact_match", "f1"} for halves in by_shots.values())
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -97,3 +99,10 @@ def test_an_architecture_with_unreadable_attention_is_refused_in_one_line(
     with pytest.raises(UserError, match="attention code of its own, which cannot be read") as error:
         _run(model, "full", tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_of_another_kind_in_the_folder_of_a_qwen2_model_is_refused(tiny: Path, tmp_path: Path) -> None:
+    """transformers reads it as Qwen2Tokenizer because of the model's configuration, whatever its own files say."""
+    model = _save(*QWEN2, tiny, tmp_path / "model")
+    with pytest.raises(UserError, match="Qwen2Tokenizer.* splits text differently from its tokenizer.json"):
+        _run(model, "full", tmp_path)
