@@ -26,7 +26,7 @@ class Facts:
         folder: The folder that the model is written to.
         merged: An adapter was merged into the weights.
         trained_again: The weights are of a later training than the record.
-        question_writer: The model that wrote the task's questions; None if somebody else did.
+        question_writer: The model that wrote the task's questions; None if no model wrote them.
     """
 
     settings: Adopted

@@ -94,7 +94,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             )
             self._most_tokens = max(self._most_tokens, self._rows * longest)
             rows = 1 if self._rows == 1 else self._most_tokens // longest
-            with self._rows_at_once(min(rows, rows_that_fit(self.device.type, longest, self._logits))):
+            with self._rows_at_once(rows, longest, 1):
                 answers: list[str] = generate(requests, **options)
             return answers
 
@@ -108,7 +108,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         """The likelihoods of stock lm-eval."""
         self._counter.start(len(requests))
         longest = min(max(len(self.tok_encode(request.args[0])) for request in requests) + 1, self.max_length)
-        with self._rows_at_once(min(self._rows, rows_that_fit(self.device.type, longest, longest * self._logits))):
+        with self._rows_at_once(self._rows, longest, longest):
             likelihoods: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=True)
         return likelihoods
 
@@ -204,7 +204,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         is_window = override_bs is not None
         if is_window or self.mixed_precision_dtype or longest > self.max_length + 1 or not self._reader.supported:
             read = min(longest, self.max_length)
-            with self._rows_at_once(min(self._rows, rows_that_fit(self.device.type, read, read * self._logits))):
+            with self._rows_at_once(self._rows, read, read):
                 stock: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return stock
         answers: dict[int, tuple[float, bool]] = {}
@@ -227,16 +227,22 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 row = PackedRow(requests[numbers[0]][1])
                 rows.append((row, [(n, row.add(requests[n][2])) for n in numbers[start : start + self.batch_size]]))
         rows.sort(key=lambda row: (-len(row[0].tokens), row[0].tokens))
+        sizes = [(len(row.tokens), row.context) for row, _ in rows]
         while rows:
-            sizes = [(len(row.tokens), row.context) for row, _ in rows]
             fit = rows_of_choices(self.device.type, self.batch_size, longest, sizes, self._logits)
             yield rows[:fit]
-            rows = rows[fit:]
+            rows, sizes = rows[fit:], sizes[fit:]
 
     @contextmanager
-    def _rows_at_once(self, rows: int) -> Iterator[None]:
-        """Let stock lm-eval form batches of `rows` prompts meanwhile."""
-        self.batch_size_per_gpu = rows
+    def _rows_at_once(self, rows: int, tokens: int, columns: int) -> Iterator[None]:
+        """Let stock lm-eval form batches of at most `rows` rows meanwhile, as many as fit.
+
+        Args:
+            rows: The most rows of a batch.
+            tokens: Tokens of the longest row.
+            columns: Tokens of a row whose logits are computed.
+        """
+        self.batch_size_per_gpu = min(rows, rows_that_fit(self.device.type, tokens, columns * self._logits))
         try:
             yield
         finally:

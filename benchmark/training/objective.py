@@ -85,8 +85,8 @@ class WeightedTrainer(SequentialTrainer):
 
     The weights are the batch's `values`. With `selected` they are 1 for that share of the effective batch's tokens
     whose loss exceeds their value most, and 0 for all others; tokens with the value −∞ are not counted, and have the
-    weight 1. These losses come from an additional forward pass before
-    the step, without dropout or noise, so that the micro-batch has no influence.
+    weight 1. These losses come from an additional forward pass before the step, without dropout or noise, so that the
+    micro-batch has no influence.
     """
 
     loss_is_scaled_for_ga = True
@@ -147,7 +147,8 @@ def select(excess: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
     """
     flat = torch.cat([part.flatten() for part in excess])
     finite = flat.isfinite()
-    count = max(1, math.ceil(round(share * int(finite.sum()), 6))) if bool(finite.any()) else 0
+    counted = int(finite.sum())
+    count = min(counted, max(1, math.ceil(round(share * counted, 6))))
     weights = (flat == math.inf).to(flat.dtype)
     weights[flat.where(finite, -math.inf).argsort(descending=True, stable=True)[:count]] = 1
     parts = weights.split([part.numel() for part in excess])
