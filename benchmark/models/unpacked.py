@@ -25,6 +25,7 @@ from benchmark.store.artifacts import Store
 
 _UNPACKED = ".unpacked"
 _AS_FILE = "read_the_file"  # marks a part that did not come back the same: it is read from the GGUF file as before
+_SET_BY_CLASS = ("padding_side", "truncation_side", "model_input_names", "clean_up_tokenization_spaces")
 _T = TypeVar("_T")
 
 
@@ -145,7 +146,7 @@ def same_config(a: Any, b: Any) -> bool:
 
 def same_tokenizer(a: Any, b: Any) -> bool:
     """Whether two fast tokenizers are alike: pipeline, vocabulary, special tokens and chat template."""
-    settings = ("special_tokens_map", "all_special_ids", "chat_template", "padding_side", "add_prefix_space")
+    settings = ("special_tokens_map", "all_special_ids", "chat_template", "add_prefix_space", *_SET_BY_CLASS)
     return a.backend_tokenizer.to_str() == b.backend_tokenizer.to_str() and all(
         getattr(a, name, None) == getattr(b, name, None) for name in settings
     )
@@ -154,12 +155,15 @@ def same_tokenizer(a: Any, b: Any) -> bool:
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Save a fast tokenizer so that it is loaded as saved.
 
-    transformers rebuilds the pre-tokenizer of the classes it knows; of this general class it reads the file.
+    transformers rebuilds the pre-tokenizer of the classes it knows; of this general class it reads the file. It does
+    not save what the class itself sets, such as Gemma's padding on the left, so this is added.
     """
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=1), encoding="utf-8")
+    settings |= {name: getattr(tokenizer, name) for name in _SET_BY_CLASS}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
 def _content(config: Any) -> dict[str, Any]:

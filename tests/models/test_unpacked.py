@@ -12,7 +12,7 @@ import torch
 from benchmark.models import loading
 from benchmark.models.loading import load_config, load_model, load_tokenizer, tokenizer_of
 from benchmark.models.spec import ZOO, ModelSpec
-from benchmark.models.unpacked import is_unpacked, remove_unpacked, same_tokenizer, unpacked_in
+from benchmark.models.unpacked import is_unpacked, remove_unpacked, same_tokenizer, save_tokenizer, unpacked_in
 from scripts.strangers.models import write_gguf
 
 TEXT = "Ada Moss was born on May 3, 1871.\n  Ünïcode 12,345"
@@ -113,6 +113,18 @@ def test_a_tokenizer_that_would_come_back_different_is_read_from_the_file(
         assert tokenizer_of(spec).name_or_path == str(file.parent)
     (folder,) = tmp_path.glob(".unpacked/*/tokenizer")
     assert [child.name for child in folder.iterdir()] == ["read_the_file"]
+
+
+def test_what_a_tokenizers_class_sets_comes_back_as_well(tmp_path: Path) -> None:
+    """Gemma's class pads on the left, and transformers does not save that."""
+    from transformers import GemmaTokenizer, PreTrainedTokenizerFast
+
+    tokenizer = GemmaTokenizer(vocab={"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "a": 4}, merges=[])
+    save_tokenizer(tokenizer, tmp_path)
+    again = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert (tokenizer.padding_side, again.padding_side) == ("left", "left")
+    assert list(again(["a", "a a"], padding=True)) == list(tokenizer(["a", "a a"], padding=True))
+    assert same_tokenizer(again, tokenizer)
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_counts(file: Path, tmp_path: Path) -> None:
