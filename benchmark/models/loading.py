@@ -87,6 +87,7 @@ def _check_splits_as_saved(spec: ModelSpec, tokenizer: Any) -> None:
     """
     from huggingface_hub import try_to_load_from_cache
     from tokenizers import Tokenizer
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     if spec.local is None:
         cached = try_to_load_from_cache(spec.model, "tokenizer.json", revision=spec.revision)
@@ -100,9 +101,14 @@ def _check_splits_as_saved(spec: ModelSpec, tokenizer: Any) -> None:
     saved.no_padding()
     ids = saved.encode(SPLIT_PROBE, add_special_tokens=False).ids
     if tokenizer.encode(SPLIT_PROBE, add_special_tokens=False) != ids:
+        name, kind = type(tokenizer).__name__, load_config(spec).model_type
+        whose = "the tokenizer_class of its tokenizer_config.json"
+        remedy = "delete tokenizer_class from tokenizer_config.json"
+        if str(TOKENIZER_MAPPING_NAMES.get(kind)).removesuffix("Fast") == name.removesuffix("Fast"):
+            whose = f"which transformers takes for model_type {kind} whatever tokenizer_config.json says"
+            remedy = "use a tokenizer.json of that family, with which the model must have been trained"
         raise UserError(
-            f"model {spec.model!r}: {type(tokenizer).__name__}, the tokenizer_class of its tokenizer_config.json, "
-            "splits text differently from its tokenizer.json; delete tokenizer_class from tokenizer_config.json"
+            f"model {spec.model!r}: {name}, {whose}, splits text differently from its tokenizer.json; {remedy}"
         )
 
 

@@ -95,6 +95,18 @@ def test_a_tokenizer_class_that_splits_text_differently_from_its_file_is_refused
         tokenizer_of(ModelSpec(model=str(folder)))
 
 
+@pytest.mark.parametrize("named", ["Qwen2Tokenizer", "TokenizersBackend", None])
+def test_a_class_that_follows_from_the_model_type_is_refused_without_a_remedy_that_does_not_help(
+    folder: Path, named: str | None
+) -> None:
+    from transformers import Qwen2Config
+
+    change(folder / "tokenizer_config.json", tokenizer_class=named)
+    Qwen2Config(vocab_size=64).save_pretrained(folder)
+    with pytest.raises(UserError, match="transformers takes for model_type qwen2 whatever .*; use a tokenizer.json of"):
+        tokenizer_of(ModelSpec(model=str(folder)))
+
+
 def test_the_file_of_a_tokenizer_on_the_hub_is_compared_whatever_the_models_id(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
