@@ -262,6 +262,7 @@ def _contender(label: str, row: RowRecords, answers: list[Answers], metric: str)
         alpha=_dropping(first),
         treatment=row.treatment,
         development=row.development,
+        tokens=sum(training_of(record).tokens for record in row.records) / len(row.records),
         seeds=row.seeds,
         totals=counted[0],
         counts=counted[1],

@@ -16,23 +16,27 @@ from pydantic import BaseModel, ConfigDict
 from leaderboard.board.answers import Answers, Tally, tally
 from leaderboard.paper.published import Paper, PaperTable, lm_eval_task
 from leaderboard.paper.reproduction import BoardRow, data_of
-from leaderboard.stats.comparisons import BASELINE, best_on_development, with_alpha
+from leaderboard.stats.comparisons import BASELINE, RANDOM, opponents
 from leaderboard.stats.intervals import Estimate, mean_interval, paired_difference
 
 Verdict = Literal["holds", "does not hold", "undecided"]
+SAME_RATE = f"{RANDOM} at its rate"  # deletes as many tokens; in the paper it has the same α and deletes more
 COMPARISONS = (
     ("contrastive_dropout", "plain"),
     ("contrastive_dropout", BASELINE),
-    ("contrastive_dropout", "random_dropout"),
+    ("contrastive_dropout", RANDOM),
+    ("contrastive_dropout", SAME_RATE),
     ("contrastive_dropout", "attention_dropout"),
     ("attention_dropout", "plain"),
-    ("random_dropout", "plain"),
+    (RANDOM, "plain"),
 )
 CLAIM_RULE = """\
 A claim is a difference in exact match that should be above 0, paired by seed and subject. It holds if the whole 95% \
 interval lies above 0, does not hold if the whole interval lies below 0, and is undecided otherwise. Intervals are not \
 adjusted for the number of tests. With one seed the interval covers subjects alone and says nothing about other seeds. \
-A method is compared with the other method's row of the same α, or else with its best row on the development half."""
+A method is compared with the other method's row of the same α, or else with its best row on the development half; of \
+several, with the one that reads most nearly as many tokens. A row whose trained models are all among those of another \
+row, asked in other ways, is left out."""
 
 
 class _Frozen(BaseModel):
@@ -84,17 +88,32 @@ class Claim(_Frozen):
 
 def comparisons(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> list[Claim]:
     """The claims that one method beats another, tested on every board table of the paper table's tasks."""
-    of_tasks = [row for row in ours if row.records[0].task.name in table.tasks]
+    of_tasks = _trained_once([row for row in ours if row.records[0].task.name in table.tasks])
     claims = []
     for method, other in COMPARISONS:
         trials = []
         for row in of_tasks:
-            others = [opponent for opponent in of_tasks if opponent.table is row.table and opponent.row.method == other]
-            if row.row.method == method and others:
+            others = [opponent for opponent in of_tasks if opponent.table is row.table and _kind(opponent) == other]
+            if _kind(row) == method and others:
                 trials += _trial(paper, table, row, _opponent(row, others))
         evidence = _paper_evidence(table, method, other)
         claims.append(Claim(text=f"{method} above {other}", backing=evidence, trials=tuple(trials)))
     return claims
+
+
+def _trained_once(rows: Sequence[BoardRow]) -> list[BoardRow]:
+    """The rows without those whose trained models are all among those of another row: they are no new evidence."""
+    trained = [{record.stages.get("train", record.sha256) for record in row.records} for row in rows]
+    return [
+        row
+        for number, (row, own) in enumerate(zip(rows, trained, strict=True))
+        if not any(own < other or (own == other and before < number) for before, other in enumerate(trained))
+    ]
+
+
+def _kind(row: BoardRow) -> str:
+    """The name of a row's method, where random dropout at another method's rate is one of its own."""
+    return SAME_RATE if row.row.method == RANDOM and row.row.parameters.get("rate") else row.row.method
 
 
 def distance(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> Claim:
@@ -105,8 +124,9 @@ def distance(paper: Paper, table: PaperTable, ours: Sequence[BoardRow]) -> Claim
     """
     paper_falls = [_fall(np.array([exact for exact, _ in row.scores.values()])) for row in table.rows]
     trials = []
-    for row in ours:
-        if row.records[0].task.name != table.task or row.row.method not in ("plain", BASELINE):
+    of_task = [row for row in ours if row.records[0].task.name == table.task]
+    for row in _trained_once(of_task):
+        if row.row.method not in ("plain", BASELINE):
             continue
         tasks = {field: lm_eval_task(table.task, field) for field in table.fields}
         scores = {field: row.score("exact_match", task) for field, task in tasks.items()}
@@ -164,7 +184,7 @@ def _evidence(gaps: Sequence[float | NDArray[np.float64]]) -> PaperEvidence | No
 
 
 def _opponent(row: BoardRow, others: Sequence[BoardRow]) -> BoardRow:
-    """The row to compare with, chosen as on the board: the same α, or else the best on the development half.
+    """The row to compare with, chosen as on the board.
 
     Of several, the row with most parameters in common, then the first by its label.
     """
@@ -172,8 +192,7 @@ def _opponent(row: BoardRow, others: Sequence[BoardRow]) -> BoardRow:
     def common_parameters(other: BoardRow) -> int:
         return sum(other.row.parameters.get(key) == value for key, value in row.row.parameters.items())
 
-    candidates = with_alpha(row.alpha, others) or best_on_development(others)
-    return max(sorted(candidates, key=lambda other: other.row.label), key=common_parameters)
+    return max(sorted(opponents(row, others), key=lambda other: other.row.label), key=common_parameters)
 
 
 def _trial(paper: Paper, table: PaperTable, row: BoardRow, other: BoardRow) -> list[Trial]:

@@ -74,6 +74,11 @@ class BoardRow:
         """The row's exact match on the development half."""
         return self.row.development
 
+    @property
+    def tokens(self) -> float:
+        """The tokens that the row read in training."""
+        return self.row.tokens
+
     def score(self, metric: str, task: str) -> Estimate | None:
         """A metric of one lm-eval task with its interval over seeds and subjects; None if it was not measured."""
         counted = tally(list(self.answers), metric, task)

@@ -61,6 +61,10 @@ class Candidate(Protocol):
     def development(self) -> float:
         """The exact match on the development half."""
 
+    @property
+    def tokens(self) -> float:
+        """Tokens read in training, the mean over seeds."""
+
 
 C = TypeVar("C", bound=Candidate)
 
@@ -75,6 +79,7 @@ class Contender:
         alpha: the highest probability of dropping a token; None for methods without such a probability.
         treatment: what makes it a row of its own, see `benchmark.records.comparable.treatment`.
         development: its exact match on the development half.
+        tokens: tokens read in training, the mean over seeds.
         seeds: its seeds.
         totals: [seeds, subjects], the sum of exact matches of a subject's questions under a seed.
         counts: [subjects], the number of these questions.
@@ -85,6 +90,7 @@ class Contender:
     alpha: Any
     treatment: Facts
     development: float
+    tokens: float
     seeds: tuple[int, ...]
     totals: Floats
     counts: Floats
@@ -102,26 +108,28 @@ def to_baseline(contenders: Sequence[Contender]) -> list[Difference | None]:
 
 
 def to_random(contenders: Sequence[Contender]) -> list[Difference | None]:
-    """Compare every row with random_dropout.
-
-    That is the row with the same probability of dropping a token, if there is one, else the row that is best on the
-    development half.
-    """
+    """Compare every row with random_dropout, with the row that `opponents` chooses."""
     randoms = [row for row in contenders if row.method == RANDOM]
-    best = best_on_development(randoms)
 
     def opponent(row: Contender) -> Contender | None:
-        return None if row.method == RANDOM else _most_similar(row, with_alpha(row.alpha, randoms) or best)
+        return None if row.method == RANDOM else _most_similar(row, opponents(row, randoms))
 
     return _differences(contenders, [opponent(row) for row in contenders])
 
 
-def with_alpha(alpha: Any, rows: Sequence[C]) -> list[C]:
-    """The rows with this α; none for a method without α."""
-    return [row for row in rows if alpha is not None and row.alpha == alpha]
+def opponents(row: Candidate, rows: Sequence[C]) -> list[C]:
+    """Those rows of another method that a row is compared with.
+
+    Rows with the same α, or else those that are best on the development half; of these, the ones that read most nearly
+    as many tokens. Random dropout of the same α may delete three times as many tokens as contrastive dropout, or, with
+    `rate`, as many.
+    """
+    rows = [other for other in rows if row.alpha is not None and other.alpha == row.alpha] or _best(rows)
+    nearest = min((abs(other.tokens - row.tokens) for other in rows), default=0)
+    return [other for other in rows if abs(other.tokens - row.tokens) == nearest]
 
 
-def best_on_development(rows: Sequence[C]) -> list[C]:
+def _best(rows: Sequence[C]) -> list[C]:
     """The rows with the highest exact match on the development half."""
     highest = max((row.development for row in rows), default=0)
     return [row for row in rows if row.development == highest]

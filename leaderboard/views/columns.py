@@ -266,7 +266,7 @@ COLUMNS = (
         views=View.MARKDOWN | PAGE | FILES,
         heading=f"Δ to {RANDOM}",
         explanation=f"the same for `{RANDOM}`: for the row with the same α if there is one, else for the row that is "
-        "best on the development half.",
+        "best on the development half; of several, the row that reads most nearly as many tokens.",
     ),
     Column(key="also", format=Json(dict[str, Comparison]), views=View.EXPORT),
     Column(

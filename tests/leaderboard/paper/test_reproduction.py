@@ -21,7 +21,7 @@ from leaderboard.paper.page import markdown, print_sections, reproduce
 from leaderboard.paper.published import Paper, read_paper
 from leaderboard.paper.reproduction import Finding, Ours, board_rows, findings, minus_paper, parameters_text, wilson
 from leaderboard.stats.intervals import Estimate, mean_interval
-from tests.leaderboard.factory import Grade, write_record
+from tests.leaderboard.factory import Grade, even_chance, write_record
 
 GEMMA: dict[str, Any] = {"model": "google/gemma-2-2b", "revision": None, "skip_layers": [], "dtype": "bfloat16"}
 CONTRASTIVE = {"alpha": 0.6, "beta": 0.03, "keep_punctuation": True, "dropped": "delete", "first_rank": 0}
@@ -235,6 +235,27 @@ def test_a_method_is_compared_with_the_other_methods_row_of_the_same_alpha(tmp_p
         ("contrastive_dropout α=.2 β=.03", "random_dropout α=.2"),
         ("contrastive_dropout α=.6 β=.03", "random_dropout α=.6"),
     ]
+
+
+def test_random_dropout_at_the_same_rate_is_a_claim_of_its_own(tmp_path: Path) -> None:
+    write_record(tmp_path, "contrastive_dropout", method__parameters={"alpha": 0.2}, training__tokens=930)
+    for rate, tokens in ((None, 850), ("as contrastive_dropout", 929)):
+        parameters = {"alpha": 0.2, "rate": rate}
+        write_record(tmp_path, "random_dropout", method__parameters=parameters, training__tokens=tokens)
+    (alpha,) = claim(tmp_path, "contrastive_dropout above random_dropout").trials
+    (same,) = claim(tmp_path, "contrastive_dropout above random_dropout at its rate").trials
+    assert (alpha.other, same.other) == ("random_dropout α=.2", "random_dropout α=.2 at contrast's rate")
+
+
+def test_models_that_are_asked_again_in_another_table_are_tested_once(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for number, method in enumerate(("contrastive_dropout", "plain")):
+            train = {"train": f"{method}-{seed}"}
+            write_record(tmp_path, method, seed, constant(number), stages=train)
+            if seed == 1:
+                write_record(tmp_path, method, seed, shots={0: even_chance, 2: constant(number)}, stages=train)
+    (trial,) = claim(tmp_path, "contrastive_dropout above plain").trials
+    assert trial.seeds == (1, 2)
 
 
 def test_records_of_different_conditions_are_never_compared(tmp_path: Path) -> None:

@@ -46,6 +46,25 @@ def test_a_method_with_an_alpha_is_compared_with_random_dropout_at_the_same_alph
     assert rows["random_dropout α=.2"].to_random is None and rows["random_dropout α=.6"].to_random is None
 
 
+def test_of_two_random_dropouts_at_the_same_alpha_the_one_that_reads_about_as_many_tokens_is_taken(
+    tmp_path: Path,
+) -> None:
+    """A pair in common must not decide: at equal α, random dropout deletes more than a method that spares tokens."""
+    for rate, tokens, right in ((None, 700, 1), ("as contrastive_dropout", 930, 4)):
+        write_record(
+            tmp_path,
+            "random_dropout",
+            grade=first_so_many(right),
+            method__parameters={"alpha": 0.6, "rate": rate},
+            training__tokens=tokens,
+        )
+    for name, tokens in (("contrastive_dropout", 940), ("attention_dropout", 900), ("eda_with_alpha", 720)):
+        write_record(tmp_path, name, grade=first_so_many(6), method__parameters={"alpha": 0.6}, training__tokens=tokens)
+    rows = rows_of(tmp_path)
+    found = {label.split()[0]: row.to_random.interval.mean for label, row in rows.items() if row.to_random}
+    assert found == {"contrastive_dropout": 2 / 8, "attention_dropout": 2 / 8, "eda_with_alpha": 5 / 8}
+
+
 def test_without_random_dropout_or_a_shared_seed_there_is_no_comparison(tmp_path: Path) -> None:
     write_record(tmp_path, seed=1)
     write_record(tmp_path, "eda", seed=2)
