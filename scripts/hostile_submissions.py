@@ -52,7 +52,8 @@ class Draft:
         return self
 
     def new_cell(self, cell: str) -> "Draft":
-        """Give the record another key, and the file name that belongs to it."""
+        """Give the record another key, the file name that belongs to it, and a training of its own."""
+        self.content["stages"]["train"] = cell
         self.stem = f"{self.stem[:-8]}{cell[:8]}"
         return self.put("cell", cell)
 
@@ -296,7 +297,29 @@ def _paper_hash(draft: Draft) -> list[Path]:
 
 
 def _withheld(draft: Draft) -> list[Path]:
-    return [draft.put("task.may_redistribute", False).write()]
+    """Texts that may not be published, since nothing is known of their corpus."""
+    return [draft.put("task.corpus_hash", "0" * 64).put("task.may_redistribute", False).write()]
+
+
+def _invented_without_texts(draft: Draft) -> list[Path]:
+    """All right, and no texts by which the scores could be checked."""
+    for row in draft.rows:
+        row["answer"] = None
+        for metric in ("exact_match", "f1", "answered"):
+            row[metric] = None if row[metric] is None else 1.0
+    return [draft.rescore().put("task.may_redistribute", False).write()]
+
+
+def _trained_twice(draft: Draft) -> list[Path]:
+    train = draft.content["stages"]["train"]
+    return [draft.write(), draft.put("seed", 77).new_cell("f" * 24).put("stages.train", train).write()]
+
+
+def _untouched_in_part(draft: Draft) -> list[Path]:
+    """A reference that was asked about one person alone."""
+    draft.rows = [row for row in draft.rows if row["cluster"] == draft.rows[0]["cluster"]]
+    draft.rescore().put("training", None).put("seed", 0).put("pair", None).put("facts", None)
+    return [draft.put("method.name", "untouched").put("stages", {}).write()]
 
 
 HOSTILE = (
@@ -393,6 +416,12 @@ HOSTILE = (
     _content("another version of the questions", "task.definition_hash:", "task.definition_hash", "0" * 64),
     Hostile("texts of a private corpus", "task.may_redistribute:", _paper_hash),
     Hostile("texts that may not be published", "answer: has text where none may be", _withheld),
+    Hostile("scores of answers that are withheld", "task.may_redistribute: false, but", _invented_without_texts),
+    Hostile("a reference without most questions", "others of the task are not answered", _untouched_in_part),
+    Hostile("one training under two seeds", "the same training under two seeds", _trained_twice),
+    _content("more steps than the budget", "training.steps: 4000 is more than the budget", "training.steps", 4000),
+    _content("a loss on more tokens than were read", "is more than tokens, 1", "training.tokens", 1),
+    _content("a choice confirmed that nobody made", "confirms: true, but choice names no", "confirms", True),
     _text("one key twice", "duplicate key 'cell'", lambda text: text.replace("{", '{"cell": "0", ', 1)),
     _text("JSON nested a hundred thousand deep", "nested deeper than 32", lambda text: "[" * 100_000),
     _text("three megabytes of JSON", "is larger than", lambda text: text + " " * 3 * 2**20),

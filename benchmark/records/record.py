@@ -34,7 +34,8 @@ KIND_COLUMN = "kind"  # optional, after those
 Role = Literal["trained", "large", "small"]  # the model whose token scores are meant
 SCORING: tuple[Role, ...] = get_args(Role)  # names of the stages that score tokens
 HALVES = ("development", "test")
-REFERENCES = frozenset({"untouched", "open_book"})  # method names in records of the untrained model
+OPEN_BOOK = "open_book"  # the document in the prompt
+REFERENCES = frozenset({"untouched", OPEN_BOOK})  # method names in records of the untrained model
 _MAX_BYTES = 2**24  # of a record; shipped suites make records of about 6 kB
 _REMEDY = "run the suite again to make a new record"
 

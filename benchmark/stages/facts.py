@@ -10,6 +10,7 @@ from benchmark.core.progress import Progress
 from benchmark.corpora import make_task
 from benchmark.corpora.base import Facts
 from benchmark.data.texts import AugmentedText, Text, read_augmented, read_texts
+from benchmark.methods.function_words import FUNCTION_WORDS
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.stages.files import AUGMENTED, FACTS, TEXTS
@@ -17,6 +18,13 @@ from benchmark.store.artifacts import StageCall
 
 TEXTS_AT_ONCE = 1_000
 _WORD = re.compile(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_POSSESSIVE = re.compile(r"['’]s$|(?<=s)['’]$")
+_PLACEHOLDER = re.compile(r"\[[^\]\n]*\]")  # "[Name of the friend]"
+_NUMBERING = re.compile(r"(?m)^[ \t]*\(?\d+[.)](?=\s)")
+_LABEL = re.compile(r"(?m)^[ \t]*[-*•–]*[ \t]*((?:[^\W_]+ ?){1,3})\**:\**(?=\s)")  # "Answer: ", "Place of birth: "
+_OF_A_QUESTION = re.compile(r"(?i)q(uestion)?\b")
+_INTERJECTIONS = frozenset("yes no oh hi hello hey well wow sure okay ok correct right dear thanks".split())
+_AFTER_LABEL = "\N{INFORMATION SEPARATOR ONE}"
 
 
 def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -82,18 +90,20 @@ def count_facts(
 def invented_share(originals: Sequence[Text], copies: Sequence[AugmentedText]) -> float | None:
     """The share of names and numbers in copies that their originals do not have; None if copies have none.
 
-    Each name and number of a copy counts once. Numbers are sequences of digits. Names are words with a capital letter
-    that do not begin a sentence or a line; without the one-letter words. A name is in the original if the original has
-    the word, with a capital letter or without.
+    Each name and number of a copy counts once. Numbers are sequences of digits, but for those that number the items of
+    a list. Names are words with a capital letter that do not begin a sentence or a line; without function words, words
+    of one letter, labels such as "Answer:" and placeholders such as "[Name]". After a label other than that of a
+    question, the first word counts as well, unless it is one such as "yes". A name is in the original if the original
+    has the word, with a capital letter or without, and with a possessive 's or without.
 
     Args:
         originals: The texts; "x/0", "x/1" and so on are pieces of a text "x" that was split.
         copies: Copies of the originals.
     """
-    words = {text.id: {word.lower() for word in _WORD.findall(text.text)} for text in originals}
+    words = {text.id: {_plain(word) for word in _WORD.findall(text.text)} for text in originals}
     found = invented = 0
     for copy in copies:
-        mentioned = {word.lower() for word in _names_and_numbers(copy.text)}
+        mentioned = {_plain(word) for word in _names_and_numbers(copy.text)}
         found += len(mentioned)
         invented += len(mentioned - words[copy.id])
     return round(invented / found, 6) if found else None
@@ -101,14 +111,25 @@ def invented_share(originals: Sequence[Text], copies: Sequence[AugmentedText]) -
 
 def _names_and_numbers(text: str) -> set[str]:
     """The words of a text that are numbers, or begin with a capital letter within a sentence."""
+
+    def marked(label: re.Match[str]) -> str:
+        return "\n" if _OF_A_QUESTION.match(label[1]) else f"\n{_AFTER_LABEL}"
+
+    text = _LABEL.sub(marked, _NUMBERING.sub("\n", _PLACEHOLDER.sub(" ", text)))
     mentioned = set()
     for match in _WORD.finditer(text):
         word = match[0]
         before = text[: match.start()].rstrip(" \t\"'“‘(*_")
         begins = not before or before[-1] in ".!?:;\n-•–"
-        if word.isdigit() or (word[0].isupper() and len(word) > 1 and not begins):
+        stem = _plain(word).partition("'")[0]  # "i" of "I'm"
+        grammar = stem in FUNCTION_WORDS or (stem in _INTERJECTIONS and before.endswith(_AFTER_LABEL))
+        if word.isdigit() or (word[0].isupper() and len(word) > 1 and not begins and not grammar):
             mentioned.add(word)
     return mentioned
+
+
+def _plain(word: str) -> str:
+    return _POSSESSIVE.sub("", word).lower().replace("’", "'")
 
 
 def _in_text(text: str, facts: Facts | None) -> tuple[str, list[list[str]]]:

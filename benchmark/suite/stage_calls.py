@@ -197,7 +197,7 @@ class StageCalls:
     def _facts(self, cell: CellSpec, inputs: dict[str, StageCall]) -> StageCall:
         params: dict[str, Any] = {"tokenizer": self.fingerprints[cell.trained], "data": cell.corpus.data_hash}
         if cell.method.writings:
-            params["invented"] = 1  # version of how invented names and numbers are counted
+            params["invented"] = 2  # version of how invented names and numbers are counted
         where = {"model": self._spec(cell.trained), "entry": cell.task.model_dump(mode="json")}
         return _call("facts", params, inputs, where)
 

@@ -76,14 +76,18 @@ def rows_of(group: Sequence[RecordFile]) -> list[RowRecords]:
     """Split the records of a table into rows by treatment, points by what a suite chooses over, and seeds.
 
     Raises:
-        UserError: two records have the same cell and seed.
+        UserError: two records have the same cell and seed, or are of the same training under two seeds.
     """
+    trained: dict[str, RecordFile] = {}
     rows: dict[str, dict[str, dict[int, RecordFile]]] = {}
     for path, record in group:
         seeds = rows.setdefault(canonical(treatment(record)), {}).setdefault(canonical(point(record)), {})
         if record.seed in seeds:
             raise UserError(f"{seeds[record.seed][0]} and {path}: the same cell and seed twice; remove one of the two")
         seeds[record.seed] = (path, record)
+        other, same = trained.setdefault(record.stages.get("train", str(path)), (path, record))
+        if same.seed != record.seed:
+            raise UserError(f"{other} and {path}: the same training under two seeds; remove one of the two")
     return [
         RowRecords([[file for _, file in sorted(seeds.items())] for _, seeds in sorted(points.items())])
         for points in rows.values()

@@ -78,6 +78,11 @@ def examine(path: Path, questions: Questions) -> tuple[Record, list[str]]:
     try:
         _check_fields(record, path.stem, questions)
         known = questions.gold(record)
+        if known is not None and not record.task.may_redistribute and questions.may_be_published(record):
+            raise ValueError(
+                "task.may_redistribute: false, but answers to the corpora of this project are published, so that "
+                "their scores can be checked"
+            )
     except ValueError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from None
     try:
@@ -137,6 +142,7 @@ def _check_fields(record: Record, stem: str, questions: Questions) -> None:
     if missing := sorted(record.scores.keys() - record.task.versions.keys()):
         raise ValueError(f"task.versions: no version of {missing[0]!r}, which has scores")
     _check_kind(record)
+    _check_amounts_fit(record)
     _check_written(record)
     _check_retention(record)
 
@@ -151,6 +157,21 @@ def _check_kind(record: Record) -> None:
         for name in ("answer", "answer_and_name"):
             if not 0 <= (getattr(record.facts, name) or 0) <= 1:
                 raise ValueError(f"facts.{name}: {getattr(record.facts, name)} is not from 0 to 1")
+
+
+def _check_amounts_fit(record: Record) -> None:
+    """Check that a training took no more steps than its budget names, and that no part is larger than the whole."""
+    if record.confirms and not record.choice:
+        raise ValueError("confirms: true, but choice names no parameter that was chosen")
+    if record.training is None:
+        return
+    training = record.training
+    in_steps = re.fullmatch(r"(\d+) steps?", training.budget)
+    if in_steps and training.steps > int(in_steps[1]):
+        raise ValueError(f"training.steps: {training.steps} is more than the budget of {training.budget}")
+    for name in ("loss_tokens", "rehearsal_tokens"):
+        if (getattr(training, name) or 0) > training.tokens:
+            raise ValueError(f"training.{name}: {getattr(training, name)} is more than tokens, {training.tokens}")
 
 
 def _written_names(written: WrittenInfo) -> list[tuple[str, str, str]]:

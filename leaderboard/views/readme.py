@@ -63,7 +63,7 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
         explanation = f"exact match with {most} example{'s' * (most != 1)} in the prompt."
         columns.append(_Column(f"{most}-shot", explanation, lambda row: _mean(row.by_shots.get(most))))
     if REWORDED in rows[0].scores:
-        explanation = "exact match on the same questions in other words."
+        explanation = "exact match on the same questions in other words, with the row's best number of examples."
         columns.append(_Column(OTHER_HEADINGS[REWORDED], explanation, lambda row: _mean(row.scores.get(REWORDED))))
     if "acc" in rows[0].scores:
         explanation = "the true value is the likeliest of ten."

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.corpora.base import Facts
 from benchmark.data.texts import AugmentedText, Text
-from benchmark.stages.facts import count_facts
+from benchmark.stages.facts import count_facts, invented_share
 
 ADA = Text("ada", "Ada Moss was born in Lagos. She studied Law in 1999.")
 DOOR = Text("door", "The door is green.")
@@ -79,3 +79,23 @@ def test_the_command_reports_facts_of_texts_with_entities(tmp_path: Any, monkeyp
     assert printed("aeda", "--copies", "2").startswith("2 copies, words +")
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Ada Moss was born in Lagos."}\n')
     assert printed("aeda").endswith('; no facts counted: no text has "entities"')
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("Ada Moss moved to Paris in 1999.", 1 / 3),  # Moss, Paris, 1999; Ada begins the sentence
+        ("Question: Where was Ada Moss's mother born?\nAnswer: Lagos", 0 / 3),
+        ("Question: Where was Ada Moss’ mother born?\nAnswer: Paris", 1 / 3),
+        ("**Answer:** Paris", 1 / 1),
+        ("- Place of birth: Paris", 1 / 1),
+        ("A: Yes, she was born in Lagos.", 0 / 1),
+        ("A: I'm in Lagos.", 0 / 1),
+        ("1. Miss Moss studied.\n2) She did so in 1999.", 0 / 2),
+        ("Dear [Name of the Friend],\nI met Ada Moss.", 0 / 2),
+        ("Everything is green.", None),
+    ],
+)
+def test_the_invented_share_is_the_one_counted_by_hand(text: str, share: float | None) -> None:
+    found = invented_share([ADA], [AugmentedText("ada", 1, text)])
+    assert found == (None if share is None else pytest.approx(share, abs=1e-6))

@@ -75,7 +75,7 @@ def test_questions_in_other_words_have_a_column_where_they_were_asked(tmp_path: 
     rows = rows_of(tmp_path)
     column = rows["Method"].index("Paraphrased")
     assert rows["plain matched"][column] == ".25"
-    assert "*Paraphrased*: exact match on the same questions in other words." in board_of(tmp_path)
+    assert "*Paraphrased*: exact match on the same questions in other words, with the row's best" in board_of(tmp_path)
 
 
 @pytest.mark.parametrize(("share", "mark"), [(0.0, "▼"), (1.0, "")])
