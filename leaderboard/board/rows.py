@@ -70,7 +70,7 @@ def make_row(label: str, row: RowRecords, data: TableData) -> Row:
         texts=_range(record.method.texts for record in records),
         tokens=_mean(info.tokens for info in training) or 0.0,
         loss_tokens=_mean(info.loss_tokens for info in training),
-        seconds=_mean(record.cost["train"].seconds for record in records if "train" in record.cost),
+        seconds=_mean(_training_seconds(record) for record in records if "train" in record.cost),
         facts=_facts(records),
         writing=_writing(records),
         retention={name: change for name, change in changes.items() if change},
@@ -171,6 +171,11 @@ def _writing(records: list[Record]) -> MethodWriting | None:
             for name in ("texts", "prompt_tokens", "tokens")
         },
     )
+
+
+def _training_seconds(record: Record) -> float:
+    """Seconds of training, and of computing a teacher's targets where the method has them."""
+    return sum(record.cost[role].seconds for role in ("train", "teach") if role in record.cost)
 
 
 def _writing_seconds(record: Record) -> float | None:

@@ -308,7 +308,8 @@ COLUMNS = (
         rising=True,
         csv="training_seconds",
         export="training_seconds",
-        explanation="the mean seconds of a seed on the machine that trained it.",
+        explanation="the mean seconds of a seed on the machine that trained it, with those of a teacher's targets, "
+        "without those of token scores.",
     ),
     Column(
         key="facts_answer",
@@ -359,7 +360,7 @@ COLUMNS = (
         views=View.MARKDOWN_WRITERS | View.PAGE_WIDE | FILES,
         value=_writing("texts"),
         heading="Written texts",
-        explanation="texts that the writer wrote and that can be used. All seeds share them.",
+        explanation="texts that the writer wrote and that can be used, of all parts of `mixed`. All seeds share them.",
     ),
     Column(
         key="left_out",
@@ -368,7 +369,8 @@ COLUMNS = (
         value=_writing("left_out"),
         heading="Left out",
         rising=True,
-        explanation="texts that are missing, since no answer of the writer could be used after all tries.",
+        explanation="texts that are missing, since no answer of the writer could be used after all tries; in `mixed`, another "
+        "part takes their place.",
     ),
     Column(
         key="written_prompt_tokens",

@@ -97,6 +97,12 @@ def test_the_model_of_an_endpoint_is_named_and_unknown_seconds_stay_empty(tmp_pa
     assert cells(markdown_page(board_of(tmp_path), tmp_path), "Texts by a writer:")[1][-2:] == ["–", "–"]
 
 
+def test_the_seconds_of_a_teacher_are_part_of_training_and_those_of_scores_are_not(tmp_path: Path) -> None:
+    write_record(tmp_path, "context_distillation", cost=cost(train=10.0, teach=4.0, score_large=7.0))
+    (row,) = only_table(tmp_path).rows
+    assert row.seconds == 14.0
+
+
 def test_names_of_writers_are_shown_as_text(tmp_path: Path) -> None:
     write_rewrite(tmp_path, written=written("[a](b)", "x | <b> ~~y~~"))
     page = markdown_page(board_of(tmp_path), tmp_path)
