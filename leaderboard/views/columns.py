@@ -369,8 +369,8 @@ COLUMNS = (
         value=_writing("left_out"),
         heading="Left out",
         rising=True,
-        explanation="texts that are missing, since no answer of the writer could be used after all tries; in `mixed`, another "
-        "part takes their place.",
+        explanation="texts that are missing, since no answer of the writer could be used after all tries; in `mixed`, "
+        "another part takes their place.",
     ),
     Column(
         key="written_prompt_tokens",
