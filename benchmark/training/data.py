@@ -17,7 +17,7 @@ from benchmark.methods.base import Practice, Training
 from benchmark.models.loading import context_length, load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
-from benchmark.training.order import Others, reading_order, steps_for, steps_for_tokens, tokens_for
+from benchmark.training.order import ExtraTexts, reading_order, steps_for, steps_for_tokens, tokens_for
 from benchmark.training.recipe import Budget, Recipe, Rehearsal
 from benchmark.training.rehearsal import SETTINGS, name_of, rehearsal_texts
 
@@ -97,7 +97,7 @@ def training_data(
         ids_of_all = encode(rehearsed, tokenizer, recipe, context, setting)
         more, ids, _ = _with_two_tokens(rehearsed, ids_of_all, f"{setting}: no text")
         first = isinstance(source, Practice) and source.order == "first"
-        others.append(Others(len(sequences), len(ids), source.share, first))
+        others.append(ExtraTexts(len(sequences), len(ids), source.share, first))
         used, sequences = [*used, *more], [*sequences, *ids]
     budget = Budget.model_validate(params["budget"])
     method, copies = str(params["method"]), int(params["copies"])
