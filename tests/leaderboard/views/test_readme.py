@@ -58,7 +58,7 @@ def test_the_table_with_most_records_is_shown_and_the_others_are_counted(tmp_pat
         write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.25))
     assert rows_of(tmp_path)["plain matched"][0].startswith("**.25** [")
     assert "biography, tiny-large, 400 steps; 2 seeds" in board_of(tmp_path)
-    assert "rows: 0, other tables: 1." in board_of(tmp_path)
+    assert "Rows not shown: 0; other tables: 1." in board_of(tmp_path)
 
 
 @pytest.mark.parametrize(("seeds", "shown"), [(3, "real"), (2, "tiny-large")])
