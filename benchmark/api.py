@@ -132,7 +132,7 @@ def run(
 ) -> Run:
     """Run the stages of a suite that are missing and write its records.
 
-    What an earlier run of the same suite, or of another one with the same stages, has stored is not made again.
+    Stages that any earlier run stored are reused.
 
     Args:
         suite: A suite, or what `load_suite` takes.
@@ -173,27 +173,27 @@ def run(
         (2, 2)
     """
     from benchmark.executors.factory import make_executor
+    from benchmark.runs.folders import Folders
     from benchmark.runs.recording import record_path
     from benchmark.runs.runner import run_suite
     from benchmark.stages.files import WEIGHTS
-    from benchmark.store.artifacts import Store
     from benchmark.suite.schema import Suite
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite)
-    results = Path(results)
-    folder = Path(records) if records is not None else results / "records"
-    outcome = run_suite(loaded, results, folder, executor or make_executor(workers=workers), plain, price)
-    store, cells = Store(results / "store"), outcome.plan.cells
+    folders = Folders.of(results, records)
+    executor = executor or make_executor(workers=workers)
+    outcome = run_suite(loaded, folders.results, folders.records, executor, plain, price)
+    store, cells = folders.store, outcome.plan.cells
     weights = {cell.key: store.path(cell.stages["train"]) / WEIGHTS for cell in cells if "train" in cell.stages}
     return Run(
         suite=loaded.name,
         made=outcome.made,
         stages=outcome.stages,
-        folder=folder / loaded.name,
-        paths=[record_path(folder, outcome.plan, cell) for cell in cells],
+        folder=folders.records / loaded.name,
+        paths=[record_path(folders.records, outcome.plan, cell) for cell in cells],
         adapters={key: path for key, path in weights.items() if path.is_dir()},
         _records=[outcome.records[cell.key] for cell in cells],
-        _cached_board=results / ".boards" / f"{loaded.name}.json",
+        _cached_board=folders.board_cache(loaded.name),
     )
 
 
@@ -277,29 +277,27 @@ def adopt(
     from benchmark.adoption.adopt import adopt as write_folder
     from benchmark.models.unpacked import unpacked_in
     from benchmark.runs.finished import finished
+    from benchmark.runs.folders import Folders
     from benchmark.runs.recording import record_path
-    from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import Suite
     from leaderboard.board.cache import cached_board
     from leaderboard.board.winner import evidence_of, find_row, find_table
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite)
-    results = Path(results)
-    folder = Path(records) if records is not None else results / "records"
-    target = Path(out) if out is not None else results / "adopted" / loaded.name
+    folders = Folders.of(results, records)
+    target = Path(out) if out is not None else folders.results / "adopted" / loaded.name
     check_free(target)
     named = suite if isinstance(suite, str | Path) else loaded.name
-    plan, found = finished(make_plan(loaded), folder, f"benchmark run {named}")
-    cells = {record_path(folder, plan, cell): cell for cell in plan.cells}
+    plan, found = finished(make_plan(loaded), folders.records, f"benchmark run {named}")
+    cells = {record_path(folders.records, plan, cell): cell for cell in plan.cells}
     of_files = {path: found[cell.key] for path, cell in cells.items()}
-    made = cached_board(list(of_files.items()), results / ".boards" / f"{loaded.name}.json")
+    made = cached_board(list(of_files.items()), folders.board_cache(loaded.name))
     table = find_table(made, model=model, task=task, budget=budget)
     evidence = evidence_of(table, find_row(table, of_files, method), of_files, asked=method is not None)
     winner = Winner(plan, cells[evidence.record], of_files[evidence.record], evidence)
-    store = Store(results / "store")
-    with unpacked_in(store.root, writes=False):
-        written = write_folder(store, winner, target, merge, retrain)
+    with unpacked_in(folders.store.root, writes=False):
+        written = write_folder(folders.store, winner, target, merge, retrain)
     return AdoptedModel(
         folder=target,
         method=evidence.label,
@@ -424,7 +422,7 @@ def augment(
     dtype: str = "float32",
     device: str = "auto",
 ) -> list[AugmentedText]:
-    """Make the training texts that a method makes of texts.
+    """Apply a method to texts and return the training texts.
 
     Args:
         texts: Strings, which get the ids "text-1", "text-2" and so on, or mappings with "id", "text" and, for methods

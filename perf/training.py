@@ -110,12 +110,12 @@ def _texts(options: argparse.Namespace) -> list[Any]:
     from benchmark.methods import augment, make_method
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring.encoding import tokens_of
+    from benchmark.scoring.encoding import unscored_tokens
 
     originals = biographies(options.biographies)
     if options.alpha is None:
         return [AugmentedText(text.id, 0, text.text) for text in originals]
-    tokens = tokens_of(tokenizer_of(ModelSpec(model=options.model)), originals)
+    tokens = unscored_tokens(tokenizer_of(ModelSpec(model=options.model)), originals)
     return list(augment(make_method("random_dropout", {"alpha": options.alpha}), originals, tokens, 10, seed=1))
 
 

@@ -297,6 +297,7 @@ def _contender(index: int, totals: Floats) -> Contender:
         alpha=None,
         treatment={},
         development=0.0,
+        tokens=0.0,
         seeds=tuple(range(seeds)),
         totals=totals,
         counts=np.full(subjects, float(QUESTIONS)),

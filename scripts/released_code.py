@@ -230,7 +230,7 @@ def prompts_of(people: Sequence[Any], path: Path | None, count: int) -> list[str
 def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, list[Row]]:
     """All tables for the model, by the keys of TITLES."""
     from benchmark.models.loading import load_model, tokenizer_of
-    from benchmark.scoring.encoding import tokens_of
+    from benchmark.scoring.encoding import unscored_tokens
     from benchmark.suite.plan import find_device
 
     try:
@@ -243,7 +243,7 @@ def examine(given: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     tables, contrasted = _contrast(given, texts, device, say)
     spec = ModelSpec(model=given.model, dtype="float32")
     tokenizer = tokenizer_of(spec)
-    tokens = tokens_of(tokenizer, texts)
+    tokens = unscored_tokens(tokenizer, texts)
     say("dropout")
     names, alpha = ("random_dropout", "released_random"), {"alpha": given.alpha}
     tables["random"] = [kept_row(tokens, texts, name, given.alpha, given.copies) for name in names]

@@ -222,7 +222,7 @@ def _tested(difference: Difference) -> str:
 
 
 def _holds(difference: Difference) -> str:
-    verdicts = {"above": "the claim holds", "below": "the other way round", None: "no significant difference"}
+    verdicts = {"above": "the claim holds", "below": "significantly lower", None: "no significant difference"}
     return verdicts[difference.verdict]
 
 

@@ -1,4 +1,4 @@
-"""`benchmark augment`: the training texts that a method makes of texts, as a JSONL file."""
+"""`benchmark augment`: a method applied to the texts of a JSONL file."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def augment(
         bool, typer.Option("--report", help="Print also how long the copies are and which facts they keep.")
     ] = False,
 ) -> None:
-    """Write the training texts that a method makes of a corpus.
+    """Apply a method to texts and write the training texts.
 
     With --report: how much longer the copies are than the originals, in how many of them a fact stays whole, and in how
     many it stays whole beside the subject's name. Facts are the "entities" of the texts, except the "subject". For

@@ -77,7 +77,9 @@ def serve(
     ] = None,
     records: Annotated[
         Path | None,
-        typer.Option(help="Folder of records to build the board from first [default: serve the shipped board]."),
+        typer.Option(
+            help="Folder of records to build the board from first [default: serve what `leaderboard build` wrote]."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 8000,

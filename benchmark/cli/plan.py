@@ -12,6 +12,7 @@ from benchmark.core.errors import UserError
 if TYPE_CHECKING:
     from benchmark.runs.plan_status import PlanStatus
     from benchmark.runs.time_estimate import TimeEstimate
+    from benchmark.store.artifacts import Store
     from benchmark.suite.schema import Suite
 
 
@@ -47,11 +48,13 @@ def plan(
         return
     if tried:
         _prepare(loaded)
+    from benchmark.runs.folders import Folders
     from benchmark.runs.plan_status import plan_status
     from benchmark.store.calls import write_calls
 
-    status = plan_status(loaded, results, records or results / "records")
-    prediction = _predict(status, results, workers) if tried else None
+    folders = Folders.of(results, records)
+    status = plan_status(loaded, folders.results, folders.records)
+    prediction = _predict(status, folders.store, workers) if tried else None
     files = None if stages is None else write_calls(stages, status.missing)
     if as_json:
         print(json.dumps(_summary(status, files) | ({"try": prediction.as_dict()} if prediction else {})))
@@ -77,15 +80,14 @@ def _summary(status: "PlanStatus", files: list[Path] | None) -> dict[str, Any]:
     return summary if files is None else {**summary, "stage_files": [str(file) for file in files]}
 
 
-def _predict(status: "PlanStatus", results: Path, workers: int | None) -> "TimeEstimate":
+def _predict(status: "PlanStatus", store: "Store", workers: int | None) -> "TimeEstimate":
     from benchmark.executors.local import default_workers
     from benchmark.executors.protocol import Job
     from benchmark.progress.bar import bar
     from benchmark.runs.time_estimate import TimeEstimate
     from benchmark.runs.trying import try_stages
-    from benchmark.store.artifacts import Store
 
-    store, missing = Store(results / "store"), status.missing
+    missing = status.missing
     with bar("stages tried") as progress:
         tried = try_stages(missing, store, progress)
     at_once = workers or default_workers(Job(store, missing, status.plan.suite.threads))

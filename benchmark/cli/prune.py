@@ -21,13 +21,13 @@ def prune(
 
     Records and all other artifacts stay.
     """
+    from benchmark.runs.folders import Folders
     from benchmark.runs.prune import prune as delete
-    from benchmark.store.artifacts import Store
     from benchmark.suite.plan import make_plan
     from benchmark.suite.schema import find_suite, load_suite
 
-    made = make_plan(load_suite(find_suite(suite)))
-    removed = delete(made, Store(results / "store"), records or results / "records", dry_run)
+    made, folders = make_plan(load_suite(find_suite(suite))), Folders.of(results, records)
+    removed = delete(made, folders.store, folders.records, dry_run)
     if as_json:
         print(json.dumps({"suite": made.suite.name, **removed._asdict(), "removed": not dry_run}))
         return

@@ -25,10 +25,10 @@ def status(
 ) -> None:
     """Print the progress of the runs in a results folder: stages done and under way, time left, cost."""
     from benchmark.progress.presence import EVERY, list_runs
-    from benchmark.store.artifacts import Store
+    from benchmark.runs.folders import Folders
 
     while True:
-        runs, notes = list_runs(Store(results / "store"))
+        runs, notes = list_runs(Folders.of(results).store)
         text = _as_json(runs, notes) if as_json else "\n".join(_lines(results, runs, notes))
         if watch and not as_json and sys.stdout.isatty():
             text = _CLEAR + text

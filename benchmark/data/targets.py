@@ -21,17 +21,17 @@ class Targets:
 
     Attributes:
         tokens: Token ids, int32 (n, top), the likeliest first.
-        logs: Their log-probabilities in nats among all tokens of the vocabulary, float32 (n, top).
+        log_probs: Their log-probabilities in nats among all tokens of the vocabulary, float32 (n, top).
     """
 
     tokens: "np.ndarray[Any, Any]"
-    logs: "np.ndarray[Any, Any]"
+    log_probs: "np.ndarray[Any, Any]"
 
     def shares(self) -> list[float]:
         """For each token of the text, the share of the teacher's probability that its targets hold."""
         import numpy as np
 
-        shares: list[float] = np.exp(self.logs, dtype="float64").sum(axis=1).tolist()
+        shares: list[float] = np.exp(self.log_probs, dtype="float64").sum(axis=1).tolist()
         return shares
 
 
@@ -46,7 +46,7 @@ def write_targets(path: Path, rows: Iterable[tuple[Key, Targets]]) -> None:
 
     columns: list[list[Any]] = [[], [], [], [], []]
     for (key, copy), targets in rows:
-        row = (key, copy, len(targets.tokens), targets.tokens.ravel(), targets.logs.ravel())
+        row = (key, copy, len(targets.tokens), targets.tokens.ravel(), targets.log_probs.ravel())
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)]
@@ -75,8 +75,8 @@ def read_targets(path: Path) -> dict[Key, Targets]:
         key, copy, count = (value.as_py() for value in row[:3])
         if len(row[3]) % count:
             raise UserError(f"{path}: row {len(found) + 1}: not as many values for each token; {_REMEDY}")
-        tokens, logs = (lists.values.to_numpy().reshape(count, -1) for lists in row[3:])
-        found[key, copy] = Targets(tokens, logs)
+        tokens, log_probs = (lists.values.to_numpy().reshape(count, -1) for lists in row[3:])
+        found[key, copy] = Targets(tokens, log_probs)
     return found
 
 

@@ -73,7 +73,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self.cache_hook = self._counter = _AnswerCounter(progress)
         self._encoded: dict[str, list[int]] = {}
         self._rows, self._most_tokens = batch_size, 0
-        self._logits = model.config.get_text_config(decoder=True).vocab_size * model.dtype.itemsize  # bytes a token
+        self._logit_bytes_per_token = model.config.get_text_config(decoder=True).vocab_size * model.dtype.itemsize
         self._prefix: Prefix | None = None
 
     @cached_property
@@ -229,7 +229,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         rows.sort(key=lambda row: (-len(row[0].tokens), row[0].tokens))
         sizes = [(len(row.tokens), row.context) for row, _ in rows]
         while rows:
-            fit = rows_of_choices(self.device.type, self.batch_size, longest, sizes, self._logits)
+            fit = rows_of_choices(self.device.type, self.batch_size, longest, sizes, self._logit_bytes_per_token)
             yield rows[:fit]
             rows, sizes = rows[fit:], sizes[fit:]
 
@@ -242,7 +242,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             tokens: Tokens of the longest row.
             columns: Tokens of a row whose logits are computed.
         """
-        self.batch_size_per_gpu = min(rows, rows_that_fit(self.device.type, tokens, columns * self._logits))
+        self.batch_size_per_gpu = min(
+            rows, rows_that_fit(self.device.type, tokens, columns * self._logit_bytes_per_token)
+        )
         try:
             yield
         finally:

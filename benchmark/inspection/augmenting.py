@@ -15,7 +15,7 @@ from benchmark.methods import Method
 from benchmark.methods import augment as make_texts
 from benchmark.models.loading import tokenizer_of
 from benchmark.models.spec import named_spec
-from benchmark.scoring.encoding import tokens_of
+from benchmark.scoring.encoding import unscored_tokens
 from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
 from benchmark.suite.plan import DEVICES, find_device
 from benchmark.writing.settings import Writer
@@ -92,7 +92,7 @@ def augment_texts(
                 method.writings, texts, chosen, copies, find_device(device), folder, tokens, progress
             )
     if method.reads == "tokens":
-        tokens = tokens_of(tokenizer_of(named_spec(str(large), dtype)), texts)
+        tokens = unscored_tokens(tokenizer_of(named_spec(str(large), dtype)), texts)
     return Augmented(list(make_texts(method, texts, tokens, copies, seed, written)), report)
 
 

@@ -13,7 +13,7 @@ from benchmark.methods.dropout import TokenDropout
 from benchmark.methods.units import Unit, removable
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring.contrast import contrast, shared_characters
-from benchmark.scoring.encoding import tokens_of
+from benchmark.scoring.encoding import unscored_tokens
 from benchmark.scoring.requests import ScoreRequest, combined, requested_scores, score_requests
 from benchmark.suite.schema import Suite
 
@@ -151,7 +151,7 @@ def _scores(pair: ScoredPair, spec: ModelSpec, texts: Sequence[Text], request: S
 def _tokens(pair: ScoredPair, texts: Sequence[Text]) -> list[TokenScores]:
     from benchmark.models.loading import tokenizer_of
 
-    return tokens_of(tokenizer_of(pair.large[1]), texts)
+    return unscored_tokens(tokenizer_of(pair.large[1]), texts)
 
 
 def _with_numbers(

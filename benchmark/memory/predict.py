@@ -166,7 +166,7 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
     from benchmark.memory.questions import Generation
 
     params, arithmetic, device = call.params, inference_arithmetic(spec), call.params["device"]
-    logits_of_token = shape.vocabulary * arithmetic.matrix
+    logit_bytes_per_token = shape.vocabulary * arithmetic.matrix
     recipe = _trained_by(call)
     needs = []
     workloads = _workloads(spec, params["tasks"], json.dumps(call.where["metadata"]), params["num_fewshot"])
@@ -178,12 +178,12 @@ def _evaluate(call: StageCall, spec: ModelSpec, shape: Shape) -> Need:
                 workload = replace(workload, longest=min(workload.longest, shape.context - workload.limit))
             # Batches of shorter prompts have more rows, up to the tokens of a batch of the longest.
             whole = workload.longest + workload.limit
-            rows = min(tokens_at_once // whole, workload.prompts, rows_that_fit(device, whole, logits_of_token))
+            rows = min(tokens_at_once // whole, workload.prompts, rows_that_fit(device, whole, logit_bytes_per_token))
             tokens_of_row = workload.longest - _read_once(rows, workload.common)
             kept = formulas.key_value_cache(shape, arithmetic, rows * whole)
             logits = formulas.answer_logits(shape, arithmetic, rows)
         else:
-            rows = rows_of_choices(device, params["batch_size"], workload.longest, workload.rows, logits_of_token)
+            rows = rows_of_choices(device, params["batch_size"], workload.longest, workload.rows, logit_bytes_per_token)
             row, of_context = workload.rows[0]
             tokens_of_row = row - _read_once(rows, workload.common)
             kept = formulas.key_value_cache(shape, arithmetic, rows * row)

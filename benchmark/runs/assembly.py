@@ -78,7 +78,7 @@ def assemble(store: Store, plan: Plan, cell: Cell, answers: AnswersInfo, cluster
         ),
         seed=cell.seed,
         facts=_facts(store, stages),
-        written=written_info(store, plan, cell, _counted(store, stages).get("invented")),
+        written=written_info(store, cell, _counted(store, stages).get("invented")),
         training=TrainingInfo(budget=cell.budget_label, recipe=stages["train"].params["recipe"], **training)
         if cell.recipe
         else None,

@@ -9,7 +9,7 @@ from benchmark.models.spec import ModelSpec
 from benchmark.records.record import ModelInfo, WrittenInfo
 from benchmark.stages.files import WRITING_REPORT
 from benchmark.store.artifacts import Store
-from benchmark.suite.plan import Cell, Plan
+from benchmark.suite.plan import Cell
 from benchmark.writing.settings import LocalWriter
 
 _SUMS = ("texts", "samples", "gold_questions", "prompt_tokens", "tokens")
@@ -27,12 +27,11 @@ def model_info(name: str, spec: ModelSpec, fingerprint: str, parameters: int | N
     return ModelInfo(name=name, spec=content, fingerprint=fingerprint, parameters=parameters)
 
 
-def written_info(store: Store, plan: Plan, cell: Cell, invented: float | None) -> WrittenInfo | None:
+def written_info(store: Store, cell: Cell, invented: float | None) -> WrittenInfo | None:
     """What a writer wrote for a cell's method, summed over all its stages; None if the method needs no writer.
 
     Args:
         store: Holds the artifacts.
-        plan: The cell's plan.
         cell: The cell.
         invented: Share of names and numbers in the copies that their originals lack.
     """

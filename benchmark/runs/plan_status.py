@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.models.unpacked import is_unpacked, unpacked_in
+from benchmark.runs.folders import Folders
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.recording import split_by_record
 from benchmark.store.artifacts import StageCall, Store
@@ -62,7 +63,7 @@ def plan_status(suite: Suite, results: Path, records: Path) -> PlanStatus:
     """
     plan = make_plan(suite)
     good, todo = split_by_record(plan, records)
-    store = Store(results / "store")
+    store = Folders(results, records).store
     with unpacked_in(store.root, writes=False):
         check_cells(plan, todo, results, remember=False, ask=False)
         unpacked = _to_unpack(suite, store) if todo else {}

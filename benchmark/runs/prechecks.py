@@ -23,6 +23,7 @@ from benchmark.data.written import TRAINED, Writing
 from benchmark.methods import Method
 from benchmark.models.input_checks import check_model, check_texts
 from benchmark.models.spec import ModelSpec
+from benchmark.runs.folders import Folders
 from benchmark.store.artifacts import Store
 from benchmark.suite.plan import Cell, Plan
 from benchmark.training.recipe import Recipe
@@ -62,7 +63,7 @@ def check_cells(plan: Plan, cells: Sequence[Cell], results: Path, remember: bool
     """
     folder = results / REMEMBERED
     if ask:
-        _check_servers(cells, Store(results / "store"))
+        _check_servers(cells, Folders.of(results).store)
     for check in _checks(plan, cells):
         if (mark := folder / check.key).is_file():
             continue
@@ -137,13 +138,19 @@ def _check_servers(cells: Sequence[Cell], store: Store) -> None:
 
 
 def _training_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
-    """The checks of a cell's training: its trained model, and its writer if that is a local model."""
+    """The checks of a cell's training: its trained model, and its writers if they are local models."""
     if cell.recipe is None:
         return
     spec, adaptation = plan.suite.models[cell.trained], cell.recipe.adaptation
     identity = _identity(plan.fingerprints[cell.trained], spec)
-    what: dict[str, Any] = {"check": "trained", **identity, "adaptation": adaptation}
+    what = {"check": "trained", **identity, "adaptation": adaptation}
     yield _Check("models", what, lambda: check_trained(spec, adaptation))
+    yield from _writer_checks(plan, cell)
+
+
+def _writer_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
+    """The checks of the local models that write a cell's texts, and of what they are asked."""
+    corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
     for role, writing in cell.method.writings.items():
         params = cell.stages[role].params
         if "api" in params:
@@ -151,7 +158,6 @@ def _training_checks(plan: Plan, cell: Cell) -> Iterator[_Check]:
         writer = LocalWriter.model_validate(cell.stages[role].where["writer"])
         identity = _identity(params["model"]["fingerprint"], writer.spec)
         yield _Check("models", {"check": "model", **identity}, partial(check_model, writer.spec))
-        corpus, limit = cell.corpus, plan.suite.long_texts == "refuse"
         of_texts = {**identity, "corpus": corpus.trained_on, "task": cell.task.identity()}
         # A special token in a document would end the writer's prompt; `check_writer` compares lengths.
         what = {"check": "texts", **of_texts, "limit": False, "end": False}

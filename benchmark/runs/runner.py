@@ -7,7 +7,6 @@ container or on a node) → `stages.run_stage` → `Store.make_artifact` → `ru
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.core.errors import UserError
 from benchmark.executors.local import LocalExecutor
 from benchmark.executors.protocol import Executor, Job
 from benchmark.models.unpacked import unpacked_in
@@ -16,9 +15,10 @@ from benchmark.progress.display import display
 from benchmark.progress.events import Events, Listener
 from benchmark.progress.presence import published, remove_killed
 from benchmark.records.record import Record
+from benchmark.runs.folders import Folders
 from benchmark.runs.prechecks import check_cells
 from benchmark.runs.recording import clean_up, files_by_name, record_path, split_by_record, write_record
-from benchmark.store.artifacts import StageCall, Store
+from benchmark.store.artifacts import StageCall
 from benchmark.suite.choice import in_rounds
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite
@@ -39,29 +39,6 @@ class Outcome:
     records: dict[str, Record]
     made: int
     stages: int
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a run works: `results` is the folder of the store, `records` has a folder of records for each suite."""
-
-    results: Path
-    records: Path
-
-    @property
-    def store(self) -> Store:
-        """The store in the results folder."""
-        return Store(self.results / "store")
-
-    def create(self, suite: str) -> None:
-        """Create the folders of the store and of a suite's records. Raises UserError if one cannot be created."""
-        for folder in (self.store.root, self.records / suite):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(
-                    f"{folder}: {error.strerror}; give a folder that can be written with --results or --records"
-                ) from None
 
 
 def run_suite(

@@ -38,7 +38,14 @@ STEPS = 3  # timed training steps, after one that is not timed
 TOKENS = 8  # of an answer that are timed, after the first
 ORDER = ("score", "teach", "write", "train", "evaluate", "curve")  # of the stages of a model
 # Fields of a recipe that do not change the time of a step.
-NO_TIME = {"learning_rate", "schedule", "warmup_ratio", "max_grad_norm", "weight_decay", "lora_alpha"}
+FIELDS_WITHOUT_EFFECT_ON_TIME = {
+    "learning_rate",
+    "schedule",
+    "warmup_ratio",
+    "max_grad_norm",
+    "weight_decay",
+    "lora_alpha",
+}
 
 _T = TypeVar("_T")
 
@@ -59,7 +66,7 @@ def try_stages(
     """
     import torch
 
-    wanted = sorted((call for call in calls if loads_model(call) and call.stage in ORDER), key=_turn)
+    wanted = sorted((call for call in calls if loads_model(call) and call.stage in ORDER), key=_sort_key)
     tried = []
     with TemporaryDirectory() as scratch, unpacked_in(store.root):
         trial = _Trial(store, Path(scratch))
@@ -71,8 +78,8 @@ def try_stages(
     return tried
 
 
-def _turn(call: StageCall) -> tuple[str, int, bool]:
-    """Stages of a model one after another, and questions to a trained model before those to the untrained one."""
+def _sort_key(call: StageCall) -> tuple[str, int, bool]:
+    """Sorts the stages of a model together, questions to a trained model before those to the untrained one."""
     return spec_of(call).model_dump_json(), ORDER.index(call.stage), "trained" not in call.inputs
 
 
@@ -123,7 +130,7 @@ class _Trial:
 
     def _teach(self, call: StageCall) -> tuple[list[Part], float]:
         from benchmark.models.loading import tokenizer_of
-        from benchmark.scoring.teacher import expectations
+        from benchmark.scoring.teacher import teacher_targets
 
         texts, params, augment = self._texts(call.inputs["corpus"]), call.params, call.inputs["texts"]
         model, load = self._model(call)
@@ -131,7 +138,7 @@ class _Trial:
         def teach(some: Sequence[Text]) -> None:
             documents, copies = {text.id: text.text for text in some}, _originals(some)
             tokenizer = tokenizer_of(spec_of(call))
-            expectations(model, tokenizer, documents, copies, params["top"], params["tokens_per_batch"])
+            teacher_targets(model, tokenizer, documents, copies, params["top"], params["tokens_per_batch"])
 
         known = ("teach", _json(params), call.inputs["corpus"].key)
         seconds = self._once(known, lambda: timing.seconds_a_text(teach, texts))
@@ -165,19 +172,19 @@ class _Trial:
     def _train(self, call: StageCall) -> tuple[list[Part], float]:
         from benchmark.training.data import training_data
 
-        training, plain = self._training(call), _as_they_come(call)
+        training, plain = self._training(call), _without_method(call)
 
         def steps() -> int:
             recipe, texts = Recipe.model_validate(call.params["recipe"]), self._texts(_corpus_of(call))
             return training_data(plain, recipe, spec_of(call), _originals(texts)).steps
 
-        count = self._once(("steps", _json(_of_speed(plain)), _corpus_of(call).key), steps)
+        count = self._once(("steps", _json(_params_that_set_speed(plain)), _corpus_of(call).key), steps)
         return [Part("step", training.step, count)], training.besides
 
     def _training(self, call: StageCall) -> _Training:
         """A few steps of a training on the texts of the corpus as they come, by the function of the train stage."""
         budget = {"method": "plain_matched", "copies": 0, "budget": {"steps": 1 + STEPS}}
-        plain = _as_they_come(call)
+        plain = _without_method(call)
         few_steps = replace(plain, params={**plain.params, **budget})
 
         def measure() -> _Training:
@@ -197,7 +204,7 @@ class _Trial:
             whole, step = timing.clock() - began, timing.seconds_a_step(ends)
             return _Training(step, max(0.0, whole - len(ends) * step), folder / WEIGHTS)
 
-        return self._once(("train", _json(_of_speed(few_steps)), _corpus_of(call).key), measure)
+        return self._once(("train", _json(_params_that_set_speed(few_steps)), _corpus_of(call).key), measure)
 
     def _evaluate(self, call: StageCall) -> tuple[list[Part], float]:
         def measure() -> tuple[tuple[float, float], float]:
@@ -307,15 +314,15 @@ def _corpus_of(call: StageCall) -> StageCall:
     return call.inputs["texts"].inputs["corpus"]
 
 
-def _as_they_come(call: StageCall) -> StageCall:
+def _without_method(call: StageCall) -> StageCall:
     """A train stage without what its method changes in training, which needs the method's own texts."""
     left_out = ("training", "practice", "checkpoints")
     return replace(call, params={name: value for name, value in call.params.items() if name not in left_out}, inputs={})
 
 
-def _of_speed(call: StageCall) -> dict[str, Any]:
+def _params_that_set_speed(call: StageCall) -> dict[str, Any]:
     """The parameters of a train stage that the number of its steps and the seconds of a step depend on."""
-    recipe = {name: value for name, value in call.params["recipe"].items() if name not in NO_TIME}
+    recipe = {name: value for name, value in call.params["recipe"].items() if name not in FIELDS_WITHOUT_EFFECT_ON_TIME}
     return {**{name: value for name, value in call.params.items() if name != "seed"}, "recipe": recipe}
 
 

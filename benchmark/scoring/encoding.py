@@ -111,7 +111,7 @@ def encode(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], prefix: 
     return encoded
 
 
-def tokens_of(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text]) -> list[TokenScores]:
+def unscored_tokens(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text]) -> list[TokenScores]:
     """The units of texts without a prefix, each with score 0.
 
     Raises:

@@ -99,11 +99,11 @@ class TokenLosses:
         ids = self._inputs["input_ids"]
         parts = []
         for rows in hidden.split(self._rows):
-            logs = self._logits(rows, ids).log_softmax(dim=-1)
-            parts.append(logs.topk(min(top, logs.shape[-1]), dim=-1))
+            log_probs = self._logits(rows, ids).log_softmax(dim=-1)
+            parts.append(log_probs.topk(min(top, log_probs.shape[-1]), dim=-1))
         sizes = [len(after) for after in positions]
-        logs, tokens = (torch.cat([part[index] for part in parts]).split(sizes) for index in (0, 1))
-        return list(zip(tokens, logs, strict=True))
+        log_probs, tokens = (torch.cat([part[index] for part in parts]).split(sizes) for index in (0, 1))
+        return list(zip(tokens, log_probs, strict=True))
 
     def _logits(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """float32 logits (tokens, vocabulary) of hidden states (tokens, width); `ids` gives a token to call with."""

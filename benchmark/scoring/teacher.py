@@ -19,7 +19,7 @@ LAYOUT = 1  # version of the teacher's prompt
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeacherInput:
     """What the teacher reads for one text.
 
     Attributes:
@@ -32,7 +32,7 @@ class Lesson:
     positions: list[int]
 
 
-class Classroom:
+class TeacherPrompts:
     """Lays out what the teacher reads.
 
     Document, separator and text are tokenized apart, so that a text has the token ids that it has alone.
@@ -49,7 +49,7 @@ class Classroom:
         self._separator = self._tokens(SEPARATOR)
         self._prompts: dict[str, list[int]] = {}
 
-    def lesson(self, text: AugmentedText) -> Lesson:
+    def input_for(self, text: AugmentedText) -> TeacherInput:
         """What the teacher reads for a text.
 
         Raises:
@@ -65,7 +65,7 @@ class Classroom:
             )
         # The student's last special token predicts the first token of the text, as the end of the prompt does.
         before = [*range(special - 1), len(prompt) - 1] if special else []
-        return Lesson(whole, [*before, *range(len(prompt), len(whole))])
+        return TeacherInput(whole, [*before, *range(len(prompt), len(whole))])
 
     def prompt(self, document: str) -> list[int]:
         """Token ids of what stands before the texts on a document, given its id."""
@@ -84,17 +84,17 @@ def check_documents(
     tokenizer: "PreTrainedTokenizerFast", documents: Mapping[str, str], context: int | None, model: str
 ) -> None:
     """Raise UserError if a document leaves no room for a text in the teacher's context, naming the document."""
-    classroom = Classroom(tokenizer, documents, context)
+    prompts = TeacherPrompts(tokenizer, documents, context)
     for name in documents:
-        if context is not None and len(classroom.prompt(name)) >= context:
+        if context is not None and len(prompts.prompt(name)) >= context:
             raise UserError(
-                f"model {model!r}: text {name!r}: {len(classroom.prompt(name))} tokens as a prompt, which leaves no "
+                f"model {model!r}: text {name!r}: {len(prompts.prompt(name))} tokens as a prompt, which leaves no "
                 f"room for a text after it in the model's context of {context}; shorten it, or leave "
                 "context_distillation out"
             )
 
 
-def expectations(
+def teacher_targets(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
     documents: Mapping[str, str],
@@ -126,24 +126,24 @@ def expectations(
     from benchmark.models.loading import context_of
     from benchmark.scoring.losses import TokenLosses
 
-    classroom = Classroom(tokenizer, documents, context_of(model.config))
-    lessons = [classroom.lesson(text) for text in texts]
+    prompts = TeacherPrompts(tokenizer, documents, context_of(model.config))
+    inputs = [prompts.input_for(text) for text in texts]
     found: dict[int, Targets] = {}
     tokens_read = 0
     with torch.inference_mode(), TokenLosses(model) as reader:
         padded = padding_is_harmless(model)
-        for batch in batches([len(lesson.ids) for lesson in lessons], tokens_per_batch, padded):
-            ids, mask = pad([lessons[number].ids for number in batch])
+        for batch in batches([len(of_text.ids) for of_text in inputs], tokens_per_batch, padded):
+            ids, mask = pad([inputs[number].ids for number in batch])
             decoder: Any = reader.decoder
             decoder(input_ids=ids.to(decoder.device), attention_mask=mask.to(decoder.device), use_cache=False)
-            likeliest = reader.likeliest([lessons[number].positions for number in batch], top)
-            for number, (tokens, logs) in zip(batch, likeliest, strict=True):
-                if logs.isnan().any():
+            likeliest = reader.likeliest([inputs[number].positions for number in batch], top)
+            for number, (tokens, log_probs) in zip(batch, likeliest, strict=True):
+                if log_probs.isnan().any():
                     raise UserError(
                         f"text {texts[number].id!r}: its probabilities are not numbers; the model overflows in "
                         f"{decoder.dtype}, load it in bfloat16 or float32"
                     )
-                found[number] = Targets(tokens.int().cpu().numpy(), logs.cpu().numpy())
-            tokens_read += sum(len(lessons[number].ids) for number in batch)
+                found[number] = Targets(tokens.int().cpu().numpy(), log_probs.cpu().numpy())
+            tokens_read += sum(len(inputs[number].ids) for number in batch)
             progress(len(found), len(texts), tokens_read)
     return [found[number] for number in range(len(texts))]

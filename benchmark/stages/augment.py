@@ -24,7 +24,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     """
     from benchmark.models.loading import tokenizer_of
     from benchmark.models.spec import ModelSpec
-    from benchmark.scoring.encoding import tokens_of
+    from benchmark.scoring.encoding import unscored_tokens
     from benchmark.scoring.requests import combined
 
     params = call.params
@@ -34,7 +34,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     texts = read_texts(inputs["corpus"] / TEXTS)
     tokens = combined({role: read_scores(inputs[role] / SCORES) for role in SCORING if role in inputs})
     if method.reads == "tokens":
-        tokens = tokens_of(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
+        tokens = unscored_tokens(tokenizer_of(ModelSpec.model_validate(call.where["model"])), texts)
     written = {role: read_written(inputs[role] / WRITTEN) for role in method.writings}
     write_lines(out / AUGMENTED, augment(method, texts, tokens, params["copies"], params["seed"], written))
     progress(1, 1)

@@ -7,7 +7,7 @@ from benchmark.data.targets import write_targets
 from benchmark.data.texts import read_augmented, read_texts
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.teacher import LAYOUT, expectations
+from benchmark.scoring.teacher import LAYOUT, teacher_targets
 from benchmark.stages.files import AUGMENTED, TARGETS, TEXTS
 from benchmark.store.artifacts import StageCall
 
@@ -22,7 +22,7 @@ def run(call: StageCall, inputs: dict[str, Path], out: Path, progress: Progress)
     torch.set_num_threads(params["threads"])
     spec = ModelSpec.model_validate(call.where["model"])
     texts = read_augmented(inputs["texts"] / AUGMENTED)
-    targets = expectations(
+    targets = teacher_targets(
         load_model(spec, params["device"]),
         tokenizer_of(spec),
         {text.id: text.text for text in read_texts(inputs["corpus"] / TEXTS)},

@@ -1,4 +1,4 @@
-"""Retention entries of a suite: held-out texts and lm-eval tasks that show what training cost elsewhere.
+"""Retention entries of a suite: held-out texts and lm-eval tasks that show how much the model forgot.
 
 This module does not import torch.
 """

@@ -73,7 +73,7 @@ class Suite(Strict):
         curve: Steps after which checkpoints of the same training are evaluated as well.
         scoring: How tokens are scored.
         evaluation: How lm-eval is run.
-        retention: Held-out texts and lm-eval tasks that show what training cost elsewhere.
+        retention: Held-out texts and lm-eval tasks that show how much the model forgot.
         device: Where to run.
         threads: Threads of torch. Part of every key, because it changes the order of sums on a CPU.
     """

@@ -1,7 +1,7 @@
 """Training data: the token ids that a training reads, their order, and the number of optimizer steps."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from benchmark.methods.base import Practice, Training
 from benchmark.models.loading import context_length, load_config, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.store.artifacts import StageCall
-from benchmark.training.order import Others, reading_order, steps_for, steps_for_tokens, tokens_for
+from benchmark.training.order import ExtraTexts, reading_order, steps_for, steps_for_tokens, tokens_for
 from benchmark.training.recipe import Budget, Recipe, Rehearsal
 from benchmark.training.rehearsal import SETTINGS, name_of, rehearsal_texts
 
@@ -81,40 +81,84 @@ def training_data(
         UserError: If a text does not fit the model's context, no text has two tokens, the tokenizer has no token to
             mask with, or a file of rehearsal or practice has changed.
     """
-    from benchmark.training.examples import Examples, substitutes, token_values, with_hidden
-
-    params = call.params
-    training = Training.model_validate(params.get("training", {}))
+    training = Training.model_validate(call.params.get("training", {}))
     tokenizer, context = tokenizer_of(spec), context_length(spec)
     read, on_pieces = _in_pieces(texts, tokenizer, context) if training.loss != "distilled" else (texts, [])
     used, sequences, notes = _with_two_tokens(read, encode(read, tokenizer, recipe, context))
     notes += on_pieces
-    count, batch = len(sequences), recipe.batch_size
-    others = []
-    for source in other_sources(recipe, training):
-        rehearsed = rehearsal_texts(source, source_file(call, source), texts)
-        setting = SETTINGS[name_of(source)]
-        ids_of_all = encode(rehearsed, tokenizer, recipe, context, setting)
-        more, ids, _ = _with_two_tokens(rehearsed, ids_of_all, f"{setting}: no text")
-        first = isinstance(source, Practice) and source.order == "first"
-        others.append(Others(len(sequences), len(ids), source.share, first))
-        used, sequences = [*used, *more], [*sequences, *ids]
-    budget = Budget.model_validate(params["budget"])
-    method, copies = str(params["method"]), int(params["copies"])
+    count = len(sequences)
+    extra_texts, extra_sequences, groups = _extra_texts(call, recipe, spec, training, texts, count)
+    used, sequences = [*used, *extra_texts], [*sequences, *extra_sequences]
 
     def order_of(needed: int) -> list[int]:
-        return reading_order(count, needed, params["seed"], others)
+        return reading_order(count, needed, call.params["seed"], groups)
 
-    if budget.tokens:
-        steps = steps_for_tokens(tokens_for(budget.tokens, method, texts, copies), sequences, order_of, batch)
-    else:
-        steps = steps_for(budget, method, texts, copies, batch)
-    order = order_of(steps * batch)
+    steps = _steps(call, texts, sequences, order_of, recipe.batch_size)
+    order = order_of(steps * recipe.batch_size)
     if training.replaced == (0, 0) and training.loss == "mean" and not training.hidden:
         return TrainingData(sequences, count, order, steps, [sequences[number] for number in order], notes)
-    size = load_config(spec).get_text_config().vocab_size
+    examples, on_examples = _examples(spec, training, used, sequences, count, order, call.params["seed"], targets or {})
+    return TrainingData(sequences, count, order, steps, examples, notes + on_examples)
+
+
+def _extra_texts(
+    call: StageCall,
+    recipe: Recipe,
+    spec: ModelSpec,
+    training: Training,
+    texts: Sequence[AugmentedText],
+    count: int,
+) -> tuple[list[AugmentedText], list[list[int]], list[ExtraTexts]]:
+    """The texts of rehearsal and practice, their token ids, and their groups; their numbers begin at `count`."""
+    tokenizer, context = tokenizer_of(spec), context_length(spec)
+    used: list[AugmentedText] = []
+    sequences: list[list[int]] = []
+    groups = []
+    for source in other_sources(recipe, training):
+        found = rehearsal_texts(source, source_file(call, source), texts)
+        setting = SETTINGS[name_of(source)]
+        encoded = encode(found, tokenizer, recipe, context, setting)
+        of_source, ids, _ = _with_two_tokens(found, encoded, f"{setting}: no text")
+        first = isinstance(source, Practice) and source.order == "first"
+        groups.append(ExtraTexts(count + len(sequences), len(ids), source.share, first))
+        used += of_source
+        sequences += ids
+    return used, sequences, groups
+
+
+def _steps(
+    call: StageCall,
+    texts: Sequence[AugmentedText],
+    sequences: Sequence[list[int]],
+    order_of: Callable[[int], list[int]],
+    batch: int,
+) -> int:
+    """Optimizer steps under the budget of a train stage."""
+    budget = Budget.model_validate(call.params["budget"])
+    method, copies = str(call.params["method"]), int(call.params["copies"])
+    if budget.tokens:
+        return steps_for_tokens(tokens_for(budget.tokens, method, texts, copies), sequences, order_of, batch)
+    return steps_for(budget, method, texts, copies, batch)
+
+
+def _examples(
+    spec: ModelSpec,
+    training: Training,
+    texts: Sequence[AugmentedText],
+    sequences: list[list[int]],
+    count: int,
+    order: list[int],
+    seed: int,
+    targets: Mapping[Key, Targets],
+) -> "tuple[Examples, list[str]]":
+    """The examples of a training that changes tokens or the loss, and notes; the first `count` texts are the corpus."""
+    from benchmark.training.examples import Examples, substitutes, token_values, with_hidden
+
+    tokenizer, size = tokenizer_of(spec), load_config(spec).get_text_config().vocab_size
+    notes: list[str] = []
     replacing: list[int] = []
     values: list[list[float]] = []
+    expected: list[Targets | None] = []
     inputs = sequences
     if training.replaced != (0, 0):
         replacing, note = substitutes(tokenizer, training.replacement, size)
@@ -122,16 +166,14 @@ def training_data(
     if training.hidden:
         (mask,), note = substitutes(tokenizer, "mask", size)
         notes += note
-        inputs = with_hidden(used, sequences, tokenizer, mask)
+        inputs = with_hidden(texts, sequences, tokenizer, mask)
     if training.loss != "mean":
-        values = token_values(used, sequences, tokenizer, training, count)
-    expected: list[Targets | None] = []
+        values = token_values(texts, sequences, tokenizer, training, count)
     if training.loss == "distilled":
-        found, on_targets = _expected(used[:count], sequences, targets or {})
+        found, on_targets = _expected(texts[:count], sequences, targets)
         expected = [*found, *[None] * (len(sequences) - count)]
         notes.append(on_targets)
-    examples = Examples(sequences, values, order, training, replacing, params["seed"], count, inputs, expected)
-    return TrainingData(sequences, count, order, steps, examples, notes)
+    return Examples(sequences, values, order, training, replacing, seed, count, inputs, expected), notes
 
 
 def _expected(

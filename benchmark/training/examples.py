@@ -192,7 +192,7 @@ def soft_labels(targets: Targets | None, labels: Sequence[int], top: int, temper
     else:
         before = len(labels) - 1  # the label of a position is expected after the token before it
         tokens[1:] = torch.tensor(targets.tokens[:before])
-        probabilities[1:] = (torch.tensor(targets.logs[:before]) / temperature).softmax(dim=-1)
+        probabilities[1:] = (torch.tensor(targets.log_probs[:before]) / temperature).softmax(dim=-1)
     return SoftLabels(tokens, probabilities)
 
 

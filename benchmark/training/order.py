@@ -22,7 +22,7 @@ def data_order(count: int, needed: int, seed: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Others:
+class ExtraTexts:
     """Texts that are not of the corpus: their first number, how many, and their share of what is read.
 
     The share is of every batch, as near as whole texts allow; with `first` they are all read before the corpus instead.
@@ -34,7 +34,7 @@ class Others:
     first: bool = False
 
 
-def reading_order(count: int, needed: int, seed: int, others: Sequence[Others] = ()) -> list[int]:
+def reading_order(count: int, needed: int, seed: int, others: Sequence[ExtraTexts] = ()) -> list[int]:
     """The order of texts numbered 0 to `count` − 1, with other texts before or in between.
 
     Args:

@@ -178,7 +178,7 @@ def _fields(table: BoardTable) -> str:
 
 
 def _retention(table: BoardTable) -> str:
-    """The table of what training cost elsewhere; empty if nothing was measured."""
+    """The table of how much the models forgot; empty if nothing was measured."""
     if not table.held_out:
         return ""
     labels = [held_out.label for held_out in table.held_out]

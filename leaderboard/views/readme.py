@@ -113,5 +113,5 @@ def _explanation(board: Board, table: BoardTable, rows: Sequence[Row], columns: 
         parts.append("*In italics*: the model before training, without and with the document in the prompt.")
     left_out = len(table.rows) - len(rows)
     if left_out or len(board.tables) > 1:
-        parts.append(f"Not shown here: rows: {left_out}, other tables: {len(board.tables) - 1}.")
+        parts.append(f"Rows not shown: {left_out}; other tables: {len(board.tables) - 1}.")
     return " ".join(parts)

@@ -30,21 +30,21 @@ def with_interval(score: Estimate | None, digits: int = 3, sign: str = "") -> st
     return f"{mean} [{low}, {high}]"
 
 
-def difference_text(row: Row, difference: Difference | None, digits: int = 3) -> str:
+def difference_text(row: Row, difference: Difference | None, digits: int) -> str:
     """A difference to another row with its mark, and its number of seeds if the row itself has more."""
     if difference is None:
         return MISSING
     return with_interval(difference.interval, digits, "+") + MARKS[difference.verdict] + _fewer(row, difference.seeds)
 
 
-def retention_text(row: Row, change: RetentionChange | None, digits: int = 3) -> str:
+def retention_text(row: Row, change: RetentionChange | None) -> str:
     """A row's change for the worse on a held-out text or task (above 0 is a loss), or a dash if it was not measured."""
     if change is None:
         return MISSING
     fewer = _fewer(row, change.seeds)
     if change.low is None or change.high is None:
-        return short_number(change.mean, digits, "+") + fewer
-    return with_interval(Estimate(change.mean, change.low, change.high), digits, "+") + fewer
+        return number_text(change.mean, sign="+") + fewer
+    return with_interval(Estimate(change.mean, change.low, change.high), sign="+") + fewer
 
 
 def rank_text(row: Row) -> str:

@@ -23,13 +23,13 @@ def test_targets_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert list(read) == list(rows)
     for key, targets in rows.items():
         assert np.array_equal(read[key].tokens, targets.tokens)
-        assert np.array_equal(read[key].logs, targets.logs)
-        assert (read[key].tokens.dtype, read[key].logs.dtype) == (np.int32, np.float32)
+        assert np.array_equal(read[key].log_probs, targets.log_probs)
+        assert (read[key].tokens.dtype, read[key].log_probs.dtype) == (np.int32, np.float32)
 
 
 def test_shares_add_up_the_probabilities_of_each_token() -> None:
-    logs = np.log(np.array([[0.5, 0.25], [0.125, 0.125]], dtype=np.float32))
-    assert Targets(np.zeros((2, 2), dtype=np.int32), logs).shares() == pytest.approx([0.75, 0.25])
+    log_probs = np.log(np.array([[0.5, 0.25], [0.125, 0.125]], dtype=np.float32))
+    assert Targets(np.zeros((2, 2), dtype=np.int32), log_probs).shares() == pytest.approx([0.75, 0.25])
 
 
 @pytest.mark.parametrize(

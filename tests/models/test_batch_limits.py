@@ -2,19 +2,19 @@
 
 import pytest
 
-from benchmark.evaluation.batch_limits import CPU_LOGITS, CPU_TOKENS, rows_of_choices, rows_that_fit
+from benchmark.evaluation.batch_limits import CPU_LOGIT_BYTES, CPU_TOKENS, rows_of_choices, rows_that_fit
 
 GIB = 1 << 30
 
 
 @pytest.mark.parametrize(
-    ("tokens", "logits", "rows"),
+    ("tokens", "logit_bytes", "rows"),
     [(1000, 1, 32), (3000, 1, 10), (40_000, 1, 1), (100, GIB, 4), (100, 5 * GIB, 1)],
 )
-def test_tokens_and_logits_limit_a_batch_on_a_cpu_alone(tokens: int, logits: int, rows: int) -> None:
-    assert (CPU_TOKENS, CPU_LOGITS) == (32_768, 4 * GIB)  # the numbers in docs/suite_file.md
-    assert rows_that_fit("cpu", tokens, logits) == rows
-    assert rows_that_fit("cuda", tokens, logits) > 10**9
+def test_tokens_and_logits_limit_a_batch_on_a_cpu_alone(tokens: int, logit_bytes: int, rows: int) -> None:
+    assert (CPU_TOKENS, CPU_LOGIT_BYTES) == (32_768, 4 * GIB)  # the numbers in docs/suite_file.md
+    assert rows_that_fit("cpu", tokens, logit_bytes) == rows
+    assert rows_that_fit("cuda", tokens, logit_bytes) > 10**9
 
 
 def test_rows_of_choices_have_the_tokens_of_a_batch_of_requests() -> None:
@@ -28,11 +28,11 @@ def test_rows_of_choices_have_the_tokens_of_a_batch_of_requests() -> None:
 def test_logits_are_counted_from_the_shortest_context_on() -> None:
     # Each row reads 1,000 tokens. After a context of 990 there are logits of 11, after one of 490 of 511.
     rows = [(1000, 990), (1000, 990), (1000, 490), (1000, 990)]
-    logits = CPU_LOGITS // 1200  # of a token: 1,200 tokens fit
-    assert rows_of_choices("cuda", 4, 1001, rows, logits) == 4
-    assert rows_of_choices("cpu", 4, 1001, rows, logits) == 2, "three rows would have logits of 3 × 511 tokens"
-    assert rows_of_choices("cpu", 4, 1001, rows[2:], logits) == 2
-    assert rows_of_choices("cpu", 4, 1001, [(1000, 10)], CPU_LOGITS) == 1, "a single row is read whatever it takes"
+    logit_bytes = CPU_LOGIT_BYTES // 1200  # of a token: 1,200 tokens fit
+    assert rows_of_choices("cuda", 4, 1001, rows, logit_bytes) == 4
+    assert rows_of_choices("cpu", 4, 1001, rows, logit_bytes) == 2, "three rows would have logits of 3 × 511 tokens"
+    assert rows_of_choices("cpu", 4, 1001, rows[2:], logit_bytes) == 2
+    assert rows_of_choices("cpu", 4, 1001, [(1000, 10)], CPU_LOGIT_BYTES) == 1, "a single row is read whatever it takes"
 
 
 def test_rows_of_thousands_of_tokens_are_read_ten_at_once() -> None:

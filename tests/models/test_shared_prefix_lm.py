@@ -272,7 +272,7 @@ def test_no_batch_has_more_tokens_than_the_largest_of_stock_lm_eval(tokenizer: A
     hook.remove()
 
 
-@pytest.mark.parametrize("limited", ["CPU_TOKENS", "CPU_LOGITS"])
+@pytest.mark.parametrize("limited", ["CPU_TOKENS", "CPU_LOGIT_BYTES"])
 @pytest.mark.parametrize(("table", "name"), [(SUPPORTED, "llama"), (UNSUPPORTED, "positions counted in another way")])
 def test_a_batch_on_a_cpu_has_limited_tokens_and_logits_and_the_same_answers(
     table: dict[str, tuple[str, dict[str, Any]]],
@@ -314,7 +314,7 @@ def test_a_batch_on_a_cpu_has_limited_tokens_and_logits_and_the_same_answers(
             assert [likeliest for _, likeliest in answers] == [likeliest for _, likeliest in expected[kind]]
         else:
             assert answers == (pytest.approx(expected[kind], rel=1e-5) if "rolling" in kind else expected[kind])
-        measured = [of_pass[limited == "CPU_LOGITS"] for of_pass in seen]
+        measured = [of_pass[limited == "CPU_LOGIT_BYTES"] for of_pass in seen]
         assert max(measured) <= limit, kind
         seen.clear()
     hook.remove()

@@ -12,7 +12,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.attention import AttentionPart
 from benchmark.data.texts import Text, TokenScores
 from benchmark.scoring.contrast import contrast
-from benchmark.scoring.encoding import prefix_for, tokens_of
+from benchmark.scoring.encoding import prefix_for, unscored_tokens
 from benchmark.scoring.scores import attention_before, score_texts
 
 TEXTS = [
@@ -108,7 +108,7 @@ def test_tokens_that_share_a_character_form_a_unit_with_their_mean_score(model: 
 
 def test_tokens_of_gives_the_same_tokens_with_score_zero(model: Any, tokenizer: Any) -> None:
     texts = [*TEXTS, EMOJI]
-    for bare, scored in zip(tokens_of(tokenizer, texts), score_texts(model, tokenizer, texts), strict=True):
+    for bare, scored in zip(unscored_tokens(tokenizer, texts), score_texts(model, tokenizer, texts), strict=True):
         assert (bare.id, bare.token, bare.start, bare.end) == (scored.id, scored.token, scored.start, scored.end)
         assert not any(bare.score)
 
@@ -253,7 +253,7 @@ def test_a_tokenizer_without_offsets_is_refused_by_name(model: Any) -> None:
     with pytest.raises(UserError, match="some/tokenizer"):
         score_texts(model, slow, TEXTS)
     with pytest.raises(UserError, match="some/tokenizer"):
-        tokens_of(slow, TEXTS)
+        unscored_tokens(slow, TEXTS)
 
 
 def test_an_unknown_reduction_is_refused_with_the_nearest_name(model: Any, tokenizer: Any) -> None:
@@ -263,7 +263,7 @@ def test_an_unknown_reduction_is_refused_with_the_nearest_name(model: Any, token
 
 def test_a_text_without_a_token_is_refused(tokenizer: Any) -> None:
     with pytest.raises(UserError, match="text 'nothing' has no token"):
-        tokens_of(tokenizer, [Text("nothing", "")])
+        unscored_tokens(tokenizer, [Text("nothing", "")])
 
 
 def scores(text: str, cuts: list[int], values: list[float], name: str = "a") -> TokenScores:

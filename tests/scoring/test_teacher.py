@@ -14,7 +14,7 @@ from benchmark.data.texts import AugmentedText
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
 from benchmark.scoring import losses
-from benchmark.scoring.teacher import Classroom, check_documents, expectations
+from benchmark.scoring.teacher import TeacherPrompts, check_documents, teacher_targets
 from tests.tiny import biographies
 
 DOCUMENTS = {text.id: text.text for text in biographies(3)}
@@ -76,11 +76,11 @@ def by_hand(model: Any, tokenizer: Any, text: AugmentedText, special: int) -> to
     parts = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in (DOCUMENTS[text.id], "\n\n", text.text)]
     ids = [tokenizer.eos_token_id] * special + parts[0] + parts[1] + parts[2]
     with torch.no_grad():
-        logs: torch.Tensor = model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(-1)
+        log_probs: torch.Tensor = model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(-1)
     start = len(ids) - len(parts[2])
     if not special:
-        return logs[start:]
-    return torch.cat([logs[: special - 1], logs[start - 1 :]])
+        return log_probs[start:]
+    return torch.cat([log_probs[: special - 1], log_probs[start - 1 :]])
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma"])
@@ -90,33 +90,33 @@ def test_targets_equal_a_plain_forward_pass_of_each_text_alone(
 ) -> None:
     model = request.getfixturevalue(architecture)
     used = with_start if special else tokenizer
-    targets = expectations(model, used, DOCUMENTS, TEXTS, top=7, tokens_per_batch=900)
+    targets = teacher_targets(model, used, DOCUMENTS, TEXTS, top=7, tokens_per_batch=900)
     for text, made in zip(TEXTS, targets, strict=True):
         expected = by_hand(model, used, text, special)
-        assert made.tokens.shape == made.logs.shape == (len(used(text.text)["input_ids"]), 7)
-        logs = torch.from_numpy(made.logs)
-        assert_close(logs, expected.topk(7).values, rtol=1e-4, atol=1e-4)
-        assert_close(expected.gather(1, torch.from_numpy(made.tokens).long()), logs, rtol=1e-4, atol=1e-4)
+        assert made.tokens.shape == made.log_probs.shape == (len(used(text.text)["input_ids"]), 7)
+        log_probs = torch.from_numpy(made.log_probs)
+        assert_close(log_probs, expected.topk(7).values, rtol=1e-4, atol=1e-4)
+        assert_close(expected.gather(1, torch.from_numpy(made.tokens).long()), log_probs, rtol=1e-4, atol=1e-4)
 
 
 def test_batches_and_blocks_of_logits_change_nothing_but_rounding(
     llama: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = expectations(llama, tokenizer, DOCUMENTS, TEXTS, 5, tokens_per_batch=1)
+    alone = teacher_targets(llama, tokenizer, DOCUMENTS, TEXTS, 5, tokens_per_batch=1)
     monkeypatch.setattr(losses, "BLOCK", 1)
-    for made, of_batch in zip(alone, expectations(llama, tokenizer, DOCUMENTS, TEXTS, 5, 4096), strict=True):
-        assert_close(torch.from_numpy(made.logs), torch.from_numpy(of_batch.logs), rtol=1e-5, atol=1e-5)
+    for made, of_batch in zip(alone, teacher_targets(llama, tokenizer, DOCUMENTS, TEXTS, 5, 4096), strict=True):
+        assert_close(torch.from_numpy(made.log_probs), torch.from_numpy(of_batch.log_probs), rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_batches_give_the_same_bytes(llama: Any, tokenizer: Any) -> None:
-    first, again = (expectations(llama, tokenizer, DOCUMENTS, TEXTS, 5, 900) for _ in range(2))
-    assert [made.logs.tobytes() for made in first] == [made.logs.tobytes() for made in again]
+    first, again = (teacher_targets(llama, tokenizer, DOCUMENTS, TEXTS, 5, 900) for _ in range(2))
+    assert [made.log_probs.tobytes() for made in first] == [made.log_probs.tobytes() for made in again]
     assert [made.tokens.tobytes() for made in first] == [made.tokens.tobytes() for made in again]
 
 
 def test_no_more_tokens_are_kept_than_the_vocabulary_has(llama: Any, tokenizer: Any) -> None:
     size = llama.config.vocab_size
-    (made,) = expectations(llama, tokenizer, DOCUMENTS, TEXTS[:1], top=size + 9)
+    (made,) = teacher_targets(llama, tokenizer, DOCUMENTS, TEXTS[:1], top=size + 9)
     assert made.tokens.shape[1] == size
     assert made.shares() == pytest.approx([1.0] * len(made.tokens), abs=1e-4)
     assert all(len(set(row)) == size for row in made.tokens.tolist())
@@ -124,18 +124,18 @@ def test_no_more_tokens_are_kept_than_the_vocabulary_has(llama: Any, tokenizer: 
 
 def test_a_text_has_the_token_ids_that_it_has_alone(tokenizer: Any) -> None:
     text = AugmentedText(next(iter(DOCUMENTS)), 1, "born in Lagos")
-    lesson = Classroom(tokenizer, DOCUMENTS, None).lesson(text)
+    read = TeacherPrompts(tokenizer, DOCUMENTS, None).input_for(text)
     alone = tokenizer(text.text)["input_ids"]
-    assert lesson.ids[-len(alone) :] == alone
-    assert lesson.positions == list(range(len(lesson.ids) - len(alone), len(lesson.ids)))
-    assert tokenizer.decode(lesson.ids) == f"{DOCUMENTS[text.id]}\n\n{text.text}"
+    assert read.ids[-len(alone) :] == alone
+    assert read.positions == list(range(len(read.ids) - len(alone), len(read.ids)))
+    assert tokenizer.decode(read.ids) == f"{DOCUMENTS[text.id]}\n\n{text.text}"
 
 
 def test_a_text_that_does_not_fit_after_its_document_is_refused_by_name(llama: Any, tokenizer: Any) -> None:
     key = next(iter(DOCUMENTS))
     texts = [TEXTS[0], AugmentedText(key, 3, "word " * 400)]
     with pytest.raises(UserError, match=f"^text '{key}' copy 3: [0-9]+ tokens with its document .* context of 512; "):
-        expectations(llama, tokenizer, DOCUMENTS, texts, 5)
+        teacher_targets(llama, tokenizer, DOCUMENTS, texts, 5)
 
 
 def test_a_document_that_leaves_no_room_is_refused_by_name(tokenizer: Any) -> None:
@@ -154,6 +154,6 @@ def test_probabilities_that_are_not_numbers_are_refused(llama: Any, tokenizer: A
     try:
         weight.data[3] = float("inf")
         with pytest.raises(UserError, match="its probabilities are not numbers; the model overflows"):
-            expectations(llama, tokenizer, DOCUMENTS, TEXTS[:1], 5)
+            teacher_targets(llama, tokenizer, DOCUMENTS, TEXTS[:1], 5)
     finally:
         weight.data.copy_(kept)

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from benchmark.data.texts import Text, TokenScores
 from benchmark.models.loading import load_model, tokenizer_of
 from benchmark.models.spec import ModelSpec
-from benchmark.scoring.encoding import tokens_of
+from benchmark.scoring.encoding import unscored_tokens
 from benchmark.tasks.biography import biography
 from scripts import released_code
 
@@ -87,7 +87,7 @@ def test_no_correlation_is_told_of_scores_that_are_all_equal() -> None:
 
 @pytest.mark.parametrize(("method", "kept"), [("random_dropout", 0.3), ("released_random", 0.7)])
 def test_alpha_is_dropped_by_the_paper_and_kept_as_released(spec: ModelSpec, method: str, kept: float) -> None:
-    row = released_code.kept_row(tokens_of(tokenizer_of(spec), TEXTS), TEXTS, method, 0.7, 20)
+    row = released_code.kept_row(unscored_tokens(tokenizer_of(spec), TEXTS), TEXTS, method, 0.7, 20)
     assert row["tokens"] > 2000
     assert row["kept"] == pytest.approx(kept, abs=0.04)
 

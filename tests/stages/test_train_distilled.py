@@ -40,8 +40,8 @@ def random_targets(model: Path, texts: list[AugmentedText]) -> list[tuple[tuple[
     for text in texts:
         n = len(tokenizer(text.text)["input_ids"])
         tokens = rng.random((n, len(tokenizer))).argsort(axis=1)[:, :TOP].astype(np.int32)
-        logs = np.log(rng.dirichlet([1.0] * (TOP + 3), n)[:, :TOP]).astype(np.float32)
-        made.append(((text.id, text.copy), Targets(tokens, logs)))
+        log_probs = np.log(rng.dirichlet([1.0] * (TOP + 3), n)[:, :TOP]).astype(np.float32)
+        made.append(((text.id, text.copy), Targets(tokens, log_probs)))
     return made
 
 
@@ -66,7 +66,7 @@ def plain_loop(
             p = torch.zeros_like(logits)
             for at in range(len(ids) - 1):
                 kept = torch.tensor(targets[number].tokens[at]).long()
-                weights = [float(np.exp(log / temperature)) for log in targets[number].logs[at]]
+                weights = [float(np.exp(log / temperature)) for log in targets[number].log_probs[at]]
                 p[at, kept] = torch.tensor(weights) / sum(weights)
             of_tokens.append(cross_entropy(logits, p, reduction="none"))
         loss = torch.cat(of_tokens).mean()
@@ -95,7 +95,7 @@ def test_the_distilled_loss_is_that_of_a_plain_loop_for_every_micro_batch(
     made = distilled(tiny, tmp_path, texts, targets[::-1], recipe={"micro_batch": micro_batch}, temperature=1.7)
     assert_as_by_hand(made, *plain_loop(tiny, texts, [row for _, row in targets], 1.7))
     (note,) = report(made)["notes"]
-    held = np.concatenate([np.exp(row.logs).sum(axis=1) for _, row in targets]).mean()
+    held = np.concatenate([np.exp(row.log_probs).sum(axis=1) for _, row in targets]).mean()
     assert note == f"targets: the 6 likeliest tokens, {held:.1%} of the teacher's probability"
 
 
@@ -147,7 +147,7 @@ def test_a_text_without_its_targets_is_not_trained_on(tiny: Path, tmp_path: Path
     targets = random_targets(tiny, texts)
     key, last = targets.pop()
     if wrong == "short":
-        targets.append((key, Targets(last.tokens[:-1], last.logs[:-1])))
+        targets.append((key, Targets(last.tokens[:-1], last.log_probs[:-1])))
     with pytest.raises(ValueError, match=f"text '{key[0]}' copy 1: no targets, or not those of its tokens"):
         distilled(tiny, tmp_path, texts, targets)
 
@@ -158,8 +158,8 @@ def test_a_text_without_its_targets_is_not_trained_on(tiny: Path, tmp_path: Path
 def own_targets(model: Any, ids: list[int]) -> Targets:
     """What a model itself expects after each token: all tokens of the vocabulary with their log-probabilities."""
     with torch.no_grad():
-        logs, tokens = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1).sort(descending=True)
-    return Targets(tokens.int().numpy(), logs.numpy())
+        log_probs, tokens = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1).sort(descending=True)
+    return Targets(tokens.int().numpy(), log_probs.numpy())
 
 
 @pytest.mark.parametrize("arrange", [pack, pad_rows])
@@ -175,7 +175,7 @@ def test_a_student_that_expects_what_its_teacher_expects_has_no_gradient(
         targets = own_targets(model, ids)
         soft = soft_labels(targets, ids, targets.tokens.shape[1], temperature=1.0)
         batch.append(Example(ids, ids, [1.0] * len(ids), soft))
-        entropies += (-np.exp(targets.logs) * targets.logs).sum(axis=1)[:-1].tolist()
+        entropies += (-np.exp(targets.log_probs) * targets.log_probs).sum(axis=1)[:-1].tolist()
     columns = collate(batch, 0, arrange)
     read = {name: columns[name] for name in ("input_ids", "position_ids", "attention_mask") if name in columns}
     norms = []
@@ -200,8 +200,8 @@ def test_soft_labels_stay_aligned_with_their_tokens(arrange: Callable[..., dict[
         ids = [1000 * number + k for k in range(length)]
         # After token k come token k + 1 and, with half its probability, a token that is 500 higher.
         tokens = np.array([[token + 1, token + 501] for token in ids], dtype=np.int32)
-        logs = np.log(np.array([[0.4, 0.2]] * length, dtype=np.float32))
-        batch.append(Example(ids, ids, [1.0] * length, soft_labels(Targets(tokens, logs), ids, 2, 1.0)))
+        log_probs = np.log(np.array([[0.4, 0.2]] * length, dtype=np.float32))
+        batch.append(Example(ids, ids, [1.0] * length, soft_labels(Targets(tokens, log_probs), ids, 2, 1.0)))
     columns = collate(batch, 0, arrange)
     predicted = columns["labels"] != -100
     pair = torch.stack([columns["labels"], columns["labels"] + 500], dim=-1)
@@ -212,8 +212,8 @@ def test_soft_labels_stay_aligned_with_their_tokens(arrange: Callable[..., dict[
 
 
 def test_a_temperature_divides_the_logits_of_the_teacher() -> None:
-    logs = np.log(np.array([[0.4, 0.1]] * 2, dtype=np.float32))
-    targets = Targets(np.array([[3, 5]] * 2, dtype=np.int32), logs)
+    log_probs = np.log(np.array([[0.4, 0.1]] * 2, dtype=np.float32))
+    targets = Targets(np.array([[3, 5]] * 2, dtype=np.int32), log_probs)
     # √.4 : √.1 is 2 : 1, and .4² : .1² is 16 : 1
     assert soft_labels(targets, [1, 2, 3], 2, 2.0).probabilities[1].tolist() == pytest.approx([2 / 3, 1 / 3])
     assert soft_labels(targets, [1, 2, 3], 2, 0.5).probabilities[2].tolist() == pytest.approx([16 / 17, 1 / 17])

@@ -10,7 +10,8 @@ import pytest
 from benchmark.progress.account import Account
 from benchmark.records.record import Record
 from benchmark.runs import recording, runner
-from benchmark.runs.runner import Folders, Outcome, SuiteRun, run_suite
+from benchmark.runs.folders import Folders
+from benchmark.runs.runner import Outcome, SuiteRun, run_suite
 from benchmark.suite.choice import searches
 from benchmark.suite.plan import Cell, Plan, make_plan
 from benchmark.suite.schema import Suite

@@ -15,7 +15,7 @@ from benchmark.methods.base import Practice
 from benchmark.stages import run_stage
 from benchmark.store.artifacts import StageCall, Store
 from benchmark.suite.plan import make_plan
-from benchmark.training.order import Others, data_order, reading_order, steps_for_tokens
+from benchmark.training.order import ExtraTexts, data_order, reading_order, steps_for_tokens
 from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsal_texts
 from tests.tiny import biographies, tiny_suite, train, train_call
@@ -24,8 +24,8 @@ from tests.tiny import biographies, tiny_suite, train, train_call
 
 
 def test_mixed_practice_takes_its_share_of_every_batch_and_first_takes_it_before_the_corpus() -> None:
-    mixed = reading_order(10, 80, 3, [Others(10, 5, 0.25)])
-    first = reading_order(10, 80, 3, [Others(10, 5, 0.25, first=True)])
+    mixed = reading_order(10, 80, 3, [ExtraTexts(10, 5, 0.25)])
+    first = reading_order(10, 80, 3, [ExtraTexts(10, 5, 0.25, first=True)])
     assert all(sum(number >= 10 for number in mixed[start : start + 8]) == 2 for start in range(0, 80, 8))
     assert all(number >= 10 for number in first[:20]) and all(number < 10 for number in first[20:])
     for order in (mixed, first):
@@ -34,7 +34,7 @@ def test_mixed_practice_takes_its_share_of_every_batch_and_first_takes_it_before
 
 
 def test_practice_takes_its_share_of_what_rehearsal_leaves() -> None:
-    order = reading_order(10, 80, 3, [Others(10, 4, 0.25), Others(14, 6, 0.5, first=True)])
+    order = reading_order(10, 80, 3, [ExtraTexts(10, 4, 0.25), ExtraTexts(14, 6, 0.5, first=True)])
     rehearsed = [number for number in order if 10 <= number < 14]
     assert len(rehearsed) == 20
     assert all(sum(10 <= n < 14 for n in order[start : start + 8]) == 2 for start in range(0, 80, 8))
@@ -47,7 +47,7 @@ def test_a_budget_of_tokens_ends_with_the_step_that_reaches_it_with_practice_too
     lengths: list[int], batch: int, tokens: int, first: bool
 ) -> None:
     def order_of(needed: int) -> list[int]:
-        return reading_order(2, needed, 1, [Others(2, len(lengths) - 2, 0.3, first)])
+        return reading_order(2, needed, 1, [ExtraTexts(2, len(lengths) - 2, 0.3, first)])
 
     steps = steps_for_tokens(tokens, [[0] * length for length in lengths], order_of, batch)
     totals = [sum(lengths[number] for number in order_of(count * batch)) for count in range(steps + 1)]

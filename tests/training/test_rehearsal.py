@@ -8,7 +8,7 @@ from benchmark.core.errors import UserError
 from benchmark.data.people import FIELDS, QUESTIONS
 from benchmark.data.texts import AugmentedText
 from benchmark.tasks.biography import biography
-from benchmark.training.order import Others, data_order, reading_order
+from benchmark.training.order import ExtraTexts, data_order, reading_order
 from benchmark.training.recipe import Rehearsal
 from benchmark.training.rehearsal import rehearsal_texts, rehearsal_turns
 from tests.tiny import biographies, train, train_call
@@ -24,7 +24,7 @@ def test_the_share_of_every_batch_is_as_near_as_whole_texts_allow(share: float, 
 
 
 def test_rehearsal_does_not_change_the_order_of_the_corpus() -> None:
-    mixed = reading_order(10, 60, 3, [Others(10, 4, 0.25)])
+    mixed = reading_order(10, 60, 3, [ExtraTexts(10, 4, 0.25)])
     corpus = [number for number in mixed if number < 10]
     assert corpus == data_order(10, 45, seed=3) == reading_order(10, 45, seed=3)
     others = [number for number in mixed if number >= 10]

@@ -49,7 +49,7 @@ def test_no_more_than_six_rows_and_five_columns_are_shown_and_the_rest_is_counte
     # The paper's comparison whatever it scores, then the best of the others on the development half.
     assert names == {"plain", "plain matched", "contrastive dropout", "random dropout", "full name", "reverse"}
     assert all(len(cells) == 4 for cells in rows.values())
-    assert "Not shown here: rows: 2, other tables: 0." in board_of(tmp_path)
+    assert "Rows not shown: 2; other tables: 0." in board_of(tmp_path)
 
 
 def test_the_table_with_most_records_is_shown_and_the_others_are_counted(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_table_with_most_records_is_shown_and_the_others_are_counted(tmp_pat
         write_record(tmp_path, "plain_matched", seed, grade=halves(0.5, 0.25))
     assert rows_of(tmp_path)["plain matched"][0].startswith("**.25** [")
     assert "biography, tiny-large, 400 steps; 2 seeds" in board_of(tmp_path)
-    assert "rows: 0, other tables: 1." in board_of(tmp_path)
+    assert "Rows not shown: 0; other tables: 1." in board_of(tmp_path)
 
 
 @pytest.mark.parametrize(("seeds", "shown"), [(3, "real"), (2, "tiny-large")])
