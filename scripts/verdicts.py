@@ -199,6 +199,8 @@ def _asked_otherwise(suite: str, claimed: str, tables: Sequence[BoardTable]) -> 
         for row in table.rows:
             if row.method == claimed and (found := row.to_baseline):
                 yield f"- **Primary**, headline: {row.label} minus {BASELINE} {_tested(found)}: **{_holds(found)}**."
+                if row.method == "contrastive_dropout":
+                    yield from (f"- {line}" for line in _controls(table, row))
 
 
 def _differences(table: BoardTable, ways: Mapping[str, str]) -> str:
@@ -217,7 +219,9 @@ def _differences(table: BoardTable, ways: Mapping[str, str]) -> str:
 
 
 def _tested(difference: Difference) -> str:
-    p = "not known" if difference.p_adjusted is None else f"{difference.p_adjusted:.2g} after Holm"
+    p = "not known"
+    if difference.p is not None and difference.p_adjusted is not None:
+        p = f"{difference.p:.2g}, {difference.p_adjusted:.2g} after Holm"
     return f"{with_interval(difference.interval, 3, '+')}, p = {p}"
 
 
