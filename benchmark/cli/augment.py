@@ -38,7 +38,9 @@ def augment(
         typer.Option(help="A field of the writer (docs/suite_file.md), as temperature=0.5; may be repeated."),
     ] = None,
     copies: Annotated[int, typer.Option(min=1, help="Number of copies of every text, beside the original.")] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of the random choices.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random choices, and of the writer unless --set-writer gives it one.")
+    ] = 1,
     set_: SetOption = None,
     prefix: PrefixOption = "auto",
     dtype: DtypeOption = "float32",

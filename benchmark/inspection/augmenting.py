@@ -54,7 +54,7 @@ def augment_texts(
         small: Small model of the pair.
         writer: The writer of the copies: a model, or the fields of a writer as a suite has them.
         copies: Copies of every text.
-        seed: Seed of the random choices.
+        seed: Seed of the random choices, and of the writer unless its fields have one.
         prefix: Put before every text and not scored.
         dtype: Precision of the weights.
         device: "auto", "cpu" or "cuda".
@@ -74,7 +74,7 @@ def augment_texts(
         raise UserError(f"method {method.name!r} needs a writer: name a model with --writer (writer= in Python)")
     if writer and not method.writings:
         raise UserError(f"method {method.name!r} needs no writer; leave --writer out (writer= in Python)")
-    chosen = _writer(writer, dtype) if writer else None
+    chosen = _writer(writer, dtype, seed) if writer else None
     check_known("device", device, DEVICES)
     method.check(texts, copies)
     models = {"trained": str(large), "large": str(large), "small": str(small)}
@@ -109,8 +109,8 @@ def token_scores(
     return requested_scores(spec, request, list(texts), find_device(device))
 
 
-def _writer(writer: str | Mapping[str, Any], dtype: str) -> Writer:
-    values = {"model": writer} if isinstance(writer, str) else dict(writer)
+def _writer(writer: str | Mapping[str, Any], dtype: str, seed: int) -> Writer:
+    values = {"seed": seed, **({"model": writer} if isinstance(writer, str) else writer)}
     return writer_from_values(values if "api" in values else {"dtype": dtype, **values})
 
 

@@ -15,7 +15,8 @@ _REFUSALS = re.compile(
 _ENUMERATION = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|\[\d{1,3}\])\s+")
 _CITATION = re.compile(r"\[\d{1,3}\]")
 _QUESTION = re.compile(r"^\W*(?:q(?:uestion)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
-_ANSWER = re.compile(r"^\W*(?:a(?:nswer)?\s*\d*)\**\s*[.:)]", re.IGNORECASE)
+_ANSWER = re.compile(r"^\W*(?:(?:answer\s*\d*|a\s*\d+)\**\s*[.:)]|a\**\s*:)", re.IGNORECASE)  # "A)", "A." is an option
+_OPTION = re.compile(r"^\(?[A-H]\)\s+")
 # The beginning is missing where the chat template, and so the prompt, ends with it; the end then has a line of its own.
 _THOUGHTS = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z)|.*?^</think>[ \t]*$)", re.DOTALL | re.MULTILINE)
 _COPIED_WORDS = 12  # as many words of the prompt in a row, outside of the document, count as copied
@@ -90,7 +91,7 @@ def read_questions(answer: str, ended: str) -> list[tuple[str, str]]:
         if _QUESTION.match(stripped):
             question = _clean(_QUESTION.sub("", stripped))
         elif _ANSWER.match(stripped) and question:
-            if text := _clean(_ANSWER.sub("", stripped)):
+            if text := _OPTION.sub("", _clean(_ANSWER.sub("", stripped))):
                 pairs.append((question, text))
             question = ""
         elif stripped.endswith("?") and not question:
@@ -101,8 +102,17 @@ def read_questions(answer: str, ended: str) -> list[tuple[str, str]]:
 
 
 def without_gold(pairs: Collection[tuple[str, str]], gold: Collection[str]) -> list[tuple[str, str]]:
-    """The pairs whose question equals no gold question; both are compared after `normalised`."""
-    return [(question, answer) for question, answer in pairs if normalised(question) not in gold]
+    """The pairs whose question neither is nor ends with a gold question, as where a label stands before it.
+
+    Both are compared after `normalised`, and without the apostrophe ’.
+    """
+    known = {question.replace("’", "") for question in gold}
+
+    def is_gold(question: str) -> bool:
+        words = normalised(question).replace("’", "").split()
+        return any(" ".join(words[start:]) in known for start in range(len(words)))
+
+    return [(question, answer) for question, answer in pairs if not is_gold(question)]
 
 
 def normalised(text: str) -> str:

@@ -106,6 +106,22 @@ def test_a_server_that_does_not_sample_is_refused_unless_it_should_not(file: Pat
         assert len(benchmark.augment(texts, "rewrite", writer=cold, copies=2, parameters=parameters)) == 9
 
 
+def test_the_seed_is_the_seed_of_the_writer_unless_it_has_one(file: Path) -> None:
+    def seeds(*options: str) -> list[int]:
+        with serving(script := Script(lambda number, asked: chat(f"text {number}"))) as api:
+            done = augment(
+                file, "--copies", "1", "--writer", api, "--writer-model", "m", "--set-writer", "parallel=1", *options
+            )
+        assert done.exit_code == 0, done.output
+        return [asked["seed"] for asked in script.asked]
+
+    first, second = seeds(), seeds("--seed", "2")
+    assert not set(first) & set(second)
+    assert seeds("--seed", "1") == first
+    assert seeds("--set-writer", "seed=2") == second
+    assert seeds("--seed", "3", "--set-writer", "seed=2") == second
+
+
 def test_clues_and_items_reach_the_prompts(file: Path) -> None:
     def listed(number: int, asked: dict[str, Any]) -> Reply:
         return chat('["Ada", "Lagos"]' if "JSON list" in prompt_of(asked) else f"About both, {number}.")

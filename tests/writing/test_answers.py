@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.data.texts import questions_as_text
-from benchmark.writing.answers import problem_of, read_items, read_questions, without_gold, without_thoughts
+from benchmark.writing.answers import normalised, problem_of, read_items, read_questions, without_gold, without_thoughts
 
 INSTRUCTION = "Write this text anew as a short entry of an encyclopedia and add nothing that it does not say, please."
 DOCUMENT = "Ada Moss was born in Lagos."
@@ -108,3 +108,19 @@ def test_questions_become_a_text_in_the_form_of_the_tasks() -> None:
         questions_as_text([("Who?", "Ada"), ("Where?", "Lagos")])
         == "Question: Who?\nAnswer: Ada\n\nQuestion: Where?\nAnswer: Lagos"
     )
+
+
+def test_the_options_of_a_multiple_choice_are_no_answers() -> None:
+    asked = (
+        "Question: Where was Ada born?\nA) Oslo\nB) Lagos\nAnswer: B) Lagos\nQuestion: Who?\nA. Moss\nB. Holm\nA: Ada"
+    )
+    assert read_questions(asked, "stop") == [("Where was Ada born?", "Lagos"), ("Who?", "Ada")]
+
+
+@pytest.mark.parametrize("before", ["", "Q1: ", "1. ", "#1: ", "Sure! Question: "])
+@pytest.mark.parametrize("apostrophe", "'’")
+def test_a_gold_question_behind_a_label_is_left_out_as_well(before: str, apostrophe: str) -> None:
+    gold = {normalised("What is Tomas Riel's birthplace?")}
+    asked = f"{before}What is Tomas Riel{apostrophe}s birthplace?"
+    other = "What is Ann's and Tomas Riel's birthplace called?"
+    assert without_gold([(asked, "Aarhus"), (other, "Aarhus")], gold) == [(other, "Aarhus")]
