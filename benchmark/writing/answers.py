@@ -104,15 +104,21 @@ def read_questions(answer: str, ended: str) -> list[tuple[str, str]]:
 def without_gold(pairs: Collection[tuple[str, str]], gold: Collection[str]) -> list[tuple[str, str]]:
     """The pairs whose question neither is nor ends with a gold question, as where a label stands before it.
 
-    Both are compared after `normalised`, and without the apostrophe ’.
+    Args:
+        pairs: Questions and their answers.
+        gold: Gold questions, each as `compared_with_gold` gives it.
     """
-    known = {question.replace("’", "") for question in gold}
 
     def is_gold(question: str) -> bool:
-        words = normalised(question).replace("’", "").split()
-        return any(" ".join(words[start:]) in known for start in range(len(words)))
+        words = compared_with_gold(question).split()
+        return any(" ".join(words[start:]) in gold for start in range(len(words)))
 
     return [(question, answer) for question, answer in pairs if not is_gold(question)]
+
+
+def compared_with_gold(question: str) -> str:
+    """A question as it is compared with gold questions: `normalised`, and without the apostrophe ’."""
+    return normalised(question).replace("’", "")
 
 
 def normalised(text: str) -> str:

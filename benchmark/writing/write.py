@@ -14,7 +14,7 @@ from benchmark.core.progress import Progress
 from benchmark.data.texts import Text, questions_as_text
 from benchmark.data.written import Writing, WrittenText
 from benchmark.writing.answers import (
-    normalised,
+    compared_with_gold,
     problem_of,
     read_items,
     read_questions,
@@ -258,5 +258,5 @@ class Session:
 
 
 def gold_questions(questions: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """The normalised questions that tasks ask, of all documents."""
-    return frozenset(normalised(question) for of_text in questions.values() for question in of_text)
+    """The questions that tasks ask of all documents, as `compared_with_gold` gives them."""
+    return frozenset(compared_with_gold(question) for of_text in questions.values() for question in of_text)
